@@ -1,0 +1,42 @@
+"""What can go wrong, as types a caller can catch. Every message says found, expected, remedy."""
+
+from __future__ import annotations
+
+
+class DitscopeError(Exception):
+    """Base of every error that ditscope raises on purpose."""
+
+
+class InputError(DitscopeError, ValueError):
+    """An argument that cannot be used: refused before any work starts."""
+
+
+class UnsupportedError(DitscopeError, ValueError):
+    """A pipeline, option or site that ditscope does not support, refused by name."""
+
+
+class CacheError(DitscopeError, ValueError):
+    """A store that is not a cache, or is damaged."""
+
+
+class ConfigMismatchError(CacheError):
+    """A cache that was recorded with another configuration."""
+
+
+class VisitError(DitscopeError, RuntimeError):
+    """The transformer's visits do not match the scheduler's step clock."""
+
+
+class EditError(DitscopeError, RuntimeError):
+    """An edit that did not do what it says, such as one that never fired."""
+
+
+def found_expected(found: object, expected: object, remedy: str) -> str:
+    """The one form of a message: what was found, what was expected, what to do."""
+    return f"found {found}; expected {expected}. {remedy}"
+
+
+def one_of(what: str, found: object, known: object) -> str:
+    """The message for a name that is not among the known ones."""
+    listed = ", ".join(repr(name) for name in known)  # type: ignore[attr-defined]
+    return found_expected(f"{what} {found!r}", f"one of {listed}", f"Pass a known {what}.")

@@ -1,0 +1,149 @@
+"""``DiT``: a text-to-image pipeline on nnsight whose transformer's blocks have names and streams."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+from nnsight.modeling.diffusion import DiffusionModel
+
+from ditscope.models.block import Block
+from ditscope.models.family import Family
+from ditscope.models.pipeline import CallablePipeline, call_defaults
+from ditscope.models.visits import Visit, refuse_unmapped, visits
+
+if TYPE_CHECKING:
+    from ditscope.tracing.check import Report
+
+
+class DiT(DiffusionModel):
+    """A text-to-image Diffusion Transformer, opened for interpretability.
+
+    Everything of nnsight's ``DiffusionModel`` works on it (``trace``, ``generate``, ``edit``,
+    ``session``); on top of that it knows its blocks and its visits::
+
+        with dit.generate("a small red circle ...", seed=0, num_inference_steps=20) as tracer:
+            for visit in dit.visits(tracer):
+                for block in dit.blocks:
+                    block.image[:, :, 7] = 0
+            out = tracer.result.save()
+
+    Attributes:
+        family: what is known of this kind of transformer.
+        blocks: the transformer's blocks in execution order.
+        name: what the model was opened by.
+    """
+
+    family: Family
+    blocks: tuple[Block, ...]
+    name: str
+
+    def __init__(self, source: str, *, name: str, family: Family, **kwargs: Any) -> None:
+        self.name, self.family = name, family
+        self._defaults = call_defaults(source)
+        classes = {_block_class(family, blocks.block_class): Block for blocks in family.block_lists}
+        super().__init__(source, envoys=classes, dispatch=True, **kwargs)
+        self.blocks = self._place_blocks()
+
+    def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
+        super()._load(repo_id, *args, automodel=automodel, **kwargs)
+        return CallablePipeline(self.diffusers_pipeline, self._defaults)
+
+    @property
+    def diffusers_pipeline(self) -> diffusers.DiffusionPipeline:
+        """The diffusers pipeline underneath."""
+        assert self.pipeline is not None
+        return self.pipeline
+
+    @property
+    def call(self) -> Mapping[str, Any]:
+        """Pipeline arguments of the run in progress, or of the last one, with defaults filled in."""
+        return self._module.call
+
+    @property
+    def call_defaults(self) -> Mapping[str, Any]:
+        """Pipeline arguments that are filled in where a call leaves them out."""
+        return self._module.defaults
+
+    @property
+    def width(self) -> int:
+        """Hidden width: the number of channels."""
+        return int(self.diffusers_pipeline.transformer.inner_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The transformer's floating type."""
+        return self.diffusers_pipeline.transformer.dtype
+
+    @property
+    def token_pixels(self) -> int:
+        """Image pixels along one edge of an image token."""
+        return int(self.diffusers_pipeline.vae_scale_factor) * self.family.token_pixels
+
+    def token_grid(self, call: Mapping[str, Any]) -> tuple[int, int]:
+        """(height, width) of the image stream in tokens, for a call's ``height`` and ``width`` in pixels."""
+        pipeline = self.diffusers_pipeline
+        default = pipeline.default_sample_size * pipeline.vae_scale_factor
+        height, width = (int(call.get(name) or default) for name in ("height", "width"))
+        return height // self.token_pixels, width // self.token_pixels
+
+    def visits(self, tracer: Any) -> Iterator[Visit]:
+        """Walk the visits of the run being traced, in order, each with its step and branch.
+
+        Inside the loop's body, read and write blocks in execution order (``block_input`` before
+        ``block_output``); statements after the loop run when the last visit is over.
+
+        Args:
+            tracer: what ``with dit.generate(...) as tracer`` gives.
+
+        Yields:
+            One :class:`~ditscope.models.visits.Visit` for each call of the transformer.
+
+        Raises:
+            VisitError: a visit does not match the scheduler's step clock.
+            UnsupportedError: step caching, or a scheduler of higher order, is in use.
+        """
+        refuse_unmapped(self)
+        return visits(self, tracer)
+
+    def check(self, prompt: str | None = None, **call: Any) -> Report:
+        """Verify on this very checkpoint that labels tell the truth; see :mod:`ditscope.tracing.check`.
+
+        Args:
+            prompt: what to generate; a neutral sentence if left out.
+            **call: pipeline arguments, such as height, width and number of steps.
+        """
+        # The checks trace the model, so they live a layer further on; this is only their door.
+        from ditscope.tracing.check import check_model
+
+        return check_model(self, prompt, **call)
+
+    def _place_blocks(self) -> tuple[Block, ...]:
+        placed: list[Block] = []
+        for layout in self.family.block_lists:
+            for position, block in enumerate(getattr(self.transformer, layout.path)):
+                block.place(len(placed), position, layout)
+                placed.append(block)
+        return tuple(placed)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(
+            f"{sum(block.layout is layout for block in self.blocks)} {layout.kind}"
+            for layout in self.family.block_lists
+        )
+        return (
+            f"DiT({self.name!r}: {self.family.name}, {len(self.blocks)} blocks ({counts}), "
+            f"width {self.width}, {str(self.dtype).removeprefix('torch.')}, on {self.device})"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<code>{repr(self).replace('<', '&lt;')}</code>"
+
+
+def _block_class(family: Family, class_name: str) -> type:
+    """The diffusers class of a family's blocks, found beside its transformer's class."""
+    module = importlib.import_module(getattr(diffusers, family.transformer_class).__module__)
+    return getattr(module, class_name)

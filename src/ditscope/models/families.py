@@ -1,0 +1,33 @@
+"""The families that ditscope supports: the one list to extend."""
+
+from __future__ import annotations
+
+from ditscope.errors import UnsupportedError, found_expected
+from ditscope.models.family import Family
+from ditscope.models.flux import FLUX
+
+FAMILIES: tuple[Family, ...] = (FLUX,)
+
+
+def supported() -> str:
+    """Names of the families with their pipeline classes, for messages."""
+    return "; ".join(f"{family.name} ({', '.join(family.pipelines)})" for family in FAMILIES)
+
+
+def family_of(pipeline_class: str) -> Family:
+    """The family that runs under a diffusers pipeline class.
+
+    Raises:
+        UnsupportedError: no family has it.
+    """
+    for family in FAMILIES:
+        if pipeline_class in family.pipelines:
+            return family
+    raise UnsupportedError(
+        found_expected(
+            f"a pipeline of class {pipeline_class}",
+            f"one of {supported()}",
+            "To add a family, describe its blocks in one file of data beside "
+            "ditscope/models/flux.py, list it in families.py and run `ditscope check` on it.",
+        )
+    )

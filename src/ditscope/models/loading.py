@@ -1,0 +1,129 @@
+"""``load``: open a pipeline by name, and refuse early what would fail late or be ignored."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from ditscope.errors import InputError, found_expected
+from ditscope.models.dit import DiT
+from ditscope.models.embedded import EMBEDDED, embedded_folder
+from ditscope.models.families import family_of
+
+# What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
+_LOADING_ARGUMENTS = frozenset(
+    "torch_dtype force_download cache_dir proxies local_files_only token revision custom_revision mirror "
+    "device_map max_memory offload_folder offload_state_dict low_cpu_mem_usage use_safetensors variant "
+    "dduf_file quantization_config".split()
+)
+
+
+def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
+    """Open a text-to-image pipeline.
+
+    Args:
+        name_or_path: ``"shapes"`` for the embedded pipeline, a folder, or a hub id.
+        **from_pretrained_kwargs: handed to ``DiffusionPipeline.from_pretrained``, such as
+            ``torch_dtype=torch.bfloat16`` or ``device_map="cuda"``. ``dtype=`` is understood as
+            ``torch_dtype=``; ``device=`` moves the pipeline once it is loaded.
+
+    Raises:
+        InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
+        UnsupportedError: no family is known for the pipeline's class.
+    """
+    source = str(embedded_folder()) if name_or_path == EMBEDDED else str(name_or_path)
+    kwargs = dict(from_pretrained_kwargs)
+    device = kwargs.pop("device", None)
+    if "dtype" in kwargs:
+        if "torch_dtype" in kwargs:
+            raise InputError(found_expected("both dtype= and torch_dtype=", "one of them", "Drop dtype=."))
+        kwargs["torch_dtype"] = kwargs.pop("dtype")
+    if device is not None and "device_map" in kwargs:
+        raise InputError(found_expected("both device= and device_map=", "one of them", "Drop device=."))
+    if isinstance(kwargs.get("torch_dtype"), str):
+        kwargs["torch_dtype"] = _dtype(kwargs["torch_dtype"])
+    config = _pipeline_config(source, kwargs.get("revision"))
+    family = family_of(config["_class_name"])
+    _refuse_missing_weights(source, config)
+    _refuse_unknown(kwargs, config)
+    kwargs.setdefault("use_safetensors", True)
+    dit = DiT(source, name=name_or_path, family=family, **kwargs)
+    if device is not None:
+        dit.diffusers_pipeline.to(device)
+    dit.diffusers_pipeline.set_progress_bar_config(disable=True)
+    return dit
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype):
+        raise InputError(
+            found_expected(f"dtype {name!r}", "a torch dtype such as torch.bfloat16", "Pass torch_dtype=torch.bfloat16.")
+        )
+    return dtype
+
+
+def _pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
+    folder = Path(source)
+    if folder.is_dir():
+        index = folder / "model_index.json"
+        if not index.is_file():
+            raise InputError(
+                found_expected(
+                    f"folder {source} without model_index.json",
+                    "a diffusers pipeline folder",
+                    "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
+                )
+            )
+        return json.loads(index.read_text())
+    try:
+        return diffusers.DiffusionPipeline.load_config(source, revision=revision)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            found_expected(
+                f"{source!r}, which is no folder and cannot be fetched as a hub id ({type(error).__name__})",
+                f"'{EMBEDDED}', a pipeline folder or a reachable hub id",
+                "Check the spelling, the network and your access to the repository.",
+            )
+        ) from error
+
+
+def _refuse_missing_weights(source: str, config: Mapping[str, Any]) -> None:
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    modules = [
+        name
+        for name, spec in config.items()
+        if isinstance(spec, list) and spec[1] and (folder / name / "config.json").is_file()
+    ]
+    missing = [name for name in modules if not any((folder / name).glob("*.safetensors"))]
+    if missing:
+        raise InputError(
+            found_expected(
+                f"no safetensors weights for {', '.join(missing)} in {source}",
+                "weights beside every config.json",
+                "Save the pipeline again with pipeline.save_pretrained(folder, safe_serialization=True).",
+            )
+        )
+
+
+def _refuse_unknown(kwargs: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    components = {name for name, spec in config.items() if isinstance(spec, list)}
+    pipeline_class = getattr(diffusers, config["_class_name"])
+    components |= set(inspect.signature(pipeline_class.__init__).parameters) - {"self"}
+    unknown = sorted(set(kwargs) - _LOADING_ARGUMENTS - components)
+    if unknown:
+        raise InputError(
+            found_expected(
+                f"loading argument {', '.join(unknown)}, which diffusers would ignore",
+                f"one of {', '.join(sorted(_LOADING_ARGUMENTS))}, dtype, device or a component's name",
+                "Call arguments such as num_inference_steps belong to generate().",
+            )
+        )

@@ -1,0 +1,70 @@
+"""Opening a diffusers pipeline, and calling it with the defaults of its own folder.
+
+A folder may hold ``ditscope.json`` beside ``model_index.json``: ``{"call": {...}}`` names the call
+arguments that suit the checkpoint (height, width, text length, guidance). They fill in what a call
+leaves out, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nnsight.modeling.diffusion import _PipelineModule
+
+from ditscope.errors import InputError, found_expected
+
+SETTINGS_FILE = "ditscope.json"
+
+
+def call_defaults(source: str) -> dict[str, Any]:
+    """Call arguments that suit a checkpoint folder, or none for a hub id.
+
+    Raises:
+        InputError: the folder's settings file is not what it should be.
+    """
+    path = Path(source) / SETTINGS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        call = json.loads(path.read_text())["call"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            found_expected(f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file.")
+        ) from error
+    return dict(call)
+
+
+class CallablePipeline(_PipelineModule):
+    """nnsight's module view of a pipeline, which completes the call and remembers it.
+
+    Attributes:
+        defaults: call arguments to fill in.
+        call: the arguments of the run in progress, or of the last one.
+    """
+
+    defaults: Mapping[str, Any]
+    call: dict[str, Any]
+
+    def __init__(self, pipeline: Any, defaults: Mapping[str, Any]) -> None:
+        super().__init__(pipeline)
+        self.defaults, self.call = dict(defaults), {}
+
+    def forward(self, *args: Any, seed: int | None = None, **kwargs: Any) -> Any:
+        """Run the pipeline."""
+        if args:
+            kwargs["prompt"], args = args[0], args[1:]
+        self.call = complete_call(kwargs, self.defaults)
+        return super().forward(*args, seed=seed, **self.call)
+
+
+def complete_call(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Call arguments with the defaults filled in, and one negative prompt for each prompt."""
+    complete = {**defaults, **call}
+    prompt, negative = complete.get("prompt"), complete.get("negative_prompt")
+    if isinstance(prompt, list | tuple) and isinstance(negative, str):
+        # FLUX.1 encodes a single negative prompt as one row, which does not fit a batch.
+        complete["negative_prompt"] = [negative] * len(prompt)
+    return complete

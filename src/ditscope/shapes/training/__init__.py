@@ -1,0 +1,1 @@
+"""How the embedded pipeline was trained. ``python -m ditscope.shapes.training`` does it again."""

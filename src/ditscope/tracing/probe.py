@@ -1,0 +1,96 @@
+"""A look at a call before it is run: its schedule and the shapes of its hidden states.
+
+The probe starts the very call that is going to be recorded and stops it in the first step, so that
+a wrong argument fails before anything is written, and no shape is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.models.visits import Schedule, live_schedule, refuse_unmapped
+from ditscope.tracing.run import check_call, generators
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a call will visit and how large it is.
+
+    Attributes:
+        schedule: steps and branches of the call.
+        tokens: stream -> number of tokens, the longest over branches.
+        width: number of channels.
+        dtype: type of the hidden states.
+        latent_tokens: tokens of the transformer's input and output.
+        latent_channels: channels of the transformer's input and output.
+        grid: (height, width) of the image stream in tokens.
+        image_size: (height, width) of the image in pixels.
+        call: the call's arguments with defaults filled in.
+    """
+
+    schedule: Schedule
+    tokens: dict[str, int]
+    width: int
+    dtype: torch.dtype
+    latent_tokens: int
+    latent_channels: int
+    grid: tuple[int, int]
+    image_size: tuple[int, int]
+    call: dict[str, Any]
+
+
+def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
+    """Run a call up to the first block of its last branch in the first step.
+
+    Args:
+        dit: the model.
+        samples: (prompt, seed) of one batch.
+        **call: further arguments of the pipeline.
+
+    Raises:
+        InputError: an argument that the pipeline does not have, or that ditscope sets itself.
+        UnsupportedError: step caching, or a scheduler of higher order, is in use.
+    """
+    check_call(dit, call)
+    refuse_unmapped(dit)
+    shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
+    types: list[torch.dtype] = []
+    schedules: list[Schedule] = []
+    block = dit.blocks[0]
+    arguments = {
+        **call,
+        "prompt": [prompt for prompt, _ in samples],
+        "generator": generators(dit, [seed for _, seed in samples]),
+    }
+    with dit.generate(**arguments) as tracer:
+        for visit in dit.visits(tracer):
+            if not schedules:
+                schedules.append(live_schedule(dit))
+                shapes["latents"].append(tuple(dit.transformer.inputs[1]["hidden_states"].shape))
+            for stream in block.layout.outputs:
+                hidden = block.read("block_output", stream)
+                shapes[stream].append(tuple(hidden.shape))
+                types.append(hidden.dtype)
+            if visit.index + 1 == len(schedules[0].branches):
+                tracer.stop()
+
+    grid = dit.token_grid(dit.call)
+    _, latent_tokens, latent_channels = shapes["latents"][0]
+    return Probe(
+        schedule=schedules[0],
+        tokens={stream: max(shape[1] for shape in shapes[stream]) for stream in block.layout.outputs},
+        width=shapes["image"][0][2],
+        dtype=types[0],
+        latent_tokens=latent_tokens,
+        latent_channels=latent_channels,
+        grid=grid,
+        image_size=(grid[0] * dit.token_pixels, grid[1] * dit.token_pixels),
+        call={**dit.call_defaults, **call},
+    )
