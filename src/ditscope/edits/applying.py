@@ -1,0 +1,151 @@
+"""Carrying edits out inside a trace, and the record of what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from ditscope.edits.channel_edits import Edit
+from ditscope.errors import EditError, InputError, found_expected
+from ditscope.models.sites import SITES
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.dit import DiT
+    from ditscope.models.visits import Visit
+
+
+class Firings:
+    """Where edits fired, how often, and how much energy they removed or moved.
+
+    Energy is a sum of squares, in float32: ``energy`` of the whole stream at that place before the
+    edit, ``removed`` by it (before minus after), ``moved`` by it (square of the difference).
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, object]] = []
+
+    def add(self, edit: Edit, visit: Visit, block: Block, hidden: torch.Tensor, old, new) -> None:
+        """Note one firing; ``hidden`` is the stream before the edit, ``old`` and ``new`` the edited part."""
+        energy = hidden.float().square().sum(dim=(1, 2))
+        removed = (old.square() - new.square()).sum(dim=(1, 2))
+        moved = (old - new).square().sum(dim=(1, 2))
+        for row in range(len(hidden)):
+            self._rows.append(
+                {
+                    "edit": edit.label,
+                    "row": row,
+                    "step": visit.step,
+                    "sigma": visit.sigma,
+                    "branch": visit.branch,
+                    "block": block.index,
+                    "block_name": block.name,
+                    "stream": edit.scope.stream,
+                    "site": edit.scope.site,
+                    "tokens": old.shape[1],
+                    "channels": old.shape[2],
+                    "energy": float(energy[row]),
+                    "removed": float(removed[row]),
+                    "moved": float(moved[row]),
+                }
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def table(self) -> pd.DataFrame:
+        """One row for each firing and image of the batch."""
+        return pd.DataFrame(self._rows)
+
+
+class EditedVisit:
+    """What to do at a visit so that edits take effect: hand it to ``run_traced`` as ``at_visit``.
+
+    Attributes:
+        firings: what has fired so far.
+    """
+
+    def __init__(self, dit: DiT, edits: Sequence[Edit], n_steps: int) -> None:
+        for edit in edits:
+            edit.scope.check_against(dit.blocks, n_steps)
+            _check_channels(edit, dit)
+        self._dit, self._edits, self._n_steps = dit, tuple(edits), n_steps
+        self.firings = Firings()
+
+    def __call__(self, visit: Visit) -> None:
+        """Apply the edits to every block of a visit, in execution order."""
+        for block in self._dit.blocks:
+            for site in SITES:
+                self.apply(visit, block, site)
+
+    def apply(self, visit: Visit, block: Block, site: str) -> None:
+        """Apply the edits that cover one site of one block."""
+        for edit in self._edits:
+            if edit.scope.site == site and edit.covers(visit, block, self._n_steps):
+                self._apply(edit, visit, block)
+
+    def _apply(self, edit: Edit, visit: Visit, block: Block) -> None:
+        hidden = block.read(edit.scope.site, edit.scope.stream)
+        ids = torch.as_tensor(edit.channels_at(block), device=hidden.device)
+        positions = edit.scope.positions(hidden.shape[1], hidden.device)
+        tokens = torch.arange(hidden.shape[1], device=hidden.device) if positions is None else positions
+        if len(ids) == 0 or len(tokens) == 0:
+            return
+        place = (slice(None), tokens[:, None], ids[None, :])
+        old = hidden[place].float()
+        new = edit.new_values(old, block, ids).to(hidden.dtype)
+        edited = hidden.clone()
+        edited[place] = new
+        block.write(edit.scope.site, edit.scope.stream, edited)
+        self.firings.add(edit, visit, block, hidden, old, new.float())
+
+    def require_fired(self) -> None:
+        """Refuse a run in which an edit never took effect.
+
+        Raises:
+            EditError: naming the edit.
+        """
+        fired = set(self.firings.table()["edit"]) if len(self.firings) else set()
+        for edit in self._edits:
+            if edit.label not in fired:
+                raise EditError(
+                    found_expected(
+                        f"the edit '{edit.label}' fired nowhere ({edit.scope})",
+                        "at least one block, step, branch and token that it covers",
+                        "Widen its scope; without guidance there is no uncond branch.",
+                    )
+                )
+
+
+def _check_channels(edit: Edit, dit: DiT) -> None:
+    largest = int(edit.channels.ids.max())
+    if largest >= dit.width:
+        raise InputError(
+            found_expected(
+                f"channel {largest} in the edit '{edit.label}'",
+                f"channels under the model's width {dit.width}",
+                "Rank the channels on this model.",
+            )
+        )
+    if edit.scope.stream != edit.channels.stream:
+        raise InputError(
+            found_expected(
+                f"channels of the {edit.channels.stream} stream in an edit of the {edit.scope.stream} stream",
+                "one stream",
+                "Rank that stream, or drop stream=.",
+            )
+        )
+    ranked = edit.channels.blocks
+    named = [block for block in dit.blocks if edit.scope.blocks and edit.scope.names(block)]
+    missing = [block.name for block in named if ranked is not None and block.index not in ranked]
+    if missing:
+        raise InputError(
+            found_expected(
+                f"no channels for block {', '.join(missing)}, which the edit '{edit.label}' names",
+                "channels for every block that is named",
+                "Rank these blocks too, or take them out of blocks=.",
+            )
+        )

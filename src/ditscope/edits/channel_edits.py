@@ -1,0 +1,154 @@
+"""Edits of channels: replace the values of chosen channels at every place of a scope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ditscope.edits.scope import Scope
+from ditscope.errors import InputError, found_expected
+from ditscope.passes.channels import ChannelSet
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.visits import Visit
+
+Rule = Callable[[torch.Tensor, "Block", torch.Tensor], torch.Tensor]
+"""New values ``[row, token, rank]`` from old ones (float32), the block, and the channel ids ``[rank]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """An intervention on a hidden state: which channels, where, and what takes their place.
+
+    Attributes:
+        kind: what it does, such as ``zero``.
+        channels: the channels, per block.
+        rule: new values from old ones.
+        scope: where it acts.
+    """
+
+    kind: str
+    channels: ChannelSet
+    rule: Rule
+    scope: Scope
+
+    @property
+    def label(self) -> str:
+        """What it does to which channels, in words."""
+        return f"{self.kind} {self.channels.label}"
+
+    @property
+    def draws(self) -> int:
+        """Number of random draws of the channels."""
+        return self.channels.draws
+
+    def draw(self, number: int) -> Edit:
+        """The edit with the channels of one draw."""
+        return replace(self, channels=self.channels.draw(number))
+
+    def covers(self, visit: Visit, block: Block, n_steps: int) -> bool:
+        """Whether the edit acts on this block in this visit: it is in scope, and has channels there."""
+        has_channels = self.channels.blocks is None or block.index in self.channels.blocks
+        return has_channels and self.scope.covers(visit, block, n_steps)
+
+    def channels_at(self, block: Block) -> np.ndarray:
+        """Channel ids ``[rank]`` at a block."""
+        return self.channels[block]
+
+    def new_values(self, values: torch.Tensor, block: Block, ids: torch.Tensor) -> torch.Tensor:
+        """What takes the place of ``values`` ``[row, token, rank]``."""
+        return self.rule(values, block, ids)
+
+    def __repr__(self) -> str:
+        return f"<Edit: {self.label}, {self.channels.k} channels a block, {self.scope}>"
+
+
+def zero(channels: Any, **scope: Any) -> Edit:
+    """Set channels to zero.
+
+    Args:
+        channels: a :class:`~ditscope.passes.channels.ChannelSet`, or channel ids for every block.
+        **scope: ``blocks``, ``steps``, ``branches``, ``stream``, ``site``, ``tokens``; see :class:`Scope`.
+
+    Raises:
+        InputError: an unknown or empty part of the scope.
+    """
+    return _edit("zero", channels, lambda values, block, ids: torch.zeros_like(values), scope)
+
+
+def scale(channels: Any, factor: float, **scope: Any) -> Edit:
+    """Multiply channels by a factor: 1 changes nothing, 0 is :func:`zero`, -1 flips the sign.
+
+    Args:
+        channels: a ChannelSet, or channel ids for every block.
+        factor: what to multiply by.
+        **scope: see :class:`Scope`.
+    """
+    return _edit(f"scale by {factor:g}", channels, lambda values, block, ids: values * factor, scope)
+
+
+def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any) -> Edit:
+    """Set channels to their mean: what a channel says differently from token to token is gone, its level stays.
+
+    The control that tells a bias from a signal (Sun et al. 2024, section 3, overwrite massive
+    activations with their empirical mean): if zeroing harms and this does not, the harm came from
+    losing a constant.
+
+    Args:
+        channels: a ChannelSet, or channel ids for every block.
+        calibration: means ``[block, channel]`` from recorded statistics, such as
+            ``cache.stats()["mean"].mean(["sample", "step", "branch"])``; without it, each image's own
+            mean over its tokens at that place.
+        **scope: see :class:`Scope`.
+
+    Raises:
+        InputError: ``calibration`` lacks the dims ``block`` and ``channel``.
+    """
+    if calibration is None:
+        return _edit("mean of", channels, _own_mean, scope)
+    if set(calibration.dims) != {"block", "channel"}:
+        raise InputError(
+            found_expected(
+                f"calibration means with dims {calibration.dims}",
+                "dims ('block', 'channel')",
+                "Average over the other dims first.",
+            )
+        )
+    table = calibration.transpose("block", "channel").load()
+
+    def calibrated(values: torch.Tensor, block: Block, ids: torch.Tensor) -> torch.Tensor:
+        means = table.sel(block=block.index, channel=ids.cpu().numpy()).values.astype(np.float32)
+        return torch.as_tensor(means, device=values.device).expand_as(values)
+
+    return _edit("calibrated mean of", channels, calibrated, scope)
+
+
+def _own_mean(values: torch.Tensor, block: Block, ids: torch.Tensor) -> torch.Tensor:
+    return values.mean(dim=1, keepdim=True).expand_as(values)
+
+
+def _edit(kind: str, channels: Any, rule: Rule, scope: dict[str, Any]) -> Edit:
+    if not isinstance(channels, ChannelSet):
+        if not isinstance(channels, Sequence | np.ndarray | set | dict | range):
+            raise InputError(
+                found_expected(
+                    f"channels of type {type(channels).__name__}",
+                    "a ChannelSet, channel ids, or ids by block",
+                    "Take ranking.top(12), or pass [3, 77].",
+                )
+            )
+        channels = ChannelSet.of(channels, stream=scope.get("stream", "image"))
+    unknown = sorted(set(scope) - {"blocks", "steps", "branches", "stream", "site", "tokens"})
+    if unknown:
+        raise InputError(
+            found_expected(
+                f"scope {', '.join(unknown)}", "blocks, steps, branches, stream, site or tokens", "Mend the scope."
+            )
+        )
+    return Edit(kind, channels, rule, Scope(**{"stream": channels.stream, **scope}))

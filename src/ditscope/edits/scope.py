@@ -1,0 +1,116 @@
+"""Where an edit acts: blocks, steps, branches and tokens of one stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ditscope.errors import InputError, found_expected, one_of
+from ditscope.models.family import BRANCHES, STREAMS
+from ditscope.models.sites import SITES
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.visits import Visit
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """Where an edit acts; None means everywhere.
+
+    Attributes:
+        blocks: block indices, or block names such as ``single.5``.
+        steps: step indices; negative ones count from the last step.
+        branches: ``cond``, ``uncond``.
+        stream: ``image`` or ``text``.
+        site: ``block_input`` or ``block_output``.
+        tokens: bool mask ``[token]`` or ``[y, x]``, or token positions.
+
+    Raises:
+        InputError: a name that does not exist, or an empty selection.
+    """
+
+    blocks: tuple[int | str, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    branches: tuple[str, ...] | None = None
+    stream: str = "image"
+    site: str = "block_output"
+    tokens: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise InputError(one_of("stream", self.stream, STREAMS))
+        if self.site not in SITES:
+            raise InputError(one_of("site", self.site, SITES))
+        for name in ("blocks", "steps", "branches"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            entries = (value,) if isinstance(value, int | str) else tuple(value)
+            if not entries:
+                raise InputError(found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out."))
+            object.__setattr__(self, name, entries)
+        for branch in self.branches or ():
+            if branch not in BRANCHES:
+                raise InputError(one_of("branch", branch, BRANCHES))
+        if self.tokens is not None:
+            object.__setattr__(self, "tokens", np.asarray(self.tokens).reshape(-1))
+
+    def names(self, block: Block) -> bool:
+        """Whether the scope's blocks include this one."""
+        return self.blocks is None or block.index in self.blocks or block.name in self.blocks
+
+    def covers(self, visit: Visit, block: Block, n_steps: int) -> bool:
+        """Whether the edit acts on this block in this visit of a run of ``n_steps`` steps."""
+        if not self.names(block):
+            return False
+        if self.steps is not None and visit.step not in {step % n_steps for step in self.steps}:
+            return False
+        return self.branches is None or visit.branch in self.branches
+
+    def positions(self, n_tokens: int, device: torch.device) -> torch.Tensor | None:
+        """Token positions int64 ``[token]`` that are edited, or None for all.
+
+        Raises:
+            InputError: the mask or the positions do not fit ``n_tokens``.
+        """
+        if self.tokens is None:
+            return None
+        tokens = self.tokens
+        fits = len(tokens) == n_tokens if tokens.dtype == bool else (np.abs(tokens) < n_tokens).all()
+        if not fits:
+            raise InputError(
+                found_expected(
+                    f"a token selection of {len(tokens)} entries ({tokens.dtype})",
+                    f"a mask of {n_tokens} tokens, or positions under {n_tokens}",
+                    "Take the mask at the run's own height and width.",
+                )
+            )
+        chosen = np.flatnonzero(tokens) if tokens.dtype == bool else tokens % n_tokens
+        return torch.as_tensor(chosen, dtype=torch.int64, device=device)
+
+    def check_against(self, blocks: Sequence[Block], n_steps: int) -> None:
+        """Refuse a scope that names a block or step that the run does not have.
+
+        Raises:
+            InputError: naming it.
+        """
+        known = {block.index for block in blocks} | {block.name for block in blocks}
+        for block in self.blocks or ():
+            if block not in known:
+                raise InputError(
+                    found_expected(
+                        f"block {block!r} in an edit's scope",
+                        f"an index under {len(blocks)} or one of {blocks[0].name} ... {blocks[-1].name}",
+                        "See dit.blocks.",
+                    )
+                )
+        for step in self.steps or ():
+            if not -n_steps <= step < n_steps:
+                raise InputError(
+                    found_expected(f"step {step} in an edit's scope", f"a step of {n_steps}", "Count steps from 0.")
+                )

@@ -1,0 +1,181 @@
+"""Does this checkpoint behave as its family says? Verified on the checkpoint itself.
+
+Every claim is held against something that ditscope did not make: plain PyTorch hooks on the
+pipeline, images of the bare pipeline, the pipeline's own step counter.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ditscope.models import sites
+from ditscope.models.visits import Schedule, Visit, live_schedule
+from ditscope.tracing.reference import Hooked, digest, run_hooked
+from ditscope.tracing.report import Finding, Report
+from ditscope.tracing.run import check_call
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.dit import DiT
+
+_PROMPT = "a small red circle at the left on a plain blue background"
+_LIBRARIES = ("torch", "diffusers", "transformers", "nnsight")
+
+
+def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
+    """Verify a model in five short runs, guided where its family knows guidance.
+
+    Args:
+        dit: the model.
+        prompt: what to generate; by default a neutral sentence.
+        **call: pipeline arguments; two steps unless ``num_inference_steps`` is given.
+
+    Raises:
+        InputError: an argument that the pipeline does not have.
+        UnsupportedError: the pipeline is in a state that breaks the mapping of visits.
+    """
+    check_call(dit, call)
+    prompt = prompt or _PROMPT
+    call = {"num_inference_steps": 2, **dit.call_defaults, **call}
+    guided = {**call, **_guidance(dit, call)}
+    plain = {**call, dit.family.guidance.scale: 1.0}
+    block_names = [block.path.split(".transformer.", 1)[1] for block in dit.blocks]
+    text_argument = dit.family.block_lists[0].inputs["text"]
+
+    bare = run_hooked(dit.diffusers_pipeline, block_names, _arguments(dit, prompt, guided), text_argument)
+    bare_plain = run_hooked(dit.diffusers_pipeline, block_names, _arguments(dit, prompt, plain), text_argument)
+    traced = _traced(dit, prompt, guided)
+    no_op = _edited(dit, prompt, guided, 1.0)
+    zeroed = _edited(dit, prompt, guided, 0.0)
+    return Report(
+        model=repr(dit),
+        versions={name: version(name) for name in _LIBRARIES},
+        findings=(
+            _order(bare, block_names, traced["schedule"]),
+            _clock(bare, traced["schedule"], traced["visits"]),
+            _branches(bare, bare_plain, traced["visits"]),
+            _tensors(bare, traced["digests"], block_names, dit),
+            _rejoin(traced["rejoined"]),
+            _same("the traced image equals the bare one", traced["images"], bare.images),
+            _same("a no-op edit of every block gives the same image", no_op, bare.images),
+            _different("zeroing the image stream changes the image", zeroed, bare.images),
+        ),
+    )
+
+
+def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
+    guidance = dit.family.guidance
+    if len(guidance.branches) < 2 or guidance.visited(call) == guidance.branches:
+        return {}
+    return {guidance.scale: 2.0, guidance.negatives[0][0]: ""}
+
+
+def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
+    generator = torch.Generator(dit.diffusers_pipeline._execution_device).manual_seed(0)
+    return {**call, "prompt": prompt, "generator": generator}
+
+
+def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
+    digests: dict[tuple[int, int, str, str], str] = {}
+    rejoined: list[bool] = []
+    visited: list[Visit] = []
+    schedules: list[Schedule] = []
+
+    def read_block(visit: Visit, block: Block) -> None:
+        for site in sites.SITES:
+            for stream in block.layout.outputs:
+                digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
+        raw = block.output
+        rebuilt = raw
+        for stream in block.layout.outputs:
+            part = sites.read(block.layout, "block_output", stream, raw)
+            rebuilt = sites.write(block.layout, "block_output", stream, rebuilt, part)
+        rejoined.append(len(raw) == len(rebuilt) and all(a is b for a, b in zip(raw, rebuilt, strict=True)))
+
+    with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
+        for visit in dit.visits(tracer):
+            if not visited:
+                schedules.append(live_schedule(dit))
+            visited.append(visit)
+            for block in dit.blocks:
+                read_block(visit, block)
+        result = tracer.result.save()
+    return {
+        "images": np.asarray(result.images),
+        "digests": digests,
+        "rejoined": rejoined,
+        "visits": visited,
+        "schedule": schedules[0],
+    }
+
+
+def _edited(dit: DiT, prompt: str, call: dict[str, Any], factor: float) -> np.ndarray:
+    with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
+        for _ in dit.visits(tracer):
+            for block in dit.blocks:
+                block.image *= factor
+        result = tracer.result.save()
+    return np.asarray(result.images)
+
+
+def _order(bare: Hooked, block_names: list[str], schedule: Schedule) -> Finding:
+    expected = block_names * len(schedule)
+    return Finding(
+        "blocks run in the order of dit.blocks, once a visit",
+        bare.order == expected,
+        f"{len(bare.order)} calls of {len(block_names)} blocks in {len(schedule)} visits",
+    )
+
+
+def _clock(bare: Hooked, schedule: Schedule, visited: list[Visit]) -> Finding:
+    right = len(visited) == len(schedule) == len(bare.text_inputs) and bare.n_steps == len(schedule.timesteps)
+    return Finding(
+        "visits match the scheduler's and the pipeline's step clocks",
+        right,
+        f"{len(visited)} visits, {bare.n_steps} steps, branches {' '.join(schedule.branches)}",
+    )
+
+
+def _branches(bare: Hooked, bare_plain: Hooked, visited: list[Visit]) -> Finding:
+    conditional = bare_plain.text_inputs[0]
+    labelled = [visit.branch == "cond" for visit in visited]
+    seen = [found == conditional for found in bare.text_inputs]
+    return Finding(
+        "the cond branch is the one that reads the prompt",
+        labelled == seen,
+        f"{sum(seen)} of {len(seen)} visits read the prompt, {sum(labelled)} are labelled cond",
+    )
+
+
+def _tensors(bare: Hooked, digests: dict, block_names: list[str], dit: DiT) -> Finding:
+    wrong = [
+        (dit.blocks[block].name, visit, site, stream)
+        for (visit, block, site, stream), found in digests.items()
+        if bare.seen.get((block_names[block], visit, site, stream)) != found
+    ]
+    detail = f"{len(digests) - len(wrong)} of {len(digests)} tensors bit-equal"
+    if wrong:
+        detail += f"; first difference at {wrong[0]}"
+    return Finding("what a trace reads equals what plain hooks see", not wrong and bool(digests), detail)
+
+
+def _rejoin(rejoined: list[bool]) -> Finding:
+    return Finding(
+        "the streams join to the block's own output",
+        bool(rejoined) and all(rejoined),
+        f"{sum(rejoined)} of {len(rejoined)} outputs",
+    )
+
+
+def _same(claim: str, found: np.ndarray, expected: np.ndarray) -> Finding:
+    difference = float(np.abs(found - expected).max())
+    return Finding(claim, found.shape == expected.shape and difference == 0.0, f"largest difference {difference:.3g}")
+
+
+def _different(claim: str, found: np.ndarray, expected: np.ndarray) -> Finding:
+    difference = float(np.abs(found - expected).max())
+    return Finding(claim, difference > 1e-3, f"largest difference {difference:.3g} of 1")
