@@ -6,6 +6,7 @@ a wrong argument fails before anything is written, and no shape is guessed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class Probe:
         latent_channels: channels of the transformer's input and output.
         grid: (height, width) of the image stream in tokens.
         image_size: (height, width) of the image in pixels.
+        seconds_per_visit: time of the first visit.
         call: the call's arguments with defaults filled in.
     """
 
@@ -43,11 +45,12 @@ class Probe:
     latent_channels: int
     grid: tuple[int, int]
     image_size: tuple[int, int]
+    seconds_per_visit: float
     call: dict[str, Any]
 
 
 def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
-    """Run a call up to the first block of its last branch in the first step.
+    """Run a call up to the first block of its second visit.
 
     Args:
         dit: the model.
@@ -63,6 +66,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
     shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
     types: list[torch.dtype] = []
     schedules: list[Schedule] = []
+    times: list[float] = []
     block = dit.blocks[0]
     arguments = {
         **call,
@@ -71,6 +75,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
     }
     with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
+            times.append(time.perf_counter())
             if not schedules:
                 schedules.append(live_schedule(dit))
                 shapes["latents"].append(tuple(dit.transformer.inputs[1]["hidden_states"].shape))
@@ -78,8 +83,9 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
                 hidden = block.read("block_output", stream)
                 shapes[stream].append(tuple(hidden.shape))
                 types.append(hidden.dtype)
-            if visit.index + 1 == len(schedules[0].branches):
+            if visit.index == 1:
                 tracer.stop()
+    times.append(time.perf_counter())  # of a call with a single visit, when it is over
 
     grid = dit.token_grid(dit.call)
     _, latent_tokens, latent_channels = shapes["latents"][0]
@@ -92,5 +98,6 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         latent_channels=latent_channels,
         grid=grid,
         image_size=(grid[0] * dit.token_pixels, grid[1] * dit.token_pixels),
+        seconds_per_visit=times[1] - times[0],
         call={**dit.call_defaults, **call},
     )

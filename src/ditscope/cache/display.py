@@ -1,0 +1,63 @@
+"""How a cache shows itself: what it is of, its size and shape, how much is done, what is wrong with it."""
+
+from __future__ import annotations
+
+import html as escaping
+from typing import TYPE_CHECKING
+
+from ditscope.cache.layout import forecast, readable_bytes
+
+if TYPE_CHECKING:
+    from ditscope.cache.reader import Cache
+
+
+def rows(cache: Cache) -> list[tuple[str, str]]:
+    """Name and value of every line of a cache's summary."""
+    schema = cache.schema
+    config = cache.manifest["config"]
+    done, total = len(cache.committed), len(schema.samples)
+    state = (
+        "complete" if cache.complete else f"{total - done} to go: record again with the same configuration"
+    )
+    planned = forecast(schema).total
+    axes = (
+        f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)}), "
+        f"block {len(schema.blocks)}"
+    )
+    kept = [name for name, has in (("tensors", schema.tensors), ("stats", schema.stats)) if has]
+    kept += [
+        name for name, has in (("trajectory", schema.trajectory), ("images", schema.image_height)) if has
+    ]
+    lines = [
+        ("model", str(config.get("model_id", "not named"))),
+        ("samples", f"{done} of {total} committed ({state})"),
+        ("kept", ", ".join(kept)),
+    ]
+    for stream in schema.streams:
+        tokens = f"token {stream.tokens}"
+        if stream.has_grid:
+            tokens += f" ({stream.grid_height} x {stream.grid_width})"
+        shape = f"[sample {total}, {axes}, {tokens}, channel {len(schema.channels)} of {schema.width}]"
+        lines += [(f"{stream.name}/{site}", f"{schema.dtype} {shape}") for site in schema.sites]
+    lines.append(("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned)} planned"))
+    if len(cache.nonfinite):
+        count, places = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
+        lines.append(("WARNING", f"{count} NaN or infinite values in {places} samples; see .nonfinite"))
+    return lines
+
+
+def text(cache: Cache) -> str:
+    """The summary as text."""
+    lines = rows(cache)
+    width = max(len(name) for name, _ in lines)
+    return "\n".join([f"<Cache {cache.path}>", *(f"  {name:<{width}}  {value}" for name, value in lines)])
+
+
+def html(cache: Cache) -> str:
+    """The summary as an HTML table; everything from the store is escaped."""
+    cells = "".join(
+        f'<tr><th style="text-align:left">{escaping.escape(name)}</th>'
+        f'<td style="text-align:left">{escaping.escape(value)}</td></tr>'
+        for name, value in rows(cache)
+    )
+    return f"<table><caption>Cache {escaping.escape(str(cache.path))}</caption>{cells}</table>"

@@ -1,0 +1,79 @@
+"""The coordinates of every group of a store, from its schema.
+
+The writer stores them as small arrays for whoever opens the store with plain xarray; the reader makes
+them afresh from the manifest, so that no label has to be trusted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ditscope.cache.schema import Schema, StepSpec, StreamSpec
+
+Labels = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
+"""Coordinate name -> (dims, values)."""
+
+
+def sample_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
+    """``sample``, ``prompt`` and ``seed``, of all samples or of the given ones."""
+    positions = range(len(schema.samples)) if samples is None else samples
+    return {
+        "sample": (("sample",), np.asarray(positions, dtype=np.int64)),
+        "prompt": (("sample",), _strings([schema.samples[i].prompt for i in positions])),
+        "seed": (("sample",), np.array([schema.samples[i].seed for i in positions], dtype=np.int64)),
+    }
+
+
+def stats_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
+    """Coordinates of ``[sample, step, branch, block, channel]``."""
+    return {
+        **sample_labels(schema, samples),
+        **_step_labels(schema.steps),
+        "branch": (("branch",), _strings(schema.branches)),
+        "block": (("block",), np.array([block.index for block in schema.blocks], dtype=np.int64)),
+        "block_name": (("block",), _strings([block.name for block in schema.blocks])),
+        "block_kind": (("block",), _strings([block.kind for block in schema.blocks])),
+        "channel": (("channel",), np.array(schema.channels, dtype=np.int64)),
+    }
+
+
+def hidden_labels(schema: Schema, stream: StreamSpec, samples: Sequence[int] | None = None) -> Labels:
+    """Coordinates of ``[sample, step, branch, block, token, channel]``, with ``y`` and ``x`` on a grid."""
+    labels = stats_labels(schema, samples)
+    labels["token"] = (("token",), np.arange(stream.tokens, dtype=np.int64))
+    if stream.grid_height is not None and stream.grid_width is not None:
+        y, x = np.divmod(np.arange(stream.tokens, dtype=np.int64), stream.grid_width)
+        labels["y"] = (("token",), y)
+        labels["x"] = (("token",), x)
+    return labels
+
+
+def trajectory_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
+    """Coordinates of the trajectory; ``step_boundary`` i is the state before step i, the last the result."""
+    assert schema.trajectory is not None
+    return {
+        **sample_labels(schema, samples),
+        **_step_labels(schema.trajectory.steps),
+        "step_boundary": (
+            ("step_boundary",),
+            np.arange(len(schema.trajectory.steps) + 1, dtype=np.int64),
+        ),
+        "branch": (("branch",), _strings(schema.branches)),
+    }
+
+
+def _step_labels(steps: Sequence[StepSpec]) -> Labels:
+    return {
+        "step": (("step",), np.array([step.index for step in steps], dtype=np.int64)),
+        "sigma": (("step",), np.array([step.sigma for step in steps], dtype=np.float64)),
+        "timestep": (("step",), np.array([step.timestep for step in steps], dtype=np.float64)),
+    }
+
+
+def _strings(values: Sequence[str]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = list(values)
+    return array

@@ -1,0 +1,321 @@
+"""Which arrays a store has, how they are cut into shards and chunks, and how many bytes that makes.
+
+One rule cuts every array. A shard never spans two samples; within a sample it spans as many blocks, then
+steps, then branches as fit the byte target, in equal parts, and always all tokens and channels. So a
+sample's files lie under ``<array>/c/<sample>/``, are written once, whole, and no commit touches another
+sample's files. Inside a shard of hidden states the chunks hold all tokens of a few channels at one
+``(step, branch, block)``, so that reading a few channels does not read the tensor.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
+from ditscope.cache.schema import Schema
+
+CHANNELS_PER_CHUNK = 32
+"""Most channels in one chunk of a hidden state."""
+
+STATS_BYTES = 4 * 2**20
+"""Byte target of a chunk of statistics: small, because several are open at once while recording."""
+
+STATISTICS = ("mean", "mean_abs", "std", "abs_max", "nonfinite")
+"""Per-channel statistics of a store; ``count`` has no channel axis."""
+
+CRC_BYTES = 4
+INDEX_ENTRY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class ArrayPlan:
+    """One array of the store.
+
+    Attributes:
+        path: where it is in the store, such as ``image/block_output``.
+        kind: ``tensors``, ``stats``, ``masks``, ``trajectory`` or ``images``.
+        dims: names of the axes; the first is always ``sample``.
+        shape: lengths of the axes.
+        shard: shape of one file; of a sharded array, a multiple of ``chunk``.
+        chunk: shape of the smallest piece that can be read.
+        cell: how many axes after ``sample`` are filled one index at a time while recording.
+        dtype: name of the stored dtype.
+        sharded: whether files hold several chunks and an index.
+        compression: None or ``zstd``.
+    """
+
+    path: str
+    kind: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    shard: tuple[int, ...]
+    chunk: tuple[int, ...]
+    cell: int
+    dtype: str
+    sharded: bool = False
+    compression: str | None = None
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The dtype in memory."""
+        return BFLOAT16 if self.dtype == "bfloat16" else np.dtype(self.dtype)
+
+    @property
+    def fill_value(self) -> float | int | bool:
+        """What a cell reads as before it is written: NaN where the dtype has one."""
+        if self.dtype in ("float32", "bfloat16", "float16"):
+            return float("nan")
+        return False if self.dtype == "bool" else 0
+
+    @cached_property
+    def grid(self) -> tuple[int, ...]:
+        """Number of shards along every axis."""
+        return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard, strict=True))
+
+    @property
+    def shards_per_sample(self) -> int:
+        """Number of files that one sample has."""
+        return math.prod(self.grid[1:])
+
+    def shards(self, sample: int) -> Iterator[tuple[int, ...]]:
+        """Grid positions of a sample's shards."""
+        yield from ((sample, *rest) for rest in itertools.product(*map(range, self.grid[1:])))
+
+    def shard_of(self, sample: int, cell: tuple[int, ...]) -> tuple[int, ...]:
+        """Grid position of the shard that holds a cell."""
+        inner = (i // s for i, s in zip(cell, self.shard[1:], strict=False))
+        return (sample, *inner, *(0 for _ in self.shape[1 + self.cell :]))
+
+    def region(self, shard: tuple[int, ...]) -> tuple[slice, ...]:
+        """The part of the array that a shard covers, cut at the array's edge."""
+        return tuple(
+            slice(i * s, min((i + 1) * s, n)) for i, s, n in zip(shard, self.shard, self.shape, strict=True)
+        )
+
+    def region_shape(self, shard: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of :meth:`region`."""
+        return tuple(part.stop - part.start for part in self.region(shard))
+
+    def region_bytes(self, shard: tuple[int, ...]) -> int:
+        """Bytes of a shard's values in memory."""
+        return math.prod(self.region_shape(shard)) * self.numpy_dtype.itemsize
+
+    @property
+    def largest_region_bytes(self) -> int:
+        """Bytes in memory of a shard that is not at the edge."""
+        return self.region_bytes((0,) * len(self.shape))
+
+    def file_name(self, shard: tuple[int, ...]) -> str:
+        """A shard's file, relative to the store."""
+        return f"{self.path}/c/{'/'.join(map(str, shard))}"
+
+    def stored_bytes(self, shard: tuple[int, ...]) -> int:
+        """Exact size of a shard's file, were it not compressed."""
+        chunk = math.prod(self.chunk) * self.numpy_dtype.itemsize + CRC_BYTES
+        if not self.sharded:
+            return chunk
+        real = (math.ceil(n / c) for n, c in zip(self.region_shape(shard), self.chunk, strict=True))
+        slots = (s // c for s, c in zip(self.shard, self.chunk, strict=True))
+        return math.prod(real) * chunk + math.prod(slots) * INDEX_ENTRY_BYTES + CRC_BYTES
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a store will take on disk, in bytes.
+
+    Exact for the arrays of an uncompressed store, an upper bound for practical purposes of a compressed
+    one; labels, manifest and ledger come on top and are small.
+
+    Attributes:
+        tensors: hidden states.
+        stats: statistics.
+        masks: token masks.
+        trajectory: latents and transformer outputs.
+        images: final images.
+        shards: number of files.
+        samples: number of samples that these figures are for.
+    """
+
+    tensors: int
+    stats: int
+    masks: int
+    trajectory: int
+    images: int
+    shards: int
+    samples: int
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return self.tensors + self.stats + self.masks + self.trajectory + self.images
+
+    def __str__(self) -> str:
+        parts = ((field.name, getattr(self, field.name)) for field in fields(self)[:5])
+        listed = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
+        return f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples ({listed})"
+
+
+def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
+    """Every array of a store that is written per sample, by path."""
+    plans: list[ArrayPlan] = []
+    samples, steps, branches = len(schema.samples), len(schema.steps), len(schema.branches)
+    blocks, channels = len(schema.blocks), len(schema.channels)
+    for stream in schema.streams:
+        for site in schema.sites:
+            if schema.tensors:
+                plans.append(
+                    _plan(
+                        f"{stream.name}/{site}",
+                        "tensors",
+                        ("sample", "step", "branch", "block", "token", "channel"),
+                        (samples, steps, branches, blocks, stream.tokens, channels),
+                        cell=3,
+                        dtype=schema.dtype,
+                        target=schema.shard_bytes,
+                        compression=schema.compression,
+                        sharded=True,
+                    )
+                )
+            if schema.stats:
+                for name in (*STATISTICS, "count"):
+                    whole = name in ("nonfinite", "count")
+                    dims = ("sample", "step", "branch", "block", "channel")
+                    shape = (samples, steps, branches, blocks, channels)
+                    plans.append(
+                        _plan(
+                            f"{stream.name}/stats/{site}/{name}",
+                            "stats",
+                            dims[:4] if name == "count" else dims,
+                            shape[:4] if name == "count" else shape,
+                            cell=3,
+                            dtype="int32" if whole else "float32",
+                            target=min(STATS_BYTES, schema.shard_bytes),
+                        )
+                    )
+        if not stream.has_grid:
+            plans.append(
+                _plan(
+                    f"{stream.name}/token_mask",
+                    "masks",
+                    ("sample", "branch", "token"),
+                    (samples, branches, stream.tokens),
+                    cell=1,
+                    dtype="bool",
+                    target=schema.shard_bytes,
+                )
+            )
+    if schema.trajectory is not None:
+        run = schema.trajectory
+        plans.append(
+            _plan(
+                "trajectory/latents",
+                "trajectory",
+                ("sample", "step_boundary", "token", "latent_channel"),
+                (samples, len(run.steps) + 1, run.tokens, run.channels),
+                cell=1,
+                dtype="float32",
+                target=schema.shard_bytes,
+            )
+        )
+        plans.append(
+            _plan(
+                "trajectory/transformer_output",
+                "trajectory",
+                ("sample", "step", "branch", "token", "latent_channel"),
+                (samples, len(run.steps), branches, run.tokens, run.channels),
+                cell=2,
+                dtype=schema.dtype,
+                target=schema.shard_bytes,
+            )
+        )
+    if schema.image_height is not None and schema.image_width is not None:
+        plans.append(
+            _plan(
+                "images",
+                "images",
+                ("sample", "y_pixel", "x_pixel", "rgb"),
+                (samples, schema.image_height, schema.image_width, 3),
+                cell=0,
+                dtype="uint8",
+                target=schema.shard_bytes,
+            )
+        )
+    return {plan.path: plan for plan in plans}
+
+
+def forecast(schema: Schema, samples: int | None = None) -> Forecast:
+    """Bytes and files of a store, or of ``samples`` of its samples."""
+    count = len(schema.samples) if samples is None else samples
+    sizes = dict.fromkeys(("tensors", "stats", "masks", "trajectory", "images"), 0)
+    shards = 0
+    for plan in plan_arrays(schema).values():
+        sizes[plan.kind] += count * sum(plan.stored_bytes(shard) for shard in plan.shards(0))
+        shards += count * plan.shards_per_sample
+    return Forecast(**sizes, shards=shards, samples=count)
+
+
+def equal_parts(length: int, most: int) -> int:
+    """Length of the parts when ``length`` is cut into as few nearly equal parts of at most ``most``.
+
+    Equal parts keep the last one from being a sliver: 57 in parts of at most 32 is 29 + 28, not 32 + 25.
+    """
+    return math.ceil(length / math.ceil(length / max(1, most)))
+
+
+def span(lengths: dict[str, int], unit: int, target: int) -> dict[str, int]:
+    """How far a shard reaches along block, then step, then branch, for cells of ``unit`` bytes."""
+    reach = dict.fromkeys(lengths, 1)
+    room = target // max(1, unit)
+    for dim in ("block", "step", "step_boundary", "branch"):
+        if dim not in lengths:
+            continue
+        reach[dim] = equal_parts(lengths[dim], room)
+        if reach[dim] < lengths[dim]:
+            break
+        room //= lengths[dim]
+    return reach
+
+
+def readable_bytes(size: float) -> str:
+    """A size as people write it: ``1.5 GB`` (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _plan(
+    path: str,
+    kind: str,
+    dims: tuple[str, ...],
+    shape: tuple[int, ...],
+    *,
+    cell: int,
+    dtype: str,
+    target: int,
+    compression: str | None = None,
+    sharded: bool = False,
+) -> ArrayPlan:
+    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+    payload = shape[1 + cell :]
+    reach = span(
+        dict(zip(dims[1 : 1 + cell], shape[1 : 1 + cell], strict=True)), math.prod(payload) * itemsize, target
+    )
+    cells = tuple(reach[dim] for dim in dims[1 : 1 + cell])
+    if not sharded:
+        shard = (1, *cells, *payload)
+        return ArrayPlan(path, kind, dims, shape, shard, shard, cell, dtype)
+    tokens, channels = payload
+    part = equal_parts(channels, CHANNELS_PER_CHUNK)
+    # The shard must be a multiple of the chunk, so the channel axis is padded on disk (by less than a chunk).
+    shard = (1, *cells, tokens, math.ceil(channels / part) * part)
+    chunk = (1, *(1 for _ in cells), tokens, part)
+    return ArrayPlan(path, kind, dims, shape, shard, chunk, cell, dtype, True, compression)

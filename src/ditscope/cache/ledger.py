@@ -1,0 +1,160 @@
+"""The ledger: one small JSON file per committed sample, written after everything else of that sample.
+
+A sample counts only when its entry is there. The entry lists every file of the sample with size and
+CRC-32C, so that a file that is missing, cut short, altered or swapped for another is noticed. The entries
+lie in the folder of the boolean array ``done``, which repeats for plain zarr readers what the ledger says;
+inside an array's folder they are no stray objects in the zarr hierarchy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ditscope.cache import storage
+from ditscope.cache.layout import ArrayPlan
+from ditscope.errors import CacheError, found_expected
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+FOLDER = "done/ledger"
+
+_ENTRY = re.compile(r"(\d+)\.json")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the ledger says about one committed sample.
+
+    Attributes:
+        sample: position of the sample.
+        committed: when, ISO 8601 in UTC.
+        files: file name relative to the store -> (bytes, CRC-32C).
+        nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states.
+    """
+
+    sample: int
+    committed: str
+    files: Mapping[str, tuple[int, str]]
+    nonfinite: Mapping[str, int]
+
+    @classmethod
+    def now(cls, sample: int, files: Mapping[str, tuple[int, str]], nonfinite: Mapping[str, int]) -> Entry:
+        """An entry committed at this moment."""
+        moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        return cls(sample, moment, dict(files), dict(nonfinite))
+
+
+def entry_path(store: Path, sample: int) -> Path:
+    """Where a sample's entry is, or will be."""
+    return store / FOLDER / f"{sample:06d}.json"
+
+
+def write_entry(store: Path, entry: Entry) -> None:
+    """Commit a sample: the last write that it needs."""
+    content = {
+        "sample": entry.sample,
+        "committed": entry.committed,
+        "nonfinite": dict(entry.nonfinite),
+        "files": {name: list(record) for name, record in entry.files.items()},
+    }
+    storage.write_durably(entry_path(store, entry.sample), json.dumps(content, indent=0).encode())
+
+
+def read_entries(store: Path, plans: Mapping[str, ArrayPlan], samples: int) -> dict[int, Entry]:
+    """Read all entries, by sample.
+
+    Raises:
+        CacheError: an entry is unreadable, or lists other files than a sample of this store has.
+    """
+    entries = {}
+    folder = store / FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if match := _ENTRY.fullmatch(path.name):
+            sample = int(match[1])
+            if sample >= samples:
+                raise _unusable(path, f"sample {sample}", f"one of {samples} samples")
+            entries[sample] = _read_entry(path, sample, plans)
+    return entries
+
+
+def check_files(store: Path, entry: Entry) -> None:
+    """See that every file of a committed sample is there, with the size that the ledger says.
+
+    Raises:
+        CacheError: one is not; the message names the sample and the file.
+    """
+    for name, (size, _) in entry.files.items():
+        found = storage.plain_file_size(store / name)
+        if found != size:
+            raise CacheError(
+                found_expected(
+                    f"{'no file' if found is None else f'{found} bytes in'} {name} of committed sample "
+                    f"{entry.sample}",
+                    f"a plain file of {size} bytes",
+                    f"Fetch it again; or delete {FOLDER}/{entry_path(store, entry.sample).name} and record "
+                    "with the same configuration to record this sample anew; "
+                    "or open with check_files=False to read the rest.",
+                )
+            )
+
+
+@contextlib.contextmanager
+def sole_writer(store: Path) -> Iterator[None]:
+    """Hold the store for writing; the lock goes away with the process, however it ends.
+
+    Raises:
+        CacheError: another process is recording into it.
+    """
+    with (store / FOLDER / "writer.lock").open("ab") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise CacheError(
+                    found_expected(
+                        f"{store} open for recording elsewhere",
+                        "one writer at a time",
+                        "Wait for the other recording to end, or record into another path.",
+                    )
+                ) from error
+        yield
+
+
+def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entry:
+    content = storage.read_json(path, f"the ledger entry of sample {sample}")
+    try:
+        files = {name: (int(size), str(checksum)) for name, (size, checksum) in content["files"].items()}
+        nonfinite = {str(name): int(count) for name, count in content["nonfinite"].items()}
+        entry = Entry(int(content["sample"]), str(content["committed"]), files, nonfinite)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise _unusable(
+            path, f"an unreadable entry ({error!r})", "files, nonfinite, sample, committed"
+        ) from error
+    expected = {plan.file_name(shard) for plan in plans.values() for shard in plan.shards(sample)}
+    if entry.sample != sample or set(files) != expected:
+        odd = sorted(set(files) ^ expected)[:3]
+        raise _unusable(
+            path,
+            f"sample {entry.sample} with {len(files)} files (odd: {', '.join(odd) or 'none'})",
+            f"sample {sample} with the {len(expected)} files that the manifest implies",
+        )
+    return entry
+
+
+def _unusable(path: Path, found: str, expected: str) -> CacheError:
+    return CacheError(
+        found_expected(
+            f"{found} in {path}",
+            expected,
+            "Delete that entry and record the sample anew, or fetch the store again.",
+        )
+    )

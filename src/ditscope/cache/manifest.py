@@ -1,0 +1,198 @@
+"""The manifest: what was recorded, from which model, with which call; JSON in the root group's attributes.
+
+Its ``schema`` and ``config`` decide every stored number, so they make the configuration hash by which a
+recording resumes. Its ``environment`` (library versions, device, time) may differ between the sessions of
+one recording, and is kept as information only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from ditscope.cache.schema import Schema
+from ditscope.errors import CacheError, InputError, found_expected
+
+FORMAT = "ditscope-cache"
+VERSION = 1
+ATTRIBUTE = "ditscope"
+"""Name of the root attribute that holds the manifest."""
+
+LIBRARIES = ("ditscope", "torch", "nnsight", "diffusers", "transformers", "numpy", "zarr", "tensorstore")
+
+_FIELDS = {"format", "version", "config_hash", "schema", "config", "environment"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which two configurations differ; ``<absent>`` where one lacks it."""
+
+    field: str
+    found: Any
+    expected: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: found {_short(self.found)}, expected {_short(self.expected)}"
+
+
+def build_manifest(
+    schema: Schema, config: Mapping[str, Any], environment: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Make the manifest of a new store.
+
+    Args:
+        schema: what the store will hold.
+        config: everything else that decides the numbers: model id, revision, weights hash, pipeline and
+            scheduler class and config, call arguments. Hashed.
+        environment: what may change between sessions, such as the device. Not hashed; library versions
+            and the time of creation are added.
+
+    Raises:
+        InputError: a value is not JSON.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "config_hash": config_hash(schema, config),
+        "schema": schema.to_json(),
+        "config": _json(config, "config"),
+        "environment": {
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "versions": library_versions(),
+            **_json(environment or {}, "environment"),
+        },
+    }
+
+
+def config_hash(schema: Schema, config: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of schema and config."""
+    return _digest(schema.to_json(), _json(config, "config"))
+
+
+def validate_manifest(manifest: object, where: str) -> Schema:
+    """Check a manifest that was read from a store, and return its schema.
+
+    Raises:
+        CacheError: it is no manifest of this version, or does not match its own hash.
+    """
+    if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT:
+        raise CacheError(
+            found_expected(
+                f"a zarr group without a ditscope manifest at {where}",
+                "a cache that ditscope recorded",
+                "Check the path.",
+            )
+        )
+    if manifest.get("version") != VERSION:
+        raise CacheError(
+            found_expected(
+                f"cache version {manifest.get('version')!r} at {where}",
+                f"version {VERSION}",
+                "Open it with the ditscope version that wrote it, or update ditscope.",
+            )
+        )
+    if set(manifest) != _FIELDS or not all(
+        isinstance(manifest[name], Mapping) for name in ("schema", "config", "environment")
+    ):
+        raise CacheError(
+            found_expected(
+                f"manifest fields {', '.join(sorted(map(str, manifest)))} at {where}",
+                f"{', '.join(sorted(_FIELDS))}",
+                "The store is damaged; fetch it again or record it anew.",
+            )
+        )
+    actual = _digest(manifest["schema"], manifest["config"])
+    if actual != manifest["config_hash"]:
+        raise CacheError(
+            found_expected(
+                f"a manifest whose contents hash to {actual[:12]} at {where}",
+                f"its own config_hash {str(manifest['config_hash'])[:12]}",
+                "The manifest was altered; fetch the store again or record it anew.",
+            )
+        )
+    try:
+        return Schema.from_json(manifest["schema"])
+    except InputError as error:
+        raise CacheError(f"the manifest at {where} cannot be used: {error}") from error
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Difference]:
+    """Fields in which two manifests' schema or config differ, or in which two plain mappings do."""
+    if found.get("format") == FORMAT and expected.get("format") == FORMAT:
+        found = {"schema": found["schema"], "config": found["config"]}
+        expected = {"schema": expected["schema"], "config": expected["config"]}
+    return list(_differ("", _json(found, "found"), _json(expected, "expected")))
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python and of the libraries that matter, without importing them."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _digest(schema: Any, config: Any) -> str:
+    canonical = json.dumps(
+        {"config": config, "schema": schema}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _json(values: Mapping[str, Any], what: str) -> Any:
+    """What ``values`` read back as after a journey through JSON."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                found_expected(
+                    f"{what} value {name!r} of type {type(value).__name__} ({error})",
+                    "JSON values: text, finite numbers, booleans, None, lists, dicts",
+                    "Convert it before recording.",
+                )
+            ) from error
+    return json.loads(json.dumps(dict(values)))
+
+
+def _differ(path: str, found: Any, expected: Any) -> Any:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in [*found, *(name for name in expected if name not in found)]:
+            inner = f"{path}.{name}" if path else name
+            yield from _differ(inner, found.get(name, _ABSENT), expected.get(name, _ABSENT))
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for index, (a, b) in enumerate(zip(found, expected, strict=True)):
+            yield from _differ(f"{path}[{index}]", a, b)
+    elif found != expected:
+        if isinstance(found, list) and isinstance(expected, list):
+            found, expected = _Entries(found), _Entries(expected)
+        yield Difference(path, found, expected)
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+class _Entries(list):
+    """A list that shows how long it is before what is in it."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} entries {super().__repr__()}"
+
+
+_ABSENT = _Absent()
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,243 @@
+"""Opening a store: lazy labelled arrays, and a summary of what is in it.
+
+Labels come from the manifest, values from TensorStore, and nothing else is read: no pickle, no code, no
+path that the store names. Whatever is not as the manifest says is refused before any value is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ditscope.cache import bfloat16, display, ledger
+from ditscope.cache.creation import done_plan
+from ditscope.cache.labels import Labels, hidden_labels, sample_labels, stats_labels, trajectory_labels
+from ditscope.cache.layout import STATISTICS, plan_arrays
+from ditscope.cache.lazy_array import StoredArray
+from ditscope.cache.opening import as_path, check_layout, read_manifest
+from ditscope.errors import CacheError, InputError, found_expected, one_of
+
+
+def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cache:
+    """Open a cache for reading. Lazy: values are read when computed.
+
+    Args:
+        path: the store.
+        check_files: see that every file of every committed sample is there with its size (one ``stat``
+            a file). Without it, files that are missing read as NaN.
+
+    Raises:
+        CacheError: nothing there, not a cache, of another version, altered, or cut short.
+    """
+    return Cache(as_path(path), check_files=check_files)
+
+
+class Cache:
+    """One recorded store. Made by :func:`open_cache`.
+
+    Attributes:
+        path: the store.
+        manifest: what was recorded, from which model, with which call and libraries.
+        schema: the axes of the store.
+        plans: every per-sample array of the store, by path.
+        ledger: what the ledger says of every committed sample.
+        committed: positions of the committed samples.
+    """
+
+    def __init__(self, path: Path, *, check_files: bool = True) -> None:
+        bfloat16.register()
+        self.path = path
+        self.manifest, self.schema = read_manifest(path)
+        self.plans = plan_arrays(self.schema)
+        check_layout(path, {**self.plans, "done": done_plan(self.schema)})
+        self.ledger = ledger.read_entries(path, self.plans, len(self.schema.samples))
+        if check_files:
+            for entry in self.ledger.values():
+                ledger.check_files(path, entry)
+        self.committed: tuple[int, ...] = tuple(sorted(self.ledger))
+
+    def hidden(
+        self,
+        stream: str = "image",
+        site: str = "block_output",
+        *,
+        channels: Sequence[int] | None = None,
+        committed_only: bool = True,
+    ) -> xr.DataArray:
+        """Hidden states of a site.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site.
+            channels: true ids of the channels to take, in this order; only their chunks are read.
+                ``.sel(channel=[...])`` gives the same values, but reads all channels of what it needs.
+            committed_only: leave out samples that are not committed; else they are there, as NaN.
+
+        Returns:
+            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype.
+
+        Raises:
+            InputError: the stream, site or a channel was not recorded.
+            CacheError: the cache has statistics only.
+        """
+        self._check_place(stream, site)
+        if not self.schema.tensors:
+            raise CacheError(
+                found_expected(
+                    "a cache of statistics only",
+                    "hidden states",
+                    "Use .stats(), or record with tensors=True.",
+                )
+            )
+        samples = self._samples(committed_only)
+        spec = self.schema.stream(stream)
+        labels = self._with_done(hidden_labels(self.schema, spec, samples), samples)
+        positions = None if channels is None else self._channel_positions(channels)
+        if positions is not None:
+            labels["channel"] = (("channel",), labels["channel"][1][positions])
+        if not spec.has_grid:
+            mask = StoredArray(self.path, self.plans[f"{stream}/token_mask"], samples)
+            labels["token_mask"] = (("sample", "branch", "token"), mask[:])
+        attributes: dict[str, Any] = {"stream": stream, "site": site}
+        if spec.has_grid:
+            attributes |= {"grid_height": spec.grid_height, "grid_width": spec.grid_width}
+        array = self._array(f"{stream}/{site}", samples, positions)
+        return array.rename(site).assign_coords(labels).assign_attrs(attributes)
+
+    def stats(
+        self, stream: str = "image", site: str = "block_output", *, committed_only: bool = True
+    ) -> xr.Dataset:
+        """Per-channel statistics of a site, reduced over tokens while recording.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site.
+            committed_only: leave out samples that are not committed; else they are there, as NaN.
+
+        Returns:
+            Lazy ``[sample, step, branch, block, channel]``: float32 ``mean``, ``mean_abs``, ``std``
+            (population) and ``abs_max`` over the finite values, int32 ``nonfinite`` counts; and int32
+            ``count`` of tokens ``[sample, step, branch, block]``.
+
+        Raises:
+            InputError: the stream or site was not recorded.
+            CacheError: the cache was recorded without statistics.
+        """
+        self._check_place(stream, site)
+        if not self.schema.stats:
+            raise CacheError(
+                found_expected("a cache without statistics", "statistics", "Record with stats=True.")
+            )
+        samples = self._samples(committed_only)
+        arrays = {
+            name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in (*STATISTICS, "count")
+        }
+        labels = self._with_done(stats_labels(self.schema, samples), samples)
+        return xr.Dataset(arrays, coords=labels, attrs={"stream": stream, "site": site})
+
+    @cached_property
+    def images(self) -> xr.DataArray:
+        """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``."""
+        if "images" not in self.plans:
+            raise CacheError(
+                found_expected("a cache without images", "images", "Record with the images' size.")
+            )
+        labels = self._with_done(sample_labels(self.schema, self.committed), self.committed)
+        return self._array("images", self.committed).rename("images").assign_coords(labels)
+
+    @cached_property
+    def trajectory(self) -> xr.Dataset:
+        """Latents and transformer outputs of the committed samples, over all steps of the scheduler.
+
+        ``latents`` ``[sample, step_boundary, token, latent_channel]`` float32, where boundary i is the
+        state before step i and the last is the result; ``transformer_output``
+        ``[sample, step, branch, token, latent_channel]`` in the model's dtype.
+        """
+        if self.schema.trajectory is None:
+            raise CacheError(found_expected("a cache without trajectory", "a trajectory", "Record with one."))
+        arrays = {
+            name: self._array(f"trajectory/{name}", self.committed)
+            for name in ("latents", "transformer_output")
+        }
+        labels = self._with_done(trajectory_labels(self.schema, self.committed), self.committed)
+        return xr.Dataset(arrays, coords=labels)
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Prompt, seed and ``done`` of every sample, committed or not."""
+        return pd.DataFrame(
+            {
+                "prompt": [sample.prompt for sample in self.schema.samples],
+                "seed": [sample.seed for sample in self.schema.samples],
+                "done": [i in self.ledger for i in range(len(self.schema.samples))],
+            },
+            index=pd.RangeIndex(len(self.schema.samples), name="sample"),
+        )
+
+    @property
+    def nonfinite(self) -> pd.DataFrame:
+        """NaN and infinite values by committed sample, stream and site; empty when there are none."""
+        rows = [
+            (sample, *place.split("/"), count)
+            for sample, entry in sorted(self.ledger.items())
+            for place, count in sorted(entry.nonfinite.items())
+            if count
+        ]
+        return pd.DataFrame(rows, columns=["sample", "stream", "site", "count"])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk of the committed samples."""
+        return sum(size for entry in self.ledger.values() for size, _ in entry.files.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample is committed."""
+        return len(self.ledger) == len(self.schema.samples)
+
+    def __repr__(self) -> str:
+        return display.text(self)
+
+    def _repr_html_(self) -> str:
+        return display.html(self)
+
+    def _samples(self, committed_only: bool) -> tuple[int, ...]:
+        return self.committed if committed_only else tuple(range(len(self.schema.samples)))
+
+    def _array(
+        self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None
+    ) -> xr.DataArray:
+        plan = self.plans[path]
+        stored = StoredArray(self.path, plan, samples, channels)
+        token = f"{self.path.resolve()} {self.manifest['config_hash']}"
+        return xr.DataArray(stored.to_dask(token), dims=plan.dims)
+
+    def _with_done(self, labels: Labels, samples: Sequence[int]) -> Labels:
+        done = np.array([sample in self.ledger for sample in samples], dtype=bool)
+        return {**labels, "done": (("sample",), done)}
+
+    def _check_place(self, stream: str, site: str) -> None:
+        self.schema.stream(stream)
+        if site not in self.schema.sites:
+            raise InputError(one_of("site", site, self.schema.sites))
+
+    def _channel_positions(self, channels: Sequence[int]) -> list[int]:
+        place = {channel: position for position, channel in enumerate(self.schema.channels)}
+        wanted = [int(channel) for channel in channels]
+        for channel in wanted:
+            if channel not in place:
+                raise InputError(
+                    found_expected(
+                        f"channel {channel}",
+                        f"one of the {len(place)} recorded of {self.schema.width}",
+                        "Pass recorded channel ids.",
+                    )
+                )
+        return [place[channel] for channel in wanted]

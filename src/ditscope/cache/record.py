@@ -1,0 +1,323 @@
+"""``record``: a context in which a model's runs are written into a cache.
+
+The run decides what is true: the schema is filled from a probe of the very call, and every hidden
+state is written at the visit in which it was read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import ml_dtypes
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ditscope.cache.layout import Forecast, forecast, readable_bytes
+from ditscope.cache.manifest import build_manifest
+from ditscope.cache.opening import as_path, read_manifest
+from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
+from ditscope.cache.selection import Selection
+from ditscope.cache.writer import CacheWriter
+from ditscope.errors import CacheError, InputError, found_expected
+from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.tracing.probe import Probe, probe
+from ditscope.tracing.run import check_prompts, check_seeds, pair_samples, run_traced
+from ditscope.tracing.statistics import token_statistics
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.dit import DiT
+    from ditscope.models.visits import Visit
+
+
+def record(
+    dit: DiT,
+    path: str | os.PathLike[str],
+    *,
+    streams: Iterable[str] = ("image",),
+    sites: Iterable[str] = ("block_output",),
+    blocks: Iterable[int | str] | None = None,
+    steps: Iterable[int] | None = None,
+    branches: Iterable[str] | None = None,
+    channels: Iterable[int] | None = None,
+    tensors: bool = True,
+    stats: bool = True,
+    batch_size: int = 1,
+    compression: str | None = None,
+    memory_budget: int | None = None,
+) -> Recording:
+    """Open a recording, to be used as a context manager::
+
+        with ds.record(dit, "shapes.zarr", streams=["image"]) as rec:
+            print(rec.forecast(prompts, seeds=range(4), num_inference_steps=20))
+            rec.generate(prompts, seeds=range(4), num_inference_steps=20)
+
+    Args:
+        dit: the model.
+        path: the store: absent, an empty folder, or a cache of the same configuration to be resumed.
+        streams: ``image``, ``text`` or both.
+        sites: ``block_input``, ``block_output`` or both.
+        blocks: indices or names of blocks; all by default.
+        steps: step indices, negative ones counting from the last; all by default.
+        branches: ``cond``, ``uncond``; all that the call visits by default.
+        channels: channel ids; all by default.
+        tensors: keep hidden states ``[sample, step, branch, block, token, channel]`` in the model's dtype.
+        stats: keep statistics over tokens ``[sample, step, branch, block, channel]`` in float32.
+        batch_size: images generated together; kept in the manifest, since numbers depend on it in the
+            last bits.
+        compression: None, or ``zstd``.
+        memory_budget: bytes that buffers on their way to disk may take.
+
+    Raises:
+        InputError: something that the model does not have, or that makes no recording.
+        CacheError: the path exists and is not a cache.
+    """
+    selection = Selection.of(
+        dit, streams=streams, sites=sites, blocks=blocks, steps=steps, branches=branches, channels=channels
+    )
+    if not (tensors or stats):
+        raise InputError(found_expected("tensors=False and stats=False", "at least one", "Keep one of them."))
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(found_expected(f"batch_size {batch_size!r}", "a whole number from 1", "Mend batch_size=."))
+    target = as_path(path)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        read_manifest(target)
+    return Recording(
+        dit, str(target), selection, tensors, stats, batch_size, compression, memory_budget
+    )
+
+
+class RunForecast:
+    """What a recording will take: bytes by kind, files, and time.
+
+    Attributes:
+        size: bytes and shards of the store.
+        seconds: expected time of the runs, from the visits of the probe.
+    """
+
+    def __init__(self, size: Forecast, seconds: float) -> None:
+        self.size, self.seconds = size, seconds
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the store, before compression."""
+        return self.size.total
+
+    def __repr__(self) -> str:
+        minutes = self.seconds / 60
+        time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
+        return (
+            f"{readable_bytes(self.size.total)} in {self.size.shards} files for {self.size.samples} samples "
+            f"(hidden states {readable_bytes(self.size.tensors)}, statistics {readable_bytes(self.size.stats)}), "
+            f"about {time}"
+        )
+
+
+class Recording:
+    """An open recording; see :func:`record`."""
+
+    def __init__(
+        self,
+        dit: DiT,
+        path: str,
+        selection: Selection,
+        tensors: bool,
+        stats: bool,
+        batch_size: int,
+        compression: str | None,
+        memory_budget: int | None,
+    ) -> None:
+        self._dit, self._path, self._selection = dit, path, selection
+        self._tensors, self._stats, self._batch_size = tensors, stats, batch_size
+        self._compression, self._memory_budget = compression, memory_budget
+        self._open = False
+
+    def __enter__(self) -> Self:
+        self._open = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open = False
+
+    def forecast(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> RunForecast:
+        """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
+
+        Args:
+            prompts: one or more prompts.
+            seeds: one or more seeds; every prompt is run with every seed.
+            **call: pipeline arguments.
+
+        Raises:
+            InputError: an empty prompt, or an argument that the pipeline does not have.
+        """
+        samples, probed = self._probe(prompts, seeds, call)
+        batches = -(-len(samples) // self._batch_size)
+        size = forecast(self._schema(samples, probed))
+        return RunForecast(size, probed.seconds_per_visit * len(probed.schedule) * batches)
+
+    def generate(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
+        """Generate every prompt with every seed, and record; samples that are in the store are skipped.
+
+        Args:
+            prompts: one or more prompts.
+            seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
+            **call: pipeline arguments, the same for all samples.
+
+        Returns:
+            The cache, opened.
+
+        Raises:
+            InputError: an empty prompt, an unknown argument, step or branch; before anything is written.
+            ConfigMismatchError: the store there is of another configuration; the message names the fields.
+            CacheError: the disk is too small for the forecast.
+        """
+        if not self._open:
+            raise CacheError(
+                found_expected(
+                    "a recording that is not open", "use inside its with block", "Write `with ds.record(...) as rec:`."
+                )
+            )
+        samples, probed = self._probe(prompts, seeds, call)
+        schema = self._schema(samples, probed)
+        manifest = build_manifest(schema, self._config(probed), {"device": str(self._dit.device)})
+        with CacheWriter.create_or_resume(
+            self._path, schema, manifest, memory_budget=self._memory_budget
+        ) as writer:
+            progress = tqdm(total=len(samples), desc="record", unit="image", disable=None)
+            progress.update(len(writer.committed))
+            for batch in _batches(len(samples), self._batch_size):
+                missing = [sample for sample in batch if sample not in writer.committed]
+                if missing:
+                    self._record_batch(writer, schema, probed, batch, [samples[sample] for sample in batch], call)
+                    progress.update(len(missing))
+            progress.close()
+        return open_cache(self._path)
+
+    def _record_batch(self, writer, schema, probed, batch, samples, call) -> None:
+        visitor = _RecordedVisit(self._dit, self._selection, schema, probed, writer, batch)
+        outcome = run_traced(self._dit, samples, visitor, keep_latents=True, **call)
+        for row, sample in enumerate(batch):
+            if sample in writer.committed:
+                continue
+            writer.put_trajectory(sample, outcome.latents[row], visitor.outputs[row])
+            writer.put_image(sample, outcome.images[row])
+            writer.commit(sample)
+
+    def _probe(self, prompts, seeds, call) -> tuple[list[tuple[str, int]], Probe]:
+        samples = pair_samples(check_prompts(prompts), check_seeds(seeds))
+        probed = probe(self._dit, samples[: self._batch_size], **call)
+        return samples, probed
+
+    def _schema(self, samples: list[tuple[str, int]], probed: Probe) -> Schema:
+        chosen, schedule = self._selection, probed.schedule
+        steps = [StepSpec(i, s, t) for i, (s, t) in enumerate(zip(schedule.sigmas, schedule.timesteps, strict=True))]
+        kept = chosen.settled_steps(schedule)
+        blocks = [self._dit.blocks[index] for index in chosen.blocks]
+        grids = {"image": probed.grid}
+        return Schema(
+            streams=tuple(
+                StreamSpec(stream, probed.tokens[stream], *grids.get(stream, (None, None)))
+                for stream in chosen.streams
+            ),
+            sites=chosen.sites,
+            blocks=tuple(BlockSpec(block.index, block.name, block.kind) for block in blocks),
+            steps=tuple(steps[step] for step in kept),
+            branches=chosen.settled_branches(schedule),
+            channels=chosen.channels,
+            width=probed.width,
+            dtype=str(probed.dtype).removeprefix("torch."),
+            samples=tuple(SampleSpec(prompt, seed) for prompt, seed in samples),
+            tensors=self._tensors,
+            stats=self._stats,
+            trajectory=TrajectorySpec(tuple(steps), probed.latent_tokens, probed.latent_channels),
+            image_height=probed.image_size[0],
+            image_width=probed.image_size[1],
+            batch_size=self._batch_size,
+            compression=self._compression,
+        )
+
+    def _config(self, probed: Probe) -> dict[str, Any]:
+        pipeline = self._dit.diffusers_pipeline
+        return {
+            "model": self._dit.name,
+            "revision": self._dit.revision,
+            "family": self._dit.family.name,
+            "weights_fingerprint": weights_fingerprint(self._dit),
+            "pipeline": type(pipeline).__name__,
+            "scheduler": {"class": type(pipeline.scheduler).__name__, **_json_items(pipeline.scheduler.config)},
+            "call": probed.call,
+        }
+
+
+class _RecordedVisit:
+    """Reads every selected site at a visit and hands it to the writer."""
+
+    def __init__(self, dit, selection, schema, probed, writer, batch) -> None:
+        self._dit, self._selection, self._schema = dit, selection, schema
+        self._writer, self._batch = writer, batch
+        self._steps = {step.index: position for position, step in enumerate(schema.steps)}
+        self._branches = {branch: position for position, branch in enumerate(schema.branches)}
+        self._all_branches = {branch: position for position, branch in enumerate(probed.schedule.branches)}
+        self._ids = None
+        if len(selection.channels) < schema.width:
+            self._ids = torch.tensor(selection.channels)
+        dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
+        shape = (len(batch), len(schema.trajectory.steps), len(schema.branches))
+        self.outputs = np.zeros((*shape, schema.trajectory.tokens, schema.trajectory.channels), dtype)
+
+    def __call__(self, visit: Visit) -> None:
+        wanted = visit.step in self._steps and visit.branch in self._branches
+        for position, index in enumerate(self._selection.blocks if wanted else ()):
+            self._read_block(visit, position, self._dit.blocks[index])
+        if visit.branch in self._branches:
+            output = self._dit.transformer.output[0]
+            self.outputs[:, visit.step, self._branches[visit.branch]] = as_array(output)
+
+    def _read_block(self, visit: Visit, position: int, block: Block) -> None:
+        place = (self._steps[visit.step], self._branches[visit.branch], position)
+        for site in self._selection.sites:
+            for stream in self._selection.streams:
+                hidden = block.read(site, stream)
+                if self._ids is not None:
+                    hidden = hidden.index_select(-1, self._ids.to(hidden.device))
+                self._put(stream, site, place, hidden)
+
+    def _put(self, stream: str, site: str, place: tuple[int, int, int], hidden: torch.Tensor) -> None:
+        pending = [(row, sample) for row, sample in enumerate(self._batch) if sample not in self._writer.committed]
+        if self._schema.stats:
+            statistics = {name: values.cpu().numpy() for name, values in token_statistics(hidden).items()}
+            for row, sample in pending:
+                self._writer.put_stats(sample, stream, site, *place, {n: v[row] for n, v in statistics.items()})
+        if self._schema.tensors:
+            array = as_array(hidden)
+            for row, sample in pending:
+                self._writer.put(sample, stream, site, *place, array[row])
+        first_of_branch = place[0] == place[2] == 0 and site == self._selection.sites[0]
+        if first_of_branch and not self._schema.stream(stream).has_grid:
+            mask = np.ones(hidden.shape[1], dtype=bool)
+            for _, sample in pending:
+                self._writer.put_token_mask(sample, place[1], stream, mask)
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor as a numpy array on the CPU, bit for bit; bfloat16 becomes ``ml_dtypes.bfloat16``."""
+    values = tensor.detach().contiguous().cpu()
+    if values.dtype == torch.bfloat16:
+        return values.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+    return values.numpy()
+
+
+def _batches(count: int, size: int) -> Iterator[list[int]]:
+    for start in range(0, count, size):
+        yield list(range(start, min(start + size, count)))
+
+
+def _json_items(config: Any) -> dict[str, Any]:
+    plain = (str, int, float, bool, type(None))
+    return {
+        key: value for key, value in config.items() if isinstance(value, plain) and not key.startswith("_")
+    }

@@ -1,0 +1,280 @@
+"""What a store holds, fixed before the first byte is written.
+
+A schema names every axis of every array: samples, steps, branches, blocks, streams, sites, channels.
+Shapes, shards, labels and the forecast of bytes all follow from it (see ``layout`` and ``labels``), it
+travels in the store's manifest as JSON, and it is part of the configuration hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ditscope.cache import checks
+from ditscope.errors import InputError, found_expected, one_of
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""Dtypes that hidden states may have in a store."""
+
+COMPRESSIONS = ("zstd",)
+"""Compressions by name; ``None`` stores the bytes as they are."""
+
+SHARD_BYTES = 64 * 2**20
+"""Default byte target of a shard."""
+
+# No axis of a real model comes near these; a store from a stranger must not make us allocate one that does.
+_MOST_TOKENS = 2**24
+_MOST_CHANNELS = 2**20
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream's tokens.
+
+    Attributes:
+        name: ``image`` or ``text``.
+        tokens: length of the token axis; shorter token sequences of a stream without a grid are padded.
+        grid_height: rows of the latent grid, for a stream whose tokens lie on one.
+        grid_width: columns of that grid.
+    """
+
+    name: str
+    tokens: int
+    grid_height: int | None = None
+    grid_width: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.name("stream", self.name)
+        checks.integer("tokens", self.tokens, 1, _MOST_TOKENS)
+        if (self.grid_height is None) != (self.grid_width is None):
+            raise InputError(
+                found_expected(
+                    f"grid {self.grid_height} x {self.grid_width} for stream {self.name!r}",
+                    "both sides or neither",
+                    "Give grid_height and grid_width together.",
+                )
+            )
+        if self.grid_height is not None and self.grid_width is not None:
+            checks.integer("grid_height", self.grid_height, 1, _MOST_TOKENS)
+            checks.integer("grid_width", self.grid_width, 1, _MOST_TOKENS)
+            if self.grid_height * self.grid_width != self.tokens:
+                raise InputError(
+                    found_expected(
+                        f"{self.tokens} tokens on a {self.grid_height} x {self.grid_width} grid",
+                        f"{self.grid_height * self.grid_width} tokens",
+                        "Pass the latent grid after patching.",
+                    )
+                )
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether every token is real and has a place ``y``, ``x``."""
+        return self.grid_height is not None
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """A recorded block: its index in execution order, its name (``double.3``) and its kind (``double``)."""
+
+    index: int
+    name: str
+    kind: str
+
+    def __post_init__(self) -> None:
+        checks.integer("block index", self.index, 0, 2**20)
+        checks.text("block name", self.name)
+        checks.text("block kind", self.kind)
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """A scheduler step: its index, ``sigma`` (1 = noise, 0 = image) and ``timestep`` in the model's unit."""
+
+    index: int
+    sigma: float
+    timestep: float
+
+    def __post_init__(self) -> None:
+        checks.integer("step index", self.index, 0, 2**20)
+        checks.number("sigma", self.sigma)
+        checks.number("timestep", self.timestep)
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """One generated image: one prompt with one seed."""
+
+    prompt: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        checks.text("prompt", self.prompt)
+        checks.integer("seed", self.seed, -(2**63), 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class TrajectorySpec:
+    """The denoising trajectory, always over all steps of the scheduler.
+
+    Attributes:
+        steps: every step of the run; the latents have one more entry, after the last step.
+        tokens: latent tokens (of the image stream, as the transformer sees them).
+        channels: channels of a latent token.
+    """
+
+    steps: tuple[StepSpec, ...]
+    tokens: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        checks.increasing("trajectory step", [step.index for step in self.steps])
+        checks.integer("trajectory tokens", self.tokens, 1, _MOST_TOKENS)
+        checks.integer("trajectory channels", self.channels, 1, _MOST_CHANNELS)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Everything a store will hold.
+
+    Attributes:
+        streams: the recorded streams.
+        sites: the recorded sites (``block_output``, ...).
+        blocks: the recorded blocks, in execution order.
+        steps: the recorded steps.
+        branches: ``cond``, ``uncond``.
+        channels: the recorded channels' true ids.
+        width: the hidden width that ``channels`` are taken from.
+        dtype: dtype of the hidden states and the transformer's output.
+        samples: prompt and seed of every sample.
+        tensors: whether hidden states are kept.
+        stats: whether per-channel statistics are kept.
+        trajectory: the trajectory's shape, or None to keep none.
+        image_height: pixels, or None to keep no images.
+        image_width: pixels.
+        batch_size: samples generated together; numbers depend on it in the last bits, so it is recorded.
+        compression: None or ``zstd``.
+        shard_bytes: byte target of a shard.
+    """
+
+    streams: tuple[StreamSpec, ...]
+    sites: tuple[str, ...]
+    blocks: tuple[BlockSpec, ...]
+    steps: tuple[StepSpec, ...]
+    branches: tuple[str, ...]
+    channels: tuple[int, ...]
+    width: int
+    dtype: str
+    samples: tuple[SampleSpec, ...]
+    tensors: bool = True
+    stats: bool = True
+    trajectory: TrajectorySpec | None = None
+    image_height: int | None = None
+    image_width: int | None = None
+    batch_size: int = 1
+    compression: str | None = None
+    shard_bytes: int = SHARD_BYTES
+
+    def __post_init__(self) -> None:
+        checks.distinct("stream", [stream.name for stream in self.streams])
+        for site in self.sites:
+            checks.name("site", site)
+        checks.distinct("site", self.sites)
+        checks.distinct("branch", self.branches)
+        for branch in self.branches:
+            checks.name("branch", branch)
+        checks.increasing("block", [block.index for block in self.blocks])
+        checks.increasing("step", [step.index for step in self.steps])
+        checks.integer("width", self.width, 1, _MOST_CHANNELS)
+        checks.increasing("channel", self.channels)
+        checks.integer("last channel", self.channels[-1], 0, self.width - 1)
+        if self.dtype not in DTYPES:
+            raise InputError(one_of("dtype", self.dtype, DTYPES))
+        if self.compression not in (None, *COMPRESSIONS):
+            raise InputError(one_of("compression", self.compression, (None, *COMPRESSIONS)))
+        if not self.samples:
+            raise InputError(found_expected("no samples", "at least one", "Pass prompts and seeds."))
+        if not (self.tensors or self.stats):
+            raise InputError(
+                found_expected("tensors=False and stats=False", "at least one of them", "Keep one.")
+            )
+        if (self.image_height is None) != (self.image_width is None):
+            raise InputError(
+                found_expected(
+                    f"image of {self.image_height} x {self.image_width} pixels",
+                    "both sides or neither",
+                    "Give image_height and image_width together.",
+                )
+            )
+        for side in (self.image_height, self.image_width):
+            if side is not None:
+                checks.integer("image side", side, 1, 2**16)
+        checks.integer("batch_size", self.batch_size, 1, 2**20)
+        checks.integer("shard_bytes", self.shard_bytes, 1, 2**40)
+
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """Names of the recorded streams."""
+        return tuple(stream.name for stream in self.streams)
+
+    def stream(self, name: str) -> StreamSpec:
+        """The stream of that name.
+
+        Raises:
+            InputError: the store has no such stream.
+        """
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        raise InputError(one_of("stream", name, self.stream_names))
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as JSON values."""
+        return _plain(asdict(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        """Build a schema from :meth:`to_json`'s output.
+
+        Raises:
+            InputError: fields are missing, unknown or unusable.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(data) != known:
+            odd = sorted(set(data) ^ known)
+            raise InputError(
+                found_expected(
+                    f"a schema whose fields differ in {', '.join(odd)}",
+                    "the fields of cache version 1",
+                    "Open it with the ditscope version that wrote it.",
+                )
+            )
+        try:
+            values = dict(data)
+            values["streams"] = tuple(StreamSpec(**item) for item in data["streams"])
+            values["blocks"] = tuple(BlockSpec(**item) for item in data["blocks"])
+            values["steps"] = tuple(StepSpec(**item) for item in data["steps"])
+            values["samples"] = tuple(SampleSpec(**item) for item in data["samples"])
+            for name in ("sites", "branches", "channels"):
+                values[name] = tuple(data[name])
+            if data["trajectory"] is not None:
+                trajectory = dict(data["trajectory"])
+                trajectory["steps"] = tuple(StepSpec(**item) for item in trajectory["steps"])
+                values["trajectory"] = TrajectorySpec(**trajectory)
+            return cls(**values)
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                found_expected(
+                    f"an unreadable schema ({error})",
+                    "the fields of cache version 1",
+                    "Record again, or open it with the ditscope version that wrote it.",
+                )
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

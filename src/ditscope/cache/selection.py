@@ -1,0 +1,153 @@
+"""What a recording keeps: streams, sites, blocks, steps, branches and channels, checked against a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ditscope.errors import InputError, found_expected
+from ditscope.models.sites import check_branches, check_sites, check_streams, require_stream
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+    from ditscope.models.dit import DiT
+    from ditscope.models.visits import Schedule
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to keep; ``steps`` and ``branches`` are settled when the call is known.
+
+    Attributes:
+        streams: ``image``, ``text``.
+        sites: ``block_input``, ``block_output``.
+        blocks: block indices in execution order.
+        steps: step indices, negative ones counting from the last; None for all.
+        branches: ``cond``, ``uncond``; None for those that the call visits.
+        channels: channel ids in increasing order.
+    """
+
+    streams: tuple[str, ...]
+    sites: tuple[str, ...]
+    blocks: tuple[int, ...]
+    steps: tuple[int, ...] | None
+    branches: tuple[str, ...] | None
+    channels: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        dit: DiT,
+        *,
+        streams: Iterable[str],
+        sites: Iterable[str],
+        blocks: Iterable[int | str] | None,
+        steps: Iterable[int] | None,
+        branches: Iterable[str] | None,
+        channels: Iterable[int] | None,
+    ) -> Selection:
+        """Check a selection against a model.
+
+        Raises:
+            InputError: a name or number that the model does not have.
+            UnsupportedError: a stream that a selected block does not carry.
+        """
+        chosen = find_blocks(dit.blocks, blocks)
+        checked_streams = check_streams(streams)
+        for block in chosen:
+            for stream in checked_streams:
+                require_stream(block.layout, stream)
+        return cls(
+            streams=checked_streams,
+            sites=check_sites(sites),
+            blocks=tuple(block.index for block in chosen),
+            steps=None if steps is None else _integers("step", steps),
+            branches=None if branches is None else check_branches(branches),
+            channels=_channels(dit.width, channels),
+        )
+
+    def settled_steps(self, schedule: Schedule) -> tuple[int, ...]:
+        """The steps to keep of a schedule, in order.
+
+        Raises:
+            InputError: a step that the schedule does not have.
+        """
+        n_steps = len(schedule.timesteps)
+        if self.steps is None:
+            return tuple(range(n_steps))
+        wrong = [step for step in self.steps if not -n_steps <= step < n_steps]
+        if wrong:
+            raise InputError(
+                found_expected(
+                    f"step {wrong[0]}",
+                    f"steps {-n_steps} to {n_steps - 1} of a run of {n_steps}",
+                    "Mend steps=, or raise num_inference_steps.",
+                )
+            )
+        return tuple(sorted({step % n_steps for step in self.steps}))
+
+    def settled_branches(self, schedule: Schedule) -> tuple[str, ...]:
+        """The branches to keep of a schedule, in visiting order.
+
+        Raises:
+            InputError: a branch that the call does not visit.
+        """
+        if self.branches is None:
+            return schedule.branches
+        for branch in self.branches:
+            if branch not in schedule.branches:
+                raise InputError(
+                    found_expected(
+                        f"branch {branch!r} in a call that visits {', '.join(schedule.branches)}",
+                        "a branch that is visited",
+                        "Switch guidance on, or leave branches= out.",
+                    )
+                )
+        return tuple(branch for branch in schedule.branches if branch in self.branches)
+
+
+def find_blocks(blocks: Sequence[Block], wanted: Iterable[int | str] | None) -> list[Block]:
+    """The wanted blocks in execution order; by index, negative index or name.
+
+    Raises:
+        InputError: none is wanted, or one does not exist.
+    """
+    if wanted is None:
+        return list(blocks)
+    names = {block.name: block.index for block in blocks}
+    chosen = set()
+    for name in [wanted] if isinstance(wanted, int | str) else wanted:
+        index = names.get(name) if isinstance(name, str) else int(name)
+        if index is None or not -len(blocks) <= index < len(blocks):
+            raise InputError(
+                found_expected(
+                    f"block {name!r}",
+                    f"an index under {len(blocks)} or a name from {blocks[0].name} to {blocks[-1].name}",
+                    "See dit.blocks.",
+                )
+            )
+        chosen.add(index % len(blocks))
+    if not chosen:
+        raise InputError(found_expected("no blocks", "at least one", "Leave blocks= out for all."))
+    return [blocks[index] for index in sorted(chosen)]
+
+
+def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:
+    if channels is None:
+        return tuple(range(width))
+    ids = tuple(sorted(set(_integers("channel", channels))))
+    if ids[0] < 0 or ids[-1] >= width:
+        raise InputError(
+            found_expected(f"channels {ids[0]} to {ids[-1]}", f"channels 0 to {width - 1}", "Mend channels=.")
+        )
+    return ids
+
+
+def _integers(what: str, values: Iterable[int]) -> tuple[int, ...]:
+    found = tuple([values] if isinstance(values, int) else values)
+    if not found or any(isinstance(value, bool) or int(value) != value for value in found):
+        raise InputError(
+            found_expected(f"{what}s {found!r}", "one or more whole numbers", f"Mend {what}s=, or leave it out.")
+        )
+    return tuple(int(value) for value in found)
