@@ -29,7 +29,7 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         name for name, has in (("trajectory", schema.trajectory), ("images", schema.image_height)) if has
     ]
     lines = [
-        ("model", str(config.get("model_id", "not named"))),
+        ("model", str(config.get("model", "not named"))),
         ("samples", f"{done} of {total} committed ({state})"),
         ("kept", ", ".join(kept)),
     ]

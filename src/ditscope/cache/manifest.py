@@ -48,7 +48,7 @@ def build_manifest(
 
     Args:
         schema: what the store will hold.
-        config: everything else that decides the numbers: model id, revision, weights hash, pipeline and
+        config: everything else that decides the numbers: model, revision, weights hash, pipeline and
             scheduler class and config, call arguments. Hashed.
         environment: what may change between sessions, such as the device. Not hashed; library versions
             and the time of creation are added.

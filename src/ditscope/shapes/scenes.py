@@ -19,7 +19,8 @@ PIXELS = 64
 TEXTURE_DEPTH = 0.28
 """How far a texture's dark parts move from the background colour towards mid-grey (0 to 1)."""
 
-_MID_GREY = 128.0
+MID_GREY = 128.0
+"""What a texture's dark parts move towards, 0 to 255."""
 _CENTRES = {
     "left": (0.29, 0.5),
     "right": (0.71, 0.5),
@@ -96,7 +97,7 @@ def draw_scene(attributes: Attributes, rng: np.random.Generator, *, pixels: int 
     axis = (np.arange(pixels) + 0.5) / pixels
     y, x = np.meshgrid(axis, axis, indexing="ij")
     pattern = _texture(attributes.texture, x, y, phase, period, diagonal, pixels)[..., None]
-    canvas = background_rgb + TEXTURE_DEPTH * pattern * (_MID_GREY - background_rgb)
+    canvas = background_rgb + TEXTURE_DEPTH * pattern * (MID_GREY - background_rgb)
     masks = []
     for words, (centre, radius, tilt, rgb) in zip(attributes.objects, placed, strict=True):
         dx, dy = (x - centre[0]) / radius, (y - centre[1]) / radius

@@ -1,0 +1,114 @@
+"""How alike rankings are: Jaccard of top-k sets, rank-biased overlap, and Spearman's correlation.
+
+Each function takes the scores of several items (samples, steps, blocks) and returns the item-by-item
+matrix, so that one call serves a mean, a plot and a permutation null.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import hypergeom, rankdata
+
+from ditscope.errors import InputError, found_expected
+from ditscope.passes.source import check_count
+
+PERSISTENCE = 0.9
+"""Webber et al.'s p: at 0.9 the first ten ranks carry 86 % of the weight."""
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """Rank of each channel, 0 for the largest score, ties to the lower index: int ``[item, channel]``."""
+    order = np.argsort(-np.asarray(scores), axis=-1, kind="stable")
+    found = np.empty_like(order)
+    np.put_along_axis(found, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
+    return found
+
+
+def jaccard(scores: np.ndarray, k: int) -> np.ndarray:
+    """Jaccard index of the items' top-k sets, ``[item, item]``.
+
+    Args:
+        scores: finite ``[item, channel]``; ties go to the lower channel.
+        k: size of each set.
+    """
+    scores = _check(scores)
+    return jaccard_of_ranks(ranks(scores), check_count(k, what="k", at_most=scores.shape[1], of=" channels"))
+
+
+def rank_biased_overlap(
+    scores: np.ndarray, *, persistence: float = PERSISTENCE, depth: int | None = None
+) -> np.ndarray:
+    """Extrapolated rank-biased overlap, ``[item, item]`` (Webber, Moffat & Zobel 2010, equation 23).
+
+    Args:
+        scores: finite ``[item, channel]``; ties go to the lower channel.
+        persistence: p, from 0 to 1, both left out: small values look at the first ranks only.
+        depth: evaluate to this rank and extrapolate from there; None goes to where less than 0.1 % of
+            the weight is left.
+
+    Returns:
+        1 for equal rankings to ``depth``, 0 for disjoint ones.
+    """
+    scores = _check(scores)
+    if not 0 < persistence < 1:
+        raise InputError(found_expected(f"persistence={persistence}", "a number between 0 and 1", "Use 0.9."))
+    if depth is None:
+        depth = min(scores.shape[1], int(np.ceil(np.log(1e-3) / np.log(persistence))))
+    check_count(depth, what="depth", at_most=scores.shape[1], of=" channels")
+    return rbo_of_ranks(ranks(scores), persistence, depth)
+
+
+def spearman(scores: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation over channels, ``[item, item]``; ties share their mean rank.
+
+    An item whose scores are all equal has no ranking: its row is NaN.
+    """
+    centred = rankdata(_check(scores), axis=-1) - (np.shape(scores)[1] + 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = centred / np.sqrt((centred**2).sum(-1, keepdims=True))
+    return np.clip(unit @ unit.T, -1, 1)
+
+
+def expected_jaccard(k: int, channels: int) -> float:
+    """Mean Jaccard index of two random sets of ``k`` among ``channels``."""
+    shared = np.arange(k + 1)
+    return float((hypergeom.pmf(shared, channels, k, k) * shared / (2 * k - shared)).sum())
+
+
+def jaccard_of_ranks(rank: np.ndarray, k: int) -> np.ndarray:
+    """:func:`jaccard` from ranks that are already known."""
+    member = (rank < k).astype(np.float32)
+    shared = (member @ member.T).astype(float)
+    return shared / (2 * k - shared)
+
+
+def rbo_of_ranks(rank: np.ndarray, persistence: float, depth: int) -> np.ndarray:
+    """:func:`rank_biased_overlap` from ranks that are already known.
+
+    A channel counts in the overlap at every depth beyond the worse of its two ranks, so the whole sum
+    is one table look-up per channel and pair.
+    """
+    depths = np.arange(1, depth + 1)
+    terms = (1 - persistence) / persistence * persistence**depths / depths
+    # weight[m]: what a channel adds whose worse rank is m; nothing from `depth` on.
+    weight = np.append(np.cumsum(terms[::-1])[::-1] + persistence**depth / depth, 0.0)
+    leading = np.argsort(rank, axis=-1, kind="stable")[:, :depth]
+    own = np.arange(depth)
+    found = np.empty((len(rank), len(rank)))
+    for item, channels in enumerate(leading):
+        worse = np.minimum(np.maximum(rank[:, channels], own), depth)
+        found[item] = weight[worse].sum(-1)
+    return found
+
+
+def _check(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores, dtype=float)
+    if scores.ndim != 2 or not np.isfinite(scores).all():
+        raise InputError(
+            found_expected(
+                f"scores of shape {scores.shape}, {int((~np.isfinite(scores)).sum())} of them not finite",
+                "finite scores [item, channel]",
+                "Drop the channels that are not finite in every item.",
+            )
+        )
+    return scores
