@@ -1,0 +1,46 @@
+"""Fixtures that every test may use: an untrained pipeline on disk, opened once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def untrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real FLUX.1 pipeline of the embedded sizes with random weights, saved by diffusers."""
+    from ditscope.shapes.assembly import assemble, save_pipeline
+    from ditscope.shapes.networks import autoencoder
+    from ditscope.shapes.training.transformer import Generator
+
+    torch.manual_seed(0)
+    generator = Generator()
+    # Training starts from zeroed output layers; a test needs blocks that do something.
+    for parameter in generator.transformer.parameters():
+        if parameter.ndim == 2 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    folder = tmp_path_factory.mktemp("pipeline") / "untrained"
+    save_pipeline(assemble(generator, autoencoder()), folder)
+    settings = json.loads((folder / "ditscope.json").read_text())
+    assert settings["call"]["height"] == 64
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dit(untrained_folder: Path):
+    """The untrained pipeline, opened."""
+    import ditscope as ds
+
+    return ds.load(str(untrained_folder))
+
+
+@pytest.fixture
+def prompts() -> list[str]:
+    """Two captions of the shapes world."""
+    return [
+        "a small red circle at the left on a plain blue background",
+        "a large white star at the top on a striped purple background",
+    ]
