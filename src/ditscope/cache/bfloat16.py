@@ -6,8 +6,9 @@ zarr, and the package's entry points import it, so that plain ``zarr.open`` and 
 read a cache wherever ditscope is installed.
 
 Two entry points name :class:`BFloat16`. ``zarr.data_type`` is the documented one, but zarr 3.1 collects
-that group without ever loading it. ``zarr.buffer`` is loaded whenever a store is opened; the class lands
-in a registry that is only searched by configured name, so it is inert there.
+that group without ever loading it. ``zarr.buffer`` is loaded whenever a group is opened; the class lands
+in a registry that is only searched by configured name, so it is inert there. With zarr 3.1, whoever opens
+a bare array by its own path (``zarr.open_array``) imports this module first.
 """
 
 from __future__ import annotations

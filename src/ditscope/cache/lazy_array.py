@@ -1,12 +1,11 @@
-"""A stored array as dask sees it: sliced lazily, read through TensorStore.
+"""A stored array as dask sees it: selected lazily, read through TensorStore.
 
-dask fuses integer and slice selections into the read, so ``.sel(block=5, step=0)`` reads one block's
-chunks. It does not fuse lists of channels; those go in up front, as ``channels``.
+dask fuses the first selection of integers and slices into the read, so ``.sel(block=5, step=0)`` reads
+one block's chunks. It does not fuse lists, such as lists of channels; those go in up front, as ``channels``.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan, span
 from ditscope.errors import CacheError
 
-READ_BYTES = 16 * 2**20
-"""Byte target of one dask chunk."""
+READ_BYTES = 4 * 2**20
+"""Byte target of one dask chunk: large enough for few tasks, small enough that a selection which dask does
+not fuse wastes milliseconds."""
 
 
 class StoredArray:
-    """Selected samples (and channels) of a stored array, with numpy's slicing.
+    """Selected samples (and channels) of a stored array, with numpy's indexing for what dask asks of it.
 
     Args:
         store: folder of the store.
@@ -49,29 +49,26 @@ class StoredArray:
         self._array: Any = None
 
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
-        """Read a selection made of integers and slices."""
+        """Read a selection of integers, slices and at most one list of positions."""
         keys = key if isinstance(key, tuple) else (key,)
-        bounds: list[slice] = []
+        chosen: list[np.ndarray[Any, Any]] = []
         residue: list[Any] = []
         for axis, length in enumerate(self.shape):
             part = keys[axis] if axis < len(keys) else slice(None)
-            if isinstance(part, slice):
-                chosen = range(length)[part]
-                bounds.append(slice(min(chosen), max(chosen) + 1) if len(chosen) else slice(0, 0))
-                residue.append(slice(None, None, chosen.step))
-            else:
-                position = range(length)[operator.index(part)]
-                bounds.append(slice(position, position + 1))
-                residue.append(0)
-        if any(part.start == part.stop for part in bounds):
-            return np.empty([part.stop - part.start for part in bounds], self.dtype)[tuple(residue)]
-        index: list[Any] = [_compact(self.samples[bounds[0]]), *bounds[1:]]
+            positions = np.arange(length)[part]
+            chosen.append(np.atleast_1d(positions))
+            # What is left to numpy: drop the axis of an integer, keep the place of a list's axis.
+            residue.append(_residue(part, positions))
+        if any(len(positions) == 0 for positions in chosen):
+            return np.empty([len(positions) for positions in chosen], self.dtype)[tuple(residue)]
+        chosen[0] = np.asarray(self.samples)[chosen[0]]
         if self.channels is not None:
-            index[-1] = _compact(self.channels[bounds[-1]])
+            chosen[-1] = np.asarray(self.channels)[chosen[-1]]
+        index = tuple(map(_compact, chosen))
         try:
             if self._array is None:
                 self._array = storage.open_array(self.store, self.plan)
-            values = self._array.oindex[tuple(index)].read().result()
+            values = self._array.oindex[index].read().result()
         except (ValueError, OSError) as error:
             raise CacheError(
                 f"found unreadable data in {self.plan.path} of {self.store} ({error}); expected what was "
@@ -101,14 +98,19 @@ class StoredArray:
             chunks=chunks,
             name=name,
             asarray=False,
-            fancy=False,
+            fancy=True,
             meta=np.empty((0,) * self.ndim, self.dtype),
         )
 
 
-def _compact(positions: Sequence[int]) -> Any:
-    """Positions as a slice where they are consecutive (the fast way to read), else as an array."""
-    first, last = positions[0], positions[-1]
-    return (
-        slice(first, last + 1) if tuple(range(first, last + 1)) == tuple(positions) else np.asarray(positions)
-    )
+def _residue(part: Any, positions: np.ndarray[Any, Any]) -> Any:
+    if isinstance(part, slice):
+        return slice(None)
+    return 0 if positions.ndim == 0 else np.arange(len(positions))
+
+
+def _compact(positions: np.ndarray[Any, Any]) -> Any:
+    """Positions as a slice where they are consecutive (the fast way to read), else as they are."""
+    first, last = int(positions[0]), int(positions[-1])
+    consecutive = last - first == len(positions) - 1 and bool((np.diff(positions) == 1).all())
+    return slice(first, last + 1) if consecutive else positions

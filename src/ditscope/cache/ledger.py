@@ -1,7 +1,7 @@
 """The ledger: one small JSON file per committed sample, written after everything else of that sample.
 
 A sample counts only when its entry is there. The entry lists every file of the sample with size and
-CRC-32C, so that a file that is missing, cut short, altered or swapped for another is noticed. The entries
+SHA-256, so that a file that is missing, cut short, altered or swapped for another is noticed. The entries
 lie in the folder of the boolean array ``done``, which repeats for plain zarr readers what the ledger says;
 inside an array's folder they are no stray objects in the zarr hierarchy.
 """
@@ -37,7 +37,7 @@ class Entry:
     Attributes:
         sample: position of the sample.
         committed: when, ISO 8601 in UTC.
-        files: file name relative to the store -> (bytes, CRC-32C).
+        files: file name relative to the store -> (bytes, SHA-256).
         nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states.
     """
 

@@ -243,7 +243,7 @@ class Recording:
     def _config(self, probed: Probe) -> dict[str, Any]:
         pipeline = self._dit.diffusers_pipeline
         return {
-            "model": self._dit.name,
+            "model_id": self._dit.name,
             "revision": self._dit.revision,
             "family": self._dit.family.name,
             "weights_fingerprint": weights_fingerprint(self._dit),

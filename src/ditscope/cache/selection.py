@@ -148,6 +148,8 @@ def _integers(what: str, values: Iterable[int]) -> tuple[int, ...]:
     found = tuple([values] if isinstance(values, int) else values)
     if not found or any(isinstance(value, bool) or int(value) != value for value in found):
         raise InputError(
-            found_expected(f"{what}s {found!r}", "one or more whole numbers", f"Mend {what}s=, or leave it out.")
+            found_expected(
+                f"{what}s {found!r}", "one or more whole numbers", f"Mend {what}s=, or leave it out."
+            )
         )
     return tuple(int(value) for value in found)

@@ -6,6 +6,7 @@ or absent. What it does not sync are the directories it made on the way; ``sync_
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -14,14 +15,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import tensorstore
 
 from ditscope.cache.layout import ArrayPlan
 from ditscope.errors import CacheError, found_expected
-
-_READ_PIECE = 2**20
 
 
 def codecs(plan: ArrayPlan) -> list[dict[str, Any]]:
@@ -85,12 +83,13 @@ def write_shard(array: Any, plan: ArrayPlan, shard: tuple[int, ...], values: np.
 
 
 def file_checksum(path: Path) -> str:
-    """CRC-32C of a file's bytes, as eight hexadecimal digits."""
-    value = 0
+    """SHA-256 of a file's bytes, as hexadecimal digits.
+
+    CRC-32C would not do here: every chunk and index in the file ends in its own CRC-32C, which makes that
+    of the whole file a function of the pieces' lengths alone.
+    """
     with path.open("rb") as file:
-        while piece := file.read(_READ_PIECE):
-            value = google_crc32c.extend(value, piece)
-    return f"{value:08x}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain_file_size(path: Path) -> int | None:

@@ -42,6 +42,11 @@ class Metric:
     compute: Compute
     prompted: bool = False
 
+    @property
+    def better(self) -> str:
+        """Which direction is better: ``higher``, ``lower``, or ``either`` where that is not said."""
+        return {"higher": "lower", "lower": "higher"}.get(self.damage, "either")
+
     def __call__(
         self, images: Any, *, reference: Any = None, prompts: Sequence[str] | None = None
     ) -> np.ndarray:

@@ -163,6 +163,7 @@ class ChannelSet:
         # A plain int has no `.index`; a str has, but as a method.
         if not isinstance(block, (str, int, np.integer)):
             wanted = getattr(block, "index", block)
+        wanted = wanted.item() if isinstance(wanted, np.generic) else wanted
         if isinstance(wanted, str) and "block_name" in self.ids.coords:
             labels = self.ids["block_name"].values
         found = np.flatnonzero(labels == wanted)

@@ -107,7 +107,8 @@ def mask_study(
     Returns:
         ``iou``, ``iou_oracle``, ``polarity_right``, ``foreground_share``, ``reference_share``, ``collapsed``
         ``[method, draw, block, sample]``, float, NaN past a method's draws. :func:`mask_summary` gives
-        means with intervals.
+        means with intervals. Select a method as ``study.sel({"method": "top"})``: xarray's ``sel`` has an
+        argument of its own called ``method``.
     """
     if not sets:
         raise InputError(

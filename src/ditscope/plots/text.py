@@ -10,11 +10,6 @@ from matplotlib import font_manager
 # By name, because in many fonts they look like other characters.
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 TIMES, SIGMA = "\N{MULTIPLICATION SIGN}", "\N{GREEK SMALL LETTER SIGMA}"
-    "\N{MINUS SIGN}",
-    "\N{MULTIPLICATION SIGN}",
-    "\N{EN DASH}",
-    "\N{GREEK SMALL LETTER SIGMA}",
-)
 
 # Prompts come in many scripts. DejaVu Sans is always there (matplotlib ships it); these are used for
 # the glyphs it lacks where the machine has them.
@@ -30,6 +25,7 @@ _FALLBACKS = (
     "Noto Sans Devanagari",
 )
 _MEASURED_AT = 64.0
+_MISSING = 1.15  # em: the box that matplotlib draws for a glyph no font has
 
 
 @functools.cache
@@ -98,10 +94,10 @@ def _font(weight: str) -> font_manager.FontProperties:
 
 @functools.lru_cache(maxsize=8192)
 def _advance(character: str, weight: str) -> float:
-    """A character's advance in em; one em for what the font lacks (wide scripts, emoji)."""
+    """A character's advance in em; a box's for what the font lacks, which no fallback exceeds."""
     font = font_manager.get_font(font_manager.findfont(_font(weight)))
     if not font.get_char_index(ord(character)):
-        return 1.0
+        return _MISSING
     font.set_size(_MEASURED_AT, 72.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -238,8 +238,13 @@ class Section:
         rows = table_rows(frame(table), digits)
         self._report._tables += 1
         count = self._report._tables
-        head = f"<caption><b>Table {count}.</b> {inline(caption)}</caption>\n" if caption else ""
-        self._parts.append(f'<div class="scroll" id="table-{count}"><table>\n{head}{rows}\n</table></div>')
+        name = f"table-{count}"
+        head = f'<p class="caption" id="{name}-caption"><b>Table {count}.</b> {inline(caption)}</p>\n'
+        label = f' aria-labelledby="{name}-caption"' if caption else ""
+        self._parts.append(
+            f'<div class="table" id="{name}">\n{head if caption else ""}'
+            f'<div class="scroll"><table{label}>\n{rows}\n</table></div>\n</div>'
+        )
         return self
 
     def finding(self, statement: str, means: str, does_not_mean: str) -> Section:

@@ -46,7 +46,7 @@ class Stage:
 
 
 COARSE = Stage(pixels=32, batch=64, scenes=40_000, sigma_mean=0.0)
-FINE = Stage(pixels=64, batch=20, scenes=20_000, sigma_mean=0.5)
+FINE = Stage(pixels=64, batch=20, scenes=12_000, sigma_mean=0.5)
 
 
 class Generator(nn.Module):

@@ -1,0 +1,180 @@
+"""The command line: look, check, record, demo. Heavy libraries load inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ditscope._version import __version__
+
+app = typer.Typer(
+    name="ditscope",
+    help="Record, rank, test and transport the hidden states of Diffusion Transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[str, typer.Argument(help="'shapes', a pipeline folder, or a hub id.")]
+Steps = Annotated[int, typer.Option(help="Denoising steps.")]
+Dtype = Annotated[str | None, typer.Option(help="torch dtype, such as bfloat16.")]
+Device = Annotated[str | None, typer.Option(help="Device, such as cuda.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ditscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("demo"),
+) -> None:
+    """Open the embedded pipeline, record it, find its massive channels, test and draw them."""
+    _run_first_look("shapes", out)
+
+
+@app.command()
+def check(name: Model, dtype: Dtype = None, device: Device = None) -> None:
+    """Verify that labels tell the truth on a checkpoint; exits with 1 where a check fails."""
+    report = _open(name, dtype, device).check()
+    typer.echo(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def record(
+    name: Model,
+    out: Annotated[Path, typer.Option(help="The store to write or resume.")],
+    prompts: Annotated[
+        Path | None, typer.Option(help="Text file with one prompt a line; by default captions of shapes.")
+    ] = None,
+    n_prompts: Annotated[int, typer.Option(help="How many captions, without --prompts.")] = 8,
+    seeds: Annotated[int, typer.Option(help="Seeds for each prompt, from 0.")] = 1,
+    steps: Steps = 20,
+    streams: Annotated[str, typer.Option(help="Comma-separated: image, text.")] = "image",
+    sites: Annotated[str, typer.Option(help="Comma-separated: block_input, block_output.")] = "block_output",
+    blocks: Annotated[str | None, typer.Option(help="Comma-separated block names or indices.")] = None,
+    tensors: Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")] = True,
+    batch_size: Annotated[int, typer.Option(help="Images generated together.")] = 1,
+    forecast_only: Annotated[bool, typer.Option("--forecast", help="Only say what it would take.")] = False,
+    dtype: Dtype = None,
+    device: Device = None,
+) -> None:
+    """Record hidden states of every block into a zarr store."""
+    from ditscope.cache.record import record as open_recording
+    from ditscope.shapes.prompt_sets import prompts as captions
+
+    chosen = _read_prompts(prompts) if prompts is not None else captions(n_prompts)
+    recording = open_recording(
+        _open(name, dtype, device),
+        out,
+        streams=streams.split(","),
+        sites=sites.split(","),
+        blocks=None if blocks is None else [int(b) if b.lstrip("-").isdigit() else b for b in blocks.split(",")],
+        tensors=tensors,
+        batch_size=batch_size,
+    )
+    with recording:
+        typer.echo(repr(recording.forecast(chosen, range(seeds), num_inference_steps=steps)))
+        if not forecast_only:
+            typer.echo(repr(recording.generate(chosen, range(seeds), num_inference_steps=steps)))
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A cache.")],
+    verify: Annotated[bool, typer.Option(help="Read every chunk and test its checksum.")] = False,
+) -> None:
+    """Say what a cache holds and how complete it is."""
+    from ditscope.cache.reader import open_cache
+    from ditscope.cache.verification import verify as verify_cache
+
+    cache = open_cache(path)
+    typer.echo(repr(cache))
+    if verify:
+        report = verify_cache(cache)
+        typer.echo(str(report))
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+def first_look_app() -> None:
+    """Command line of ``analyses/first_look.py``."""
+
+    def study(
+        out: Annotated[Path, typer.Option(help="Folder to write to.")],
+        model: Annotated[str, typer.Option(help="'shapes', a pipeline folder, or a hub id.")] = "shapes",
+        k: Annotated[int | None, typer.Option(help="How many channels count as massive.")] = None,
+        steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+        n_prompts: Annotated[int | None, typer.Option(help="Prompts to record.")] = None,
+        n_compared: Annotated[int | None, typer.Option(help="Prompts to run under each edit.")] = None,
+        prompts: Annotated[Path | None, typer.Option(help="Text file with one prompt a line.")] = None,
+        dtype: Dtype = None,
+        device: Device = None,
+    ) -> None:
+        given = {"k": k, "n_steps": steps, "n_prompts": n_prompts, "n_compared": n_compared}
+        if prompts is not None:
+            lines = _read_prompts(prompts)
+            given |= {"prompts": tuple(lines), "n_prompts": n_prompts or len(lines)}
+        given = {name: value for name, value in given.items() if value is not None}
+        _run_first_look(model, out, dtype, device, **given)
+
+    _guarded(lambda: typer.run(study))
+
+
+def _run_first_look(
+    model: str, out: Path, dtype: str | None = None, device: str | None = None, **options: object
+) -> None:
+    from ditscope.studies.first_look import FirstLook, run_first_look
+
+    dit = _open(model, dtype, device) if dtype or device else None
+    config = FirstLook(model=model, **options)  # type: ignore[arg-type]
+    findings = run_first_look(config, out, dit=dit, say=lambda line: typer.echo(f"- {line}"))
+    typer.echo(f"\n{findings.cache!r}\n")
+    typer.echo(f"took {sum(findings.seconds.values()):.0f} seconds; open {out / 'report.html'}")
+
+
+def _open(name: str, dtype: str | None, device: str | None):
+    from ditscope.models.loading import load
+
+    given = {"dtype": dtype, "device": device}
+    return load(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def _read_prompts(path: Path) -> list[str]:
+    if not path.is_file():
+        raise typer.BadParameter(f"found no file {path}; expected a text file with one prompt a line.")
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _guarded(run) -> None:
+    from ditscope.errors import DitscopeError
+
+    try:
+        run()
+    except DitscopeError as error:
+        typer.echo(f"ditscope: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+def main() -> None:
+    """Entry point of the ``ditscope`` command."""
+    _guarded(app)
+
+
+if __name__ == "__main__":
+    main()

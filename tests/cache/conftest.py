@@ -1,0 +1,43 @@
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def no_sync(request, monkeypatch):
+    """Syncing hundreds of small files would take most of the tests' time; no test cuts the power."""
+    if "synced" not in request.fixturenames:
+        monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Paths that were synced, in order."""
+    paths = []
+    monkeypatch.setattr(os, "fsync", lambda handle: paths.append(Path(f"/proc/self/fd/{handle}").resolve()))
+    return paths
+
+
+@pytest.fixture(scope="session")
+def complete_store(tmp_path_factory):
+    import store_recording
+
+    return store_recording.record(tmp_path_factory.mktemp("complete") / "store.zarr")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    import store_recording
+
+    return store_recording.record(tmp_path_factory.mktemp("empty") / "store.zarr", samples=[])
+
+
+@pytest.fixture
+def store(tmp_path, complete_store):
+    """A complete small store of the test's own."""
+    return Path(shutil.copytree(complete_store, tmp_path / "store.zarr"))

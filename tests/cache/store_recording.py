@@ -1,0 +1,148 @@
+"""A small recording for the cache tests: a schema, values that follow from the sample, and filling in.
+
+Run as a script it records like a process that is killed: see ``test_resume``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+
+import ml_dtypes
+import numpy as np
+
+from ditscope.cache import (
+    BlockSpec,
+    CacheWriter,
+    SampleSpec,
+    Schema,
+    StepSpec,
+    StreamSpec,
+    TrajectorySpec,
+    build_manifest,
+)
+
+DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype("f2"), "float32": np.dtype("f4")}
+CONFIG = {"model": "tests/tiny", "weights_hash": "abc", "call": {"guidance_scale": 3.5}}
+TEXT_TOKENS = 4
+
+
+def make_schema(**changes):
+    """A schema with every kind of array, awkward sizes, and two samples by default."""
+    schema = Schema(
+        streams=(StreamSpec("image", 12, 3, 4), StreamSpec("text", 5)),
+        sites=("block_output",),
+        blocks=tuple(BlockSpec(i, f"double.{i}", "double") for i in (0, 1, 4)),
+        steps=(StepSpec(1, 0.75, 750.0), StepSpec(3, 0.25, 250.0)),
+        branches=("cond", "uncond"),
+        channels=tuple(range(3, 73)),
+        width=80,
+        dtype="bfloat16",
+        samples=(SampleSpec("a red circle", 0), SampleSpec("ein grünes Dreieck", 7)),
+        trajectory=TrajectorySpec(tuple(StepSpec(i, 1 - i / 4, 1000.0 - 250 * i) for i in range(4)), 12, 6),
+        image_height=8,
+        image_width=6,
+    )
+    return dataclasses.replace(schema, **changes)
+
+
+def make_manifest(schema, **config):
+    return build_manifest(schema, {**CONFIG, **config}, {"device": "cpu"})
+
+
+def hidden_value(schema, sample, stream, site, cell):
+    """The hidden state ``[token, channel]`` that the test recording has in a cell."""
+    names = [spec.name for spec in schema.streams]
+    place = (sample, names.index(stream), schema.sites.index(site), *cell)
+    spec = schema.stream(stream)
+    tokens = spec.tokens if spec.has_grid else TEXT_TOKENS
+    values = np.random.default_rng(place).normal(size=(tokens, len(schema.channels)))
+    return values.astype(DTYPES[schema.dtype])
+
+
+def statistics_of(hidden):
+    values = hidden.astype(np.float64)
+    finite = np.where(np.isfinite(values), values, np.nan)
+    return {
+        "mean": np.nanmean(finite, 0),
+        "mean_abs": np.nanmean(np.abs(finite), 0),
+        "std": np.nanstd(finite, 0),
+        "abs_max": np.nanmax(np.abs(finite), 0),
+        "nonfinite": (~np.isfinite(values)).sum(0),
+        "count": len(values),
+    }
+
+
+def cells(schema):
+    return list(np.ndindex(len(schema.steps), len(schema.branches), len(schema.blocks)))
+
+
+def fill(writer, sample, hidden=hidden_value):
+    """Put everything of a sample, in execution order."""
+    schema = writer.schema
+    rng = np.random.default_rng(sample)
+    for stream in schema.streams:
+        for branch in range(len(schema.branches)) if not stream.has_grid else ():
+            writer.put_token_mask(sample, branch, stream.name, np.ones(TEXT_TOKENS, dtype=bool))
+    for cell in cells(schema):
+        for stream in schema.stream_names:
+            for site in schema.sites:
+                value = hidden(schema, sample, stream, site, cell)
+                if schema.tensors:
+                    writer.put(sample, stream, site, *cell, value)
+                if schema.stats:
+                    writer.put_stats(sample, stream, site, *cell, statistics_of(value))
+    if schema.trajectory is not None:
+        run = schema.trajectory
+        latents = rng.normal(size=(len(run.steps) + 1, run.tokens, run.channels))
+        outputs = rng.normal(size=(len(run.steps), len(schema.branches), run.tokens, run.channels))
+        writer.put_trajectory(sample, latents.astype("f4"), outputs.astype(DTYPES[schema.dtype]))
+    if schema.image_height is not None:
+        shape = (schema.image_height, schema.image_width, 3)
+        writer.put_image(sample, rng.integers(0, 256, size=shape).astype("u1"))
+
+
+def record(path, schema=None, samples=None, **writer_arguments):
+    """Record and commit samples into a store."""
+    schema = schema or make_schema()
+    with CacheWriter.create_or_resume(path, schema, make_manifest(schema), **writer_arguments) as writer:
+        for sample in range(len(schema.samples)) if samples is None else samples:
+            if sample not in writer.committed:
+                fill(writer, sample)
+                writer.commit(sample)
+    return path
+
+
+def bits(array):
+    """The bit patterns of an array, so that NaNs compare."""
+    array = np.asarray(array)
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def files_below(path):
+    """Every file of a store, relative, with its bytes."""
+    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+if __name__ == "__main__":
+    store, moment = sys.argv[1:]
+    full = make_schema()
+    writer = CacheWriter.create_or_resume(store, full, make_manifest(full))
+    fill(writer, 0)
+    writer.commit(0)
+    if moment == "before commit":
+        fill(writer, 1)
+    elif moment == "half a sample":
+        for cell in cells(full)[:5]:
+            writer.put(
+                1, "image", "block_output", *cell, hidden_value(full, 1, "image", "block_output", cell)
+            )
+    elif moment == "before the ledger entry":
+        fill(writer, 1)
+        from ditscope.cache import ledger
+
+        ledger.write_entry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        writer.commit(1)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from ditscope.errors import InputError
+from ditscope.passes.clustering import Protocol, locate, scale_channels
+
+EDGE = 16
+Y, X = np.divmod(np.arange(EDGE * EDGE), EDGE)
+BORDER = (Y == 0) | (X == 0) | (Y == EDGE - 1) | (X == EDGE - 1)
+DISC = (Y - 7.5) ** 2 + (X - 7.5) ** 2 < 16
+
+
+def planted(sign: float = 1.0, channels: int = 6, noise: float = 0.3) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return sign * (50 + 4 * DISC[:, None] * random.uniform(0.5, 2, channels)) + noise * random.normal(
+        size=(EDGE**2, channels)
+    )
+
+
+def share(mask):
+    return (mask & DISC).sum() / (mask | DISC).sum()
+
+
+def test_is_the_papers_protocol_step_by_step():
+    values = np.random.default_rng(3).normal(size=(EDGE**2, 5))
+    values[:, 4] = 7  # constant
+    scaled = (values - values.min(0)) / np.maximum(np.ptp(values, axis=0), 1e-30)
+    scaled[:, 4] = 0
+    cluster = KMeans(2, n_init=10, random_state=0).fit_predict(scaled)
+    heat = scaled.sum(1)
+    expected = cluster == (heat[cluster == 1].mean() > heat[cluster == 0].mean())
+    found = locate(values, BORDER, Protocol())
+    np.testing.assert_array_equal(found.mask, expected)
+    np.testing.assert_allclose(found.heat, heat)
+
+
+def test_finds_the_object_and_fails_with_the_sign_as_the_paper_would():
+    assert share(locate(planted(), BORDER, Protocol()).mask) > 0.95
+    assert share(locate(planted(-1), BORDER, Protocol()).mask) == 0
+    assert share(~locate(planted(-1), BORDER, Protocol()).mask) > 0.95
+
+
+@pytest.mark.parametrize("polarity", ["abs", "border", "minority"])
+def test_other_rules_do_not_care_for_the_sign(polarity):
+    for sign in (1, -1):
+        assert share(locate(planted(sign), BORDER, Protocol(polarity=polarity)).mask) > 0.95
+
+
+def test_register_tokens_collapse_minmax_but_not_percentile():
+    values = planted()
+    values[:3] += 400
+    collapsed = locate(values, BORDER, Protocol()).mask
+    assert collapsed.mean() == pytest.approx(3 / EDGE**2)
+    assert share(locate(values, BORDER, Protocol(scale="percentile")).mask) > 0.9
+
+
+@pytest.mark.parametrize("scale", ["minmax", "zscore", "percentile"])
+def test_scales(scale):
+    values = np.random.default_rng(0).normal(3, 5, (200, 4))
+    scaled = scale_channels(values, scale)
+    if scale == "zscore":
+        np.testing.assert_allclose([scaled.mean(0), scaled.std(0)], [[0] * 4, [1] * 4], atol=1e-12)
+    else:
+        np.testing.assert_allclose([scaled.min(0), scaled.max(0)], [[0] * 4, [1] * 4])
+    np.testing.assert_array_equal(scale_channels(np.full((9, 2), 1 / 3), scale), 0)
+
+
+def test_rounding_noise_of_a_constant_channel_is_not_stretched():
+    values = np.full((100, 1), 1e5)
+    values[3] += 1e-9
+    assert (scale_channels(values, "minmax") == 0).all()
+
+
+def test_pca_finds_a_direction_that_no_channel_has_and_is_reproducible():
+    random = np.random.default_rng(0)
+    values = (
+        10 * random.normal(size=(EDGE**2, 1)) * [[1, -1]]
+        + DISC[:, None] * 3
+        + 0.2 * random.normal(size=(EDGE**2, 2))
+    )
+    mask = locate(values, BORDER, Protocol(components=2)).mask
+    np.testing.assert_array_equal(mask, locate(values, BORDER, Protocol(components=2)).mask)
+    assert locate(values[:, :1], BORDER, Protocol(components=12)).mask.any()  # fewer channels than components
+
+
+def test_non_finite_channels_and_flat_features():
+    values = planted()
+    values[4, 2] = np.nan
+    found = locate(values, BORDER, Protocol())
+    assert found.lost == 1
+    assert share(found.mask) > 0.95
+    flat = locate(np.ones((EDGE**2, 3)), BORDER, Protocol())
+    assert not flat.mask.any()
+    lost = locate(np.full((EDGE**2, 2), np.inf), BORDER, Protocol())
+    assert not lost.mask.any()
+    assert lost.lost == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scale": "max"}, "'minmax'"),
+        ({"polarity": "up"}, "'signed'"),
+        ({"k": 1}, "two clusters"),
+        ({"percentile": 50}, "percentile"),
+        ({"n_init": 0}, "n_init"),
+        ({"components": 0}, "components"),
+    ],
+)
+def test_bad_protocols(options, words):
+    with pytest.raises(InputError, match=words):
+        Protocol(**options)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ditscope import passes
+from ditscope.errors import InputError
+from ditscope.passes import ChannelSet
+
+EDGE = 8
+PLANTED = (3, 11)
+
+
+@pytest.fixture
+def planted(make_hidden):
+    """An object in another corner in each sample, written into two channels with opposite signs."""
+    hidden = make_hidden(samples=4, edge=EDGE, dtype=np.float32, chunks=None)
+    y, x = hidden["y"].values, hidden["x"].values
+    masks = np.stack(
+        [
+            (y >= 4 * (s // 2)) & (y < 4 + 4 * (s // 2)) & (x >= 4 * (s % 2)) & (x < 4 + 4 * (s % 2))
+            for s in range(4)
+        ]
+    )
+    values = hidden.values
+    values[..., 3] = 0.01 * values[..., 3] + 5 * masks[:, None, None, None]
+    values[..., 11] = 0.01 * values[..., 11] - 5 * masks[:, None, None, None]
+    return hidden.copy(data=values), masks.reshape(4, EDGE, EDGE)
+
+
+def test_masks_land_on_the_grid(planted):
+    hidden, truth = planted
+    found = passes.spatial_masks(hidden, [3], block="double.2")
+    np.testing.assert_array_equal(found["mask"], truth)
+    assert found["mask"].dims == ("sample", "y", "x")
+    assert (found["block"], found["step"], found["branch"]) == (2, 2, "cond")
+    np.testing.assert_allclose(found["foreground_share"], 0.25)
+    assert not found["collapsed"].any()
+    assert list(found["prompt"].values) == list(hidden["prompt"].values)
+
+
+def test_tokens_in_any_order_and_grids_that_are_not_square(planted):
+    hidden, truth = planted
+    order = np.random.default_rng(0).permutation(EDGE**2)
+    np.testing.assert_array_equal(passes.spatial_masks(hidden.isel(token=order), [3])["mask"], truth)
+    wide = hidden.isel(token=hidden["y"].values < 5)
+    assert passes.spatial_masks(wide, [3])["mask"].shape == (4, 5, 8)
+
+
+def test_block_step_and_branch_mean_what_they_say(planted):
+    hidden, _ = planted
+    relabelled = hidden.assign_coords(block=[10, 20, 30, 40], step=[0, 5, 9])
+    everything = passes.spatial_masks(relabelled, "all", block=None, step=None)
+    assert everything["mask"].dims == ("block", "step", "sample", "y", "x")
+    for asked, label in ((20, 20), (-1, 40), (-4, 10), ("double.2", 30)):
+        one = passes.spatial_masks(relabelled, "all", block=asked, step=5)
+        assert one["block"] == label
+        xr.testing.assert_equal(one["mask"], everything["mask"].sel(block=label, step=5))
+    both = passes.spatial_masks(relabelled, "all", block=[40, "double.0"], step=[9])
+    assert both["block"].values.tolist() == [40, 10]
+    assert both["mask"].dims == ("block", "step", "sample", "y", "x")
+    other = passes.spatial_masks(relabelled, "all", block=20, step=5, branch="uncond")
+    assert not np.array_equal(other["heat"], everything["heat"].sel(block=20, step=5))
+
+
+def test_sets_per_block_per_sample_and_per_draw(planted):
+    hidden, truth = planted
+    by_block = ChannelSet.of({0: [5], 2: [3], 3: [3, 11]})
+    np.testing.assert_array_equal(passes.spatial_masks(hidden, by_block, block=2)["mask"], truth)
+    per_sample = xr.DataArray(
+        [[[3]], [[11]], [[3]], [[11]]],
+        dims=("sample", "block", "rank"),
+        coords={"sample": range(4), "block": [2]},
+    )
+    found = passes.spatial_masks(hidden, ChannelSet(per_sample), block=2)["mask"].values
+    np.testing.assert_array_equal(found, truth ^ np.array([0, 1, 0, 1], dtype=bool)[:, None, None])
+    ids = xr.DataArray([[[3], [11]]], dims=("block", "draw", "rank"), coords={"block": [2]})
+    drawn = passes.spatial_masks(hidden, ChannelSet(ids), block=2)["mask"]
+    assert drawn.dims == ("draw", "sample", "y", "x")
+    np.testing.assert_array_equal(drawn[1], ~truth)
+
+
+def test_only_the_channels_in_use_are_read(planted, fake_cache):
+    hidden, truth = planted
+    cache = fake_cache(hidden.chunk(sample=1, channel=5).assign_coords(channel=np.arange(24) * 2))
+    found = passes.spatial_masks(cache, ChannelSet.of([22, 6]))
+    assert cache.channels_asked == [6, 22]
+    xr.testing.assert_equal(found["mask"], passes.spatial_masks(hidden, [11, 3])["mask"])
+    del truth
+
+
+def test_slabs_do_not_change_the_result(planted, monkeypatch):
+    from ditscope.passes import masks
+
+    hidden, _ = planted
+    whole = passes.spatial_masks(hidden, "all", block=None)
+    monkeypatch.setattr(masks, "_SLAB_BYTES", 1)
+    xr.testing.assert_equal(whole, passes.spatial_masks(hidden, "all", block=None))
+
+
+def test_collapse_and_non_finite_are_reported(planted):
+    hidden, _ = planted
+    hidden[0, :, :, :, 5, 3] = 500
+    hidden[1, :, :, :, 5, 3] = np.nan
+    with pytest.warns(UserWarning, match="1 of 4 masks"):
+        found = passes.spatial_masks(hidden, list(PLANTED))
+    assert found["nonfinite_channels"].values.tolist() == [0, 1, 0, 0]
+    assert passes.spatial_masks(hidden[:1], [3])["collapsed"].values.tolist() == [True]
+    assert not passes.spatial_masks(hidden[:1], [3], scale="percentile")["collapsed"].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"block": "single.5"}, "'double.0'"),
+        ({"block": 4}, "block 4"),
+        ({"block": -5}, "block -5"),
+        ({"block": []}, "no block"),
+        ({"step": 3}, "step 3"),
+        ({"branch": "negative"}, "'uncond'"),
+        ({"features": "ica"}, "'pca'"),
+        ({"scale": "max"}, "'minmax'"),
+        ({"channels": [24]}, "channel 24"),
+        ({"channels": "most"}, "'most'"),
+        ({"channels": ChannelSet.of([1], stream="text")}, "text stream"),
+        ({"channels": ChannelSet.of({0: [1]}), "block": 2}, "block 2"),
+        ({"site": "mlp_output"}, "block_output"),
+    ],
+)
+def test_bad_input(planted, options, words):
+    with pytest.raises(InputError, match=words):
+        passes.spatial_masks(planted[0], **{"channels": [3], **options})
+
+
+def test_arrays_without_a_grid(planted):
+    with pytest.raises(InputError, match="without y and x"):
+        passes.spatial_masks(planted[0].drop_vars(["y", "x"]), [3])
+    with pytest.raises(InputError, match="a token for every cell"):
+        passes.spatial_masks(planted[0].isel(token=slice(1, None)), [3])

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ditscope import passes
+from ditscope.errors import InputError
+
+REFERENCE = {
+    "mean_abs": lambda x: abs(x).mean(-2),
+    "abs_mean": lambda x: abs(x.mean(-2)),
+    "std": lambda x: x.std(-2),
+    "abs_max": lambda x: abs(x).max(-2),
+    "energy": lambda x: (x**2).mean(-2),
+}
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("chunks", ["default", None])
+def test_equals_float64_numpy(make_hidden, dtype, chunks):
+    hidden = make_hidden(dtype=dtype, chunks=chunks)
+    exact = hidden.values.astype(np.float32 if dtype != np.float64 else dtype).astype(np.float64)
+    found = passes.channel_statistics(hidden)
+    for name, reference in REFERENCE.items():
+        reduce = np.max if name == "abs_max" else np.mean
+        np.testing.assert_allclose(found[name], reduce(reference(exact), axis=(0, 1, 2)), rtol=1e-12)
+
+
+def test_offset_does_not_lose_the_spread():
+    # sqrt(E[x^2] - E[x]^2) in float32 gives 0 or NaN here; float32 keeps 1e4 + noise of 0.01 apart.
+    values = (1e4 + np.random.default_rng(0).normal(0, 0.01, (1, 1, 1, 1, 4096, 2))).astype(np.float32)
+    hidden = xr.DataArray(values, dims=("sample", "step", "branch", "block", "token", "channel"))
+    expected = values.astype(np.float64).std(-2).reshape(2)
+    np.testing.assert_allclose(passes.token_statistics(hidden)["std"].values.reshape(2), expected, rtol=1e-9)
+
+
+def test_large_slabs_go_in_pieces(monkeypatch, make_hidden):
+    from ditscope.passes import statistics
+
+    hidden = make_hidden(chunks=None)
+    whole = passes.token_statistics(hidden).compute()
+    monkeypatch.setattr(statistics, "_PIECE", 100)  # fewer values than one slab: tokens are split
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", 3000)
+    xr.testing.assert_allclose(whole, passes.token_statistics(hidden).compute(), rtol=1e-12)
+
+
+def test_non_finite_values_are_counted_and_left_out(make_hidden):
+    hidden = make_hidden(dtype=np.float32, chunks=None)
+    hidden[1, 0, 0, 2, 3:5, 7] = np.nan
+    hidden[1, 0, 0, 2, 5, 7] = -np.inf
+    hidden[0, 0, 0, 0, :, 1] = np.inf
+    found = passes.token_statistics(hidden.chunk(sample=1)).compute()
+    here = {"sample": 1, "step": 0, "branch": "cond", "block": 2, "channel": 7}
+    kept = np.delete(hidden.sel(here).values.astype(np.float64), [3, 4, 5])
+    assert found["nonfinite"].sel(here) == 3
+    assert found["nonfinite"].sum() == 3 + hidden.sizes["token"]
+    np.testing.assert_allclose(found["mean"].sel(here), kept.mean())
+    np.testing.assert_allclose(found["std"].sel(here), kept.std())
+    assert np.isnan(found.sel(sample=0, step=0, branch="cond", block=0, channel=1)["abs_max"])
+
+
+def test_text_padding_is_left_out(make_hidden):
+    hidden = make_hidden(chunks=None, dtype=np.float32).drop_vars(["y", "x"]).assign_attrs(stream="text")
+    length = np.random.default_rng(1).integers(1, hidden.sizes["token"], (6, 2))
+    mask = np.arange(hidden.sizes["token"]) < length[..., None]
+    hidden = hidden.assign_coords(token_mask=(("sample", "branch", "token"), mask))
+    poisoned = hidden.where(hidden["token_mask"], np.nan)  # padding must not even be counted
+    found = passes.token_statistics(poisoned.chunk(sample=2, channel=5, token=7), stream="text").compute()
+    for sample, branch in np.ndindex(6, 2):
+        cell = hidden.isel(sample=sample, branch=branch, token=slice(length[sample, branch])).values
+        one = found.isel(sample=sample, branch=branch)
+        np.testing.assert_allclose(one["mean_abs"], REFERENCE["mean_abs"](cell.astype(float)), rtol=1e-12)
+        assert (one["count"] == length[sample, branch]).all()
+    assert found["nonfinite"].sum() == 0
+
+
+def test_recorded_statistics_give_the_same_numbers(make_hidden, fake_cache):
+    hidden = make_hidden()
+    stats = passes.token_statistics(hidden).astype(np.float32).compute()
+    from_tensors = passes.channel_statistics(hidden)
+    from_stats = passes.channel_statistics(fake_cache(stats=stats))
+    for name in REFERENCE:
+        np.testing.assert_allclose(from_stats[name], from_tensors[name], rtol=1e-5)
+
+
+def test_recorded_statistics_are_preferred_and_tensors_untouched(make_hidden, fake_cache):
+    stats = passes.token_statistics(make_hidden()).compute()
+    cache = fake_cache(hidden=None, stats=stats)  # its hidden() raises
+    assert set(passes.channel_statistics(cache)["mean_abs"].dims) == {"block", "channel"}
+
+
+def test_keeping_tokens_reads_tensors(make_hidden, fake_cache):
+    hidden = make_hidden()
+    stats = passes.token_statistics(hidden).compute() * 0
+    found = passes.channel_statistics(fake_cache(hidden, stats), over=("sample", "step", "branch"))
+    exact = hidden.values.astype(np.float64)
+    np.testing.assert_allclose(
+        found["mean_abs"].transpose("block", "token", "channel"), abs(exact).mean((0, 1, 2))
+    )
+    np.testing.assert_allclose(
+        found["abs_mean"].transpose("block", "token", "channel"), abs(exact.mean((0, 1, 2)))
+    )
+
+
+def test_uncommitted_samples_do_not_count(make_hidden):
+    hidden = make_hidden(dtype=np.float32, chunks=None)
+    hidden[4:] = np.nan  # what a store holds before a sample is committed
+    hidden["done"].values[4:] = False
+    with pytest.warns(UserWarning, match="2 of 6 samples"):
+        found = passes.channel_statistics(hidden)
+    assert found["nonfinite"].sum() == 0
+    np.testing.assert_allclose(found["mean_abs"], passes.channel_statistics(hidden[:4])["mean_abs"])
+
+
+def test_is_lazy(make_hidden):
+    from dask.base import is_dask_collection
+
+    hidden = make_hidden()
+    poisoned = hidden.copy(
+        data=hidden.data.map_blocks(lambda b: 1 / 0, dtype=hidden.dtype, meta=hidden.data._meta)
+    )
+    assert is_dask_collection(passes.channel_statistics(poisoned)["mean_abs"].data)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda h: passes.channel_statistics(h, over=("sample", "time")), "'time'"),
+        (lambda h: passes.channel_statistics(h, over=("channel",)), "'channel'"),
+        (lambda h: passes.channel_statistics(h, stream="text"), "stream='image'"),
+        (lambda h: passes.channel_statistics(h, site="mlp_output"), "site='block_output'"),
+        (lambda h: passes.channel_statistics("store.zarr"), "open_cache"),
+        (lambda h: passes.channel_statistics(h.rename(step="time")), "time"),
+        (lambda h: passes.channel_statistics(h.to_dataset(name="mean")), "mean_abs, std, abs_max"),
+        (
+            lambda h: passes.channel_statistics(h.isel(sample=[0]).assign_coords(done=("sample", [False]))),
+            "complete",
+        ),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(make_hidden, call, words):
+    with pytest.raises(InputError, match=words):
+        call(make_hidden())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_any_shape_and_chunking(samples, tokens, channels, seed):
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(samples, 1, 1, 2, tokens, channels))
+    hidden = xr.DataArray(values, dims=("sample", "step", "branch", "block", "token", "channel"))
+    chunked = hidden.chunk({dim: int(random.integers(1, size + 1)) for dim, size in hidden.sizes.items()})
+    found = passes.channel_statistics(chunked, over=("step", "branch", "token"))
+    for name, reference in REFERENCE.items():
+        np.testing.assert_allclose(found[name], reference(values[:, 0, 0]), rtol=1e-10, atol=1e-14)

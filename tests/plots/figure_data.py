@@ -1,0 +1,208 @@
+"""Synthetic arrays shaped like a small real run: 10 blocks, 128 channels, a 16 x 16 latent grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+BLOCKS = [f"double.{i}" for i in range(4)] + [f"single.{i}" for i in range(6)]
+KINDS = ["double"] * 4 + ["single"] * 6
+MASSIVE = (9, 37, 101)
+GRID = 16
+
+
+def block_coords(extra: dict | None = None) -> dict:
+    return {
+        "block": np.arange(10),
+        "block_name": ("block", BLOCKS),
+        "block_kind": ("block", KINDS),
+        **(extra or {}),
+    }
+
+
+def disc(cx: float, cy: float, radius: float, size: int = GRID) -> np.ndarray:
+    y, x = (np.mgrid[0:size, 0:size] + 0.5) / size
+    return (x - cx) ** 2 + (y - cy) ** 2 < radius**2
+
+
+def make_scores() -> xr.DataArray:
+    """Magnitudes [block, channel] that grow with depth, with three massive channels."""
+    rng = np.random.default_rng(0)
+    depth = np.linspace(0.6, 3.0, 10)[:, None]
+    scores = rng.lognormal(0.0, 0.45, (1, 128)) * rng.lognormal(0, 0.12, (10, 128)) * depth
+    for channel, factor in zip(MASSIVE, (14, 9, 6), strict=True):
+        scores[:, channel] = (
+            np.median(scores, axis=1) * factor * np.linspace(0.5, 1.2, 10) * rng.uniform(0.9, 1.1, 10)
+        )
+    return xr.DataArray(
+        scores.astype(np.float32),
+        dims=("block", "channel"),
+        coords=block_coords({"channel": np.arange(128)}),
+        attrs={"stream": "image", "site": "block_output", "statistic": "mean_abs"},
+    )
+
+
+def make_hidden() -> xr.DataArray:
+    rng = np.random.default_rng(1)
+    hidden = rng.normal(0, 1, (GRID * GRID, 128))
+    inside = disc(0.4, 0.55, 0.28).ravel()
+    for channel, size in zip(MASSIVE, (30, -18, 12), strict=True):
+        hidden[:, channel] = size * (1 + 0.35 * inside) + rng.normal(0, 0.8, GRID * GRID)
+    hidden[40, 60] = 16
+    y, x = np.divmod(np.arange(GRID * GRID), GRID)
+    return xr.DataArray(
+        hidden.astype(np.float32),
+        dims=("token", "channel"),
+        coords={
+            "token": np.arange(GRID * GRID),
+            "y": ("token", y),
+            "x": ("token", x),
+            "channel": np.arange(128),
+            "block": 9,
+            "block_name": "single.5",
+            "step": 19,
+            "sigma": 0.05,
+        },
+        attrs={"stream": "image", "site": "block_output", "grid_height": GRID, "grid_width": GRID},
+    )
+
+
+def make_images(count: int = 3) -> xr.DataArray:
+    colours = [(214, 40, 40), (246, 208, 44), (64, 200, 220), (144, 56, 190)]
+    grounds = [(40, 84, 214), (24, 24, 24), (242, 242, 242), (38, 166, 70)]
+    places = [(0.4, 0.55), (0.7, 0.4), (0.5, 0.3), (0.3, 0.7)]
+    images = np.zeros((count, 64, 64, 3), np.uint8)
+    for i in range(count):
+        images[i] = grounds[i % 4]
+        images[i][disc(*places[i % 4], 0.28, 64)] = colours[i % 4]
+        images[i, ::8] = (images[i, ::8] * 0.92).astype(np.uint8)
+    prompts = [
+        "a large red circle at the left on a striped blue background",
+        "a large yellow circle at the right on a striped black background",
+        "a large cyan circle at the top on a striped white background",
+        "a small purple ring at the bottom on a plain green background",
+    ]
+    return xr.DataArray(
+        images,
+        dims=("sample", "y_pixel", "x_pixel", "rgb"),
+        coords={"sample": np.arange(count), "prompt": ("sample", [prompts[i % 4] for i in range(count)])},
+    )
+
+
+def make_masks(count: int = 3) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Masks [sample, block, y, x], references [sample, y, x] at 32 x 32, IoU [sample, block]."""
+    rng = np.random.default_rng(2)
+    places = [(0.4, 0.55), (0.7, 0.4), (0.5, 0.3), (0.3, 0.7)]
+    masks = np.zeros((count, 10, GRID, GRID), bool)
+    truth = np.stack([disc(*places[i % 4], 0.28, 32) for i in range(count)])
+    iou = np.zeros((count, 10))
+    for i in range(count):
+        coarse = disc(*places[i % 4], 0.28)
+        for block in range(10):
+            masks[i, block] = coarse ^ (rng.random((GRID, GRID)) < 0.14 * (1 - block / 10) ** 2)
+            iou[i, block] = (masks[i, block] & coarse).sum() / (masks[i, block] | coarse).sum()
+    attrs = {"stream": "image", "site": "block_output"}
+    return (
+        xr.DataArray(
+            masks,
+            dims=("sample", "block", "y", "x"),
+            coords=block_coords({"sample": np.arange(count)}),
+            attrs=attrs,
+        ),
+        xr.DataArray(truth, dims=("sample", "y", "x"), coords={"sample": np.arange(count)}),
+        xr.DataArray(iou, dims=("sample", "block"), coords=block_coords({"sample": np.arange(count)})),
+    )
+
+
+def make_iou(polarity: bool = True) -> xr.Dataset:
+    methods = ["top 12", "std-ranked 12", "PCA, all channels", "middle 12", "random 12", "bottom 12"]
+    level = {"signed": [0.42, 0.4, 0.62, 0.36, 0.34, 0.22], "oracle": [0.86, 0.83, 0.78, 0.55, 0.5, 0.33]}
+    rng = np.random.default_rng(3)
+    rows = {}
+    for rule, means in level.items():
+        climb = np.linspace(0.75, 1.08, 10)
+        rows[rule] = np.clip(np.array(means)[:, None] * climb + rng.normal(0, 0.02, (6, 10)), 0, 1)
+    stack = np.stack([rows["signed"], rows["oracle"]])
+    dims: tuple[str, ...] = ("polarity", "method", "block")
+    data = {
+        "iou": (dims, stack),
+        "iou_low": (dims, stack - 0.04),
+        "iou_high": (dims, np.minimum(stack + 0.04, 1)),
+    }
+    coords = block_coords({"polarity": ["signed", "oracle"], "method": methods})
+    result = xr.Dataset(data, coords=coords, attrs={"stream": "image", "site": "block_output"})
+    return result if polarity else result.isel(polarity=1, drop=True)
+
+
+def make_summary() -> xr.Dataset:
+    edits = [
+        "massive: zero top 12",
+        "massive to mean",
+        "energy-matched random",
+        "random 12",
+        "middle 12",
+        "bottom 12",
+    ]
+    mean = np.array(
+        [
+            [15.2, 24.0, 18.9, 22.6, 21.9, 27.4],
+            [0.41, 0.82, 0.60, 0.78, 0.74, 0.93],
+            [-4.9, -0.4, -2.0, -0.6, -0.8, 0.1],
+            [0.39, 0.07, 0.24, 0.11, 0.14, 0.03],
+        ]
+    )
+    half = np.array([[0.9], [0.03], [0.5], [0.02]])
+    return xr.Dataset(
+        {
+            "mean": (("metric", "edit"), mean),
+            "low": (("metric", "edit"), mean - half),
+            "high": (("metric", "edit"), mean + half),
+            "energy_removed": ("edit", np.array([0.61, 0.02, 0.58, 0.07, 0.05, 0.001])),
+        },
+        coords={
+            "metric": ["psnr", "ssim", "clip_score_delta", "lpips"],
+            "edit": edits,
+            "unit": ("metric", ["dB", "", "points", ""]),
+            "direction": ("metric", ["higher", "higher", "higher", "lower"]),
+        },
+        attrs={"stream": "image", "site": "block_output"},
+    )
+
+
+def make_jaccard(size: int = 10) -> xr.DataArray:
+    index = np.arange(size)
+    matrix = np.exp(-np.abs(index[:, None] - index) / 6.0)
+    names = BLOCKS[:size] if size <= 10 else [f"single.{i}" for i in range(size)]
+    return xr.DataArray(
+        matrix,
+        dims=("block", "other_block"),
+        coords={"block": index, "block_name": ("block", names)},
+        attrs={"stream": "image", "site": "block_output", "chance": 0.05},
+    )
+
+
+def make_running() -> xr.DataArray:
+    rng = np.random.default_rng(4)
+    seen = np.arange(8, 168, 8)
+    curve = 1 - np.exp(-seen / 30)[:, None] * rng.uniform(0.3, 0.9, 10)
+    noisy = np.clip(curve + rng.normal(0, 0.01, curve.shape), 0, 1)
+    return xr.DataArray(
+        noisy,
+        dims=("samples", "block"),
+        coords=block_coords({"samples": seen}),
+        attrs={"threshold": 0.9, "stop": 72, "stream": "image", "statistic": "mean_abs"},
+    )
+
+
+def make_rows() -> list[dict[str, float]]:
+    rng = np.random.default_rng(5)
+    return [
+        {
+            "step": step,
+            "seconds": step * 0.7,
+            "loss": float(0.12 + 1.4 * np.exp(-step / 900) + rng.normal(0, 0.015)),
+            "gradient_norm": float(np.exp(rng.normal(-0.5, 0.4))),
+            "pixels": 32 if step < 6000 else 64,
+        }
+        for step in range(50, 15001, 50)
+    ]
