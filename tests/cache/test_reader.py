@@ -292,7 +292,7 @@ def test_what_is_not_a_cache_is_refused(tmp_path, what):
         zarr.create_group(path)
     elif what == "address":
         path = "s3://bucket/a.zarr"
-    with pytest.raises((CacheError, InputError), match="found .*expected"):
+    with pytest.raises((CacheError, InputError), match=r"found .*expected"):
         open_cache(path)
 
 
@@ -312,7 +312,7 @@ def test_a_store_cut_short_names_sample_and_file(store, tmp_path, name, how):
             (tmp_path / "elsewhere").write_bytes(data)
             path.symlink_to(tmp_path / "elsewhere")
     sample = name.split("/c/")[1][0]
-    with pytest.raises(CacheError, match=f"{name} of committed sample {sample}"):
+    with pytest.raises(CacheError, match=rf"{name} of committed sample {sample}"):
         open_cache(store)
     assert open_cache(store, check_files=False).committed == (0, 1)
 

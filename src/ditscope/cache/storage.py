@@ -1,7 +1,7 @@
 """Bytes on disk: arrays through TensorStore, small files durably, checksums of files.
 
 TensorStore writes a shard to a temporary name, syncs it and renames it, so a shard file is either whole
-or absent. What it does not sync are the directories it made on the way; ``sync_directories`` does.
+or absent. What it does not sync are the directories it made on the way; ``sync`` does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -113,17 +112,16 @@ def write_durably(path: Path, data: bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync_directories([path.parent])
+    sync(path.parent)
 
 
-def sync_directories(directories: Iterable[Path]) -> None:
-    """Make the names in these directories durable."""
-    for directory in directories:
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -152,7 +152,7 @@ class CacheWriter:
         array = values.hidden_state(plan, array, may_be_short=short)
         self._put(plan, sample, (step_position, branch_position, block_position), array)
         if not self.schema.stats:
-            self._count_nonfinite(sample, plan.path, int((~np.isfinite(array.astype(np.float32))).sum()))
+            self._count_nonfinite(sample, plan.path, int((~np.isfinite(array)).sum()))
 
     def put_stats(
         self,
@@ -232,7 +232,8 @@ class CacheWriter:
         folders = {self.path / plan.path / "c" for plan in self._plans.values()}
         for name in files:
             folders.update(list((self.path / name).parents)[: name.count("/")])
-        storage.sync_directories(sorted(folders))
+        for folder in sorted(folders):
+            storage.sync(folder)
         ledger.write_entry(self.path, ledger.Entry.now(sample, files, self._nonfinite.pop(sample, {})))
         self.committed.add(sample)
         self._sent.pop(sample, None)

@@ -13,7 +13,7 @@ from nnsight.modeling.diffusion import DiffusionModel
 from ditscope.models.block import Block
 from ditscope.models.family import Family
 from ditscope.models.pipeline import CallablePipeline, call_defaults
-from ditscope.models.visits import Visit, refuse_unmapped, visits
+from ditscope.models.visits import Visit, Walk, refuse_unmapped, visits
 
 if TYPE_CHECKING:
     from ditscope.tracing.check import Report
@@ -67,6 +67,11 @@ class DiT(DiffusionModel):
     def call_defaults(self) -> Mapping[str, Any]:
         """Pipeline arguments that are filled in where a call leaves them out."""
         return self._module.defaults
+
+    def begin_walk(self, walk: Walk) -> Walk:
+        """Let the run in progress end with an error unless ``walk`` comes to its end with it."""
+        self._module.walk = walk
+        return walk
 
     @property
     def width(self) -> int:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnsight.modeling.diffusion import _PipelineModule
 
 from ditscope.errors import InputError, found_expected
+
+if TYPE_CHECKING:
+    from ditscope.models.visits import Walk
 
 SETTINGS_FILE = "ditscope.json"
 
@@ -43,21 +46,39 @@ class CallablePipeline(_PipelineModule):
     Attributes:
         defaults: call arguments to fill in.
         call: the arguments of the run in progress, or of the last one.
+        walk: the walk over the visits of the run in progress, once it has begun.
     """
 
     defaults: Mapping[str, Any]
     call: dict[str, Any]
+    walk: Walk | None
 
     def __init__(self, pipeline: Any, defaults: Mapping[str, Any]) -> None:
         super().__init__(pipeline)
-        self.defaults, self.call = dict(defaults), {}
+        self.defaults, self.call, self.walk = dict(defaults), {}, None
+        self._n_visits = 0
 
     def forward(self, *args: Any, seed: int | None = None, **kwargs: Any) -> Any:
-        """Run the pipeline."""
+        """Run the pipeline.
+
+        Raises:
+            VisitError: the run made more or fewer visits than were walked.
+        """
         if args:
             kwargs["prompt"], args = args[0], args[1:]
         self.call = complete_call(kwargs, self.defaults)
-        return super().forward(*args, seed=seed, **self.call)
+        self.walk, self._n_visits = None, 0
+        counting = self.pipeline.transformer.register_forward_pre_hook(self._count)
+        try:
+            result = super().forward(*args, seed=seed, **self.call)
+        finally:
+            counting.remove()
+        if self.walk is not None:
+            self.walk.require_complete(self._n_visits)
+        return result
+
+    def _count(self, *_: Any) -> None:
+        self._n_visits += 1
 
 
 def complete_call(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

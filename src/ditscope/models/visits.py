@@ -18,6 +18,11 @@ from ditscope.errors import UnsupportedError, VisitError, found_expected
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
+_MEND_THE_FAMILY = (
+    "The pipeline calls its transformer in an order that its family does not describe; "
+    "switch off whatever adds or skips calls, or describe the order in the family."
+)
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -61,6 +66,50 @@ class Schedule:
         return Visit(index, step, self.sigmas[step], self.timesteps[step], self.branches[place])
 
 
+@dataclass
+class Walk:
+    """How far a walk over the visits of a run has come.
+
+    nnsight ends a loop quietly when the run is over before the loop is, and serves a block that was
+    passed already from the *next* visit. Both show in the end: a visit is left that was not finished.
+
+    Attributes:
+        schedule: the visits that are expected.
+        finished: visits whose body has run to its end.
+        left: whether the body left the loop by itself, as with ``break``.
+    """
+
+    schedule: Schedule
+    finished: int = 0
+    left: bool = False
+
+    def require_complete(self, n_visits: int) -> None:
+        """Refuse a run of ``n_visits`` visits that is not the one that was walked.
+
+        Raises:
+            VisitError: visits are missing or too many, or the last one was not finished.
+        """
+        expected = len(self.schedule)
+        if n_visits != expected:
+            raise VisitError(
+                found_expected(
+                    f"{n_visits} visits of the transformer in the run",
+                    f"{expected} by the visit ledger ({len(self.schedule.timesteps)} steps, branches "
+                    f"{' '.join(self.schedule.branches)})",
+                    _MEND_THE_FAMILY,
+                )
+            )
+        if self.finished < expected and not self.left:
+            raise VisitError(
+                found_expected(
+                    f"the run over while the loop was at visit {self.finished}",
+                    f"all {expected} visits finished",
+                    "A block was asked for after the model had passed it, and served from a later visit: "
+                    "access blocks in execution order, block_input before block_output.",
+                )
+            )
+
+
 def live_schedule(dit: DiT) -> Schedule:
     """The schedule of the run in progress, read from the scheduler once it has been set."""
     scheduler = dit.diffusers_pipeline.scheduler
@@ -71,16 +120,21 @@ def live_schedule(dit: DiT) -> Schedule:
 
 def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
     """Walk the visits of the run being traced; see :meth:`ditscope.models.dit.DiT.visits`."""
-    schedule: Schedule | None = None
+    walk: Walk | None = None
     for index in tracer.iter[:]:
         # Reading the inputs parks the trace until the transformer is called for the index-th time.
         _, arguments = dit.transformer.inputs
-        if schedule is None:
-            schedule = live_schedule(dit)
-        visit = schedule.visit(index)
+        if walk is None:
+            walk = dit.begin_walk(Walk(live_schedule(dit)))
+        visit = walk.schedule.visit(index)
         _hold_against_clocks(dit, visit, arguments)
-        yield visit
-        if index + 1 == len(schedule):
+        try:
+            yield visit
+        except GeneratorExit:
+            walk.left = True
+            raise
+        walk.finished = index + 1
+        if walk.finished == len(walk.schedule):
             return
 
 
@@ -92,8 +146,7 @@ def _hold_against_clocks(dit: DiT, visit: Visit, arguments: Any) -> None:
             found_expected(
                 f"visit {visit.index} at the scheduler's step {clock}",
                 f"step {visit.step} ({visit.branch}) by the visit ledger",
-                "The pipeline calls its transformer in an order that its family does not describe; "
-                "switch off whatever adds or skips calls, or describe the order in the family.",
+                _MEND_THE_FAMILY,
             )
         )
     handed = arguments[dit.family.timestep_argument].flatten()
