@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,7 +84,9 @@ def record(
         out,
         streams=streams.split(","),
         sites=sites.split(","),
-        blocks=None if blocks is None else [int(b) if b.lstrip("-").isdigit() else b for b in blocks.split(",")],
+        blocks=None
+        if blocks is None
+        else [int(b) if b.lstrip("-").isdigit() else b for b in blocks.split(",")],
         tensors=tensors,
         batch_size=batch_size,
     )
@@ -126,7 +128,7 @@ def first_look_app() -> None:
         dtype: Dtype = None,
         device: Device = None,
     ) -> None:
-        given = {"k": k, "n_steps": steps, "n_prompts": n_prompts, "n_compared": n_compared}
+        given: dict[str, Any] = {"k": k, "n_steps": steps, "n_prompts": n_prompts, "n_compared": n_compared}
         if prompts is not None:
             lines = _read_prompts(prompts)
             given |= {"prompts": tuple(lines), "n_prompts": n_prompts or len(lines)}
@@ -137,12 +139,12 @@ def first_look_app() -> None:
 
 
 def _run_first_look(
-    model: str, out: Path, dtype: str | None = None, device: str | None = None, **options: object
+    model: str, out: Path, dtype: str | None = None, device: str | None = None, **options: Any
 ) -> None:
     from ditscope.studies.first_look import FirstLook, run_first_look
 
     dit = _open(model, dtype, device) if dtype or device else None
-    config = FirstLook(model=model, **options)  # type: ignore[arg-type]
+    config = FirstLook(model=model, **options)
     findings = run_first_look(config, out, dit=dit, say=lambda line: typer.echo(f"- {line}"))
     typer.echo(f"\n{findings.cache!r}\n")
     typer.echo(f"took {sum(findings.seconds.values()):.0f} seconds; open {out / 'report.html'}")

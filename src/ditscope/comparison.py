@@ -16,8 +16,9 @@ from ditscope.errors import InputError, found_expected
 from ditscope.metrics.intervals import paired_difference, paired_interval
 from ditscope.metrics.registry import Metric, resolve
 from ditscope.models.embedded import EMBEDDED, embedded_folder
+from ditscope.passes.resampling import LEVEL, check_interval
 from ditscope.tracing.probe import probe
-from ditscope.tracing.run import check_prompts, check_seeds, pair_samples, run_traced
+from ditscope.tracing.run import check_batch_size, check_prompts, check_seeds, pair_samples, run_traced
 
 if TYPE_CHECKING:
     from ditscope.metrics.text_image import ClipScorer
@@ -69,6 +70,8 @@ def compare(
         InputError: before the first run, for anything that cannot be used.
         EditError: an edit that never fired.
     """
+    check_batch_size(batch_size)
+    check_interval(LEVEL, resamples)
     pairs = pair_samples(check_prompts(prompts), check_seeds(seeds))
     programs = _programs(edits)
     if clip is None and dit.name == EMBEDDED:
@@ -100,12 +103,16 @@ def compare(
 
 def _programs(edits: Mapping[str, Edit | Sequence[Edit]]) -> dict[str, list[Edit]]:
     if not isinstance(edits, Mapping) or not edits:
-        raise InputError(found_expected("no edits", "a dict of name -> edit", "Pass edits={'massive': zero}."))
+        raise InputError(
+            found_expected("no edits", "a dict of name -> edit", "Pass edits={'massive': zero}.")
+        )
     programs = {name: [edit] if isinstance(edit, Edit) else list(edit) for name, edit in edits.items()}
     for name, program in programs.items():
         if not program or not all(isinstance(edit, Edit) for edit in program):
             raise InputError(
-                found_expected(f"edits {name!r}: {program!r}", "ditscope edits", "Make them with ditscope.edits.")
+                found_expected(
+                    f"edits {name!r}: {program!r}", "ditscope edits", "Make them with ditscope.edits."
+                )
             )
     return programs
 

@@ -8,11 +8,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(autouse=True)
-def no_sync(request, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def no_sync():
     """Syncing hundreds of small files would take most of the tests' time; no test cuts the power."""
-    if "synced" not in request.fixturenames:
-        monkeypatch.setattr(os, "fsync", lambda _: None)
+    from ditscope.cache import storage
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        patch.setitem(storage.CONTEXT, "file_io_sync", False)
+        yield
 
 
 @pytest.fixture

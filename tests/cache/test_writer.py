@@ -102,11 +102,7 @@ def test_every_folder_of_a_sample_is_synced_before_its_ledger_entry(tmp_path, sy
     for name in next(iter(open_cache(store).ledger.values())).files:
         for folder in list((store / name).parents)[: name.count("/c/") + name.split("/c/")[1].count("/")]:
             assert folder in committed[:entry], folder
-    assert entry_folder(store) in committed[entry + 1 :]
-
-
-def entry_folder(store):
-    return store / "done" / "ledger"
+    assert store / "done" / "ledger" in committed[entry + 1 :]
 
 
 @pytest.mark.parametrize(

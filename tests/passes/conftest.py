@@ -53,11 +53,12 @@ def make_hidden() -> Callable[..., xr.DataArray]:
         channels: int = 24,
         dtype: object = ml_dtypes.bfloat16,
         chunks: dict[str, int] | str | None = "default",
+        spread: float = 40,
         seed: int = 0,
     ) -> xr.DataArray:
         random = np.random.default_rng(seed)
         values = random.normal(0.3, 1, (samples, steps, branches, blocks, edge * edge, channels))
-        values *= random.permutation(np.geomspace(0.5, 20, channels))
+        values *= random.permutation(np.geomspace(0.5, 0.5 * spread, channels))
         hidden = label(values.astype(dtype))
         if chunks is None:
             return hidden

@@ -20,14 +20,19 @@ def jaccard(a, b):
     return len(top(a) & top(b)) / len(top(a) | top(b))
 
 
+def noisy(make_hidden):
+    """Channels of nearly equal magnitude, so that every pair of rankings differs."""
+    return make_hidden(spread=1.3)
+
+
 @pytest.fixture
 def scores(make_hidden):
     """``[sample, step, branch, block, channel]``: the mean of abs over tokens, by numpy."""
-    return abs(make_hidden().values.astype(float)).mean(-2)
+    return abs(noisy(make_hidden).values.astype(float)).mean(-2)
 
 
 def test_mean_jaccard_by_hand(make_hidden, scores):
-    found = passes.stability(make_hidden(), across=["sample", "step", "branch", "block"], **FAST)
+    found = passes.stability(noisy(make_hidden), across=["sample", "step", "branch", "block"], **FAST)
     at = found["agreement"].sel(measure="jaccard")
     samples = scores.mean((1, 2))
     pairs = [jaccard(samples[a, b], samples[c, b]) for b in range(4) for a, c in combinations(range(6), 2)]
@@ -49,7 +54,7 @@ def test_mean_jaccard_by_hand(make_hidden, scores):
 
 
 def test_prompt_and_seed_compare_the_right_pairs(make_hidden, scores):
-    found = passes.stability(make_hidden(), across=["prompt", "seed"], **FAST)
+    found = passes.stability(noisy(make_hidden), across=["prompt", "seed"], **FAST)
     samples, prompt, seed = scores.mean((1, 2)), np.arange(6) // 2, np.arange(6) % 2
     chosen = {
         "prompt": [
@@ -65,7 +70,7 @@ def test_prompt_and_seed_compare_the_right_pairs(make_hidden, scores):
 
 
 def test_matrices_are_labelled_and_symmetric(make_hidden, scores):
-    found = passes.stability(make_hidden(), across=["sample", "step", "block"], **FAST)
+    found = passes.stability(noisy(make_hidden), across=["sample", "step", "block"], **FAST)
     matrix = found["jaccard_step"].sel(block=2)
     expected = [
         [np.mean([jaccard(s[a], s[b]) for s in scores.mean(2)[:, :, 2]]) for a in range(3)] for b in range(3)
@@ -131,6 +136,25 @@ def test_intervals_draw_prompts(make_hidden):
         hidden.assign_coords(prompt=("sample", [str(i) for i in range(8)])), across=["sample"], **FAST
     )
     assert alone.sel(across="sample", measure="jaccard")["high"] < 1
+
+
+def test_pairs_weigh_as_often_as_both_samples_are_drawn():
+    from ditscope.passes.agreement import _pair_interval, _Settings
+    from ditscope.passes.resampling import cluster_weights
+
+    random = np.random.default_rng(0)
+    codes, level, draws = np.array([0, 0, 0, 1, 1, 2, 3]), 0.9, 400
+    matrix, pairs = random.random((7, 7)), np.triu(random.random((7, 7)) < 0.8, 1)
+    means = []
+    for weight in cluster_weights(4, draws, seed=3):
+        total = count = 0.0
+        for a, b in zip(*np.nonzero(pairs), strict=True):
+            # Two samples of one prompt meet once in each copy of it; others meet in every pair of copies.
+            times = weight[codes[a]] * (1 if codes[a] == codes[b] else weight[codes[b]])
+            total, count = total + times * matrix[a, b], count + times
+        means.append(total / count if count else np.nan)
+    found = _pair_interval(matrix, pairs, codes, _Settings(1, 0.9, level, draws, 1, seed=3))
+    np.testing.assert_allclose(found, np.nanquantile(means, [0.05, 0.95]))
 
 
 def test_without_samples_there_is_no_interval(make_hidden):

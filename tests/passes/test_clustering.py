@@ -43,6 +43,12 @@ def test_finds_the_object_and_fails_with_the_sign_as_the_paper_would():
     assert share(~locate(planted(-1), BORDER, Protocol()).mask) > 0.95
 
 
+def test_a_small_object_is_the_foreground_though_the_rest_has_more_heat_in_sum():
+    spot = (Y < 3) & (X < 3)
+    values = 3 * spot[:, None] + np.random.default_rng(0).uniform(0, 1.5, (EDGE**2, 4))
+    np.testing.assert_array_equal(locate(values, BORDER, Protocol()).mask, spot)
+
+
 @pytest.mark.parametrize("polarity", ["abs", "border", "minority"])
 def test_other_rules_do_not_care_for_the_sign(polarity):
     for sign in (1, -1):

@@ -29,10 +29,10 @@ def test_scores_equal_the_upsampled_overlap():
 
 def test_majority_brings_the_reference_to_the_grid():
     reference = np.zeros((1, 8, 8), dtype=bool)
-    reference[0, :3] = True  # three of four pixel rows of the first cells
+    reference[0, 0], reference[0, 2:5] = True, True  # three of four pixel rows above, one of four below
     mask = np.array([[[True, True], [False, False]]])
     assert passes.score_masks(as_masks(mask), reference, resize="reference")["iou"].item() == 1
-    assert passes.score_masks(as_masks(mask), reference)["iou"].item() == pytest.approx(3 / 4)
+    assert passes.score_masks(as_masks(mask), reference)["iou"].item() == pytest.approx(3 / 5)
 
 
 def test_empty_masks():

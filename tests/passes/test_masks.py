@@ -107,6 +107,7 @@ def test_collapse_and_non_finite_are_reported(planted):
         found = passes.spatial_masks(hidden, list(PLANTED))
     assert found["nonfinite_channels"].values.tolist() == [0, 1, 0, 0]
     assert passes.spatial_masks(hidden[:1], [3])["collapsed"].values.tolist() == [True]
+    assert passes.spatial_masks(-hidden[:1], [3])["collapsed"].values.tolist() == [True]  # all but one token
     assert not passes.spatial_masks(hidden[:1], [3], scale="percentile")["collapsed"].any()
 
 

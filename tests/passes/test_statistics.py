@@ -63,12 +63,13 @@ def test_non_finite_values_are_counted_and_left_out(make_hidden):
     assert np.isnan(found.sel(sample=0, step=0, branch="cond", block=0, channel=1)["abs_max"])
 
 
-def test_text_padding_is_left_out(make_hidden):
+@pytest.mark.parametrize("padding", [np.nan, 1e6])
+def test_text_padding_is_left_out(make_hidden, padding):
     hidden = make_hidden(chunks=None, dtype=np.float32).drop_vars(["y", "x"]).assign_attrs(stream="text")
     length = np.random.default_rng(1).integers(1, hidden.sizes["token"], (6, 2))
     mask = np.arange(hidden.sizes["token"]) < length[..., None]
     hidden = hidden.assign_coords(token_mask=(("sample", "branch", "token"), mask))
-    poisoned = hidden.where(hidden["token_mask"], np.nan)  # padding must not even be counted
+    poisoned = hidden.where(hidden["token_mask"], np.float32(padding))  # NaN there must not even be counted
     found = passes.token_statistics(poisoned.chunk(sample=2, channel=5, token=7), stream="text").compute()
     for sample, branch in np.ndindex(6, 2):
         cell = hidden.isel(sample=sample, branch=branch, token=slice(length[sample, branch])).values

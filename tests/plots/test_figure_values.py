@@ -137,6 +137,15 @@ def test_jaccard_cells_hold_the_matrix_and_its_numbers(jaccard) -> None:
     assert "Random sets would reach 0.05" in words(figure)
 
 
+def test_jaccard_names_both_sides_where_they_are_the_same_blocks(jaccard) -> None:
+    named = jaccard.rename(other_block="block_other").assign_coords(block_other=np.arange(10))
+    ticks = [label.get_text() for label in plots.jaccard_matrix(named).axes[0].get_xticklabels()]
+    assert ticks == jaccard.block_name.values.tolist()
+    others = named.assign_coords(block_other=np.arange(10, 20))
+    ticks = [label.get_text() for label in plots.jaccard_matrix(others).axes[0].get_xticklabels()]
+    assert ticks == [str(block) for block in range(10, 20)]
+
+
 def test_iou_lines_and_bands_equal_the_dataset(iou) -> None:
     figure = plots.iou_by_block(iou)
     for panel, rule in enumerate(("signed", "oracle")):

@@ -92,10 +92,18 @@ def test_figures_need_no_pyplot() -> None:
 
 
 def test_a_figure_does_not_depend_on_the_callers_settings() -> None:
-    plain = plots.channel_spectrum(make_scores())
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.bbox": "tight"}):
+    plain = plots.channel_spectrum(make_scores())._repr_png_()
+    with matplotlib.rc_context(
+        {
+            "font.size": 30,
+            "axes.facecolor": "black",
+            "savefig.bbox": "tight",
+            "hatch.linewidth": 9,
+            "xtick.direction": "in",
+        }
+    ):
         other = plots.channel_spectrum(make_scores())
-        assert other._repr_png_() == plain._repr_png_()
+        assert other._repr_png_() == plain
 
 
 @pytest.mark.parametrize("dims", [("block",), ("sample", "block", "channel"), ("block", "token")])

@@ -25,7 +25,7 @@ from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError, InputError, found_expected
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.tracing.probe import Probe, probe
-from ditscope.tracing.run import check_prompts, check_seeds, pair_samples, run_traced
+from ditscope.tracing.run import check_batch_size, check_prompts, check_seeds, pair_samples, run_traced
 from ditscope.tracing.statistics import token_statistics
 
 if TYPE_CHECKING:
@@ -81,14 +81,11 @@ def record(
     )
     if not (tensors or stats):
         raise InputError(found_expected("tensors=False and stats=False", "at least one", "Keep one of them."))
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(found_expected(f"batch_size {batch_size!r}", "a whole number from 1", "Mend batch_size=."))
+    check_batch_size(batch_size)
     target = as_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         read_manifest(target)
-    return Recording(
-        dit, str(target), selection, tensors, stats, batch_size, compression, memory_budget
-    )
+    return Recording(dit, str(target), selection, tensors, stats, batch_size, compression, memory_budget)
 
 
 class RunForecast:
@@ -143,7 +140,9 @@ class Recording:
     def __exit__(self, *exception: object) -> None:
         self._open = False
 
-    def forecast(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> RunForecast:
+    def forecast(
+        self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any
+    ) -> RunForecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
 
         Args:
@@ -178,7 +177,9 @@ class Recording:
         if not self._open:
             raise CacheError(
                 found_expected(
-                    "a recording that is not open", "use inside its with block", "Write `with ds.record(...) as rec:`."
+                    "a recording that is not open",
+                    "use inside its with block",
+                    "Write `with ds.record(...) as rec:`.",
                 )
             )
         samples, probed = self._probe(prompts, seeds, call)
@@ -192,7 +193,9 @@ class Recording:
             for batch in _batches(len(samples), self._batch_size):
                 missing = [sample for sample in batch if sample not in writer.committed]
                 if missing:
-                    self._record_batch(writer, schema, probed, batch, [samples[sample] for sample in batch], call)
+                    self._record_batch(
+                        writer, schema, probed, batch, [samples[sample] for sample in batch], call
+                    )
                     progress.update(len(missing))
             progress.close()
         return open_cache(self._path)
@@ -214,7 +217,10 @@ class Recording:
 
     def _schema(self, samples: list[tuple[str, int]], probed: Probe) -> Schema:
         chosen, schedule = self._selection, probed.schedule
-        steps = [StepSpec(i, s, t) for i, (s, t) in enumerate(zip(schedule.sigmas, schedule.timesteps, strict=True))]
+        steps = [
+            StepSpec(i, s, t)
+            for i, (s, t) in enumerate(zip(schedule.sigmas, schedule.timesteps, strict=True))
+        ]
         kept = chosen.settled_steps(schedule)
         blocks = [self._dit.blocks[index] for index in chosen.blocks]
         grids = {"image": probed.grid}
@@ -248,7 +254,10 @@ class Recording:
             "family": self._dit.family.name,
             "weights_fingerprint": weights_fingerprint(self._dit),
             "pipeline": type(pipeline).__name__,
-            "scheduler": {"class": type(pipeline.scheduler).__name__, **_json_items(pipeline.scheduler.config)},
+            "scheduler": {
+                "class": type(pipeline.scheduler).__name__,
+                **_json_items(pipeline.scheduler.config),
+            },
             "call": probed.call,
         }
 
@@ -287,11 +296,15 @@ class _RecordedVisit:
                 self._put(stream, site, place, hidden)
 
     def _put(self, stream: str, site: str, place: tuple[int, int, int], hidden: torch.Tensor) -> None:
-        pending = [(row, sample) for row, sample in enumerate(self._batch) if sample not in self._writer.committed]
+        pending = [
+            (row, sample) for row, sample in enumerate(self._batch) if sample not in self._writer.committed
+        ]
         if self._schema.stats:
             statistics = {name: values.cpu().numpy() for name, values in token_statistics(hidden).items()}
             for row, sample in pending:
-                self._writer.put_stats(sample, stream, site, *place, {n: v[row] for n, v in statistics.items()})
+                self._writer.put_stats(
+                    sample, stream, site, *place, {n: v[row] for n, v in statistics.items()}
+                )
         if self._schema.tensors:
             array = as_array(hidden)
             for row, sample in pending:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
+
+import numpy as np
 
 from ditscope.errors import InputError, found_expected
 from ditscope.models.sites import check_branches, check_sites, check_streams, require_stream
@@ -117,9 +119,9 @@ def find_blocks(blocks: Sequence[Block], wanted: Iterable[int | str] | None) -> 
         return list(blocks)
     names = {block.name: block.index for block in blocks}
     chosen = set()
-    for name in [wanted] if isinstance(wanted, int | str) else wanted:
-        index = names.get(name) if isinstance(name, str) else int(name)
-        if index is None or not -len(blocks) <= index < len(blocks):
+    for name in [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted:
+        index = names.get(name) if isinstance(name, str) else name
+        if not _is_whole(index) or not -len(blocks) <= index < len(blocks):
             raise InputError(
                 found_expected(
                     f"block {name!r}",
@@ -144,9 +146,13 @@ def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:
     return ids
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _integers(what: str, values: Iterable[int]) -> tuple[int, ...]:
-    found = tuple([values] if isinstance(values, int) else values)
-    if not found or any(isinstance(value, bool) or int(value) != value for value in found):
+    found = tuple(values) if isinstance(values, Iterable) else (values,)
+    if not found or not all(map(_is_whole, found)):
         raise InputError(
             found_expected(
                 f"{what}s {found!r}", "one or more whole numbers", f"Mend {what}s=, or leave it out."

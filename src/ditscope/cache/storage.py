@@ -20,6 +20,9 @@ import tensorstore
 from ditscope.cache.layout import ArrayPlan
 from ditscope.errors import CacheError, found_expected
 
+CONTEXT = {"file_io_sync": True}
+"""TensorStore's settings: every file is synced before it gets its name."""
+
 
 def codecs(plan: ArrayPlan) -> list[dict[str, Any]]:
     """The zarr v3 codecs of an array. Every chunk, and every shard's index, ends in a CRC-32C."""
@@ -67,6 +70,7 @@ def open_array(store: Path, plan: ArrayPlan, *, write: bool = False) -> Any:
         {
             "driver": "zarr3",
             "kvstore": {"driver": "file", "path": f"{store.resolve() / plan.path}/"},
+            "context": CONTEXT,
             # Without this a chunk of zeros would be left out, and a file's presence would say nothing.
             "store_data_equal_to_fill_value": True,
         },

@@ -74,6 +74,7 @@ class EditedVisit:
             _check_channels(edit, dit)
         self._dit, self._edits, self._n_steps = dit, tuple(edits), n_steps
         self.firings = Firings()
+        self._fired = [False] * len(self._edits)
 
     def __call__(self, visit: Visit) -> None:
         """Apply the edits to every block of a visit, in execution order."""
@@ -83,17 +84,17 @@ class EditedVisit:
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
-        for edit in self._edits:
+        for position, edit in enumerate(self._edits):
             if edit.scope.site == site and edit.covers(visit, block, self._n_steps):
-                self._apply(edit, visit, block)
+                self._fired[position] |= self._apply(edit, visit, block)
 
-    def _apply(self, edit: Edit, visit: Visit, block: Block) -> None:
+    def _apply(self, edit: Edit, visit: Visit, block: Block) -> bool:
         hidden = block.read(edit.scope.site, edit.scope.stream)
         ids = torch.as_tensor(edit.channels_at(block), device=hidden.device)
         positions = edit.scope.positions(hidden.shape[1], hidden.device)
         tokens = torch.arange(hidden.shape[1], device=hidden.device) if positions is None else positions
         if len(ids) == 0 or len(tokens) == 0:
-            return
+            return False
         place = (slice(None), tokens[:, None], ids[None, :])
         old = hidden[place].float()
         new = edit.new_values(old, block, ids).to(hidden.dtype)
@@ -101,6 +102,7 @@ class EditedVisit:
         edited[place] = new
         block.write(edit.scope.site, edit.scope.stream, edited)
         self.firings.add(edit, visit, block, hidden, old, new.float())
+        return True
 
     def require_fired(self) -> None:
         """Refuse a run in which an edit never took effect.
@@ -108,9 +110,8 @@ class EditedVisit:
         Raises:
             EditError: naming the edit.
         """
-        fired = set(self.firings.table()["edit"]) if len(self.firings) else set()
-        for edit in self._edits:
-            if edit.label not in fired:
+        for edit, fired in zip(self._edits, self._fired, strict=True):
+            if not fired:
                 raise EditError(
                     found_expected(
                         f"the edit '{edit.label}' fired nowhere ({edit.scope})",

@@ -108,7 +108,8 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any
         **scope: see :class:`Scope`.
 
     Raises:
-        InputError: ``calibration`` lacks the dims ``block`` and ``channel``.
+        InputError: ``calibration`` lacks the dims ``block`` and ``channel``, or, where the edit gets to it, a
+            block or channel of the edit.
     """
     if calibration is None:
         return _edit("mean of", channels, _own_mean, scope)
@@ -123,7 +124,16 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any
     table = calibration.transpose("block", "channel").load()
 
     def calibrated(values: torch.Tensor, block: Block, ids: torch.Tensor) -> torch.Tensor:
-        means = table.sel(block=block.index, channel=ids.cpu().numpy()).values.astype(np.float32)
+        try:
+            means = table.sel(block=block.index, channel=ids.cpu().numpy()).values.astype(np.float32)
+        except KeyError as error:
+            raise InputError(
+                found_expected(
+                    f"no calibration mean for {block.name}, channels {ids.tolist()}",
+                    "means of every block and channel that is edited",
+                    "Record statistics of all of them, or narrow the edit.",
+                )
+            ) from error
         return torch.as_tensor(means, device=values.device).expand_as(values)
 
     return _edit("calibrated mean of", channels, calibrated, scope)
@@ -148,7 +158,9 @@ def _edit(kind: str, channels: Any, rule: Rule, scope: dict[str, Any]) -> Edit:
     if unknown:
         raise InputError(
             found_expected(
-                f"scope {', '.join(unknown)}", "blocks, steps, branches, stream, site or tokens", "Mend the scope."
+                f"scope {', '.join(unknown)}",
+                "blocks, steps, branches, stream, site or tokens",
+                "Mend the scope.",
             )
         )
     return Edit(kind, channels, rule, Scope(**{"stream": channels.stream, **scope}))

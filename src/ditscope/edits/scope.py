@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ class Scope:
         tokens: bool mask ``[token]`` or ``[y, x]``, or token positions.
 
     Raises:
-        InputError: a name that does not exist, or an empty selection.
+        InputError: a name that does not exist, an empty selection, or tokens that are neither a mask nor
+            positions.
     """
 
     blocks: tuple[int | str, ...] | None = None
@@ -50,15 +51,17 @@ class Scope:
             value = getattr(self, name)
             if value is None:
                 continue
-            entries = (value,) if isinstance(value, int | str) else tuple(value)
+            entries = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
             if not entries:
-                raise InputError(found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out."))
+                raise InputError(
+                    found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out.")
+                )
             object.__setattr__(self, name, entries)
         for branch in self.branches or ():
             if branch not in BRANCHES:
                 raise InputError(one_of("branch", branch, BRANCHES))
         if self.tokens is not None:
-            object.__setattr__(self, "tokens", np.asarray(self.tokens).reshape(-1))
+            object.__setattr__(self, "tokens", _flat_tokens(self.tokens))
 
     def names(self, block: Block) -> bool:
         """Whether the scope's blocks include this one."""
@@ -112,5 +115,24 @@ class Scope:
         for step in self.steps or ():
             if not -n_steps <= step < n_steps:
                 raise InputError(
-                    found_expected(f"step {step} in an edit's scope", f"a step of {n_steps}", "Count steps from 0.")
+                    found_expected(
+                        f"step {step} in an edit's scope", f"a step of {n_steps}", "Count steps from 0."
+                    )
                 )
+
+
+def _flat_tokens(tokens: Any) -> np.ndarray:
+    """A bool mask ``[token]`` or int positions ``[token]``, each once."""
+    flat = np.asarray(tokens).reshape(-1)
+    mask, positions = flat.dtype == bool, np.issubdtype(flat.dtype, np.integer)
+    # A mask of 0 and 1 would otherwise pass for the positions 0 and 1.
+    different = len(set(flat.tolist()))
+    if not (mask or positions) or not different or (positions and different < len(flat)):
+        raise InputError(
+            found_expected(
+                f"{len(flat)} tokens of dtype {flat.dtype}, {different} of them different",
+                "a bool mask, or different whole-number positions",
+                "Turn a mask of 0 and 1 into bool with mask.astype(bool).",
+            )
+        )
+    return flat

@@ -12,6 +12,25 @@ from ditscope.models import sites
 from ditscope.models.family import BlockList
 
 
+def _stream(site: str, stream: str) -> Any:
+    """A stream at a site as a property that can be read, assigned and edited in place by slices."""
+    key = "input" if site == "block_input" else "output"
+
+    def view(block: Block, raw: Any) -> Any:
+        return sites.read(block.layout, site, stream, raw)
+
+    def write_back(block: Block, edited: Any, raw: Any) -> Any:
+        return sites.write(block.layout, site, stream, raw, edited)
+
+    def assign(block: Block, tensor: Any) -> Any:
+        raw = Mediator.value(f"{block.path}.{key}")
+        return sites.write(block.layout, site, stream, raw, tensor)
+
+    view.__name__ = stream if site == "block_output" else f"{stream}_input"
+    view.__doc__ = f"{stream.capitalize()} stream at {site}, ``[row, token, channel]``."
+    return eproperty(key=key, description=view.__doc__)(view).transform(write_back).postprocess(assign)
+
+
 class Block(Envoy):
     """One block, an nnsight envoy with named streams.
 
@@ -29,6 +48,11 @@ class Block(Envoy):
     index: int
     position: int
     layout: BlockList
+
+    image = _stream("block_output", "image")
+    text = _stream("block_output", "text")
+    image_input = _stream("block_input", "image")
+    text_input = _stream("block_input", "text")
 
     def place(self, index: int, position: int, layout: BlockList) -> None:
         """Tell the block where it stands; called once, when the model is opened."""
@@ -49,7 +73,7 @@ class Block(Envoy):
 
         The tensor is the model's own: copy what is to be kept.
         """
-        raw = self.inputs if site == "block_input" else self.output
+        raw: Any = self.inputs if site == "block_input" else self.output
         return sites.read(self.layout, site, stream, raw)
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
@@ -58,61 +82,3 @@ class Block(Envoy):
             self.inputs = sites.write(self.layout, site, stream, self.inputs, tensor)
         else:
             self.output = sites.write(self.layout, site, stream, self.output, tensor)
-
-    @eproperty(key="output", description="image stream at the block's output")
-    def image(self, value: Any) -> Any:
-        """Image stream at the block's output, ``[row, token, channel]``."""
-        return sites.read(self.layout, "block_output", "image", value)
-
-    @image.transform
-    def image(self, view: Any, raw: Any) -> Any:
-        return sites.write(self.layout, "block_output", "image", raw, view)
-
-    @image.postprocess
-    def image(self, value: Any) -> Any:
-        return _replace(self, "block_output", "image", value)
-
-    @eproperty(key="output", description="text stream at the block's output")
-    def text(self, value: Any) -> Any:
-        """Text stream at the block's output, ``[row, token, channel]``."""
-        return sites.read(self.layout, "block_output", "text", value)
-
-    @text.transform
-    def text(self, view: Any, raw: Any) -> Any:
-        return sites.write(self.layout, "block_output", "text", raw, view)
-
-    @text.postprocess
-    def text(self, value: Any) -> Any:
-        return _replace(self, "block_output", "text", value)
-
-    @eproperty(key="input", description="image stream at the block's input")
-    def image_input(self, value: Any) -> Any:
-        """Image stream at the block's input, ``[row, token, channel]``."""
-        return sites.read(self.layout, "block_input", "image", value)
-
-    @image_input.transform
-    def image_input(self, view: Any, raw: Any) -> Any:
-        return sites.write(self.layout, "block_input", "image", raw, view)
-
-    @image_input.postprocess
-    def image_input(self, value: Any) -> Any:
-        return _replace(self, "block_input", "image", value)
-
-    @eproperty(key="input", description="text stream at the block's input")
-    def text_input(self, value: Any) -> Any:
-        """Text stream at the block's input, ``[row, token, channel]``."""
-        return sites.read(self.layout, "block_input", "text", value)
-
-    @text_input.transform
-    def text_input(self, view: Any, raw: Any) -> Any:
-        return sites.write(self.layout, "block_input", "text", raw, view)
-
-    @text_input.postprocess
-    def text_input(self, value: Any) -> Any:
-        return _replace(self, "block_input", "text", value)
-
-
-def _replace(block: Block, site: str, stream: str, tensor: Any) -> Any:
-    key = "input" if site == "block_input" else "output"
-    raw = Mediator.value(f"{block.path}.{key}")
-    return sites.write(block.layout, site, stream, raw, tensor)

@@ -53,7 +53,7 @@ class DiT(DiffusionModel):
         return CallablePipeline(self.diffusers_pipeline, self._defaults)
 
     @property
-    def diffusers_pipeline(self) -> diffusers.DiffusionPipeline:
+    def diffusers_pipeline(self) -> Any:
         """The diffusers pipeline underneath."""
         assert self.pipeline is not None
         return self.pipeline
@@ -108,7 +108,8 @@ class DiT(DiffusionModel):
             One :class:`~ditscope.models.visits.Visit` for each call of the transformer.
 
         Raises:
-            VisitError: a visit does not match the scheduler's step clock.
+            VisitError: a visit does not match the scheduler's step clock, or the run ends before the loop
+                does, as when blocks are asked for out of order.
             UnsupportedError: step caching, or a scheduler of higher order, is in use.
         """
         refuse_unmapped(self)

@@ -23,7 +23,9 @@ def weights_fingerprint(dit: DiT) -> str:
     for name, parameter in dit.diffusers_pipeline.transformer.named_parameters():
         found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         flat = parameter.detach().flatten()
-        places = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_PARAMETER), dtype=torch.float64)
+        places = torch.linspace(
+            0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_PARAMETER), dtype=torch.float64
+        )
         sampled = flat[places.long().to(flat.device)].cpu().contiguous()
         found.update(sampled.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()

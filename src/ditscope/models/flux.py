@@ -12,7 +12,9 @@ FLUX = Family(
     transformer_class="FluxTransformer2DModel",
     block_lists=(
         BlockList("transformer_blocks", "double", "FluxTransformerBlock", _INPUTS, ("text", "image")),
-        BlockList("single_transformer_blocks", "single", "FluxSingleTransformerBlock", _INPUTS, ("text", "image")),
+        BlockList(
+            "single_transformer_blocks", "single", "FluxSingleTransformerBlock", _INPUTS, ("text", "image")
+        ),
     ),
     guidance=Guidance(
         branches=("cond", "uncond"),

@@ -23,6 +23,8 @@ _LOADING_ARGUMENTS = frozenset(
     "dduf_file quantization_config".split()
 )
 
+_NO_CLASS = "(none named)"
+
 
 def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
     """Open a text-to-image pipeline.
@@ -46,27 +48,45 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         kwargs["torch_dtype"] = kwargs.pop("dtype")
     if device is not None and "device_map" in kwargs:
         raise InputError(found_expected("both device= and device_map=", "one of them", "Drop device=."))
-    if isinstance(kwargs.get("torch_dtype"), str):
+    if "torch_dtype" in kwargs:
         kwargs["torch_dtype"] = _dtype(kwargs["torch_dtype"])
+    if device is not None:
+        _require_device(device)
     config = _pipeline_config(source, kwargs.get("revision"))
     family = family_of(config["_class_name"])
-    _refuse_missing_weights(source, config)
+    _refuse_missing_weights(source, config, given=kwargs)
     _refuse_unknown(kwargs, config)
     kwargs.setdefault("use_safetensors", True)
-    dit = DiT(source, name=name_or_path, family=family, **kwargs)
+    dit = DiT(source, name=str(name_or_path), family=family, **kwargs)
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
     return dit
 
 
-def _dtype(name: str) -> torch.dtype:
-    dtype = getattr(torch, name.removeprefix("torch."), None)
-    if not isinstance(dtype, torch.dtype):
+def _dtype(asked: Any) -> Any:
+    """A torch dtype, by itself or by name; a mapping from component to dtype is left to diffusers."""
+    dtype = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
+    if not isinstance(dtype, torch.dtype | Mapping):
         raise InputError(
-            found_expected(f"dtype {name!r}", "a torch dtype such as torch.bfloat16", "Pass torch_dtype=torch.bfloat16.")
+            found_expected(
+                f"dtype {asked!r}", "a torch dtype such as torch.bfloat16", "Pass torch_dtype=torch.bfloat16."
+            )
         )
     return dtype
+
+
+def _require_device(device: Any) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(
+            found_expected(
+                f"device {device!r} ({str(error).splitlines()[0]})",
+                "a device that torch can use here",
+                "Pass device='cpu', or install torch for that device.",
+            )
+        ) from error
 
 
 def _pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
@@ -81,7 +101,20 @@ def _pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
                     "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
                 )
             )
-        return json.loads(index.read_text())
+        try:
+            return {"_class_name": _NO_CLASS, **json.loads(index.read_text())}
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                found_expected(
+                    f"an unreadable model_index.json in {source} ({error})",
+                    "a JSON object that names a pipeline class",
+                    "Save the pipeline again with pipeline.save_pretrained(folder).",
+                )
+            ) from error
+    if folder.exists():
+        raise InputError(
+            found_expected(f"the file {source}", "a diffusers pipeline folder", "Pass the folder it is in.")
+        )
     try:
         return diffusers.DiffusionPipeline.load_config(source, revision=revision)
     except (OSError, ValueError) as error:
@@ -94,16 +127,14 @@ def _pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
         ) from error
 
 
-def _refuse_missing_weights(source: str, config: Mapping[str, Any]) -> None:
+def _refuse_missing_weights(source: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     folder = Path(source)
     if not folder.is_dir():
         return
-    modules = [
-        name
-        for name, spec in config.items()
-        if isinstance(spec, list) and spec[1] and (folder / name / "config.json").is_file()
+    saved = [
+        name for name, spec in config.items() if isinstance(spec, list) and spec[1] and name not in given
     ]
-    missing = [name for name in modules if not any((folder / name).glob("*.safetensors"))]
+    missing = [name for name in saved if not _is_saved(folder / name)]
     if missing:
         raise InputError(
             found_expected(
@@ -112,6 +143,13 @@ def _refuse_missing_weights(source: str, config: Mapping[str, Any]) -> None:
                 "Save the pipeline again with pipeline.save_pretrained(folder, safe_serialization=True).",
             )
         )
+
+
+def _is_saved(component: Path) -> bool:
+    """Whether a component's folder is there, and has weights if it is of a network."""
+    return component.is_dir() and (
+        not (component / "config.json").is_file() or any(component.glob("*.safetensors"))
+    )
 
 
 def _refuse_unknown(kwargs: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ leaves out, and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,12 +33,13 @@ def call_defaults(source: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        call = json.loads(path.read_text())["call"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return dict(json.loads(path.read_text())["call"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            found_expected(f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file.")
+            found_expected(
+                f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file."
+            )
         ) from error
-    return dict(call)
 
 
 class CallablePipeline(_PipelineModule):

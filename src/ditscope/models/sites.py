@@ -83,10 +83,12 @@ def require_stream(layout: BlockList, stream: str) -> None:
 
 
 def _check(what: str, found: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    names = (found,) if isinstance(found, str) else tuple(found)
+    names = tuple(found) if isinstance(found, Iterable) and not isinstance(found, str) else (found,)
     for name in names:
         if name not in known:
             raise InputError(one_of(what, name, known))
     if not names:
-        raise InputError(found_expected(f"no {what}", f"at least one of {', '.join(known)}", f"Name a {what}."))
+        raise InputError(
+            found_expected(f"no {what}", f"at least one of {', '.join(known)}", f"Name a {what}.")
+        )
     return tuple(name for name in known if name in names)

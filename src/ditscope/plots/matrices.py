@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -114,8 +114,8 @@ def _ticks(ax: Axes, panel: xr.DataArray, most: int) -> None:
     down, across = panel.dims
     for axis, dim in (("y", down), ("x", across)):
         names = labels(panel, dim)
-        # [block, other_block]: the second dim may carry its names only on the first.
-        if dim == across and f"{dim}_name" not in panel.coords and dim not in panel.coords:
+        # [block, block_other]: the second dim may carry its names only on the first.
+        if dim == across and f"{dim}_name" not in panel.coords and _same(panel, down, across):
             names = labels(panel, down)
         stride = -(-len(names) // most)
         places = list(range(0, len(names), stride))
@@ -128,6 +128,13 @@ def _ticks(ax: Axes, panel: xr.DataArray, most: int) -> None:
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+def _same(panel: xr.DataArray, down: Hashable, across: Hashable) -> bool:
+    """Whether the two dims run over the same things."""
+    return across not in panel.coords or (
+        down in panel.coords and np.array_equal(panel[down].values, panel[across].values)
+    )
 
 
 def _numbers(ax: Axes, numbers: np.ndarray) -> None:

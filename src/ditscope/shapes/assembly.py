@@ -24,6 +24,7 @@ CALL = {
     "max_sequence_length": networks.MAX_WORDS,
     "negative_prompt": "",
     "true_cfg_scale": GUIDANCE_SCALE,
+    "num_inference_steps": 20,
 }
 """Call arguments that suit the pipeline."""
 

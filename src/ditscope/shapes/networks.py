@@ -33,9 +33,7 @@ MAX_WORDS = 24
 TEXT_WIDTH = 64
 LATENT_CHANNELS = 4
 _PAD, _END, _START, _UNKNOWN = "<pad>", "</s>", "<s>", "<unk>"
-_VOCABULARY = {
-    word: number for number, word in enumerate((_PAD, _END, _START, _UNKNOWN, *words()))
-}
+_VOCABULARY = {word: number for number, word in enumerate((_PAD, _END, _START, _UNKNOWN, *words()))}
 
 
 def tokenizer(*, start: bool) -> PreTrainedTokenizerFast:
@@ -135,9 +133,7 @@ def clip() -> CLIPModel:
     )
     text = _clip_text_config(layers=2, width=96)
     return CLIPModel(
-        CLIPConfig(
-            text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=TEXT_WIDTH
-        )
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=TEXT_WIDTH)
     )
 
 

@@ -19,7 +19,9 @@ def prompts(count: int, seed: int = 0) -> list[str]:
     names = list(COLOURS)
     for row in range(count):
         if colour[row] == background[row]:
-            background[row] = names[(names.index(colour[row]) + 1 + int(rng.integers(len(names) - 1))) % len(names)]
+            background[row] = names[
+                (names.index(colour[row]) + 1 + int(rng.integers(len(names) - 1))) % len(names)
+            ]
     shape, size = _even(SHAPES, count, rng), _even(SIZES, count, rng)
     place, texture = _even(tuple(PLACES), count, rng), _even(TEXTURES, count, rng)
     return [

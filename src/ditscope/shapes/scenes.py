@@ -53,7 +53,7 @@ class Scene:
     @property
     def mask(self) -> np.ndarray:
         """Foreground, bool ``[y, x]``: the union of the objects' masks."""
-        return self.masks.any(axis=0)
+        return np.asarray(self.masks.any(axis=0))
 
 
 def make_scene(seed: int, index: int = 0, *, n_objects: int = 1, pixels: int = PIXELS) -> Scene:
@@ -182,7 +182,9 @@ def _texture(name, x, y, phase, period, diagonal, pixels) -> np.ndarray:
     if name == "plain":
         return np.zeros_like(x)
     sharpness = 0.5 * np.pi * period * pixels / 2  # edges about two pixels wide
-    across = np.sin(2 * np.pi * ((x + y if diagonal else x) / period / (2**0.5 if diagonal else 1) + phase[0]))
+    across = np.sin(
+        2 * np.pi * ((x + y if diagonal else x) / period / (2**0.5 if diagonal else 1) + phase[0])
+    )
     if name == "striped":
         return _soft_step(across * sharpness)
     wave_x = np.sin(np.pi * (x / period + phase[0]))

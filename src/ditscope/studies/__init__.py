@@ -2,6 +2,4 @@
 
 from ditscope._lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__, {"FirstLook": "first_look", "run_first_look": "first_look"}
-)
+__getattr__, __dir__, __all__ = attach(__name__, {"FirstLook": "first_look", "run_first_look": "first_look"})

@@ -193,7 +193,8 @@ def summary(findings: Findings) -> dict[str, Any]:
     effects = {
         str(metric): {
             str(edit): [
-                round(float(comparison[name].sel(metric=metric, edit=edit)), 5) for name in ("mean", "low", "high")
+                round(float(comparison[name].sel(metric=metric, edit=edit)), 5)
+                for name in ("mean", "low", "high")
             ]
             for edit in comparison["edit"].values
         }

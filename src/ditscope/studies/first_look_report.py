@@ -79,13 +79,18 @@ def _model_section(report: Report, findings: Findings) -> None:
         "a trace reads must be bit-equal to what the hooks see, and tracing must not change the image."
     )
     table = pd.DataFrame(
-        [(finding.claim, "holds" if finding.holds else "FAILS", finding.detail) for finding in findings.check.findings],
+        [
+            (finding.claim, "holds" if finding.holds else "FAILS", finding.detail)
+            for finding in findings.check.findings
+        ],
         columns=["claim", "result", "found"],
     )
     section.table(table.set_index("claim"), f"Checks on {findings.model}.")
     images = findings.cache.images.isel(sample=slice(0, 16))
     section.figure(
-        plots.image_grid(images, title="Recorded images", about=_about(findings, steps=findings.config.n_steps)),
+        plots.image_grid(
+            images, title="Recorded images", about=_about(findings, steps=findings.config.n_steps)
+        ),
         "The first recorded images with their prompts: what the numbers below are about.",
         name="images",
     )
@@ -289,12 +294,16 @@ def _ablation_section(report: Report, findings: Findings) -> None:
         dim="edit",
     ).transpose("sample", "edit", ...)
     section.figure(
-        plots.image_grid(pictures, title="The same prompts and seeds under each edit", about=_about(findings, k=k)),
+        plots.image_grid(
+            pictures, title="The same prompts and seeds under each edit", about=_about(findings, k=k)
+        ),
         "One row a prompt, one column an edit; random controls show their first draw.",
         name="edits",
     )
     section.figure(
-        plots.ablation(comparison, about={"model": findings.config.model, "samples": comparison.sizes["sample"], "k": k}),
+        plots.ablation(
+            comparison, about={"model": findings.config.model, "samples": comparison.sizes["sample"], "k": k}
+        ),
         "Effect of each edit with 95 % bootstrap intervals over prompts, and the energy that it removed.",
         name="ablation",
     )
@@ -310,7 +319,9 @@ def _effect_tables(section: Section, comparison: xr.Dataset) -> None:
         row["energy removed, %"] = 100 * float(at["energy_removed"])
         for metric in comparison["metric"].values:
             values = [float(at[name].sel(metric=metric)) for name in ("mean", "low", "high")]
-            row[str(at["label"].sel(metric=metric).values)] = f"{values[0]:.3g} [{values[1]:.3g}, {values[2]:.3g}]"
+            row[str(at["label"].sel(metric=metric).values)] = (
+                f"{values[0]:.3g} [{values[1]:.3g}, {values[2]:.3g}]"
+            )
         rows[str(edit)] = row
     section.table(pd.DataFrame(rows).T, "Effects with intervals.")
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models import sites
-from ditscope.models.visits import Schedule, Visit, live_schedule
+from ditscope.models.visits import Schedule, Visit, live_schedule, refuse_unmapped
 from ditscope.tracing.reference import Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
 from ditscope.tracing.run import check_call
@@ -36,35 +37,58 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
 
     Raises:
         InputError: an argument that the pipeline does not have.
-        UnsupportedError: the pipeline is in a state that breaks the mapping of visits.
+        UnsupportedError: the pipeline is in a state that breaks the mapping of visits, or both streams have
+            as many tokens, so that plain hooks cannot tell one from the other.
+        VisitError: the run makes other visits than its family describes.
     """
     check_call(dit, call)
+    refuse_unmapped(dit)
     prompt = prompt or _PROMPT
-    call = {"num_inference_steps": 2, **dit.call_defaults, **call}
+    call = {**dit.call_defaults, "num_inference_steps": 2, **call}
     guided = {**call, **_guidance(dit, call)}
     plain = {**call, dit.family.guidance.scale: 1.0}
     block_names = [block.path.split(".transformer.", 1)[1] for block in dit.blocks]
     text_argument = dit.family.block_lists[0].inputs["text"]
 
     bare = run_hooked(dit.diffusers_pipeline, block_names, _arguments(dit, prompt, guided), text_argument)
-    bare_plain = run_hooked(dit.diffusers_pipeline, block_names, _arguments(dit, prompt, plain), text_argument)
+    _require_distinct_streams(bare)
+    order = _order(bare, block_names, [block.index for block in dit.blocks])
+    if not order.holds:  # then no block can be read where it is thought to be
+        return _report(dit, order)
+    bare_plain = run_hooked(
+        dit.diffusers_pipeline, block_names, _arguments(dit, prompt, plain), text_argument
+    )
     traced = _traced(dit, prompt, guided)
     no_op = _edited(dit, prompt, guided, 1.0)
     zeroed = _edited(dit, prompt, guided, 0.0)
-    return Report(
-        model=repr(dit),
-        versions={name: version(name) for name in _LIBRARIES},
-        findings=(
-            _order(bare, block_names, traced["schedule"]),
-            _clock(bare, traced["schedule"], traced["visits"]),
-            _branches(bare, bare_plain, traced["visits"]),
-            _tensors(bare, traced["digests"], block_names, dit),
-            _rejoin(traced["rejoined"]),
-            _same("the traced image equals the bare one", traced["images"], bare.images),
-            _same("a no-op edit of every block gives the same image", no_op, bare.images),
-            _different("zeroing the image stream changes the image", zeroed, bare.images),
-        ),
+    return _report(
+        dit,
+        order,
+        _clock(bare, traced["schedule"], traced["visits"]),
+        _branches(bare, bare_plain, traced["visits"]),
+        _tensors(bare, traced["digests"], block_names, dit),
+        _rejoin(traced["rejoined"]),
+        _same("the traced image equals the bare one", traced["images"], bare.images),
+        _same("a no-op edit of every block gives the same image", no_op, bare.images),
+        _different("zeroing the image stream changes the image", zeroed, bare.images),
     )
+
+
+def _report(dit: DiT, *findings: Finding) -> Report:
+    versions = {name: version(name) for name in _LIBRARIES}
+    return Report(model=repr(dit), versions=versions, findings=findings)
+
+
+def _require_distinct_streams(bare: Hooked) -> None:
+    image_tokens, text_tokens = bare.n_tokens
+    if image_tokens == text_tokens:
+        raise UnsupportedError(
+            found_expected(
+                f"{image_tokens} image tokens and as many text tokens",
+                "different numbers, by which plain hooks tell the streams apart",
+                "Check at another height or width.",
+            )
+        )
 
 
 def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
@@ -117,18 +141,16 @@ def _edited(dit: DiT, prompt: str, call: dict[str, Any], factor: float) -> np.nd
     with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
         for _ in dit.visits(tracer):
             for block in dit.blocks:
-                block.image *= factor
+                block.image[:] *= factor
         result = tracer.result.save()
     return np.asarray(result.images)
 
 
-def _order(bare: Hooked, block_names: list[str], schedule: Schedule) -> Finding:
-    expected = block_names * len(schedule)
-    return Finding(
-        "blocks run in the order of dit.blocks, once a visit",
-        bare.order == expected,
-        f"{len(bare.order)} calls of {len(block_names)} blocks in {len(schedule)} visits",
-    )
+def _order(bare: Hooked, block_names: list[str], numbers: list[int]) -> Finding:
+    n_visits = len(bare.text_inputs)
+    right = bare.order == block_names * n_visits and numbers == list(range(len(block_names)))
+    detail = f"{len(bare.order)} calls of {len(block_names)} blocks in {n_visits} visits"
+    return Finding("blocks run in the order of dit.blocks, once a visit", right, detail)
 
 
 def _clock(bare: Hooked, schedule: Schedule, visited: list[Visit]) -> Finding:
@@ -173,7 +195,7 @@ def _rejoin(rejoined: list[bool]) -> Finding:
 
 def _same(claim: str, found: np.ndarray, expected: np.ndarray) -> Finding:
     difference = float(np.abs(found - expected).max())
-    return Finding(claim, found.shape == expected.shape and difference == 0.0, f"largest difference {difference:.3g}")
+    return Finding(claim, difference == 0.0, f"largest difference {difference:.3g}")
 
 
 def _different(claim: str, found: np.ndarray, expected: np.ndarray) -> Finding:

@@ -69,6 +69,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
     times: list[float] = []
     block = dit.blocks[0]
     arguments = {
+        **dit.call_defaults,
         **call,
         "prompt": [prompt for prompt, _ in samples],
         "generator": generators(dit, [seed for _, seed in samples]),

@@ -32,6 +32,7 @@ class Hooked:
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
         text_inputs: digest of the transformer's text embedding at each call.
+        n_tokens: image and text tokens that the transformer is handed.
         n_steps: step-end callbacks of the pipeline.
     """
 
@@ -39,6 +40,7 @@ class Hooked:
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
     text_inputs: list[str] = field(default_factory=list)
+    n_tokens: tuple[int, int] = (0, 0)
     n_steps: int = 0
 
 
@@ -51,6 +53,7 @@ def run_hooked(pipeline: Any, block_names: Iterable[str], call: dict[str, Any], 
 
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         image_tokens[:] = [kwargs["hidden_states"].shape[1]]
+        found.n_tokens = (image_tokens[0], kwargs[text_argument].shape[1])
         found.text_inputs.append(digest(kwargs[text_argument]))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:

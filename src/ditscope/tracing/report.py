@@ -44,9 +44,10 @@ class Report:
         """
         broken = [f"{finding.claim} ({finding.detail})" for finding in self.findings if not finding.holds]
         if broken:
+            failing = f"{len(broken)} of {len(self.findings)} checks failing on {self.model}"
             raise VisitError(
                 found_expected(
-                    f"{len(broken)} of {len(self.findings)} checks failing on {self.model}: {'; '.join(broken)}",
+                    f"{failing}: {'; '.join(broken)}",
                     "every check to hold",
                     "Do not record from this model; compare the installed versions with the tested ones.",
                 )

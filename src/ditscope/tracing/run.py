@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,11 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
                 "Prompts and seeds are given as such, one image for each pair.",
             )
         )
+    steps = call.get("num_inference_steps", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise InputError(
+            found_expected(f"num_inference_steps {steps!r}", "a whole number from 1", "Pass 20, say.")
+        )
 
 
 def check_prompts(prompts: str | Sequence[str]) -> list[str]:
@@ -57,9 +62,10 @@ def check_prompts(prompts: str | Sequence[str]) -> list[str]:
     Raises:
         InputError: there are none, or one is not a non-empty string.
     """
-    found = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not found or not all(isinstance(prompt, str) and prompt.strip() for prompt in found):
-        bad = "no prompts" if not found else f"prompts {[p for p in found if not (isinstance(p, str) and p.strip())]!r}"
+    found = _listed(prompts, str)
+    wrong = [prompt for prompt in found if not (isinstance(prompt, str) and prompt.strip())]
+    if wrong or not found:
+        bad = f"prompts {wrong!r}" if wrong else "no prompts"
         raise InputError(found_expected(bad, "one or more non-empty strings", "Mend the list of prompts."))
     return found
 
@@ -68,15 +74,40 @@ def check_seeds(seeds: int | Sequence[int]) -> list[int]:
     """The seeds as a list.
 
     Raises:
-        InputError: there are none, one is no integer, or one comes twice.
+        InputError: there are none, one is no integer of 64 bits, or one comes twice.
     """
-    found = [seeds] if isinstance(seeds, int) else list(seeds)
+    found = _listed(seeds, int)
     whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool) for seed in found)
-    if not found or not whole or len(set(found)) != len(found):
+    if (
+        not found
+        or not whole
+        or len(set(found)) != len(found)
+        or not all(-(2**63) <= s < 2**63 for s in found)
+    ):
         raise InputError(
-            found_expected(f"seeds {found!r}", "one or more different integers", "Pass seeds=range(4), say.")
+            found_expected(
+                f"seeds {found!r}", "one or more different integers of 64 bits", "Pass seeds=range(4), say."
+            )
         )
     return [int(seed) for seed in found]
+
+
+def check_batch_size(batch_size: int) -> int:
+    """The batch size itself.
+
+    Raises:
+        InputError: it is no whole number from 1.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(
+            found_expected(f"batch_size {batch_size!r}", "a whole number from 1", "Mend batch_size=.")
+        )
+    return batch_size
+
+
+def _listed(values: Any, single: type) -> list[Any]:
+    """Values as a list; one alone, and what cannot be walked, as a list of itself."""
+    return list(values) if isinstance(values, Iterable) and not isinstance(values, single) else [values]
 
 
 def pair_samples(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -114,12 +145,15 @@ def run_traced(
     theirs = call.pop("callback_on_step_end", None)
 
     def at_step_end(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        clock.append((step, tensors["latents"].detach().float().cpu() if keep_latents else None))
-        return theirs(pipeline, step, timestep, tensors) if theirs is not None else {}
+        changed = theirs(pipeline, step, timestep, tensors) if theirs is not None else {}
+        latents = {**tensors, **changed}["latents"] if keep_latents else None
+        clock.append((step, None if latents is None else _copy(latents)))
+        return changed
 
     first: list[torch.Tensor] = []
     visited: list[Visit] = []
     arguments = {
+        **dit.call_defaults,
         **call,
         "prompt": [prompt for prompt, _ in samples],
         "generator": generators(dit, [seed for _, seed in samples]),
@@ -129,7 +163,7 @@ def run_traced(
     with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             if keep_latents and not visited:
-                first.append(dit.transformer.inputs[1]["hidden_states"].detach().float().cpu())
+                first.append(_copy(dit.transformer.inputs[1]["hidden_states"]))
             visited.append(visit)
             if at_visit is not None:
                 at_visit(visit)
@@ -150,3 +184,8 @@ def run_traced(
         boundaries = first + [tensor for _, tensor in clock if tensor is not None]
         latents = torch.stack(boundaries, dim=1).numpy()
     return Outcome(images=images, latents=latents)
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """A float32 copy on the CPU: the pipeline goes on writing into its own."""
+    return tensor.detach().to("cpu", torch.float32, copy=True)

@@ -34,7 +34,9 @@ def train(
     clip_steps: int = 1200,
     coarse_steps: int = 2750,
     fine_steps: int = 3300,
-    compiled: Annotated[bool, typer.Option(help="Compile the transformer: faster, after a slow start.")] = True,
+    compiled: Annotated[
+        bool, typer.Option(help="Compile the transformer: faster, after a slow start.")
+    ] = True,
 ) -> None:
     """Train, assemble and judge the embedded pipeline."""
     runs.mkdir(parents=True, exist_ok=True)

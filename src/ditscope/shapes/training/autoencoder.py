@@ -15,7 +15,9 @@ from ditscope.shapes.training.state import Run
 _RATE, _BATCH, _KL_WEIGHT = 2e-3, 32, 2e-4
 
 
-def train_autoencoder(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 20_000) -> AutoencoderKL:
+def train_autoencoder(
+    folder: Path, *, steps: int, seed: int, device: str, scenes: int = 20_000
+) -> AutoencoderKL:
     """Train on whole scenes at both resolutions of the curriculum, and set the latents' scale and shift."""
     torch.manual_seed(seed)
     model = networks.autoencoder().to(device, memory_format=torch.channels_last)
@@ -29,7 +31,9 @@ def train_autoencoder(folder: Path, *, steps: int, seed: int, device: str, scene
         images = to_model(data.images[rows]).to(device, memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16):
             posterior = model.encode(images).latent_dist
-            latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=random).to(device)
+            latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=random).to(
+                device
+            )
             decoded = model.decode(latents).sample
         error = (decoded.float() - images).square().mean()
         absolute = (decoded.float() - images).abs().mean()

@@ -27,7 +27,9 @@ def train_clip(folder: Path, *, steps: int, seed: int, device: str, scenes: int 
         random = step_generator(seed, step)
         rows = torch.randint(len(data), (_BATCH,), generator=random)
         with torch.autocast(device, dtype=torch.bfloat16):
-            output = forward(input_ids=ids[rows].to(device), pixel_values=to_model(data.images[rows]).to(device))
+            output = forward(
+                input_ids=ids[rows].to(device), pixel_values=to_model(data.images[rows]).to(device)
+            )
         logits = output.logits_per_text.float()
         target = torch.arange(_BATCH, device=device)
         cross_entropy = torch.nn.functional.cross_entropy

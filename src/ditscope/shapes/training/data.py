@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from ditscope.shapes.oracle import attribute_labels
 from ditscope.shapes.scenes import PIXELS, make_scene
 
+
 class SceneSet:
     """One-object scenes of one seed.
 

@@ -88,6 +88,8 @@ def _draw(folder: Path, runs: Path, images: np.ndarray, captions: list[str], sca
         rows = [json.loads(line) for line in curve.read_text().splitlines()]
         units = {"loss": "mean squared error of the velocity", "gradient_norm": "norm"}
         plots.save(
-            plots.loss_curve(rows, stages="pixels", units=units, title="Training of the embedded transformer"),
+            plots.loss_curve(
+                rows, stages="pixels", units=units, title="Training of the embedded transformer"
+            ),
             folder / "training.png",
         )

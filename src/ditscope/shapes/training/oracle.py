@@ -28,10 +28,11 @@ def train_oracle(folder: Path, *, steps: int, seed: int, device: str, scenes: in
         images = images + _NOISE * torch.randn(images.shape, generator=random)
         logits = model(images.to(device))
         labels = data.labels[rows].to(device)
-        loss = sum(
+        losses = [
             torch.nn.functional.cross_entropy(logits[name], labels[:, column])
             for column, name in enumerate(ATTRIBUTE_VALUES)
-        )
+        ]
+        loss = torch.stack(losses).sum()
         set_rate(run.optimizer, _RATE * learning_rate(step, steps, warm_up=50, decay_share=0.5))
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -91,7 +91,9 @@ def train_generator(
     forward = torch.compile(model, dynamic=False) if compiled else model
     for stage, end in ((COARSE, coarse_steps), (FINE, coarse_steps + fine_steps)):
         if run.step < end:
-            _train_stage(run, forward, stage, end, coarse_steps + fine_steps, folder, autoencoder, seed, device)
+            _train_stage(
+                run, forward, stage, end, coarse_steps + fine_steps, folder, autoencoder, seed, device
+            )
     run.use_average()
     return model.eval()
 
@@ -100,7 +102,10 @@ def _train_stage(run, forward, stage, end, total, folder, autoencoder, seed, dev
     data = latents(stage, folder, autoencoder, seed, device)
     t5_ids = networks.caption_ids(data.captions, start=False)
     clip_ids = networks.caption_ids(data.captions, start=True)
-    empty_t5, empty_clip = networks.caption_ids([""], start=False)[0], networks.caption_ids([""], start=True)[0]
+    empty_t5, empty_clip = (
+        networks.caption_ids([""], start=False)[0],
+        networks.caption_ids([""], start=True)[0],
+    )
     image_ids = grid_ids(stage).to(device)
     trailing = 0.0
     for step in tqdm(range(run.step, end), desc=f"generator {stage.pixels}px", disable=None):
@@ -111,9 +116,7 @@ def _train_stage(run, forward, stage, end, total, folder, autoencoder, seed, dev
         t5_rows[empty], clip_rows[empty] = empty_t5, empty_clip
         clean = data.latents[rows].float()
         noise = torch.randn(clean.shape, generator=random)
-        sigma = (
-            stage.sigma_mean + stage.sigma_spread * torch.randn(stage.batch, generator=random)
-        ).sigmoid()
+        sigma = (stage.sigma_mean + stage.sigma_spread * torch.randn(stage.batch, generator=random)).sigmoid()
         noisy = torch.lerp(clean, noise, sigma[:, None, None])
         with torch.autocast(device, dtype=torch.bfloat16):
             velocity = forward(

@@ -1,0 +1,55 @@
+"""The command line, on an untrained pipeline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ditscope import cli
+
+runner = CliRunner()
+
+
+def test_help_loads_neither_torch_nor_diffusers() -> None:
+    code = (
+        "import sys; from ditscope.cli import app; from typer.testing import CliRunner; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "assert not {'torch', 'diffusers', 'xarray'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_check_says_that_every_claim_holds(untrained_folder: Path) -> None:
+    result = runner.invoke(cli.app, ["check", str(untrained_folder)])
+    assert result.exit_code == 0, result.output
+    assert "8 of 8 hold" in result.output
+
+
+def test_record_then_info(untrained_folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    arguments = ["record", str(untrained_folder), "--out", str(store), "--n-prompts", "2", "--steps", "2"]
+    forecast = runner.invoke(cli.app, [*arguments, "--forecast"])
+    assert forecast.exit_code == 0, forecast.output
+    assert "for 2 samples" in forecast.output
+    assert not store.exists()
+    result = runner.invoke(cli.app, [*arguments, "--blocks", "0,single.5"])
+    assert result.exit_code == 0, result.output
+    info = runner.invoke(cli.app, ["info", str(store), "--verify"])
+    assert info.exit_code == 0, info.output
+    assert "2 of 2 committed" in info.output
+
+
+def test_bad_input_gives_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ditscope", "info", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("ditscope: found a folder without zarr.json")
+    assert "Traceback" not in message
