@@ -18,12 +18,13 @@ from ditscope.models.families import family_of
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
 _LOADING_ARGUMENTS = frozenset(
-    "torch_dtype force_download cache_dir proxies local_files_only token revision custom_revision mirror "
-    "device_map max_memory offload_folder offload_state_dict low_cpu_mem_usage use_safetensors variant "
-    "dduf_file quantization_config".split()
+    (
+        *("torch_dtype", "device_map", "max_memory", "low_cpu_mem_usage", "quantization_config"),
+        *("revision", "custom_revision", "variant", "token", "mirror", "proxies", "cache_dir"),
+        *("force_download", "local_files_only", "use_safetensors", "dduf_file"),
+        *("offload_folder", "offload_state_dict"),
+    )
 )
-
-_NO_CLASS = "(none named)"
 
 
 def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:

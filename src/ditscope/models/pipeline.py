@@ -7,7 +7,6 @@ leaves out, and nothing else.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -88,5 +88,5 @@ def parse_caption(caption: str) -> Attributes:
 
 def words() -> tuple[str, ...]:
     """Every word that a caption can hold, sorted: the tokenizers' vocabulary."""
-    fixed = "a and at in the on background".split()
+    fixed = ["a", "and", "at", "in", "the", "on", "background"]
     return tuple(sorted({*fixed, *COLOURS, *SHAPES, *SIZES, *PLACES, *TEXTURES}))

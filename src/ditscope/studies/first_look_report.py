@@ -209,7 +209,9 @@ def _stability_section(report: Report, findings: Findings) -> None:
 def _mask_section(report: Report, findings: Findings) -> None:
     section = report.section("Space: do they mark the subject?")
     masks, means = findings.masks, findings.mask_means
-    assert masks is not None and means is not None and findings.reference is not None
+    assert masks is not None
+    assert means is not None
+    assert findings.reference is not None
     k = findings.config.k
     section.text(
         "At the last step, each block's image tokens are clustered in two by K-means on the chosen channels, each "

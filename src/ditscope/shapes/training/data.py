@@ -52,5 +52,6 @@ def learning_rate(step: int, total: int, *, warm_up: int, decay_share: float = 0
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
