@@ -51,7 +51,7 @@ class ClipScorer:
         batch_size: int = 32,
         device: str | None = None,
     ) -> None:
-        self.model = model.eval() if device is None else model.to(device).eval()  # type: ignore[arg-type]
+        self.model = model.eval() if device is None else model.to(device).eval()
         self.tokenizer = tokenizer
         self.image_mean, self.image_std = (np.asarray(v, dtype=np.float32) for v in (image_mean, image_std))
         config: Any = model.config

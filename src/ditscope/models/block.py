@@ -73,12 +73,14 @@ class Block(Envoy):
 
         The tensor is the model's own: copy what is to be kept.
         """
-        raw: Any = self.inputs if site == "block_input" else self.output
-        return sites.read(self.layout, site, stream, raw)
+        return sites.read(self.layout, site, stream, getattr(self, _location(site)))
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
         """Let the model go on with ``tensor`` in place of the hidden state at a site."""
-        if site == "block_input":
-            self.inputs = sites.write(self.layout, site, stream, self.inputs, tensor)
-        else:
-            self.output = sites.write(self.layout, site, stream, self.output, tensor)
+        location = _location(site)
+        setattr(self, location, sites.write(self.layout, site, stream, getattr(self, location), tensor))
+
+
+def _location(site: str) -> str:
+    """nnsight's name for what is served at a site."""
+    return "inputs" if site == "block_input" else "output"

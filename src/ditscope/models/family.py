@@ -51,7 +51,7 @@ class Guidance:
         """The branches that a call with these arguments visits in each step."""
         scale = call.get(self.scale)
         given = any(all(call.get(name) is not None for name in group) for group in self.negatives)
-        guided = isinstance(scale, Real) and scale > 1 and given
+        guided = isinstance(scale, Real) and float(scale) > 1 and given
         return self.branches if guided else self.branches[:1]
 
 

@@ -26,6 +26,8 @@ _LOADING_ARGUMENTS = frozenset(
     )
 )
 
+_NO_CLASS = "(none named)"
+
 
 def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
     """Open a text-to-image pipeline.

@@ -1,0 +1,183 @@
+"""What `load` opens, and what it refuses before it opens anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ditscope as ds
+from ditscope.errors import InputError, UnsupportedError
+
+
+@pytest.fixture
+def altered(untrained_folder: Path, tmp_path: Path) -> Callable[[Callable[[Path], object]], Path]:
+    """A copy of the pipeline folder after something was done to it."""
+
+    def make(alter: Callable[[Path], object]) -> Path:
+        folder = tmp_path / "altered"
+        shutil.copytree(untrained_folder, folder)
+        alter(folder)
+        return folder
+
+    return make
+
+
+def edit_index(**changes: object) -> Callable[[Path], object]:
+    def alter(folder: Path) -> None:
+        index = folder / "model_index.json"
+        index.write_text(json.dumps({**json.loads(index.read_text()), **changes}))
+
+    return alter
+
+
+def test_a_folder_opens_as_an_nnsight_model_with_its_own_call(dit, untrained_folder) -> None:
+    from nnsight.modeling.diffusion import DiffusionModel
+
+    assert isinstance(dit, DiffusionModel)
+    assert dit.width == 128
+    assert dit.dtype == torch.float32
+    assert dit.name == str(untrained_folder)
+    assert dit.call_defaults["height"] == 64
+    for fact in ("FLUX.1", "10 blocks", "4 double", "6 single", "width 128", "float32", "cpu"):
+        assert fact in repr(dit)
+
+
+def test_a_path_is_named_by_its_text(untrained_folder) -> None:
+    assert ds.load(untrained_folder).name == str(untrained_folder)
+
+
+def test_the_embedded_name_opens_the_embedded_folder(untrained_folder, monkeypatch) -> None:
+    monkeypatch.setattr("ditscope.models.loading.embedded_folder", lambda: untrained_folder)
+    assert ds.load("shapes").name == "shapes"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"torch_dtype": torch.bfloat16}, {"dtype": torch.bfloat16}, {"dtype": "bfloat16"}, {"torch_dtype": "torch.bfloat16"}],
+)
+def test_every_spelling_of_the_dtype_takes_effect(untrained_folder, arguments) -> None:
+    assert ds.load(str(untrained_folder), **arguments).dtype == torch.bfloat16
+
+
+def test_device_moves_every_part(untrained_folder) -> None:
+    dit = ds.load(str(untrained_folder), device="meta")
+    parts = dit.diffusers_pipeline.components.values()
+    devices = {next(part.parameters()).device.type for part in parts if isinstance(part, torch.nn.Module)}
+    assert devices == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"dtype": torch.bfloat16, "torch_dtype": torch.float32}, "both dtype= and torch_dtype="),
+        ({"dtype": "blue"}, "'blue'"),
+        ({"dtype": 32}, "dtype 32"),
+        ({"device": "cpu", "device_map": "cpu"}, "both device= and device_map="),
+        ({"device": "toaster"}, "toaster"),
+        ({"num_inference_steps": 4}, "num_inference_steps"),
+        ({"trust_remote_code": True}, "trust_remote_code"),
+        ({"custom_pipeline": "someone/else"}, "custom_pipeline"),
+    ],
+)
+def test_arguments_that_would_be_ignored_are_refused(untrained_folder, arguments, told) -> None:
+    with pytest.raises(InputError, match="expected") as error:
+        ds.load(str(untrained_folder), **arguments)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder_2"])
+def test_missing_weights_are_named(altered, part) -> None:
+    folder = altered(lambda folder: [path.unlink() for path in (folder / part).glob("*.safetensors")])
+    with pytest.raises(InputError, match=rf"no safetensors weights for {part} in"):
+        ds.load(str(folder))
+
+
+def test_a_missing_component_folder_is_named(altered) -> None:
+    folder = altered(lambda folder: shutil.rmtree(folder / "transformer"))
+    with pytest.raises(InputError, match="for transformer in"):
+        ds.load(str(folder))
+
+
+def test_pickled_weights_are_not_read(altered) -> None:
+    def pickle_vae(folder: Path) -> None:
+        weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+        weights.rename(weights.with_suffix(".bin"))
+
+    with pytest.raises(InputError, match="no safetensors weights for vae"):
+        ds.load(str(altered(pickle_vae)))
+
+
+def test_weights_of_a_component_that_is_given_may_be_missing(altered, dit) -> None:
+    folder = altered(lambda folder: shutil.rmtree(folder / "vae"))
+    vae = dit.diffusers_pipeline.vae
+    assert ds.load(str(folder), vae=vae).diffusers_pipeline.vae is vae
+
+
+@pytest.mark.parametrize(
+    ("alter", "kind", "told"),
+    [
+        (lambda folder: (folder / "model_index.json").unlink(), InputError, "without model_index.json"),
+        (lambda folder: (folder / "model_index.json").write_text("{"), InputError, "unreadable model_index.json"),
+        (lambda folder: (folder / "model_index.json").write_text("[]"), InputError, "unreadable model_index.json"),
+        (lambda folder: (folder / "model_index.json").write_text("{}"), UnsupportedError, "none named"),
+        (lambda folder: (folder / "ditscope.json").write_text('{"call": 3}'), InputError, "call arguments"),
+    ],
+)
+def test_a_folder_that_holds_no_pipeline_is_refused(altered, alter, kind, told) -> None:
+    with pytest.raises(kind, match=told):
+        ds.load(str(altered(alter)))
+
+
+def test_an_unknown_pipeline_is_refused_with_what_is_supported_and_how_to_add_one(altered) -> None:
+    folder = altered(edit_index(_class_name="StableDiffusionPipeline"))
+    with pytest.raises(UnsupportedError) as error:
+        ds.load(str(folder))
+    for fact in ("StableDiffusionPipeline", "FluxPipeline", "families.py", "ditscope check"):
+        assert fact in str(error.value)
+
+
+def test_a_file_is_refused(untrained_folder) -> None:
+    with pytest.raises(InputError, match="Pass the folder"):
+        ds.load(str(untrained_folder / "model_index.json"))
+
+
+def test_a_name_that_is_nothing_is_refused(monkeypatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.load_config", unreachable)
+    with pytest.raises(InputError, match="'no-such/model'.*'shapes', a pipeline folder or a reachable hub id"):
+        ds.load("no-such/model")
+
+
+def test_the_fingerprint_tells_weights_and_dtypes_apart(untrained_folder, dit) -> None:
+    from ditscope.models.fingerprint import weights_fingerprint
+
+    other = ds.load(str(untrained_folder))
+    assert weights_fingerprint(other) == weights_fingerprint(dit)
+    weight = other.diffusers_pipeline.transformer.single_transformer_blocks[5].proj_out.bias
+    with torch.no_grad():
+        weight[17] += 1e-3
+    assert weights_fingerprint(other) != weights_fingerprint(dit)
+    assert weights_fingerprint(ds.load(str(untrained_folder), dtype="bfloat16")) != weights_fingerprint(dit)
+
+
+def test_a_call_fills_in_the_folder_s_arguments_and_nothing_else(dit, prompts) -> None:
+    dit.generate(prompts, seed=0, num_inference_steps=2, true_cfg_scale=1.0)
+    assert dit.call["height"] == 64
+    assert dit.call["true_cfg_scale"] == 1.0
+    assert dit.call["negative_prompt"] == ["", ""]
+    assert dit.call_defaults["true_cfg_scale"] == 2.5
+    assert dit.call_defaults["negative_prompt"] == ""
+
+
+def test_the_token_grid_is_that_of_the_run(dit, prompts) -> None:
+    found = dit.generate(prompts[0], seed=0, num_inference_steps=2, height=48, width=80, output_type="np")
+    assert np.asarray(found.images).shape == (1, 48, 80, 3)
+    assert dit.token_grid(dit.call) == (12, 20)
