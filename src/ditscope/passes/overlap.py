@@ -50,10 +50,8 @@ def rank_biased_overlap(
         1 for equal rankings to ``depth``, 0 for disjoint ones.
     """
     scores = _check(scores)
-    if not 0 < persistence < 1:
-        raise InputError(found_expected(f"persistence={persistence}", "a number between 0 and 1", "Use 0.9."))
-    if depth is None:
-        depth = min(scores.shape[1], int(np.ceil(np.log(1e-3) / np.log(persistence))))
+    deepest = default_depth(persistence, scores.shape[1])
+    depth = deepest if depth is None else depth
     check_count(depth, what="depth", at_most=scores.shape[1], of=" channels")
     return rbo_of_ranks(ranks(scores), persistence, depth)
 
@@ -67,6 +65,13 @@ def spearman(scores: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = centred / np.sqrt((centred**2).sum(-1, keepdims=True))
     return np.clip(unit @ unit.T, -1, 1)
+
+
+def default_depth(persistence: float, channels: int) -> int:
+    """The rank beyond which less than 0.1 % of rank-biased overlap's weight lies."""
+    if not 0 < persistence < 1:
+        raise InputError(found_expected(f"persistence={persistence}", "a number between 0 and 1", "Use 0.9."))
+    return min(channels, int(np.ceil(np.log(1e-3) / np.log(persistence))))
 
 
 def expected_jaccard(k: int, channels: int) -> float:

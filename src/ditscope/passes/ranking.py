@@ -139,17 +139,27 @@ class Ranking:
             )
         return self._slice(stop - start, lambda ids: ids[start:stop], f"ranks {start} to {stop - 1}")
 
-    def random(self, k: int, draws: int = 1, seed: int = 0) -> ChannelSet:
-        """``k`` channels drawn without replacement in each block, ``draws`` times over.
+    def random(self, k: int, draws: int = 1, seed: int = 0, *, shared: bool = True) -> ChannelSet:
+        """``k`` channels drawn without replacement, ``draws`` times over.
 
-        The sets have a ``draw`` dimension. A draw depends on the seed, its number and the block's
-        label alone, so more draws or other blocks do not change it.
+        Massive channels are much the same in every block. Random ones drawn anew in each block would
+        touch many more channels in all, and so do more harm for a reason that is not under test:
+        hence ``shared``. A draw depends on the seed and its number (and, if not shared, on the block)
+        alone, so more draws or other blocks do not change it.
+
+        Args:
+            k: size of each set.
+            draws: number of sets; they get a ``draw`` dimension.
+            seed: of the draw.
+            shared: the same channels in every block; False draws anew in each.
         """
         k = self._check_size(k)
-        sets = self._drawn(draws, seed, lambda random, ids, cell: random.permutation(ids)[:k])
+        sets = self._drawn(draws, seed, shared, lambda shuffled, cell: shuffled[:k])
         return ChannelSet(sets, self.stream, f"random {k}")
 
-    def energy_matched(self, channels: ChannelSet, draws: int = 1, seed: int = 0) -> ChannelSet:
+    def energy_matched(
+        self, channels: ChannelSet, draws: int = 1, seed: int = 0, *, shared: bool = True
+    ) -> ChannelSet:
         """Random channels outside a set, as many as bring their energy closest to the set's.
 
         The control for a set that removes much more energy than any set of equal size: channels in
@@ -160,6 +170,7 @@ class Ranking:
             channels: the set to match, with one draw.
             draws: number of independent sets.
             seed: of the random order.
+            shared: the same random order in every block, as in :meth:`random`.
 
         Raises:
             InputError: if the set has other dimensions or blocks, or takes every channel.
@@ -174,13 +185,13 @@ class Ranking:
         target = channels.draw(0) if channels.draws == 1 else channels
         ratios: list[float] = []
 
-        def match(random: np.random.Generator, ids: np.ndarray, cell: dict[str, object]) -> np.ndarray:
+        def match(shuffled: np.ndarray, cell: dict[str, object]) -> np.ndarray:
             at = tuple(int(np.flatnonzero(self.excluded[dim].values == cell[dim])[0]) for dim in self.kept)
             here = dict(zip(labels.tolist(), energy[at].tolist(), strict=True))
             others = {dim: label for dim, label in cell.items() if dim != "block" and dim in target.kept}
             chosen = (target.sel(**others) if others else target)[cell.get("block")]
             unknown = [int(i) for i in chosen if np.isnan(here.get(int(i), np.nan))]
-            outside = random.permutation(np.setdiff1d(ids, chosen))
+            outside = shuffled[~np.isin(shuffled, chosen)]
             if unknown or len(outside) == 0:
                 raise InputError(
                     found_expected(
@@ -195,7 +206,7 @@ class Ranking:
             ratios.append(float(reached[count - 1] / wanted) if wanted > 0 else float("nan"))
             return outside[:count]
 
-        sets = self._drawn(draws, seed, match)
+        sets = self._drawn(draws, seed, shared, match)
         ratio = sets.isel(rank=0, drop=True).copy(data=np.reshape(ratios, sets.shape[:-1]))
         return ChannelSet(sets, self.stream, f"energy-matched to {channels.label}", ratio)
 
@@ -223,7 +234,8 @@ class Ranking:
         self,
         draws: int,
         seed: int,
-        pick: Callable[[np.random.Generator, np.ndarray, dict[str, object]], np.ndarray],
+        shared: bool,
+        pick: Callable[[np.ndarray, dict[str, object]], np.ndarray],
     ) -> xr.DataArray:
         check_count(draws, what="draws")
         shape = tuple(self.excluded.sizes[dim] for dim in self.kept)
@@ -236,7 +248,10 @@ class Ranking:
                 for x, i in zip(cell.values(), at, strict=True)
             ]
             ids = np.sort(order[at][order[at] != PADDING])
-            rows += [pick(np.random.default_rng([seed, draw, *key]), ids, cell) for draw in range(draws)]
+            for draw in range(draws):
+                random = np.random.default_rng([seed, draw, *(() if shared else key)])
+                place = random.permutation(int(self.excluded["channel"].max()) + 1)
+                rows.append(pick(ids[np.argsort(place[ids])], cell))
         table = np.full((len(rows), max(map(len, rows))), PADDING)
         for row, ids in zip(table, rows, strict=True):
             row[: len(ids)] = ids

@@ -153,6 +153,8 @@ def _checked(found: _Labelled, stream: str, site: str, *, required: tuple[str, .
 
 def _complete(found: _Labelled) -> _Labelled:
     """Only the samples that the ledger calls done: anything else holds fill values."""
+    if found.sizes.get("sample", 1) == 0:
+        raise InputError(found_expected("no samples", "a complete sample", "Finish the recording first."))
     if "done" not in found.coords or "sample" not in found.dims:
         return found
     done = np.asarray(found["done"].values, dtype=bool)
