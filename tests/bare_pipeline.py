@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-GUIDED = {"negative_prompt": "", "true_cfg_scale": 2.5}
-PLAIN = {"true_cfg_scale": 1.0}
-SIZE = {"height": 64, "width": 64, "max_sequence_length": 24}
+SIZE = {"height": 32, "width": 48, "max_sequence_length": 24}
+"""Small, and not square: a swapped axis shows."""
+
+GUIDED = {**SIZE, "negative_prompt": "", "true_cfg_scale": 2.5}
+PLAIN = {**SIZE, "true_cfg_scale": 1.0}
 
 Edit = Callable[[int, int, torch.Tensor], torch.Tensor]
 """A new image or text stream from visit, block and the old one."""
@@ -96,7 +98,6 @@ def generate(
         return {}
 
     last: list[torch.Tensor] = []
-    call = {**SIZE, **call}
     if call.get("negative_prompt") is not None:
         call["negative_prompt"] = [call["negative_prompt"]] * len(prompts)
     try:

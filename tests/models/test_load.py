@@ -59,7 +59,12 @@ def test_the_embedded_name_opens_the_embedded_folder(untrained_folder, monkeypat
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"torch_dtype": torch.bfloat16}, {"dtype": torch.bfloat16}, {"dtype": "bfloat16"}, {"torch_dtype": "torch.bfloat16"}],
+    [
+        {"torch_dtype": torch.bfloat16},
+        {"dtype": torch.bfloat16},
+        {"dtype": "bfloat16"},
+        {"torch_dtype": "torch.bfloat16"},
+    ],
 )
 def test_every_spelling_of_the_dtype_takes_effect(untrained_folder, arguments) -> None:
     assert ds.load(str(untrained_folder), **arguments).dtype == torch.bfloat16
@@ -123,8 +128,16 @@ def test_weights_of_a_component_that_is_given_may_be_missing(altered, dit) -> No
     ("alter", "kind", "told"),
     [
         (lambda folder: (folder / "model_index.json").unlink(), InputError, "without model_index.json"),
-        (lambda folder: (folder / "model_index.json").write_text("{"), InputError, "unreadable model_index.json"),
-        (lambda folder: (folder / "model_index.json").write_text("[]"), InputError, "unreadable model_index.json"),
+        (
+            lambda folder: (folder / "model_index.json").write_text("{"),
+            InputError,
+            "unreadable model_index.json",
+        ),
+        (
+            lambda folder: (folder / "model_index.json").write_text("[]"),
+            InputError,
+            "unreadable model_index.json",
+        ),
         (lambda folder: (folder / "model_index.json").write_text("{}"), UnsupportedError, "none named"),
         (lambda folder: (folder / "ditscope.json").write_text('{"call": 3}'), InputError, "call arguments"),
     ],
@@ -152,7 +165,9 @@ def test_a_name_that_is_nothing_is_refused(monkeypatch) -> None:
         raise OSError("offline")
 
     monkeypatch.setattr("diffusers.DiffusionPipeline.load_config", unreachable)
-    with pytest.raises(InputError, match="'no-such/model'.*'shapes', a pipeline folder or a reachable hub id"):
+    with pytest.raises(
+        InputError, match=r"'no-such/model'.*'shapes', a pipeline folder or a reachable hub id"
+    ):
         ds.load("no-such/model")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import bare_pipeline
 import numpy as np
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, FlowMatchHeunDiscreteScheduler
 
+import bare_pipeline
 from ditscope.errors import UnsupportedError, VisitError
 from ditscope.models.family import Guidance
 from ditscope.tracing.run import run_traced
@@ -18,8 +18,8 @@ SAMPLE = [("a small red circle at the left on a plain blue background", 0)]
 CALLS = {
     "plain": {"num_inference_steps": 3, **bare_pipeline.PLAIN},
     "guided": {"num_inference_steps": 3, **bare_pipeline.GUIDED},
-    "scale without a negative prompt": {"num_inference_steps": 2, "true_cfg_scale": 2.0, "negative_prompt": None},
-    "scale of numpy": {"num_inference_steps": 2, "negative_prompt": "", "true_cfg_scale": np.float32(2.0)},
+    "no negative prompt": {"num_inference_steps": 2, **bare_pipeline.GUIDED, "negative_prompt": None},
+    "scale of numpy": {"num_inference_steps": 2, **bare_pipeline.GUIDED, "true_cfg_scale": np.float32(2.0)},
     "own sigmas": {"sigmas": [1.0, 0.6, 0.1], **bare_pipeline.GUIDED},
     "one step": {"num_inference_steps": 1, **bare_pipeline.GUIDED},
 }
@@ -45,8 +45,9 @@ def test_visits_carry_the_step_clock_and_branch_that_the_bare_pipeline_has(
     )
     assert [visit.timestep for visit in visited] == pytest.approx(seen.timesteps, rel=1e-5)
     # The branch is what the transformer was given to read.
-    prompt_text = pipeline.encode_prompt(prompts[:batch], prompts[:batch], max_sequence_length=24)[0]
-    reads_prompt = [text.equal(pipeline.transformer.context_embedder(prompt_text)) or text.equal(prompt_text) for text in seen.text]
+    with torch.no_grad():
+        prompt_text = pipeline.encode_prompt(prompts[:batch], max_sequence_length=24)[0]
+    reads_prompt = [text.equal(prompt_text) for text in seen.text]
     assert [visit.branch == "cond" for visit in visited] == reads_prompt
     assert {visit.branch for visit in visited} == ({"cond", "uncond"} if per_step == 2 else {"cond"})
 
@@ -121,7 +122,7 @@ def test_step_caching_is_refused_by_name(dit) -> None:
     transformer.enable_cache(FirstBlockCacheConfig(threshold=0.2))
     try:
         for action in (lambda: run_traced(dit, SAMPLE, num_inference_steps=2), dit.check):
-            with pytest.raises(UnsupportedError, match="step caching enabled.*disable_cache"):
+            with pytest.raises(UnsupportedError, match=r"step caching enabled.*disable_cache"):
                 action()
     finally:
         transformer.disable_cache()

@@ -183,6 +183,7 @@ def test_non_finite_channels_are_left_out_and_named(make_hidden):
         ({"across": ["step"], "k": 25}, "k=25"),
         ({"statistic": "max"}, "'max'"),
         ({"permutations": 0}, "permutations"),
+        ({"persistence": 1.0}, "persistence"),
         ({"stream": "text"}, "stream='image'"),
     ],
 )

@@ -70,21 +70,21 @@ def study(make_hidden):
 def test_study_equals_its_parts(study):
     hidden, sets, reference = study
     found = passes.mask_study(hidden, sets, reference, pca=3)
-    assert list(found["method"].values) == ["planted", "random", "bottom", "pca"]
-    assert found["iou"].dims == ("method", "draw", "block", "sample")
-    np.testing.assert_allclose(found["iou"].sel({"method": "planted", "draw": 0}), 1)
-    for method, options in {
+    assert list(found["selector"].values) == ["planted", "random", "bottom", "pca"]
+    assert found["iou"].dims == ("selector", "draw", "block", "sample")
+    np.testing.assert_allclose(found["iou"].sel({"selector": "planted", "draw": 0}), 1)
+    for selector, options in {
         "random": {"channels": sets["random"].draw(2)},
         "bottom": {"channels": sets["bottom"]},
         "pca": {"channels": "all", "features": "pca", "components": 3},
     }.items():
         masks = passes.spatial_masks(hidden, block=1, **options)
         expected = passes.score_masks(masks, reference)
-        draw = 2 if method == "random" else 0
-        row = found.sel({"method": method, "draw": draw, "block": 1})
+        draw = 2 if selector == "random" else 0
+        row = found.sel({"selector": selector, "draw": draw, "block": 1})
         for name in ("iou", "iou_oracle", "polarity_right", "foreground_share", "collapsed"):
             np.testing.assert_allclose(row[name], expected[name].astype(float))
-    assert found["iou"].sel({"method": "bottom", "draw": 1}).isnull().all()
+    assert found["iou"].sel({"selector": "bottom", "draw": 1}).isnull().all()
 
 
 def test_summary_has_paired_intervals(study):
@@ -93,13 +93,13 @@ def test_summary_has_paired_intervals(study):
     summary = passes.mask_summary(found, resamples=200)
     signed = summary.sel(polarity="signed")
     np.testing.assert_allclose(
-        signed["iou"].sel({"method": "random"}),
-        found["iou"].sel({"method": "random"}).mean(("draw", "sample")),
+        signed["iou"].sel({"selector": "random"}),
+        found["iou"].sel({"selector": "random"}).mean(("draw", "sample")),
     )
     assert (summary["iou_low"] <= summary["iou"]).all()
     assert (summary["iou"] <= summary["iou_high"]).all()
     np.testing.assert_allclose(signed["lead"], 1 - signed["iou"])
-    assert (signed["lead_low"].sel({"method": ["random", "bottom"]}) > 0).all()
+    assert (signed["lead_low"].sel({"selector": ["random", "bottom"]}) > 0).all()
     assert (summary["iou"].sel(polarity="oracle") >= signed["iou"] - 1e-12).all()
     assert summary.attrs["clustered_by"] == "prompt"
 

@@ -135,6 +135,7 @@ def test_is_lazy(make_hidden):
         (lambda h: passes.channel_statistics(h, stream="text"), "stream='image'"),
         (lambda h: passes.channel_statistics(h, site="mlp_output"), "site='block_output'"),
         (lambda h: passes.channel_statistics("store.zarr"), "open_cache"),
+        (lambda h: passes.channel_statistics(h[:0]), "no samples"),
         (lambda h: passes.channel_statistics(h.rename(step="time")), "time"),
         (lambda h: passes.channel_statistics(h.to_dataset(name="mean")), "mean_abs, std, abs_max"),
         (

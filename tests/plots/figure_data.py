@@ -115,7 +115,7 @@ def make_masks(count: int = 3) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray
 
 
 def make_iou(polarity: bool = True) -> xr.Dataset:
-    methods = ["top 12", "std-ranked 12", "PCA, all channels", "middle 12", "random 12", "bottom 12"]
+    selectors = ["top 12", "std-ranked 12", "PCA, all channels", "middle 12", "random 12", "bottom 12"]
     level = {"signed": [0.42, 0.4, 0.62, 0.36, 0.34, 0.22], "oracle": [0.86, 0.83, 0.78, 0.55, 0.5, 0.33]}
     rng = np.random.default_rng(3)
     rows = {}
@@ -123,13 +123,13 @@ def make_iou(polarity: bool = True) -> xr.Dataset:
         climb = np.linspace(0.75, 1.08, 10)
         rows[rule] = np.clip(np.array(means)[:, None] * climb + rng.normal(0, 0.02, (6, 10)), 0, 1)
     stack = np.stack([rows["signed"], rows["oracle"]])
-    dims: tuple[str, ...] = ("polarity", "method", "block")
+    dims: tuple[str, ...] = ("polarity", "selector", "block")
     data = {
         "iou": (dims, stack),
         "iou_low": (dims, stack - 0.04),
         "iou_high": (dims, np.minimum(stack + 0.04, 1)),
     }
-    coords = block_coords({"polarity": ["signed", "oracle"], "method": methods})
+    coords = block_coords({"polarity": ["signed", "oracle"], "selector": selectors})
     result = xr.Dataset(data, coords=coords, attrs={"stream": "image", "site": "block_output"})
     return result if polarity else result.isel(polarity=1, drop=True)
 

@@ -151,14 +151,14 @@ def test_iou_lines_and_bands_equal_the_dataset(iou) -> None:
     for panel, rule in enumerate(("signed", "oracle")):
         curves = lines_of(figure.axes[panel])
         bands = [c.get_paths()[0].get_extents() for c in figure.axes[panel].collections]
-        for method in iou.method.values:
-            assert np.array_equal(curves[method], iou.iou.sel({"polarity": rule, "method": method}))
+        for selector in iou.selector.values:
+            assert np.array_equal(curves[selector], iou.iou.sel({"polarity": rule, "selector": selector}))
         # Drawn last to first, so that what is tested lies above its controls.
         first = bands[-1]
         assert first.y0 == pytest.approx(float(iou.iou_low.sel(polarity=rule)[0].min()))
         assert first.y1 == pytest.approx(float(iou.iou_high.sel(polarity=rule)[0].max()))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == iou.method.values.tolist()
+    assert names == iou.selector.values.tolist()
 
 
 def test_stability_marks_the_stop_and_the_threshold(running) -> None:

@@ -82,5 +82,5 @@ class Block(Envoy):
 
 
 def _location(site: str) -> str:
-    """nnsight's name for what is served at a site."""
+    """Nnsight's name for what is served at a site."""
     return "inputs" if site == "block_input" else "output"

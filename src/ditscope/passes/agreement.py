@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from ditscope.errors import InputError, found_expected
 from ditscope.passes.overlap import (
     PERSISTENCE,
+    default_depth,
     expected_jaccard,
     jaccard_of_ranks,
     ranks,
@@ -114,6 +115,7 @@ def stability(
     check_count(k, what="k")
     check_count(permutations, what="permutations")
     check_interval(level, resamples)
+    default_depth(persistence, k)  # refuses a persistence that is not one
     settings = _Settings(k, persistence, level, resamples, permutations, seed)
     lazy = {name: _profiles(source, name, statistic, stream, site) for name in names}
     for name, profiles in lazy.items():
@@ -271,7 +273,7 @@ def _pair_interval(
 def _measure(scores: np.ndarray, settings: _Settings) -> np.ndarray:
     """``scores [item, channel]`` -> ``[measure, item, item]``."""
     rank = ranks(scores)
-    depth = min(scores.shape[1], int(np.ceil(np.log(1e-3) / np.log(settings.persistence))))
+    depth = default_depth(settings.persistence, scores.shape[1])
     return np.stack(
         [
             jaccard_of_ranks(rank, settings.k),

@@ -93,7 +93,7 @@ def mask_study(
         blocks: blocks by index or name; None for all.
         step: scheduler step index, -1 for the last recorded.
         branch: ``cond`` or ``uncond``.
-        pca: add a method ``pca`` of this many principal components of all channels; None leaves it out.
+        pca: add a selector ``pca`` of this many principal components of all channels; None leaves it out.
         k: clusters; this and what follows as in ``spatial_masks``.
         scale: of each channel over tokens.
         percentile: lower clip, in per cent.
@@ -106,9 +106,8 @@ def mask_study(
 
     Returns:
         ``iou``, ``iou_oracle``, ``polarity_right``, ``foreground_share``, ``reference_share``, ``collapsed``
-        ``[method, draw, block, sample]``, float, NaN past a method's draws. :func:`mask_summary` gives
-        means with intervals. Select a method as ``study.sel({"method": "top"})``: xarray's ``sel`` has an
-        argument of its own called ``method``.
+        ``[selector, draw, block, sample]``, float, NaN past a selector's draws. :func:`mask_summary` gives
+        means with intervals.
     """
     if not sets:
         raise InputError(
@@ -147,14 +146,14 @@ def mask_study(
     for table in tables.values():
         one = score_masks(table.dataset().squeeze("step"), reference, resize=resize).astype(float)
         scored.append(one.assign_coords(draw=range(one.sizes["draw"])).reindex(draw=range(most)))
-    study = xr.concat(scored, dim="method").assign_coords(method=list(tables))
+    study = xr.concat(scored, dim="selector").assign_coords(selector=list(tables))
     settings = options | {
         "step": int(hidden["step"].values[0]),
         "branch": branch,
         "site": site,
         "resize": resize,
     }
-    return study.transpose("method", "draw", "block", "sample").assign_attrs(settings)
+    return study.transpose("selector", "draw", "block", "sample").assign_attrs(settings)
 
 
 def mask_summary(
@@ -169,20 +168,20 @@ def mask_summary(
         seed: of the draws.
 
     Returns:
-        ``iou``, ``iou_low``, ``iou_high`` ``[polarity, method, block]``, polarity ``signed`` (the rule as
+        ``iou``, ``iou_low``, ``iou_high`` ``[polarity, selector, block]``, polarity ``signed`` (the rule as
         it is) and ``oracle`` (the better of mask and complement); ``lead``, ``lead_low``, ``lead_high``:
-        the first method minus each, paired by sample; and the shares ``polarity_right``, ``collapsed``
-        and ``foreground_share`` ``[method, block]``.
+        the first selector minus each, paired by sample; and the shares ``polarity_right``, ``collapsed``
+        and ``foreground_share`` ``[selector, block]``.
     """
     per_sample = study.mean("draw")
     score = xr.concat([per_sample["iou"], per_sample["iou_oracle"]], dim="polarity")
     score = score.assign_coords(polarity=["signed", "oracle"])
     summary = per_sample[["polarity_right", "collapsed", "foreground_share"]].mean("sample")
-    for name, values in (("iou", score), ("lead", score.isel(method=0, drop=True) - score)):
+    for name, values in (("iou", score), ("lead", score.isel(selector=0, drop=True) - score)):
         found = interval_over(values, level=level, resamples=resamples, seed=seed)
         parts = {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
         summary = summary.assign(
-            {label: part.transpose("polarity", "method", "block") for label, part in parts.items()}
+            {label: part.transpose("polarity", "selector", "block") for label, part in parts.items()}
         )
     return summary.assign_attrs(study.attrs | found.attrs)
 

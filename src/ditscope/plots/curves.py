@@ -29,13 +29,13 @@ def iou_by_block(
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Mask agreement with the reference by block, one line per method with its interval as a band.
+    """Mask agreement with the reference by block, one line per selector with its interval as a band.
 
     Args:
-        scores: variables ``<value>``, ``<value>_low``, ``<value>_high``, each `[method, block]`, or
-            `[polarity, method, block]` for one panel per polarity rule ("signed", "oracle").
+        scores: variables ``<value>``, ``<value>_low``, ``<value>_high``, each `[selector, block]`, or
+            `[polarity, selector, block]` for one panel per polarity rule ("signed", "oracle").
         value: name of the variable.
-        controls: methods drawn in grey; see `ditscope.plots.style.looks`.
+        controls: selectors drawn in grey; see `ditscope.plots.style.looks`.
         chance: a level to compare with, such as the IoU of "everything is foreground".
         title: another title.
         about: facts for the line below it.
@@ -43,15 +43,17 @@ def iou_by_block(
     Raises:
         InputError: a variable or dim is missing.
     """
-    scores = require_variables(scores, [value, f"{value}_low", f"{value}_high"], "scores by method and block")
+    scores = require_variables(
+        scores, [value, f"{value}_low", f"{value}_high"], "scores by selector and block"
+    )
     split = "polarity" if "polarity" in scores[value].dims else None
-    dims = (split, "method", "block") if split else ("method", "block")
+    dims = (split, "selector", "block") if split else ("selector", "block")
     middle, low, high = (
         require_dims(scores[name], dims, f"{name!r}") for name in (value, f"{value}_low", f"{value}_high")
     )
-    methods = labels(middle, "method")
-    look = looks(methods, controls)
-    handles = [_handle(look[method], method) for method in methods]
+    selectors = labels(middle, "selector")
+    look = looks(selectors, controls)
+    handles = [_handle(look[selector], selector) for selector in selectors]
     polarities = labels(middle, "polarity") if split else [""]
     level = "" if chance is None else f"  Dotted: {chance:.2f}, the whole image taken as foreground."
     figure = sheet(
@@ -65,9 +67,9 @@ def iou_by_block(
     panels = figure.subplots(1, len(polarities), sharey=True, squeeze=False)[0]
     for panel, (ax, polarity) in enumerate(zip(panels, polarities, strict=True)):
         choose = {"polarity": panel} if split else {}
-        for index, method in reversed(list(enumerate(methods))):
-            lines = [values(array.isel({"method": index, **choose})) for array in (middle, low, high)]
-            _band(ax, lines, look[method], method)
+        for index, selector in reversed(list(enumerate(selectors))):
+            lines = [values(array.isel({"selector": index, **choose})) for array in (middle, low, high)]
+            _band(ax, lines, look[selector], selector)
         if chance is not None:
             ax.axhline(chance, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
         ax.set(xlabel="block, in execution order", ylim=(0, 1), xlim=(-0.4, middle.sizes["block"] - 0.6))
@@ -182,7 +184,7 @@ def stability_curve(
 
 
 def _band(ax: Axes, lines: list[np.ndarray], look: Look, name: str) -> None:
-    """One method's line over its interval; what is tested lies above its controls."""
+    """One selector's line over its interval; what is tested lies above its controls."""
     middle, low, high = lines
     places = np.arange(len(middle))
     above = 0 if look.control else 2

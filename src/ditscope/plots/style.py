@@ -120,7 +120,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class Look:
-    """How one named method or edit is drawn."""
+    """How one named selector or edit is drawn."""
 
     colour: str
     dash: Any
@@ -132,7 +132,7 @@ def looks(names: Iterable[str], controls: Iterable[str] | None = None) -> Mappin
     """A look for each name: colours for what is tested, greys for its controls.
 
     Args:
-        names: methods or edits, in the order in which they are drawn.
+        names: selectors or edits, in the order in which they are drawn.
         controls: which of them are controls. By default the first name is what is tested, and the
             others are controls when they speak of one ("bottom 12", "random", "energy-matched").
     """

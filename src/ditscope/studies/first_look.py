@@ -107,7 +107,7 @@ class Findings:
         concentration: how concentrated the energy is, per block.
         stability: agreement across samples, steps and blocks.
         needed: the running agreement by number of samples.
-        masks: IoU by method, block and sample; None without reference masks.
+        masks: IoU by selector, block and sample; None without reference masks.
         mask_means: its means with intervals.
         reference: bool ``[sample, y_pixel, x_pixel]``, or None.
         comparison: images and scores under each edit.
@@ -223,11 +223,11 @@ def summary(findings: Findings) -> dict[str, Any]:
     means = findings.mask_means
     if means is not None:
         found["mask_iou"] = {
-            str(method): {
-                str(polarity): _rounded(means["iou"].sel({"method": method, "polarity": polarity}))
+            str(selector): {
+                str(polarity): _rounded(means["iou"].sel(selector=selector, polarity=polarity))
                 for polarity in means["polarity"].values
             }
-            for method in means["method"].values
+            for selector in means["selector"].values
         }
     return found
 

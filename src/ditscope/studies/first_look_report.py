@@ -63,7 +63,7 @@ def _key_numbers(report: Report, findings: Findings) -> None:
     jaccard = findings.stability["agreement"].sel(across="sample", measure="jaccard")
     report.key_number(f"{float(jaccard):.2f}", f"overlap (Jaccard) of the top {k} between images")
     if findings.mask_means is not None:
-        best = findings.mask_means["iou"].sel(polarity="oracle").isel(method=0).max()
+        best = findings.mask_means["iou"].sel(polarity="oracle").isel(selector=0).max()
         report.key_number(f"{float(best):.2f}", "IoU of masks from the top channels, best block and polarity")
     psnr = comparison["mean"].sel(metric="psnr")
     report.key_number(
@@ -218,12 +218,12 @@ def _mask_section(report: Report, findings: Findings) -> None:
         "scaled from 0 to 1 over tokens (arXiv 2605.13974, section 3.2). The signed rule calls the cluster of larger "
         "sum foreground; the oracle takes the better of a mask and its complement, which no user could."
     )
-    iou = means["iou"].sel(polarity="oracle").isel(method=0)
+    iou = means["iou"].sel(polarity="oracle").isel(selector=0)
     blocks = sorted({0, int(iou.argmax("block")), iou.sizes["block"] - 1})
     names = [str(masks["block_name"].values[block]) for block in blocks]
     samples = slice(0, 5)
     found = spatial_masks(findings.cache, findings.ranking.top(k), block=names, step=-1)
-    own = masks["iou"].isel(method=0, draw=0, sample=samples, block=blocks)
+    own = masks["iou"].isel(selector=0, draw=0, sample=samples, block=blocks)
     section.figure(
         plots.mask_grid(
             findings.cache.images.isel(sample=samples),
@@ -243,17 +243,17 @@ def _mask_section(report: Report, findings: Findings) -> None:
     best = int(iou.argmax("block"))
     at = means.isel(block=best)
     rows = {
-        str(method): {
-            "IoU, signed": float(at["iou"].sel({"polarity": "signed", "method": method})),
-            "IoU, oracle": float(at["iou"].sel({"polarity": "oracle", "method": method})),
-            "top leads by (oracle)": float(at["lead"].sel({"polarity": "oracle", "method": method})),
-            "low": float(at["lead_low"].sel({"polarity": "oracle", "method": method})),
-            "high": float(at["lead_high"].sel({"polarity": "oracle", "method": method})),
-            "polarity right": float(at["polarity_right"].sel({"method": method})),
-            "collapsed": float(at["collapsed"].sel({"method": method})),
-            "foreground share": float(at["foreground_share"].sel({"method": method})),
+        str(selector): {
+            "IoU, signed": float(at["iou"].sel(polarity="signed", selector=selector)),
+            "IoU, oracle": float(at["iou"].sel(polarity="oracle", selector=selector)),
+            "top leads by (oracle)": float(at["lead"].sel(polarity="oracle", selector=selector)),
+            "low": float(at["lead_low"].sel(polarity="oracle", selector=selector)),
+            "high": float(at["lead_high"].sel(polarity="oracle", selector=selector)),
+            "polarity right": float(at["polarity_right"].sel(selector=selector)),
+            "collapsed": float(at["collapsed"].sel(selector=selector)),
+            "foreground share": float(at["foreground_share"].sel(selector=selector)),
         }
-        for method in means["method"].values
+        for selector in means["selector"].values
     }
     best_name = str(masks["block_name"].values[best])
     section.table(pd.DataFrame(rows).T, f"Masks at {best_name}, the top channels' best block.")
@@ -264,12 +264,12 @@ def _mask_finding(means: xr.Dataset, best: int, name: str, embedded: bool) -> tu
     at = means.isel(block=best)
     oracle = at["iou"].sel(polarity="oracle")
     signed = at["iou"].sel(polarity="signed")
-    lead = at.sel({"polarity": "oracle", "method": "random"})
+    lead = at.sel(polarity="oracle", selector="random")
     low, high = float(lead["lead_low"]), float(lead["lead_high"])
     verdict = "beat" if low > 0 else ("fall behind" if high < 0 else "do not clearly differ from")
     return (
-        f"At {name} masks of the top channels reach IoU {float(signed.isel(method=0)):.2f} by the signed rule and "
-        f"{float(oracle.isel(method=0)):.2f} with the better polarity; they {verdict} random channels "
+        f"At {name} masks of the top channels reach IoU {float(signed.isel(selector=0)):.2f} by the signed rule and "
+        f"{float(oracle.isel(selector=0)):.2f} with the better polarity; they {verdict} random channels "
         f"(difference {float(lead['lead']):+.2f}, interval {low:+.2f} to {high:+.2f}).",
         "The gap between the two rules is what the choice of polarity costs; the gap to random channels is what "
         "magnitude buys.",
