@@ -181,7 +181,7 @@ def read_in_order(dit, late: tuple[Any, str], late_from: int) -> None:
 @pytest.mark.parametrize(("block", "name"), [(2, "image"), (5, "image_input"), (4, "text")])
 def test_blocks_out_of_order_are_refused_at_every_visit(dit, late_from, block, name) -> None:
     # Without a check nnsight serves this from the next visit, silently, from the second visit on.
-    with pytest.raises(VisitError, match=f"at visit {late_from}.*in execution order"):
+    with pytest.raises(VisitError, match=rf"body of visit {late_from}.*in execution order"):
         read_in_order(dit, (dit.blocks[block], name), late_from)
 
 

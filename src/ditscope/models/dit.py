@@ -68,6 +68,11 @@ class DiT(DiffusionModel):
         """Pipeline arguments that are filled in where a call leaves them out."""
         return self._module.defaults
 
+    @property
+    def n_visits(self) -> int:
+        """Visits begun in the run in progress, or made in the last one."""
+        return self._module.n_visits
+
     def begin_walk(self, walk: Walk) -> Walk:
         """Let the run in progress end with an error unless ``walk`` comes to its end with it."""
         self._module.walk = walk

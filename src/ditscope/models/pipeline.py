@@ -47,17 +47,19 @@ class CallablePipeline(_PipelineModule):
     Attributes:
         defaults: call arguments to fill in.
         call: the arguments of the run in progress, or of the last one.
+        n_visits: visits begun in the run in progress, or made in the last one.
         walk: the walk over the visits of the run in progress, once it has begun.
     """
 
     defaults: Mapping[str, Any]
     call: dict[str, Any]
+    n_visits: int
     walk: Walk | None
 
     def __init__(self, pipeline: Any, defaults: Mapping[str, Any]) -> None:
         super().__init__(pipeline)
-        self.defaults, self.call, self.walk = dict(defaults), {}, None
-        self._n_visits = 0
+        self.defaults, self.call = dict(defaults), {}
+        self.walk, self.n_visits = None, 0
 
     def forward(self, *args: Any, seed: int | None = None, **kwargs: Any) -> Any:
         """Run the pipeline.
@@ -68,18 +70,18 @@ class CallablePipeline(_PipelineModule):
         if args:
             kwargs["prompt"], args = args[0], args[1:]
         self.call = complete_call(kwargs, self.defaults)
-        self.walk, self._n_visits = None, 0
+        self.walk, self.n_visits = None, 0
         counting = self.pipeline.transformer.register_forward_pre_hook(self._count)
         try:
             result = super().forward(*args, seed=seed, **self.call)
         finally:
             counting.remove()
         if self.walk is not None:
-            self.walk.require_complete(self._n_visits)
+            self.walk.require_complete(self.n_visits)
         return result
 
     def _count(self, *_: Any) -> None:
-        self._n_visits += 1
+        self.n_visits += 1
 
 
 def complete_call(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,10 @@ _MEND_THE_FAMILY = (
     "The pipeline calls its transformer in an order that its family does not describe; "
     "switch off whatever adds or skips calls, or describe the order in the family."
 )
+_MEND_THE_BODY = (
+    "A block was asked for after the model had passed it: access blocks in execution order, "
+    "block_input before block_output."
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Schedule:
 class Walk:
     """How far a walk over the visits of a run has come.
 
-    nnsight ends a loop quietly when the run is over before the loop is, and serves a block that was
-    passed already from the *next* visit. Both show in the end: a visit is left that was not finished.
+    nnsight serves a block that was passed already from the *next* visit, and ends a loop quietly when
+    the run is over before the loop is. Both are found out here.
 
     Attributes:
         schedule: the visits that are expected.
@@ -82,6 +86,20 @@ class Walk:
     schedule: Schedule
     finished: int = 0
     left: bool = False
+
+    def finish(self, index: int, n_visits: int) -> None:
+        """Note the end of a visit's body, when ``n_visits`` visits have begun.
+
+        Raises:
+            VisitError: the model has gone on to a later visit meanwhile.
+        """
+        if n_visits > index + 1:
+            raise VisitError(
+                found_expected(
+                    f"the body of visit {index} ending in visit {n_visits - 1}", "in its own", _MEND_THE_BODY
+                )
+            )
+        self.finished = index + 1
 
     def require_complete(self, n_visits: int) -> None:
         """Refuse a run of ``n_visits`` visits that is not the one that was walked.
@@ -102,10 +120,9 @@ class Walk:
         if self.finished < expected and not self.left:
             raise VisitError(
                 found_expected(
-                    f"the run over while the loop was at visit {self.finished}",
-                    f"all {expected} visits finished",
-                    "A block was asked for after the model had passed it, and served from a later visit: "
-                    "access blocks in execution order, block_input before block_output.",
+                    f"the run ending before the body of visit {self.finished}",
+                    "after it",
+                    _MEND_THE_BODY,
                 )
             )
 
@@ -133,7 +150,7 @@ def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
         except GeneratorExit:
             walk.left = True
             raise
-        walk.finished = index + 1
+        walk.finish(index, dit.n_visits)
         if walk.finished == len(walk.schedule):
             return
 
