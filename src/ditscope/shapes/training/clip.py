@@ -15,7 +15,7 @@ from ditscope.shapes.training.state import Run
 _RATE, _BATCH = 1.5e-3, 192
 
 
-def train_clip(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 30_000) -> CLIPModel:
+def train_clip(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000) -> CLIPModel:
     """Train, or resume, the contrastive model."""
     torch.manual_seed(seed)
     model = networks.clip().to(device)

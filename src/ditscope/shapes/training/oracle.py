@@ -15,7 +15,7 @@ _RATE, _BATCH = 2e-3, 64
 _NOISE = 0.08  # a little noise, so that an answer does not hang on exact pixel values
 
 
-def train_oracle(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 20_000) -> Oracle:
+def train_oracle(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000) -> Oracle:
     """Train, or resume, the classifier; every answer counts the same."""
     torch.manual_seed(seed)
     model = Oracle().to(device)
