@@ -54,9 +54,9 @@ def test_leftovers_of_a_killed_recording_are_cleared(tmp_path):
     stray = folder / "1" / "0" / "0" / "0" / "0" / "0.__lock"
     stray.parent.mkdir(parents=True)
     stray.write_bytes(b"half a shard")
-    record(store)
-    assert not stray.exists()
-    assert open_cache(store).complete
+    record(store, samples=[])
+    assert not stray.parent.exists()
+    assert (folder / "0").exists()
 
 
 def test_done_repeats_the_ledger_even_after_a_kill_between_the_two(tmp_path):

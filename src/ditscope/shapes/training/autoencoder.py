@@ -16,7 +16,7 @@ _RATE, _BATCH, _KL_WEIGHT = 2e-3, 32, 2e-4
 
 
 def train_autoencoder(
-    folder: Path, *, steps: int, seed: int, device: str, scenes: int = 20_000
+    folder: Path, *, steps: int, seed: int, device: str, scenes: int = 8000
 ) -> AutoencoderKL:
     """Train on whole scenes at both resolutions of the curriculum, and set the latents' scale and shift."""
     torch.manual_seed(seed)
