@@ -171,14 +171,22 @@ def test_a_name_that_is_nothing_is_refused(monkeypatch) -> None:
         ds.load("no-such/model")
 
 
-def test_the_fingerprint_tells_weights_and_dtypes_apart(untrained_folder, dit) -> None:
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("transformer", "single_transformer_blocks.5.proj_out.bias"),
+        ("text_encoder_2", "encoder.final_layer_norm.weight"),
+        ("vae", "decoder.conv_out.bias"),
+    ],
+)
+def test_the_fingerprint_tells_weights_and_dtypes_apart(untrained_folder, dit, part, name) -> None:
     from ditscope.models.fingerprint import weights_fingerprint
 
     other = ds.load(str(untrained_folder))
     assert weights_fingerprint(other) == weights_fingerprint(dit)
-    weight = other.diffusers_pipeline.transformer.single_transformer_blocks[5].proj_out.bias
+    weight = getattr(other.diffusers_pipeline, part).get_parameter(name)
     with torch.no_grad():
-        weight[17] += 1e-3
+        weight[1] += 1e-3
     assert weights_fingerprint(other) != weights_fingerprint(dit)
     assert weights_fingerprint(ds.load(str(untrained_folder), dtype="bfloat16")) != weights_fingerprint(dit)
 

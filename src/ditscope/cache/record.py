@@ -6,6 +6,7 @@ state is written at the visit in which it was read.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -82,6 +83,10 @@ def record(
     if not (tensors or stats):
         raise InputError(found_expected("tensors=False and stats=False", "at least one", "Keep one of them."))
     check_batch_size(batch_size)
+    if not isinstance(memory_budget, int | None):
+        raise InputError(
+            found_expected(f"memory_budget {memory_budget!r}", "bytes as a whole number", "Leave it out, say.")
+        )
     target = as_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         read_manifest(target)
@@ -249,7 +254,7 @@ class Recording:
     def _config(self, probed: Probe) -> dict[str, Any]:
         pipeline = self._dit.diffusers_pipeline
         return {
-            "model_id": self._dit.name,
+            "model": self._dit.name,
             "revision": self._dit.revision,
             "family": self._dit.family.name,
             "weights_fingerprint": weights_fingerprint(self._dit),
@@ -258,7 +263,7 @@ class Recording:
                 "class": type(pipeline.scheduler).__name__,
                 **_json_items(pipeline.scheduler.config),
             },
-            "call": probed.call,
+            "call": {name: _recordable(name, value) for name, value in probed.call.items()},
         }
 
 
@@ -327,6 +332,26 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
 def _batches(count: int, size: int) -> Iterator[list[int]]:
     for start in range(0, count, size):
         yield list(range(start, min(start + size, count)))
+
+
+def _recordable(name: str, value: Any) -> Any:
+    """A call argument as the manifest holds it.
+
+    Raises:
+        InputError: it cannot be written down, such as a callback or a tensor.
+    """
+    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    try:
+        json.dumps(plain, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            found_expected(
+                f"pipeline argument {name} of type {type(value).__name__}",
+                "text, numbers and lists, which the manifest can hold",
+                "Leave it out while recording.",
+            )
+        ) from error
+    return plain
 
 
 def _json_items(config: Any) -> dict[str, Any]:

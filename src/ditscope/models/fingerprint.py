@@ -14,13 +14,15 @@ _VALUES_PER_PARAMETER = 256
 
 
 def weights_fingerprint(dit: DiT) -> str:
-    """SHA-256 over names, shapes, dtypes and evenly spaced values of the transformer's parameters.
+    """SHA-256 over names, shapes, dtypes and evenly spaced values of all the pipeline's parameters.
 
     It reads 256 values of each parameter, not all of them: it tells checkpoints, finetunes and dtypes
     apart, and does not prove that no weight was altered.
     """
     found = hashlib.sha256()
-    for name, parameter in dit.diffusers_pipeline.transformer.named_parameters():
+    components = dit.diffusers_pipeline.components
+    networks = torch.nn.ModuleDict({n: c for n, c in components.items() if isinstance(c, torch.nn.Module)})
+    for name, parameter in networks.named_parameters():
         found.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
         flat = parameter.detach().flatten()
         places = torch.linspace(

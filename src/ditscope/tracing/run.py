@@ -178,7 +178,8 @@ def run_traced(
                 "The pipeline ends or repeats steps in a way that its family does not describe.",
             )
         )
-    images = np.round(np.asarray(result.images) * 255.0).astype(np.uint8)
+    # A model that makes NaN makes black pixels; the hidden states tell where it began.
+    images = np.round(np.nan_to_num(np.asarray(result.images)) * 255.0).astype(np.uint8)
     latents = np.empty((len(samples), 0), np.float32)
     if keep_latents:
         boundaries = first + [tensor for _, tensor in clock if tensor is not None]

@@ -31,9 +31,9 @@ def train(
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     autoencoder_steps: int = 1200,
     oracle_steps: int = 1000,
-    clip_steps: int = 1000,
+    clip_steps: int = 700,
     coarse_steps: int = 3250,
-    fine_steps: int = 2900,
+    fine_steps: int = 2350,
     compiled: Annotated[
         bool, typer.Option(help="Compile the transformer: faster, after a slow start.")
     ] = True,

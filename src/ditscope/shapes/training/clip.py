@@ -12,7 +12,7 @@ from ditscope.shapes import networks
 from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
 from ditscope.shapes.training.state import Run
 
-_RATE, _BATCH = 1.5e-3, 192
+_RATE, _BATCH = 1.5e-3, 96
 
 
 def train_clip(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000) -> CLIPModel:
