@@ -16,12 +16,12 @@ from ditscope.shapes.oracle import load_oracle
 from ditscope.shapes.prompt_sets import prompts as make_prompts
 from ditscope.shapes.quality import draw_images, judge, judge_oracle
 
-GUIDANCE_SCALES = (1.5, 2.0, 2.5, 3.0, 4.0)
+GUIDANCE_SCALES = (2.0, 3.5, 5.0)
 _SEED_OF_SEARCH, _SEED_OF_TEST = 11, 12
 
 
 def evaluate(
-    folder: Path, runs: Path, *, count: int = 256, searched: int = 48, steps: int = 20
+    folder: Path, runs: Path, *, count: int = 256, searched: int = 32, steps: int = 20
 ) -> dict[str, Any]:
     """Choose the guidance scale on some prompts, judge on others, and write what was found.
 

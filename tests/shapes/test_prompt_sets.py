@@ -1,0 +1,44 @@
+"""Prompt sets: seeded, and spread evenly over the words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ditscope.shapes import parse_caption, prompts
+from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES
+
+KNOWN = {"colour": tuple(COLOURS), "shape": SHAPES, "size": SIZES, "place": tuple(PLACES)}
+
+
+@pytest.mark.parametrize("count", [40, 48, 256])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_every_word_comes_about_equally_often(count, seed) -> None:
+    parsed = [parse_caption(caption) for caption in prompts(count, seed)]
+    assert len(parsed) == count
+    for name, values in KNOWN.items():
+        counts = Counter(getattr(attributes.objects[0], name) for attributes in parsed)
+        assert set(counts) == set(values)
+        assert max(counts.values()) - min(counts.values()) <= 1
+    textures = Counter(attributes.texture for attributes in parsed)
+    assert set(textures) == set(TEXTURES)
+    assert max(textures.values()) - min(textures.values()) <= 1
+    # Backgrounds that met their own object's colour were drawn anew.
+    backgrounds = Counter(attributes.background for attributes in parsed)
+    even = count / len(COLOURS)
+    assert all(abs(backgrounds[colour] - even) <= max(3, 0.4 * even) for colour in COLOURS)
+    assert all(attributes.objects[0].colour != attributes.background for attributes in parsed)
+
+
+def test_words_are_drawn_independently_of_one_another() -> None:
+    """Equal spacing without shuffling would tie every colour to one place."""
+    parsed = [parse_caption(caption).objects[0] for caption in prompts(240, 1)]
+    pairs = Counter((words.colour, words.place) for words in parsed)
+    assert len(pairs) == len(COLOURS) * len(PLACES)
+
+
+def test_the_seed_decides() -> None:
+    assert prompts(20, 4) == prompts(20, 4)
+    assert prompts(20, 4) != prompts(20, 5)
+    assert prompts(20) == prompts(20, 0)
