@@ -16,8 +16,10 @@ def attach(
     Args:
         package: the package's ``__name__``.
         names: public name -> submodule that defines it, relative to ``package``. A name that equals
-            its submodule gives the submodule itself.
+            its submodule gives the submodule itself. ``save`` cannot be one: nnsight mounts a method of
+            that name on every object, which hides a name that is not there yet.
     """
+    assert "save" not in names
     public = sorted(names)
 
     def __getattr__(name: str) -> Any:

@@ -13,8 +13,10 @@ import zarr
 
 import bare_pipeline
 import ditscope as ds
+from ditscope.cache.record import as_array
 from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError
+from ditscope.tracing.run import run_traced
 
 PROMPTS = [
     "a small red circle at the left on a plain blue background",
@@ -182,6 +184,15 @@ def test_bfloat16_is_stored_as_bfloat16(untrained_folder, tmp_path) -> None:
     )
 
 
+def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
+    patterns = torch.arange(2**16, dtype=torch.int32).to(
+        torch.uint16
+    )  # every value that there is, NaNs included
+    array = as_array(patterns.view(torch.bfloat16).view(256, 256).T)
+    assert str(array.dtype) == "bfloat16"
+    assert np.array_equal(bits(array), patterns.numpy().reshape(256, 256).T)
+
+
 @pytest.mark.parametrize(
     ("keep", "picked"),
     [
@@ -330,6 +341,23 @@ def test_committed_samples_are_not_generated_again(dit, tmp_path, monkeypatch) -
     monkeypatch.setattr("ditscope.cache.record.run_traced", unexpected)
     assert record(dit, path).complete
     assert contents(path) == before
+
+
+def test_a_batch_that_was_cut_is_generated_again_as_the_same_batch(dit, tmp_path, monkeypatch) -> None:
+    """Numbers depend on the batch in their last bits, so what is missing is not batched anew."""
+    path, honest, batches = tmp_path / "store", run_traced, []
+    with pytest.MonkeyPatch.context() as stopping:
+        stop_commit_of(1, stopping)
+        with pytest.raises(StoppedError):
+            record(dit, path, batch_size=3)
+
+    def watched(dit, samples, *arguments, **more):
+        batches.append(list(samples))
+        return honest(dit, samples, *arguments, **more)
+
+    monkeypatch.setattr("ditscope.cache.record.run_traced", watched)
+    assert record(dit, path, batch_size=3).complete
+    assert batches == [SAMPLES[:3], SAMPLES[3:]]
 
 
 @pytest.fixture(scope="module")

@@ -138,8 +138,8 @@ REFUSED = {
     "no count of samples": lambda: plots.stability_curve(make_running().drop_vars("samples")),
     "no rows": lambda: plots.loss_curve([]),
     "no such column": lambda: plots.loss_curve(make_rows(), columns=["accuracy"]),
-    "no figure": lambda: plots.save(np.ones(3), "a.png"),
-    "no png": lambda: plots.save(plots.channel_spectrum(make_scores()), "a.pdf"),
+    "no figure": lambda: plots.save_png(np.ones(3), "a.png"),
+    "no png": lambda: plots.save_png(plots.channel_spectrum(make_scores()), "a.pdf"),
 }
 
 
@@ -154,8 +154,8 @@ def test_bad_input_is_refused_with_found_expected_and_remedy(case: str) -> None:
 
 
 def test_save_writes_the_same_bytes_and_nothing_else(tmp_path) -> None:
-    first = plots.save(plots.channel_magnitude(make_scores()), tmp_path / "new" / "a.png")
-    second = plots.save(plots.channel_magnitude(make_scores()), tmp_path / "new" / "b.png")
+    first = plots.save_png(plots.channel_magnitude(make_scores()), tmp_path / "new" / "a.png")
+    second = plots.save_png(plots.channel_magnitude(make_scores()), tmp_path / "new" / "b.png")
     assert first.read_bytes() == second.read_bytes()
     assert not any(chunk in first.read_bytes() for chunk in (b"tEXt", b"iTXt", b"tIME"))
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.png", "b.png"]

@@ -11,10 +11,6 @@ from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES
 from ditscope.shapes.scenes import _CENTRES, _POLYGONS, _RADII, PIXELS, signed_distance
 
 
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / (one | other).sum())
-
-
 @pytest.mark.parametrize("n_objects", [1, 2])
 def test_a_scene_is_the_same_every_time_and_no_two_are_alike(n_objects) -> None:
     scenes = list(make_scenes(20, 5, n_objects=n_objects))
@@ -40,13 +36,12 @@ def test_a_scene_has_the_stated_form() -> None:
 @pytest.mark.parametrize("index", range(12))
 @pytest.mark.parametrize("n_objects", [1, 2])
 def test_a_scene_is_the_same_at_every_resolution(index, n_objects) -> None:
-    fine = make_scene(11, index, n_objects=n_objects, pixels=256)
+    fine = make_scene(11, index, n_objects=n_objects, pixels=192)
     coarse = make_scene(11, index, n_objects=n_objects, pixels=64)
     assert fine.attributes == coarse.attributes
-    shares = fine.masks.reshape(n_objects, 64, 4, 64, 4).mean(axis=(2, 4))
-    for mask, share in zip(coarse.masks, shares, strict=True):
-        assert iou(mask, share > 0.5) > 0.97
-    averaged = fine.image.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+    # A third of a pixel in the middle of a pixel has the same centre.
+    assert np.array_equal(coarse.masks, fine.masks[:, 1::3, 1::3])
+    averaged = fine.image.reshape(64, 3, 64, 3, 3).mean(axis=(1, 3))
     assert np.abs(averaged - coarse.image).mean() < 3
 
 

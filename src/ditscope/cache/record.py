@@ -85,7 +85,9 @@ def record(
     check_batch_size(batch_size)
     if not isinstance(memory_budget, int | None):
         raise InputError(
-            found_expected(f"memory_budget {memory_budget!r}", "bytes as a whole number", "Leave it out, say.")
+            found_expected(
+                f"memory_budget {memory_budget!r}", "bytes as a whole number", "Leave it out, say."
+            )
         )
     target = as_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "jaccard_matrix": "matrices",
         "loss_curve": "training",
         "mask_grid": "overlays",
-        "save": "sheet",
+        "save_png": "sheet",
         "stability_curve": "curves",
         "token_channel": "tokens",
     },

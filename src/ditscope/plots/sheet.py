@@ -111,7 +111,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write the figure as PNG; the same figure gives the same bytes.
 
     Args:

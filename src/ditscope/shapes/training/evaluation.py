@@ -82,12 +82,12 @@ def _draw(folder: Path, runs: Path, images: np.ndarray, captions: list[str], sca
     figure = plots.image_grid(
         array, title="Samples of the embedded pipeline", about={"model": "shapes", "guidance": scale}
     )
-    plots.save(figure, folder / "samples.png")
+    plots.save_png(figure, folder / "samples.png")
     curve = runs / "generator.jsonl"
     if curve.is_file():
         rows = [json.loads(line) for line in curve.read_text().splitlines()]
         units = {"loss": "mean squared error of the velocity", "gradient_norm": "norm"}
-        plots.save(
+        plots.save_png(
             plots.loss_curve(
                 rows, stages="pixels", units=units, title="Training of the embedded transformer"
             ),
