@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,6 +167,9 @@ def _read_prompts(path: Path) -> list[str]:
 def _guarded(run) -> None:
     from ditscope.errors import DitscopeError
 
+    # Notes of the libraries about optional packages are not for who runs a command.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     try:
         run()
     except DitscopeError as error:

@@ -170,7 +170,7 @@ def _score(pairs, names, draws, baseline, images, scorers: Mapping[str, Metric])
 
 
 def _effect_label(metric: Metric) -> str:
-    return f"{metric.label} to unedited" if metric.paired else f"change in {metric.label}"
+    return metric.label if metric.paired else f"change in {metric.label}"
 
 
 def _better(metric: Metric) -> str:

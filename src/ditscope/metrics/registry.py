@@ -201,7 +201,7 @@ def _build(name: str, scorer: Any, features: Features | None, cutoff: float) -> 
         ),
         "high_frequency_energy": lambda: Metric(
             name,
-            f"share of energy over {cutoff:g} cycles/px",
+            f"energy share over {cutoff:g} c/px",
             "",
             False,
             "either",

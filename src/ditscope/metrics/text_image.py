@@ -80,11 +80,14 @@ class ClipScorer:
         from transformers import AutoTokenizer, CLIPModel
         from transformers.utils import cached_file
 
+        from ditscope._quiet import quiet_unless_terminal
+
         try:
             config = cached_file(
                 str(name_or_path), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
             )
-            model = CLIPModel.from_pretrained(name_or_path, use_safetensors=True, **kwargs)
+            with quiet_unless_terminal():
+                model = CLIPModel.from_pretrained(name_or_path, use_safetensors=True, **kwargs)
             tokenizer = AutoTokenizer.from_pretrained(name_or_path)
         except (OSError, ValueError) as error:
             raise InputError(

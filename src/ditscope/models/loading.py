@@ -11,6 +11,7 @@ from typing import Any
 import diffusers
 import torch
 
+from ditscope._quiet import quiet_unless_terminal
 from ditscope.errors import InputError, found_expected
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
@@ -60,7 +61,8 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
     _refuse_missing_weights(source, config, given=kwargs)
     _refuse_unknown(kwargs, config)
     kwargs.setdefault("use_safetensors", True)
-    dit = DiT(source, name=str(name_or_path), family=family, **kwargs)
+    with quiet_unless_terminal():
+        dit = DiT(source, name=str(name_or_path), family=family, **kwargs)
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)

@@ -342,10 +342,16 @@ def _ablation_finding(comparison: xr.Dataset, k: int, embedded: bool) -> tuple[s
         f"Zeroing the {k} massive channels of every block leaves PSNR {effect('zero massive')}, bottom channels "
         f"{effect('zero bottom')}, random ones {effect('zero random')}; their mean in place of zero leaves "
         f"{effect('mean of massive')}. The massive channels damage the image {verdict} random channels of equal "
-        f"energy (difference {float(control['contrast_mean']):+.1f} dB, interval {low:+.1f} to {high:+.1f}).",
+        f"recorded energy (difference {float(control['contrast_mean']):+.1f} dB, interval {low:+.1f} to {high:+.1f}).",
         "Bottom channels hold almost no energy, so that they do little harm is expected; the energy-matched control "
         "says how much of the damage is a matter of size. If the mean does far less harm than zero, the channels act "
         "in part as a constant.",
         "A changed image is not a lost meaning: PSNR cannot tell a moved object from a destroyed one, and CLIP can be "
-        f"blind to large changes. Equal energy may need more channels than {k}. {_SCOPE[embedded]}",
+        f"blind to large changes. Energy was matched on the recording, with more channels than {k}; under the edit "
+        f"itself {_removed(comparison, 'zero energy-matched')} of the stream's energy was removed, against "
+        f"{_removed(comparison, 'zero massive')} for the massive channels. {_SCOPE[embedded]}",
     )
+
+
+def _removed(comparison: xr.Dataset, edit: str) -> str:
+    return f"{100 * float(comparison['energy_removed'].sel(edit=edit)):.0f} %"
