@@ -77,7 +77,7 @@ def compare(
     if clip is None and dit.name == EMBEDDED:
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
-    n_steps = len(probe(dit, pairs[:batch_size], **call).schedule.timesteps)
+    n_steps = probe(dit, pairs[:batch_size], **call).schedule.steps.stop
     for program in programs.values():
         EditedVisit(dit, [edit.draw(0) for edit in program], n_steps)
     draws = {name: max(edit.draws for edit in program) for name, program in programs.items()}

@@ -225,8 +225,7 @@ class Recording:
     def _schema(self, samples: list[tuple[str, int]], probed: Probe) -> Schema:
         chosen, schedule = self._selection, probed.schedule
         steps = [
-            StepSpec(i, s, t)
-            for i, (s, t) in enumerate(zip(schedule.sigmas, schedule.timesteps, strict=True))
+            StepSpec(*step) for step in zip(schedule.steps, schedule.sigmas, schedule.timesteps, strict=True)
         ]
         kept = chosen.settled_steps(schedule)
         blocks = [self._dit.blocks[index] for index in chosen.blocks]
@@ -238,7 +237,7 @@ class Recording:
             ),
             sites=chosen.sites,
             blocks=tuple(BlockSpec(block.index, block.name, block.kind) for block in blocks),
-            steps=tuple(steps[step] for step in kept),
+            steps=tuple(step for step in steps if step.index in kept),
             branches=chosen.settled_branches(schedule),
             channels=chosen.channels,
             width=probed.width,
@@ -276,8 +275,8 @@ class _RecordedVisit:
         self._dit, self._selection, self._schema = dit, selection, schema
         self._writer, self._batch = writer, batch
         self._steps = {step.index: position for position, step in enumerate(schema.steps)}
+        self._all_steps = {step.index: place for place, step in enumerate(schema.trajectory.steps)}
         self._branches = {branch: position for position, branch in enumerate(schema.branches)}
-        self._all_branches = {branch: position for position, branch in enumerate(probed.schedule.branches)}
         self._ids = None
         if len(selection.channels) < schema.width:
             self._ids = torch.tensor(selection.channels)
@@ -286,28 +285,41 @@ class _RecordedVisit:
         self.outputs = np.zeros((*shape, schema.trajectory.tokens, schema.trajectory.channels), dtype)
 
     def __call__(self, visit: Visit) -> None:
-        wanted = visit.step in self._steps and visit.branch in self._branches
+        branches = [branch for branch in visit.branches if branch in self._branches]
+        wanted = visit.step in self._steps and branches
         for position, index in enumerate(self._selection.blocks if wanted else ()):
-            self._read_block(visit, position, self._dit.blocks[index])
-        if visit.branch in self._branches:
-            output = self._dit.transformer.output[0]
-            self.outputs[:, visit.step, self._branches[visit.branch]] = as_array(output)
+            self._read_block(visit, branches, position, self._dit.blocks[index])
+        output = self._dit.handed.as_tokens(self._dit.transformer.output[0]) if branches else None
+        for branch in branches:
+            place = (slice(None), self._all_steps[visit.step], self._branches[branch])
+            self.outputs[place] = as_array(visit.rows(output, branch))
 
-    def _read_block(self, visit: Visit, position: int, block: Block) -> None:
-        place = (self._steps[visit.step], self._branches[visit.branch], position)
+    def _read_block(self, visit: Visit, branches: list[str], position: int, block: Block) -> None:
         for site in self._selection.sites:
             for stream in self._selection.streams:
                 hidden = block.read(site, stream)
                 if self._ids is not None:
                     hidden = hidden.index_select(-1, self._ids.to(hidden.device))
-                self._put(stream, site, place, hidden)
+                real = self._dit.handed.text_mask if stream == "text" else None
+                for branch in branches:
+                    place = (self._steps[visit.step], self._branches[branch], position)
+                    rows = None if real is None else visit.rows(real, branch)
+                    self._put(stream, site, place, visit.rows(hidden, branch), rows)
 
-    def _put(self, stream: str, site: str, place: tuple[int, int, int], hidden: torch.Tensor) -> None:
+    def _put(
+        self,
+        stream: str,
+        site: str,
+        place: tuple[int, int, int],
+        hidden: torch.Tensor,
+        real: torch.Tensor | None,
+    ) -> None:
         pending = [
             (row, sample) for row, sample in enumerate(self._batch) if sample not in self._writer.committed
         ]
         if self._schema.stats:
-            statistics = {name: values.cpu().numpy() for name, values in token_statistics(hidden).items()}
+            reduced = token_statistics(hidden, real)
+            statistics = {name: values.cpu().numpy() for name, values in reduced.items()}
             for row, sample in pending:
                 self._writer.put_stats(
                     sample, stream, site, *place, {n: v[row] for n, v in statistics.items()}
@@ -318,9 +330,9 @@ class _RecordedVisit:
                 self._writer.put(sample, stream, site, *place, array[row])
         first_of_branch = place[0] == place[2] == 0 and site == self._selection.sites[0]
         if first_of_branch and not self._schema.stream(stream).has_grid:
-            mask = np.ones(hidden.shape[1], dtype=bool)
-            for _, sample in pending:
-                self._writer.put_token_mask(sample, place[1], stream, mask)
+            masks = np.ones(hidden.shape[:2], dtype=bool) if real is None else real.cpu().numpy()
+            for row, sample in pending:
+                self._writer.put_token_mask(sample, place[1], stream, masks[row])
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import numpy as np
 
 from ditscope.errors import InputError, found_expected
+from ditscope.models.family import BRANCHES
 from ditscope.models.sites import check_branches, check_sites, check_streams, require_stream
 
 if TYPE_CHECKING:
@@ -56,13 +57,14 @@ class Selection:
             UnsupportedError: a stream that a selected block does not carry.
         """
         chosen = find_blocks(dit.blocks, blocks)
-        checked_streams = check_streams(streams)
+        checked_streams, checked_sites = check_streams(streams), check_sites(sites)
         for block in chosen:
             for stream in checked_streams:
-                require_stream(block.layout, stream)
+                for site in checked_sites:
+                    require_stream(block.layout, stream, site)
         return cls(
             streams=checked_streams,
-            sites=check_sites(sites),
+            sites=checked_sites,
             blocks=tuple(block.index for block in chosen),
             steps=None if steps is None else _integers("step", steps),
             branches=None if branches is None else check_branches(branches),
@@ -75,28 +77,28 @@ class Selection:
         Raises:
             InputError: a step that the schedule does not have.
         """
-        n_steps = len(schedule.timesteps)
+        run, end = schedule.steps, schedule.steps.stop
         if self.steps is None:
-            return tuple(range(n_steps))
-        wrong = [step for step in self.steps if not -n_steps <= step < n_steps]
+            return tuple(run)
+        wrong = [step for step in self.steps if not -end <= step < end or step % end not in run]
         if wrong:
             raise InputError(
                 found_expected(
                     f"step {wrong[0]}",
-                    f"steps {-n_steps} to {n_steps - 1} of a run of {n_steps}",
+                    f"steps {run.start} to {end - 1}, or {run.start - end} to -1, of a run of {len(run)}",
                     "Mend steps=, or raise num_inference_steps.",
                 )
             )
-        return tuple(sorted({step % n_steps for step in self.steps}))
+        return tuple(sorted({step % end for step in self.steps}))
 
     def settled_branches(self, schedule: Schedule) -> tuple[str, ...]:
-        """The branches to keep of a schedule, in visiting order.
+        """The branches to keep of a schedule, ``cond`` before ``uncond``.
 
         Raises:
             InputError: a branch that the call does not visit.
         """
         if self.branches is None:
-            return schedule.branches
+            return tuple(branch for branch in BRANCHES if branch in schedule.branches)
         for branch in self.branches:
             if branch not in schedule.branches:
                 raise InputError(
@@ -106,7 +108,7 @@ class Selection:
                         "Switch guidance on, or leave branches= out.",
                     )
                 )
-        return tuple(branch for branch in schedule.branches if branch in self.branches)
+        return self.branches
 
 
 def find_blocks(blocks: Sequence[Block], wanted: Iterable[int | str] | None) -> list[Block]:

@@ -28,8 +28,13 @@ class Firings:
     def __init__(self) -> None:
         self._rows: list[dict[str, object]] = []
 
-    def add(self, edit: Edit, visit: Visit, block: Block, hidden: torch.Tensor, old, new) -> None:
-        """Note one firing; ``hidden`` is the stream before the edit, ``old`` and ``new`` the edited part."""
+    def add(
+        self, edit: Edit, visit: Visit, branch: str, block: Block, hidden: torch.Tensor, old, new
+    ) -> None:
+        """Note one firing; ``hidden`` is the stream before the edit, ``old`` and ``new`` the edited part.
+
+        All three are the rows of one branch: row 0 is the batch's first image.
+        """
         energy = hidden.float().square().sum(dim=(1, 2))
         removed = (old.square() - new.square()).sum(dim=(1, 2))
         moved = (old - new).square().sum(dim=(1, 2))
@@ -40,7 +45,7 @@ class Firings:
                     "row": row,
                     "step": visit.step,
                     "sigma": visit.sigma,
-                    "branch": visit.branch,
+                    "branch": branch,
                     "block": block.index,
                     "block_name": block.name,
                     "stream": edit.scope.stream,
@@ -95,13 +100,15 @@ class EditedVisit:
         tokens = torch.arange(hidden.shape[1], device=hidden.device) if positions is None else positions
         if len(ids) == 0 or len(tokens) == 0:
             return False
-        place = (slice(None), tokens[:, None], ids[None, :])
-        old = hidden[place].float()
-        new = edit.new_values(old, block, ids).to(hidden.dtype)
         edited = hidden.clone()
-        edited[place] = new
+        for branch in edit.scope.branches_of(visit):
+            rows = visit.slice(len(hidden), branch)
+            place = (rows, tokens[:, None], ids[None, :])
+            old = hidden[place].float()
+            new = edit.new_values(old, block, ids).to(hidden.dtype)
+            edited[place] = new
+            self.firings.add(edit, visit, branch, block, hidden[rows], old, new.float())
         block.write(edit.scope.site, edit.scope.stream, edited)
-        self.firings.add(edit, visit, block, hidden, old, new.float())
         return True
 
     def require_fired(self) -> None:

@@ -73,7 +73,11 @@ class Scope:
             return False
         if self.steps is not None and visit.step not in {step % n_steps for step in self.steps}:
             return False
-        return self.branches is None or visit.branch in self.branches
+        return bool(self.branches_of(visit))
+
+    def branches_of(self, visit: Visit) -> tuple[str, ...]:
+        """The branches of a visit on which the edit acts."""
+        return tuple(b for b in visit.branches if self.branches is None or b in self.branches)
 
     def positions(self, n_tokens: int, device: torch.device) -> torch.Tensor | None:
         """Token positions int64 ``[token]`` that are edited, or None for all.

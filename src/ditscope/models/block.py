@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnsight.intervention.envoy import Envoy
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import Mediator
 
 from ditscope.models import sites
+from ditscope.models.arguments import parameter_names
 from ditscope.models.family import BlockList
+
+if TYPE_CHECKING:
+    from ditscope.models.pipeline import CallablePipeline
 
 
 def _stream(site: str, stream: str) -> Any:
@@ -17,14 +21,14 @@ def _stream(site: str, stream: str) -> Any:
     key = "input" if site == "block_input" else "output"
 
     def view(block: Block, raw: Any) -> Any:
-        return sites.read(block.layout, site, stream, raw)
+        return block.part(site, stream, raw)
 
     def write_back(block: Block, edited: Any, raw: Any) -> Any:
-        return sites.write(block.layout, site, stream, raw, edited)
+        return block.whole(site, stream, raw, edited)
 
     def assign(block: Block, tensor: Any) -> Any:
         raw = Mediator.value(f"{block.path}.{key}")
-        return sites.write(block.layout, site, stream, raw, tensor)
+        return block.whole(site, stream, raw, tensor)
 
     view.__name__ = stream if site == "block_output" else f"{stream}_input"
     view.__doc__ = f"{stream.capitalize()} stream at {site}, ``[row, token, channel]``."
@@ -48,6 +52,8 @@ class Block(Envoy):
     index: int
     position: int
     layout: BlockList
+    _parameters: tuple[str, ...]
+    _run: CallablePipeline
 
     image = _stream("block_output", "image")
     text = _stream("block_output", "text")
@@ -57,6 +63,11 @@ class Block(Envoy):
     def place(self, index: int, position: int, layout: BlockList) -> None:
         """Tell the block where it stands; called once, when the model is opened."""
         self.index, self.position, self.layout = index, position, layout
+        self._parameters = parameter_names(self._module)
+
+    def follow(self, run: CallablePipeline) -> None:
+        """Tell the block where to look up the visit in progress; called once, when the model is opened."""
+        self._run = run
 
     @property
     def kind(self) -> str:
@@ -73,12 +84,20 @@ class Block(Envoy):
 
         The tensor is the model's own: copy what is to be kept.
         """
-        return sites.read(self.layout, site, stream, getattr(self, _location(site)))
+        return self.part(site, stream, getattr(self, _location(site)))
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
         """Let the model go on with ``tensor`` in place of the hidden state at a site."""
         location = _location(site)
-        setattr(self, location, sites.write(self.layout, site, stream, getattr(self, location), tensor))
+        setattr(self, location, self.whole(site, stream, getattr(self, location), tensor))
+
+    def part(self, site: str, stream: str, raw: Any) -> Any:
+        """The stream's tensor out of what nnsight serves at a site."""
+        return sites.read(self.layout, self._parameters, site, stream, raw, self._run.handed)
+
+    def whole(self, site: str, stream: str, raw: Any, tensor: Any) -> Any:
+        """What nnsight serves at a site with the stream's tensor replaced."""
+        return sites.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.handed)
 
 
 def _location(site: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -12,6 +14,7 @@ from nnsight.modeling.diffusion import DiffusionModel
 
 from ditscope.models.block import Block
 from ditscope.models.family import Family
+from ditscope.models.handed import Handed
 from ditscope.models.pipeline import CallablePipeline, call_defaults
 from ditscope.models.visits import Visit, Walk, refuse_unmapped, visits
 
@@ -50,7 +53,7 @@ class DiT(DiffusionModel):
 
     def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         super()._load(repo_id, *args, automodel=automodel, **kwargs)
-        return CallablePipeline(self.diffusers_pipeline, self._defaults)
+        return CallablePipeline(self.diffusers_pipeline, self.family, self._defaults)
 
     @property
     def diffusers_pipeline(self) -> Any:
@@ -68,10 +71,21 @@ class DiT(DiffusionModel):
         """Pipeline arguments that are filled in where a call leaves them out."""
         return self._module.defaults
 
+    def facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """A call's arguments with the pipeline's own defaults, and the entries of the pipeline's config."""
+        parameters = inspect.signature(type(self.diffusers_pipeline).__call__).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return {**self.diffusers_pipeline.config, **defaults, **self.call_defaults, **call}
+
     @property
     def n_visits(self) -> int:
         """Visits begun in the run in progress, or made in the last one."""
         return self._module.n_visits
+
+    @property
+    def handed(self) -> Handed:
+        """What the transformer is handed at the visit in progress, or at the last one."""
+        return self._module.handed
 
     def begin_walk(self, walk: Walk) -> Walk:
         """Let the run in progress end with an error unless ``walk`` comes to its end with it."""
@@ -81,7 +95,8 @@ class DiT(DiffusionModel):
     @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
-        return int(self.diffusers_pipeline.transformer.inner_dim)
+        config = self.diffusers_pipeline.transformer.config
+        return int(config.num_attention_heads * config.attention_head_dim)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,16 +104,36 @@ class DiT(DiffusionModel):
         return self.diffusers_pipeline.transformer.dtype
 
     @property
+    def timestep_scale(self) -> float:
+        """The timestep that the transformer is handed, divided by the scheduler's."""
+        scale = self.family.timestep_scale
+        return float(self.diffusers_pipeline.transformer.config[scale]) if isinstance(scale, str) else scale
+
+    @property
     def token_pixels(self) -> int:
         """Image pixels along one edge of an image token."""
         return int(self.diffusers_pipeline.vae_scale_factor) * self.family.token_pixels
 
+    def image_size(self, call: Mapping[str, Any]) -> tuple[int, int]:
+        """(height, width) in pixels that a call asks for, with the pipeline's defaults."""
+        pipeline, facts = self.diffusers_pipeline, self.facts(call)
+        cells = getattr(pipeline, "default_sample_size", None) or pipeline.transformer.config.sample_size
+        default = cells * pipeline.vae_scale_factor
+        return int(facts.get("height") or default), int(facts.get("width") or default)
+
     def token_grid(self, call: Mapping[str, Any]) -> tuple[int, int]:
         """(height, width) of the image stream in tokens, for a call's ``height`` and ``width`` in pixels."""
-        pipeline = self.diffusers_pipeline
-        default = pipeline.default_sample_size * pipeline.vae_scale_factor
-        height, width = (int(call.get(name) or default) for name in ("height", "width"))
+        height, width = self.image_size(call)
+        if self.facts(call).get("use_resolution_binning"):
+            height, width = self._binned(height, width)
         return height // self.token_pixels, width // self.token_pixels
+
+    def _binned(self, height: int, width: int) -> tuple[int, int]:
+        """The size, of those that the pipeline generates at, that it takes for this one."""
+        pipeline = self.diffusers_pipeline
+        base = pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
+        bins = getattr(importlib.import_module(type(pipeline).__module__), f"ASPECT_RATIO_{base}_BIN")
+        return pipeline.image_processor.classify_height_width_bin(height, width, ratios=bins)
 
     def visits(self, tracer: Any) -> Iterator[Visit]:
         """Walk the visits of the run being traced, in order, each with its step and branch.
@@ -135,14 +170,18 @@ class DiT(DiffusionModel):
     def _place_blocks(self) -> tuple[Block, ...]:
         placed: list[Block] = []
         for layout in self.family.block_lists:
-            for position, block in enumerate(getattr(self.transformer, layout.path)):
-                block.place(len(placed), position, layout)
+            blocks = list(getattr(self.transformer, layout.path))
+            returned = tuple(stream for stream in layout.outputs if stream not in layout.dropped)
+            for position, block in enumerate(blocks):
+                last = layout.dropped and position == len(blocks) - 1
+                block.place(len(placed), position, replace(layout, returned=returned) if last else layout)
+                block.follow(self._module)
                 placed.append(block)
         return tuple(placed)
 
     def __repr__(self) -> str:
         counts = ", ".join(
-            f"{sum(block.layout is layout for block in self.blocks)} {layout.kind}"
+            f"{sum(block.kind == layout.kind for block in self.blocks)} {layout.kind}"
             for layout in self.family.block_lists
         )
         return (

@@ -5,8 +5,13 @@ from __future__ import annotations
 from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models.family import Family
 from ditscope.models.flux import FLUX
+from ditscope.models.flux2 import FLUX2_DEV, FLUX2_KLEIN
+from ditscope.models.pixart import PIXART_SIGMA
+from ditscope.models.qwen_image import QWEN_IMAGE
+from ditscope.models.sana import SANA
+from ditscope.models.sd3 import SD3
 
-FAMILIES: tuple[Family, ...] = (FLUX,)
+FAMILIES: tuple[Family, ...] = (FLUX, FLUX2_KLEIN, FLUX2_DEV, QWEN_IMAGE, SANA, SD3, PIXART_SIGMA)
 
 
 def supported() -> str:

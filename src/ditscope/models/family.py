@@ -2,6 +2,8 @@
 
 A family is a set of checkpoints whose transformers share block classes, call conventions and
 guidance. Nothing outside this package asks which family it has: everything else reads these fields.
+What a run can tell by itself is not described here: whether arguments come by name or by position,
+how many tokens a visit has, how many steps a schedule has.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ class BlockList:
         block_class: name of the blocks' diffusers class.
         inputs: stream -> name of the argument that carries it into the block.
         outputs: the streams in the order in which the block returns them.
+        joined: whether block input and output are one tensor, with the streams' tokens one after another in
+            the order of ``outputs``; with a single stream, that is the bare tensor.
+        dropped: streams that the list's last block takes but does not return.
+        returned: the streams that this very block returns, if not all of ``outputs``.
     """
 
     path: str
@@ -31,6 +37,15 @@ class BlockList:
     block_class: str
     inputs: Mapping[str, str]
     outputs: tuple[str, ...]
+    joined: bool = False
+    dropped: tuple[str, ...] = ()
+    returned: tuple[str, ...] | None = None
+
+    def streams(self, site: str) -> tuple[str, ...]:
+        """The streams that there are at a site, in the order of ``outputs``."""
+        if site == "block_output" and self.returned is not None:
+            return self.returned
+        return self.outputs
 
 
 @dataclass(frozen=True)
@@ -38,21 +53,37 @@ class Guidance:
     """How classifier-free guidance shows in the transformer's visits.
 
     Attributes:
-        branches: the branches of one step, in the order in which they are visited.
-        scale: call argument that must exceed 1 for the second branch to run.
-        negatives: call arguments of which one group must be given for it to run.
+        branches: the branches of one step, in the order of its visits or, if ``doubled``, of its rows.
+        scale: call argument that must exceed 1 for the second branch to run, if there is one.
+        negatives: call arguments of which one group must be given for it to run; none if empty.
+        doubled: whether the branches are the halves of one doubled batch, in one visit.
+        unless: entry of the pipeline's own config that keeps the second branch from running.
     """
 
     branches: tuple[str, ...]
-    scale: str
-    negatives: tuple[tuple[str, ...], ...]
+    scale: str | None
+    negatives: tuple[tuple[str, ...], ...] = ()
+    doubled: bool = False
+    unless: str | None = None
 
     def visited(self, call: Mapping[str, object]) -> tuple[str, ...]:
-        """The branches that a call with these arguments visits in each step."""
-        scale = call.get(self.scale)
-        given = any(all(call.get(name) is not None for name in group) for group in self.negatives)
+        """The branches that a call visits in each step.
+
+        Args:
+            call: the call's arguments with the pipeline's defaults, and the pipeline's config.
+        """
+        scale = call.get(self.scale) if self.scale is not None else None
+        given = not self.negatives or any(
+            all(call.get(name) is not None for name in group) for group in self.negatives
+        )
         guided = isinstance(scale, Real) and float(scale) > 1 and given
-        return self.branches if guided else self.branches[:1]
+        if guided and not (self.unless is not None and call.get(self.unless)):
+            return self.branches
+        return ("cond",)
+
+
+NO_GUIDANCE = Guidance(branches=("cond",), scale=None)
+"""One visit a step, whether or not a guidance scale is embedded in it."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +97,15 @@ class Family:
         block_lists: the transformer's blocks in execution order.
         guidance: how guidance shows in the visits.
         timestep_argument: argument of the transformer that carries the timestep.
-        timestep_scale: that timestep divided by the scheduler's own (FLUX.1 hands over t / 1000).
-        token_pixels: image pixels along one edge of an image token, divided by the autoencoder's scale.
+        timestep_scale: that timestep divided by the scheduler's own (FLUX.1 hands over t / 1000); a name
+            stands for that entry of the transformer's config.
+        token_pixels: edge of an image token in cells of the autoencoder's latent.
+        grid_argument: argument of the transformer that tells where image tokens are: latents
+            ``[row, channel, y, x]``, ids ``[token, (image, y, x, ...)]`` or shapes ``(frames, y, x)``.
+        text_argument: argument of the transformer that carries the text embedding ``[row, token, channel]``.
+        text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
+        readout: submodule of the transformer that is handed the last block's image stream, as a check.
+        text_length_varies: whether the number of text tokens depends on the prompt.
         examples: hub ids of checkpoints of this family.
         checkpoint_notes: what was verified, for the table of supported models.
     """
@@ -78,7 +116,12 @@ class Family:
     block_lists: tuple[BlockList, ...]
     guidance: Guidance
     timestep_argument: str
-    timestep_scale: float
+    timestep_scale: float | str
     token_pixels: int
+    grid_argument: str
+    text_argument: str = "encoder_hidden_states"
+    text_mask_argument: str | None = None
+    readout: str = "norm_out"
+    text_length_varies: bool = False
     examples: tuple[str, ...] = field(default=())
     checkpoint_notes: str = ""

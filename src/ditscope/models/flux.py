@@ -8,7 +8,7 @@ _INPUTS = {"image": "hidden_states", "text": "encoder_hidden_states"}
 
 FLUX = Family(
     name="FLUX.1",
-    pipelines=("FluxPipeline",),
+    pipelines=("FluxPipeline", "FluxImg2ImgPipeline"),
     transformer_class="FluxTransformer2DModel",
     block_lists=(
         BlockList("transformer_blocks", "double", "FluxTransformerBlock", _INPUTS, ("text", "image")),
@@ -16,6 +16,7 @@ FLUX = Family(
             "single_transformer_blocks", "single", "FluxSingleTransformerBlock", _INPUTS, ("text", "image")
         ),
     ),
+    # The scale of guidance-distilled checkpoints is embedded and makes no visit of its own.
     guidance=Guidance(
         branches=("cond", "uncond"),
         scale="true_cfg_scale",
@@ -24,6 +25,7 @@ FLUX = Family(
     timestep_argument="timestep",
     timestep_scale=1e-3,
     token_pixels=2,
+    grid_argument="img_ids",
     examples=("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"),
     checkpoint_notes="the embedded shapes pipeline: every check of `ditscope check`, on CPU",
 )

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from nnsight.modeling.diffusion import _PipelineModule
 
 from ditscope.errors import InputError, found_expected
+from ditscope.models.handed import Handed
 
 if TYPE_CHECKING:
+    from ditscope.models.family import Family
     from ditscope.models.visits import Walk
 
 SETTINGS_FILE = "ditscope.json"
@@ -48,16 +51,19 @@ class CallablePipeline(_PipelineModule):
         defaults: call arguments to fill in.
         call: the arguments of the run in progress, or of the last one.
         n_visits: visits begun in the run in progress, or made in the last one.
+        handed: what the transformer is handed at the visit in progress, or at the last one.
         walk: the walk over the visits of the run in progress, once it has begun.
     """
 
     defaults: Mapping[str, Any]
     call: dict[str, Any]
     n_visits: int
+    handed: Handed
     walk: Walk | None
 
-    def __init__(self, pipeline: Any, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, pipeline: Any, family: Family, defaults: Mapping[str, Any]) -> None:
         super().__init__(pipeline)
+        self._family = family
         self.defaults, self.call = dict(defaults), {}
         self.walk, self.n_visits = None, 0
 
@@ -71,7 +77,7 @@ class CallablePipeline(_PipelineModule):
             kwargs["prompt"], args = args[0], args[1:]
         self.call = complete_call(kwargs, self.defaults)
         self.walk, self.n_visits = None, 0
-        counting = self.pipeline.transformer.register_forward_pre_hook(self._count)
+        counting = self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True)
         try:
             result = super().forward(*args, seed=seed, **self.call)
         finally:
@@ -80,8 +86,9 @@ class CallablePipeline(_PipelineModule):
             self.walk.require_complete(self.n_visits)
         return result
 
-    def _count(self, *_: Any) -> None:
+    def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
+        self.handed = Handed(self._family, transformer, (args, kwargs))
 
 
 def complete_call(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,36 +7,80 @@ through here for the stream properties, for recording and for edits alike.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ditscope.errors import InputError, UnsupportedError, found_expected, one_of
+from ditscope.models.arguments import argument, with_argument
 from ditscope.models.family import BRANCHES, STREAMS, BlockList
+
+if TYPE_CHECKING:
+    from ditscope.models.handed import Handed
 
 SITES: tuple[str, ...] = ("block_input", "block_output")
 """Sites in the order in which a block passes them."""
 
 
-def read(layout: BlockList, site: str, stream: str, raw: Any) -> Any:
+def read(
+    layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, handed: Handed
+) -> torch.Tensor:
     """The stream's tensor ``[row, token, channel]`` out of what nnsight serves at a site.
 
     Args:
         layout: how the block takes and returns its streams.
+        names: names of the block's parameters.
         site: ``block_input`` (``raw`` is ``(args, kwargs)``) or ``block_output`` (``raw`` is the return value).
         stream: ``image`` or ``text``.
         raw: what nnsight serves there.
+        handed: what the transformer was handed at this visit.
+
+    Raises:
+        UnsupportedError: the block has no such stream there.
     """
-    if site == "block_input":
-        return raw[1][layout.inputs[stream]]
-    return raw[layout.outputs.index(stream)]
+    require_stream(layout, stream, site)
+    whole = _carrier(layout, names, site, stream, raw)
+    part = _part(layout, stream, handed)
+    return whole if part is None else whole[:, part]
 
 
-def write(layout: BlockList, site: str, stream: str, raw: Any, tensor: Any) -> Any:
-    """``raw`` with the stream's tensor replaced, in the block's own form."""
+def write(
+    layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, tensor: Any, handed: Handed
+) -> Any:
+    """``raw`` with the stream's tensor replaced, in the block's own form; arguments as in :func:`read`."""
+    require_stream(layout, stream, site)
+    whole = _carrier(layout, names, site, stream, raw)
+    part = _part(layout, stream, handed)
+    if part is not None:
+        tensor = torch.cat([whole[:, : part.start], tensor, whole[:, part.stop :]], dim=1)
     if site == "block_input":
-        args, kwargs = raw
-        return args, {**kwargs, layout.inputs[stream]: tensor}
+        return with_argument(names, raw, layout.inputs[stream], tensor)
+    if layout.joined:
+        return tensor
     position = layout.outputs.index(stream)
     return (*raw[:position], tensor, *raw[position + 1 :])
+
+
+def _carrier(layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any) -> torch.Tensor:
+    """The tensor that carries a stream, perhaps among others."""
+    if site == "block_input":
+        return argument(names, raw, layout.inputs[stream])
+    return raw if layout.joined else raw[layout.outputs.index(stream)]
+
+
+def _part(layout: BlockList, stream: str, handed: Handed) -> slice | None:
+    """Where a stream's tokens are in the tensor that carries it; None if they are all of it."""
+    if not layout.joined:
+        return slice(0, handed.image_tokens) if stream == "image" and handed.reference_tokens else None
+    if len(layout.outputs) == 1 and not handed.reference_tokens:
+        return None
+    start = 0
+    for other in layout.outputs:
+        length = handed.text_tokens if other == "text" else handed.image_tokens
+        if other == stream:
+            break
+        start += length
+    return slice(start, start + length)
 
 
 def check_sites(sites: Iterable[str]) -> tuple[str, ...]:
@@ -66,17 +110,17 @@ def check_branches(branches: Iterable[str]) -> tuple[str, ...]:
     return _check("branch", branches, BRANCHES)
 
 
-def require_stream(layout: BlockList, stream: str) -> None:
-    """Refuse a stream that the block does not carry.
+def require_stream(layout: BlockList, stream: str, site: str = "block_output") -> None:
+    """Refuse a stream that the block does not carry at a site.
 
     Raises:
-        UnsupportedError: the block has no such stream.
+        UnsupportedError: the block has no such stream there.
     """
-    if stream not in layout.outputs:
+    if stream not in layout.streams(site):
         raise UnsupportedError(
             found_expected(
-                f"stream {stream!r} asked of a {layout.kind} block",
-                f"one of {', '.join(layout.outputs)}",
+                f"stream {stream!r} asked of a {layout.kind} block at {site}",
+                f"one of {', '.join(layout.streams(site))}",
                 "Leave these blocks out with blocks=, or ask for another stream.",
             )
         )

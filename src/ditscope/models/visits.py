@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditscope.errors import UnsupportedError, VisitError, found_expected
+from ditscope.errors import InputError, UnsupportedError, VisitError, found_expected, one_of
+from ditscope.models.schedule import noise_levels, require_step_clock, step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -37,14 +38,52 @@ class Visit:
         step: index into the scheduler's timesteps.
         sigma: noise level of that step, 1 = noise, 0 = image.
         timestep: the timestep in the unit that the transformer is handed.
-        branch: ``cond`` or ``uncond``.
+        branches: the branches that run in this visit: one, or the halves of a doubled batch in the
+            order of its rows.
     """
 
     index: int
     step: int
     sigma: float
     timestep: float
-    branch: str
+    branches: tuple[str, ...]
+
+    @property
+    def branch(self) -> str:
+        """``cond`` or ``uncond``, where a visit has one branch.
+
+        Raises:
+            VisitError: both branches run in this visit.
+        """
+        if len(self.branches) > 1:
+            raise VisitError(
+                found_expected(
+                    f"branches {' and '.join(self.branches)} in one visit",
+                    "one branch",
+                    "Use visit.branches, and visit.rows(tensor, branch) for a branch's part of a tensor.",
+                )
+            )
+        return self.branches[0]
+
+    def rows(self, tensor: Any, branch: str) -> Any:
+        """The rows ``[row, ...]`` of a tensor that are of one branch, as a view to read or to edit in place.
+
+        Raises:
+            InputError: the branch does not run in this visit.
+        """
+        return tensor[self.slice(len(tensor), branch)]
+
+    def slice(self, n_rows: int, branch: str) -> slice:
+        """Where a branch's rows are among ``n_rows``.
+
+        Raises:
+            InputError: the branch does not run in this visit.
+        """
+        if branch not in self.branches:
+            raise InputError(one_of("branch", branch, self.branches))
+        size = n_rows // len(self.branches)
+        place = self.branches.index(branch)
+        return slice(place * size, (place + 1) * size)
 
 
 @dataclass(frozen=True)
@@ -54,20 +93,35 @@ class Schedule:
     Attributes:
         sigmas: noise level of each step.
         timesteps: timestep of each step, in the transformer's unit.
-        branches: the branches of one step, in visiting order.
+        branches: the branches of one step, in the order of its visits or rows.
+        doubled: whether the branches are the halves of a doubled batch, in one visit.
+        first_step: index of the first step that is run; image-to-image runs begin later than 0.
     """
 
     sigmas: tuple[float, ...]
     timesteps: tuple[float, ...]
     branches: tuple[str, ...]
+    doubled: bool = False
+    first_step: int = 0
+
+    @property
+    def steps(self) -> range:
+        """Indices of the steps that are run, into the scheduler's timesteps."""
+        return range(self.first_step, self.first_step + len(self.timesteps))
+
+    @property
+    def visits_per_step(self) -> int:
+        """Visits of the transformer in each step."""
+        return 1 if self.doubled else len(self.branches)
 
     def __len__(self) -> int:
-        return len(self.timesteps) * len(self.branches)
+        return len(self.timesteps) * self.visits_per_step
 
     def visit(self, index: int) -> Visit:
         """The visit numbered ``index``."""
-        step, place = divmod(index, len(self.branches))
-        return Visit(index, step, self.sigmas[step], self.timesteps[step], self.branches[place])
+        step, place = divmod(index, self.visits_per_step)
+        branches = self.branches if self.doubled else self.branches[place : place + 1]
+        return Visit(index, self.steps[step], self.sigmas[step], self.timesteps[step], branches)
 
 
 @dataclass
@@ -129,10 +183,16 @@ class Walk:
 
 def live_schedule(dit: DiT) -> Schedule:
     """The schedule of the run in progress, read from the scheduler once it has been set."""
-    scheduler = dit.diffusers_pipeline.scheduler
-    timesteps = [float(value) * dit.family.timestep_scale for value in scheduler.timesteps]
-    sigmas = [float(value) for value in scheduler.sigmas][: len(timesteps)]
-    return Schedule(tuple(sigmas), tuple(timesteps), dit.family.guidance.visited(dit.call))
+    scheduler, guidance = dit.diffusers_pipeline.scheduler, dit.family.guidance
+    first = int(scheduler.begin_index or 0)
+    branches = guidance.visited(dit.facts(dit.call))
+    return Schedule(
+        sigmas=tuple(noise_levels(scheduler)[first:]),
+        timesteps=tuple(float(value) * dit.timestep_scale for value in scheduler.timesteps[first:]),
+        branches=branches,
+        doubled=guidance.doubled and len(branches) > 1,
+        first_step=first,
+    )
 
 
 def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
@@ -140,11 +200,11 @@ def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
     walk: Walk | None = None
     for index in tracer.iter[:]:
         # Reading the inputs parks the trace until the transformer is called for the index-th time.
-        _, arguments = dit.transformer.inputs
+        _ = dit.transformer.inputs
         if walk is None:
             walk = dit.begin_walk(Walk(live_schedule(dit)))
         visit = walk.schedule.visit(index)
-        _hold_against_clocks(dit, visit, arguments)
+        _hold_against_clocks(dit, visit)
         try:
             yield visit
         except GeneratorExit:
@@ -155,18 +215,17 @@ def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
             return
 
 
-def _hold_against_clocks(dit: DiT, visit: Visit, arguments: Any) -> None:
-    scheduler = dit.diffusers_pipeline.scheduler
-    clock = scheduler.step_index if scheduler.step_index is not None else (scheduler.begin_index or 0)
+def _hold_against_clocks(dit: DiT, visit: Visit) -> None:
+    clock = step_clock(dit.diffusers_pipeline.scheduler)
     if clock != visit.step:
         raise VisitError(
             found_expected(
                 f"visit {visit.index} at the scheduler's step {clock}",
-                f"step {visit.step} ({visit.branch}) by the visit ledger",
+                f"step {visit.step} ({' '.join(visit.branches)}) by the visit ledger",
                 _MEND_THE_FAMILY,
             )
         )
-    handed = arguments[dit.family.timestep_argument].flatten()
+    handed = dit.handed.timesteps
     # bfloat16 keeps 8 bits of the timestep.
     if not all(math.isclose(float(value), visit.timestep, rel_tol=2**-7, abs_tol=1e-6) for value in handed):
         raise VisitError(
@@ -194,11 +253,4 @@ def refuse_unmapped(dit: DiT) -> None:
                 "Call pipeline.transformer.disable_cache() first.",
             )
         )
-    if getattr(pipeline.scheduler, "order", 1) != 1:
-        raise UnsupportedError(
-            found_expected(
-                f"scheduler {type(pipeline.scheduler).__name__} of order {pipeline.scheduler.order}",
-                "a scheduler that calls the transformer once a step",
-                "Use FlowMatchEulerDiscreteScheduler.",
-            )
-        )
+    require_step_clock(pipeline.scheduler)

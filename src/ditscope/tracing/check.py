@@ -46,18 +46,21 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     prompt = prompt or _PROMPT
     call = {**dit.call_defaults, "num_inference_steps": 2, **call}
     guided = {**call, **_guidance(dit, call)}
-    plain = {**call, dit.family.guidance.scale: 1.0}
+    plain = {**call, **({dit.family.guidance.scale: 1.0} if dit.family.guidance.scale else {})}
     block_names = [block.path.split(".transformer.", 1)[1] for block in dit.blocks]
-    text_argument = dit.family.block_lists[0].inputs["text"]
 
-    bare = run_hooked(dit.diffusers_pipeline, block_names, _arguments(dit, prompt, guided), text_argument)
+    def hooked(call: dict[str, Any]) -> Hooked:
+        arguments = _arguments(dit, prompt, call)
+        return run_hooked(
+            dit.diffusers_pipeline, block_names, arguments, dit.family.text_argument, dit.family.readout
+        )
+
+    bare = hooked(guided)
     _require_distinct_streams(bare)
     order = _order(bare, block_names, [block.index for block in dit.blocks])
     if not order.holds:  # then no block can be read where it is thought to be
         return _report(dit, order)
-    bare_plain = run_hooked(
-        dit.diffusers_pipeline, block_names, _arguments(dit, prompt, plain), text_argument
-    )
+    bare_plain = hooked(plain)
     traced = _traced(dit, prompt, guided)
     no_op = _edited(dit, prompt, guided, 1.0)
     zeroed = _edited(dit, prompt, guided, 0.0)
@@ -67,6 +70,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
         _clock(bare, traced["schedule"], traced["visits"]),
         _branches(bare, bare_plain, traced["visits"]),
         _tensors(bare, traced["digests"], block_names, dit),
+        *_readout(bare, traced["digests"], dit),
         _rejoin(traced["rejoined"]),
         _same("the traced image equals the bare one", traced["images"], bare.images),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
@@ -92,10 +96,12 @@ def _require_distinct_streams(bare: Hooked) -> None:
 
 
 def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that switch guidance on, where the family knows it and the call leaves it off."""
     guidance = dit.family.guidance
-    if len(guidance.branches) < 2 or guidance.visited(call) == guidance.branches:
+    if guidance.scale is None or guidance.visited(dit.facts(call)) == guidance.branches:
         return {}
-    return {guidance.scale: 2.0, guidance.negatives[0][0]: ""}
+    negative = {guidance.negatives[0][0]: ""} if guidance.negatives else {}
+    return {guidance.scale: 2.0, **negative}
 
 
 def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
@@ -111,14 +117,13 @@ def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
 
     def read_block(visit: Visit, block: Block) -> None:
         for site in sites.SITES:
-            for stream in block.layout.outputs:
+            for stream in block.layout.streams(site):
                 digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
         raw = block.output
         rebuilt = raw
-        for stream in block.layout.outputs:
-            part = sites.read(block.layout, "block_output", stream, raw)
-            rebuilt = sites.write(block.layout, "block_output", stream, rebuilt, part)
-        rejoined.append(len(raw) == len(rebuilt) and all(a is b for a, b in zip(raw, rebuilt, strict=True)))
+        for stream in block.layout.streams("block_output"):
+            rebuilt = block.whole("block_output", stream, rebuilt, block.part("block_output", stream, raw))
+        rejoined.append(_same_output(raw, rebuilt))
 
     with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
         for visit in dit.visits(tracer):
@@ -135,6 +140,15 @@ def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
         "visits": visited,
         "schedule": schedules[0],
     }
+
+
+def _same_output(raw: Any, rebuilt: Any) -> bool:
+    """Whether a block's output has been put together again, from the same tensors or the same values."""
+    if isinstance(raw, torch.Tensor):
+        return torch.equal(raw, rebuilt)
+    return len(raw) == len(rebuilt) and all(
+        a is b or torch.equal(a, b) for a, b in zip(raw, rebuilt, strict=True)
+    )
 
 
 def _edited(dit: DiT, prompt: str, call: dict[str, Any], factor: float) -> np.ndarray:
@@ -154,7 +168,7 @@ def _order(bare: Hooked, block_names: list[str], numbers: list[int]) -> Finding:
 
 
 def _clock(bare: Hooked, schedule: Schedule, visited: list[Visit]) -> Finding:
-    right = len(visited) == len(schedule) == len(bare.text_inputs) and bare.n_steps == len(schedule.timesteps)
+    right = len(visited) == len(schedule) == len(bare.text_inputs) and bare.n_steps == len(schedule.steps)
     return Finding(
         "visits match the scheduler's and the pipeline's step clocks",
         right,
@@ -164,12 +178,17 @@ def _clock(bare: Hooked, schedule: Schedule, visited: list[Visit]) -> Finding:
 
 def _branches(bare: Hooked, bare_plain: Hooked, visited: list[Visit]) -> Finding:
     conditional = bare_plain.text_inputs[0]
-    labelled = [visit.branch == "cond" for visit in visited]
-    seen = [found == conditional for found in bare.text_inputs]
+    labelled = [branch == "cond" for visit in visited for branch in visit.branches]
+    seen = [
+        rows == conditional
+        for found in bare.text_inputs
+        for rows in (found[: len(conditional)], found[len(conditional) :])
+        if rows
+    ]
     return Finding(
         "the cond branch is the one that reads the prompt",
         labelled == seen,
-        f"{sum(seen)} of {len(seen)} visits read the prompt, {sum(labelled)} are labelled cond",
+        f"{sum(seen)} of {len(seen)} branches of visits read the prompt, {sum(labelled)} are labelled cond",
     )
 
 
@@ -183,6 +202,21 @@ def _tensors(bare: Hooked, digests: dict, block_names: list[str], dit: DiT) -> F
     if wrong:
         detail += f"; first difference at {wrong[0]}"
     return Finding("what a trace reads equals what plain hooks see", not wrong and bool(digests), detail)
+
+
+def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
+    """Where streams share a tensor, hooks cannot tell them apart; what the output is made of can."""
+    last = dit.blocks[-1]
+    if not last.layout.joined or len(last.layout.outputs) == 1:
+        return []
+    found = [digests.get((visit, last.index, "block_output", "image")) for visit in range(len(bare.readouts))]
+    return [
+        Finding(
+            "the transformer makes its output from the last block's image stream",
+            found == bare.readouts,
+            f"{sum(a == b for a, b in zip(found, bare.readouts, strict=True))} of {len(found)} visits",
+        )
+    ]
 
 
 def _rejoin(rejoined: list[bool]) -> Finding:

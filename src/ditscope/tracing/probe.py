@@ -66,6 +66,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
     shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
     types: list[torch.dtype] = []
     schedules: list[Schedule] = []
+    grids: list[tuple[int, int]] = []
     times: list[float] = []
     block = dit.blocks[0]
     arguments = {
@@ -79,8 +80,9 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
             times.append(time.perf_counter())
             if not schedules:
                 schedules.append(live_schedule(dit))
-                shapes["latents"].append(tuple(dit.transformer.inputs[1]["hidden_states"].shape))
-            for stream in block.layout.outputs:
+                shapes["latents"].append(tuple(dit.handed.latents.shape))
+                grids.append(dit.handed.grid)
+            for stream in block.layout.streams("block_output"):
                 hidden = block.read("block_output", stream)
                 shapes[stream].append(tuple(hidden.shape))
                 types.append(hidden.dtype)
@@ -88,17 +90,24 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
                 tracer.stop()
     times.append(time.perf_counter())  # of a call with a single visit, when it is over
 
-    grid = dit.token_grid(dit.call)
     _, latent_tokens, latent_channels = shapes["latents"][0]
+    streams = block.layout.streams("block_output")
     return Probe(
         schedule=schedules[0],
-        tokens={stream: max(shape[1] for shape in shapes[stream]) for stream in block.layout.outputs},
+        tokens={stream: max(shape[1] for shape in shapes[stream]) for stream in streams},
         width=shapes["image"][0][2],
         dtype=types[0],
         latent_tokens=latent_tokens,
         latent_channels=latent_channels,
-        grid=grid,
-        image_size=(grid[0] * dit.token_pixels, grid[1] * dit.token_pixels),
+        grid=grids[0],
+        image_size=_image_size(dit, grids[0]),
         seconds_per_visit=times[1] - times[0],
         call={**dit.call_defaults, **call},
     )
+
+
+def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the image in pixels: the tokens' own, unless it is resized to what was asked."""
+    if dit.facts(dit.call).get("use_resolution_binning"):
+        return dit.image_size(dit.call)
+    return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels

@@ -8,7 +8,8 @@ bytes, so that a full-size model can be checked in little memory.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,8 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        text_inputs: digest of the transformer's text embedding at each call.
+        text_inputs: digest of the transformer's text embedding, by call and row.
+        readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed.
         n_steps: step-end callbacks of the pipeline.
     """
@@ -39,55 +41,92 @@ class Hooked:
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
-    text_inputs: list[str] = field(default_factory=list)
+    text_inputs: list[tuple[str, ...]] = field(default_factory=list)
+    readouts: list[str] = field(default_factory=list)
     n_tokens: tuple[int, int] = (0, 0)
     n_steps: int = 0
 
 
-def run_hooked(pipeline: Any, block_names: Iterable[str], call: dict[str, Any], text_argument: str) -> Hooked:
+def run_hooked(
+    pipeline: Any, block_names: Iterable[str], call: dict[str, Any], text_argument: str, readout: str
+) -> Hooked:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it."""
     found = Hooked(images=np.empty(0))
-    image_tokens: list[int] = []
     calls: dict[str, int] = {}
     handles = []
+    transformer = pipeline.transformer
 
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        image_tokens[:] = [kwargs["hidden_states"].shape[1]]
-        found.n_tokens = (image_tokens[0], kwargs[text_argument].shape[1])
-        found.text_inputs.append(digest(kwargs[text_argument]))
+        text = kwargs[text_argument]
+        latents = args[0] if args else kwargs["hidden_states"]
+        found.n_tokens = (_image_tokens(module, latents, kwargs.get("img_ids")), text.shape[1])
+        found.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                stream = "image" if value.shape[1] == image_tokens[0] else "text"
-                found.seen[name, calls[name], site, stream] = digest(value)
+                for stream, tokens in _split(value, *found.n_tokens):
+                    found.seen[name, calls[name], site, stream] = digest(tokens)
 
-    def watch(name: str):
+    def watch(name: str, module: Any):
+        names = list(inspect.signature(type(module).forward).parameters)[1:]
+
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
             calls[name] = calls.get(name, -1) + 1
             found.order.append(name)
-            note(name, "block_input", [kwargs.get("hidden_states"), kwargs.get("encoder_hidden_states")])
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            note(name, "block_input", [given.get("encoder_hidden_states"), given.get("hidden_states")])
 
         def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             note(name, "block_output", output if isinstance(output, tuple) else [output])
 
         return before, after
 
-    def at_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    def before_readout(module: Any, args: Any) -> None:
+        found.readouts.append(digest(args[0][:, : found.n_tokens[0]]))
+
+    def at_step_end(*_: Any) -> dict[str, Any]:
         found.n_steps += 1
         return {}
 
-    transformer = pipeline.transformer
     try:
         handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
+        handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
         for name in block_names:
-            before, after = watch(name)
             module = transformer.get_submodule(name)
+            before, after = watch(name, module)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
-        result = pipeline(**call, output_type="np", callback_on_step_end=at_step_end)
+        clock = {step_callback(pipeline): at_step_end}
+        result = pipeline(**call, output_type="np", **clock)
     finally:
         for handle in handles:
             handle.remove()
     found.images = np.asarray(result.images)
     return found
+
+
+def step_callback(pipeline: Any) -> str:
+    """Name of the pipeline's argument for a function that is called at the end of every step."""
+    parameters = inspect.signature(type(pipeline).__call__).parameters
+    return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
+
+
+def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:
+    """Tokens of the image that is generated, from what the transformer is handed."""
+    if latents.ndim == 4:
+        return latents[0, 0].numel() // transformer.config.patch_size**2
+    if ids is None:
+        return latents.shape[1]
+    return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
+
+
+def _split(value: torch.Tensor, image: int, text: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Streams by their numbers of tokens; what is longer than both is text, then image, then references."""
+    if value.shape[1] == text:
+        yield "text", value
+    elif value.shape[1] >= text + image:
+        yield "text", value[:, :text]
+        yield "image", value[:, text : text + image]
+    else:
+        yield "image", value[:, :image]

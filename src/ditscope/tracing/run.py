@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ditscope.errors import InputError, VisitError, found_expected
+from ditscope.tracing.reference import step_callback
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -25,8 +26,8 @@ class Outcome:
 
     Attributes:
         images: uint8 ``[row, y, x, rgb]``.
-        latents: float32 ``[row, step boundary, token, latent channel]``: before the first step and
-            after each one; empty unless asked for.
+        latents: float32 ``[row, step boundary, token, latent channel]``: before the first step, as the
+            transformer is handed them, and after each one; empty unless asked for.
     """
 
     images: np.ndarray
@@ -39,7 +40,9 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
     Raises:
         InputError: one of them is among the call's arguments.
     """
-    known = set(inspect.signature(type(dit.diffusers_pipeline).__call__).parameters) - {"self", *_OWNED}
+    parameters = inspect.signature(type(dit.diffusers_pipeline).__call__).parameters.values()
+    named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    known = named - {"self", *_OWNED}
     wrong = [name for name in call if name not in known]
     if wrong:
         raise InputError(
@@ -142,13 +145,21 @@ def run_traced(
         VisitError: the visits or the pipeline's own step counter do not match the schedule.
     """
     clock: list[tuple[int, torch.Tensor | None]] = []
-    theirs = call.pop("callback_on_step_end", None)
+    callback = step_callback(dit.diffusers_pipeline)
+    theirs = call.pop(callback, None)
 
     def at_step_end(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         changed = theirs(pipeline, step, timestep, tensors) if theirs is not None else {}
-        latents = {**tensors, **changed}["latents"] if keep_latents else None
-        clock.append((step, None if latents is None else _copy(latents)))
+        keep(step, {**tensors, **changed}["latents"])
         return changed
+
+    def at_step_end_plainly(step: int, timestep: Any, latents: torch.Tensor) -> None:
+        if theirs is not None:
+            theirs(step, timestep, latents)
+        keep(step, latents)
+
+    def keep(step: int, latents: torch.Tensor) -> None:
+        clock.append((step, _copy(dit.handed.as_tokens(latents)) if keep_latents else None))
 
     first: list[torch.Tensor] = []
     visited: list[Visit] = []
@@ -158,23 +169,24 @@ def run_traced(
         "prompt": [prompt for prompt, _ in samples],
         "generator": generators(dit, [seed for _, seed in samples]),
         "output_type": "np",
-        "callback_on_step_end": at_step_end,
+        callback: at_step_end if callback == "callback_on_step_end" else at_step_end_plainly,
     }
     with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             if keep_latents and not visited:
-                first.append(_copy(dit.transformer.inputs[1]["hidden_states"]))
+                first.append(_copy(dit.handed.latents[: len(samples)]))
             visited.append(visit)
             if at_visit is not None:
                 at_visit(visit)
         result = tracer.result.save()
 
     steps = [step for step, _ in clock]
-    if steps != list(range(visited[-1].step + 1)):
+    expected = visited[-1].step - visited[0].step + 1  # the pipeline counts the steps that it runs
+    if steps != list(range(expected)):
         raise VisitError(
             found_expected(
                 f"the pipeline's step counter at {steps}",
-                f"steps 0 to {visited[-1].step} by the visit ledger",
+                f"steps 0 to {expected - 1} by the visit ledger",
                 "The pipeline ends or repeats steps in a way that its family does not describe.",
             )
         )

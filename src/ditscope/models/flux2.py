@@ -1,0 +1,48 @@
+"""FLUX.2: dual-stream blocks, then single-stream ones that carry text and image in one tensor.
+
+Reference images add tokens behind those of the generated image; they belong to no stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ditscope.models.family import NO_GUIDANCE, BlockList, Family, Guidance
+
+FLUX2_KLEIN = Family(
+    name="FLUX.2 klein",
+    pipelines=("Flux2KleinPipeline",),
+    transformer_class="Flux2Transformer2DModel",
+    block_lists=(
+        BlockList(
+            "transformer_blocks",
+            "double",
+            "Flux2TransformerBlock",
+            {"image": "hidden_states", "text": "encoder_hidden_states"},
+            ("text", "image"),
+        ),
+        BlockList(
+            "single_transformer_blocks",
+            "single",
+            "Flux2SingleTransformerBlock",
+            {"image": "hidden_states", "text": "hidden_states"},
+            ("text", "image"),
+            joined=True,
+        ),
+    ),
+    # The empty negative prompt is the pipeline's own.
+    guidance=Guidance(branches=("cond", "uncond"), scale="guidance_scale", unless="is_distilled"),
+    timestep_argument="timestep",
+    timestep_scale=1e-3,
+    token_pixels=2,
+    grid_argument="img_ids",
+    examples=("black-forest-labs/FLUX.2-klein-4B", "black-forest-labs/FLUX.2-klein-base-4B"),
+)
+
+FLUX2_DEV = replace(
+    FLUX2_KLEIN,
+    name="FLUX.2 dev",
+    pipelines=("Flux2Pipeline",),
+    guidance=NO_GUIDANCE,
+    examples=("black-forest-labs/FLUX.2-dev",),
+)

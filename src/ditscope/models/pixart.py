@@ -1,0 +1,27 @@
+"""PixArt-Sigma: image stream only, text by cross-attention, a doubled batch, a learned variance."""
+
+from __future__ import annotations
+
+from ditscope.models.family import BlockList, Family, Guidance
+
+PIXART_SIGMA = Family(
+    name="PixArt-Sigma",
+    pipelines=("PixArtSigmaPipeline",),
+    transformer_class="PixArtTransformer2DModel",
+    block_lists=(
+        BlockList(
+            "transformer_blocks",
+            "cross",
+            "BasicTransformerBlock",
+            {"image": "hidden_states"},
+            ("image",),
+            joined=True,
+        ),
+    ),
+    guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),
+    timestep_argument="timestep",
+    timestep_scale=1.0,
+    token_pixels=2,
+    grid_argument="hidden_states",
+    examples=("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",),
+)

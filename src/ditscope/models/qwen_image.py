@@ -1,0 +1,32 @@
+"""Qwen-Image: dual-stream blocks throughout; the text is as long as the prompt."""
+
+from __future__ import annotations
+
+from ditscope.models.family import BlockList, Family, Guidance
+
+QWEN_IMAGE = Family(
+    name="Qwen-Image",
+    pipelines=("QwenImagePipeline",),
+    transformer_class="QwenImageTransformer2DModel",
+    block_lists=(
+        BlockList(
+            "transformer_blocks",
+            "double",
+            "QwenImageTransformerBlock",
+            {"image": "hidden_states", "text": "encoder_hidden_states"},
+            ("text", "image"),
+        ),
+    ),
+    guidance=Guidance(
+        branches=("cond", "uncond"),
+        scale="true_cfg_scale",
+        negatives=(("negative_prompt",), ("negative_prompt_embeds",)),
+    ),
+    timestep_argument="timestep",
+    timestep_scale=1e-3,
+    token_pixels=2,
+    grid_argument="img_shapes",
+    text_mask_argument="encoder_hidden_states_mask",
+    text_length_varies=True,
+    examples=("Qwen/Qwen-Image",),
+)
