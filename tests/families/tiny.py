@@ -13,9 +13,7 @@ import torch
 import transformers as t
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-WORDS = (
-    "a small large red blue white circle star at the left top on plain striped background user prompt".split()
-)
+WORDS = ["a", "small", "large", "red", "blue", "white", "circle", "star", "at", "the", "left", "on", "plain"]
 MARKS = ["<pad>", "</s>", "<s>", "<unk>"]
 VOCABULARY = {word: number for number, word in enumerate([*MARKS, *WORDS])}
 PROMPTS = ["a small red circle at the left on a plain blue background", "a large white star"]

@@ -6,6 +6,7 @@ state is written at the visit in which it was read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import ml_dtypes
 import numpy as np
+import PIL.Image
 import torch
 from tqdm.auto import tqdm
 
@@ -25,7 +27,7 @@ from ditscope.cache.selection import Selection
 from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError, InputError, found_expected
 from ditscope.models.fingerprint import weights_fingerprint
-from ditscope.tracing.probe import Probe, probe
+from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.run import check_batch_size, check_prompts, check_seeds, pair_samples, run_traced
 from ditscope.tracing.statistics import token_statistics
 
@@ -220,6 +222,9 @@ class Recording:
     def _probe(self, prompts, seeds, call) -> tuple[list[tuple[str, int]], Probe]:
         samples = pair_samples(check_prompts(prompts), check_seeds(seeds))
         probed = probe(self._dit, samples[: self._batch_size], **call)
+        if self._dit.family.text_length_varies and "text" in self._selection.streams:
+            longest = longest_text(self._dit, [prompt for prompt, _ in samples], call)
+            probed.tokens["text"] = max(probed.tokens["text"], longest)
         return samples, probed
 
     def _schema(self, samples: list[tuple[str, int]], probed: Probe) -> Schema:
@@ -349,11 +354,14 @@ def _batches(count: int, size: int) -> Iterator[list[int]]:
 
 
 def _recordable(name: str, value: Any) -> Any:
-    """A call argument as the manifest holds it.
+    """A call argument as the manifest holds it; an image as the digest of its pixels.
 
     Raises:
         InputError: it cannot be written down, such as a callback or a tensor.
     """
+    if isinstance(value, PIL.Image.Image):
+        digest = hashlib.sha256(value.tobytes()).hexdigest()
+        return {"image": digest, "mode": value.mode, "size": list(value.size)}
     plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
     try:
         json.dumps(plain, allow_nan=False)
@@ -371,5 +379,7 @@ def _recordable(name: str, value: Any) -> Any:
 def _json_items(config: Any) -> dict[str, Any]:
     plain = (str, int, float, bool, type(None))
     return {
-        key: value for key, value in config.items() if isinstance(value, plain) and not key.startswith("_")
+        key: value if not isinstance(value, float) or np.isfinite(value) else str(value)
+        for key, value in config.items()
+        if isinstance(value, plain) and not key.startswith("_")
     }

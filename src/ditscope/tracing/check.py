@@ -62,17 +62,23 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
         return _report(dit, order)
     bare_plain = hooked(plain)
     traced = _traced(dit, prompt, guided)
+    tensors = _tensors(bare, traced["digests"], block_names, dit)
+    read = (
+        order,
+        _clock(bare, traced["schedule"], traced["visits"]),
+        _branches(bare, bare_plain, traced["visits"]),
+        tensors,
+        *_readout(bare, traced["digests"], dit),
+        _rejoin(traced["rejoined"]),
+        _same("the traced image equals the bare one", traced["images"], bare.images),
+    )
+    if not tensors.holds:  # then an edit would not write where it is meant to
+        return _report(dit, *read)
     no_op = _edited(dit, prompt, guided, 1.0)
     zeroed = _edited(dit, prompt, guided, 0.0)
     return _report(
         dit,
-        order,
-        _clock(bare, traced["schedule"], traced["visits"]),
-        _branches(bare, bare_plain, traced["visits"]),
-        _tensors(bare, traced["digests"], block_names, dit),
-        *_readout(bare, traced["digests"], dit),
-        _rejoin(traced["rejoined"]),
-        _same("the traced image equals the bare one", traced["images"], bare.images),
+        *read,
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
     )

@@ -7,7 +7,7 @@ a wrong argument fails before anything is written, and no shape is guessed.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,3 +111,14 @@ def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     if dit.facts(dit.call).get("use_resolution_binning"):
         return dit.image_size(dit.call)
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
+
+
+def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
+    """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
+    pipeline = dit.diffusers_pipeline
+    limit = dit.facts(call)["max_sequence_length"]
+    with torch.no_grad():
+        return max(
+            pipeline.encode_prompt(prompt=[prompt], max_sequence_length=limit)[0].shape[1]
+            for prompt in dict.fromkeys(prompts)
+        )

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 
-def digest(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's bytes, shape and dtype."""
+def digest(tensor: torch.Tensor | None) -> str:
+    """SHA-256 of a tensor's bytes, shape and dtype; empty where there is no tensor."""
+    if tensor is None:
+        return ""
     values = tensor.detach().cpu().contiguous()
     header = f"{tuple(values.shape)} {values.dtype}".encode()
     return hashlib.sha256(header + values.view(torch.uint8).numpy().tobytes()).hexdigest()
@@ -35,6 +37,7 @@ class Hooked:
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed.
+        n_given: image tokens with those of reference images.
         n_steps: step-end callbacks of the pipeline.
     """
 
@@ -44,6 +47,7 @@ class Hooked:
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
     n_tokens: tuple[int, int] = (0, 0)
+    n_given: int = 0
     n_steps: int = 0
 
 
@@ -59,13 +63,15 @@ def run_hooked(
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         text = kwargs[text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
-        found.n_tokens = (_image_tokens(module, latents, kwargs.get("img_ids")), text.shape[1])
+        image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
+        found.n_tokens = (image_tokens, text.shape[1])
+        found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         found.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                for stream, tokens in _split(value, *found.n_tokens):
+                for stream, tokens in _split(value, *found.n_tokens, found.n_given):
                     found.seen[name, calls[name], site, stream] = digest(tokens)
 
     def watch(name: str, module: Any):
@@ -121,11 +127,11 @@ def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | N
     return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
 
 
-def _split(value: torch.Tensor, image: int, text: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Streams by their numbers of tokens; what is longer than both is text, then image, then references."""
+def _split(value: torch.Tensor, image: int, text: int, given: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Streams by their numbers of tokens; text comes before image where they are joined."""
     if value.shape[1] == text:
         yield "text", value
-    elif value.shape[1] >= text + image:
+    elif value.shape[1] == text + given:
         yield "text", value[:, :text]
         yield "image", value[:, text : text + image]
     else:

@@ -1,0 +1,23 @@
+"""Tiny pipelines, each built and opened once a session."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import tiny
+import torch
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory):
+    """Name -> folder of the tiny pipeline."""
+    return functools.cache(lambda name: tiny.save(name, tmp_path_factory.mktemp("tiny") / name))
+
+
+@pytest.fixture(scope="session")
+def opened(folder_of):
+    """Name, dtype -> the tiny pipeline, opened."""
+    import ditscope as ds
+
+    return functools.cache(lambda name, dtype=torch.float32: ds.load(str(folder_of(name)), torch_dtype=dtype))

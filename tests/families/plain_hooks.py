@@ -1,0 +1,94 @@
+"""What plain hooks see on a tiny pipeline, split by what diffusers' code says of each family.
+
+Nothing here uses ditscope. The table is written from the transformers' ``forward`` methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+
+DOUBLED = ("sana", "sd3", "sd3.5-medium", "pixart-sigma")
+TWICE = ("flux", "flux2-klein-base", "qwen-image")
+IMAGE_ONLY = ("sana", "pixart-sigma")
+
+Edit = Callable[[int, torch.Tensor], torch.Tensor]
+"""A new image stream from the visit's number and the old one."""
+
+
+@dataclass
+class Seen:
+    """Images ``[row, y, x, rgb]`` uint8, and clones by (visit, block, stream) of the blocks' outputs."""
+
+    images: np.ndarray = field(default_factory=lambda: np.empty(0))
+    hidden: dict[tuple[int, int, str], torch.Tensor] = field(default_factory=dict)
+    text_tokens: list[int] = field(default_factory=list)
+    latents: list[torch.Tensor] = field(default_factory=list)
+
+
+def blocks_of(pipeline: Any) -> list[torch.nn.Module]:
+    """Blocks in execution order."""
+    single = getattr(pipeline.transformer, "single_transformer_blocks", [])
+    return [*pipeline.transformer.transformer_blocks, *single]
+
+
+def generate(
+    folder: Any,
+    name: str,
+    prompts: list[str],
+    seeds: list[int],
+    edit: tuple[int, Edit] | None = None,
+    **call: Any,
+) -> Seen:
+    """Run under hooks, with an edit of one block's image stream."""
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    seen = Seen()
+
+    def before(module: Any, args: Any, kwargs: Any) -> None:
+        seen.text_tokens.append(kwargs["encoder_hidden_states"].shape[1])
+
+    def after(number: int) -> Callable:
+        def hook(module: Any, args: Any, output: Any) -> Any:
+            visit, text = len(seen.text_tokens) - 1, seen.text_tokens[-1]
+            if isinstance(output, tuple):
+                streams = {"text": output[0], "image": output[1]}
+            elif name in IMAGE_ONLY:
+                streams = {"image": output}
+            else:
+                streams = {"text": output[:, :text], "image": output[:, text:]}
+            if edit is not None and edit[0] == number:
+                streams["image"] = edit[1](visit, streams["image"].clone())
+            for stream, tensor in streams.items():
+                if tensor is not None:
+                    seen.hidden[visit, number, stream] = tensor.clone()
+            if isinstance(output, tuple):
+                return streams["text"], streams["image"]
+            return torch.cat(list(streams.values()), dim=1)
+
+        return hook
+
+    pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True)
+    for number, block in enumerate(blocks_of(pipeline)):
+        block.register_forward_hook(after(number))
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    if isinstance(call.get("negative_prompt"), str):
+        call["negative_prompt"] = [call["negative_prompt"]] * len(prompts)
+    call = {"prompt": prompts, "generator": generators, **call}
+    images = pipeline(output_type="np", **call).images
+    seen.images = np.round(np.nan_to_num(images) * 255).astype(np.uint8)
+    return seen
+
+
+def branch_rows(name: str, guided: bool, step: int, branch: str, images: int) -> tuple[int, slice]:
+    """The visit and the rows of it in which a branch of a step runs."""
+    if not guided:
+        return step, slice(0, images)
+    if name in DOUBLED:  # torch.cat([negative, positive])
+        return step, slice(0, images) if branch == "uncond" else slice(images, 2 * images)
+    return 2 * step + (branch == "uncond"), slice(0, images)

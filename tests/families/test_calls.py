@@ -1,0 +1,155 @@
+"""Kinds of calls: image-to-image, reference images, several images a prompt, samplers, latents."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+import tiny
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, FluxImg2ImgPipeline
+from diffusers.pipelines.pixart_alpha import pipeline_pixart_sigma as sizes
+
+import ditscope as ds
+from ditscope.errors import UnsupportedError
+from ditscope.tracing.run import run_traced
+
+PROMPT = tiny.PROMPTS[0]
+SIZE = {"height": 16, "width": 24}
+
+
+def picture(height: int, width: int) -> PIL.Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return PIL.Image.fromarray(values)
+
+
+@pytest.fixture(scope="module")
+def image_to_image(folder_of, tmp_path_factory):
+    """The tiny FLUX.1 pipeline as an image-to-image one."""
+    folder = tmp_path_factory.mktemp("tiny") / "img2img"
+    FluxImg2ImgPipeline.from_pipe(DiffusionPipeline.from_pretrained(folder_of("flux"))).save_pretrained(
+        folder
+    )
+    return ds.load(str(folder))
+
+
+CALL = {
+    "image": picture(16, 24),
+    "strength": 0.5,
+    "num_inference_steps": 4,
+    "max_sequence_length": 14,
+    **SIZE,
+}
+
+
+def test_image_to_image_runs_the_last_steps_under_their_own_numbers(image_to_image, tmp_path) -> None:
+    report = image_to_image.check(PROMPT, **CALL)
+    assert report.ok, report
+    with ds.record(image_to_image, tmp_path / "a.zarr", steps=[-1, 2]) as rec:
+        cache = rec.generate(PROMPT, 0, **CALL)
+    hidden = cache.hidden()
+    assert list(hidden["step"].values) == [2, 3]
+    scheduler = image_to_image.diffusers_pipeline.scheduler
+    assert list(hidden["sigma"].values) == pytest.approx([float(s) for s in scheduler.sigmas[2:4]])
+    assert cache.trajectory["latents"].sizes["step_boundary"] == 3
+    assert cache.manifest["config"]["call"]["image"]["size"] == [24, 16]
+    with (
+        pytest.raises(ds.errors.InputError, match="steps 2 to 3"),
+        ds.record(image_to_image, tmp_path / "b.zarr", steps=[0]) as rec,
+    ):
+        rec.generate(PROMPT, 0, **CALL)
+
+
+def test_an_edit_counts_image_to_image_steps_as_the_scheduler_does(image_to_image) -> None:
+    result = ds.compare(
+        image_to_image, PROMPT, 0, edits={"late": ds.edits.zero([1], steps=[-1])}, metrics=["psnr"], **CALL
+    )
+    assert result["fired"].item() == len(image_to_image.blocks)
+
+
+@pytest.mark.parametrize("name", ["flux2-klein-base", "flux2-dev"])
+def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) -> None:
+    dit, call = opened(name), {"image": [picture(64, 80)], "num_inference_steps": 2, **SIZE}
+    report = dit.check(PROMPT, **call)
+    assert report.ok, report
+    seen = {}
+
+    def at_visit(visit) -> None:
+        for block in dit.blocks:
+            seen[visit.index, block.index] = (block.image.shape[1], block.text.shape[1])
+            block.image[:] *= 1.0
+
+    run_traced(dit, [(PROMPT, 0)], at_visit, **call)
+    assert set(seen.values()) == {(4 * 6, 20)}
+    with_reference = dit.handed["hidden_states"].shape[1]
+    assert with_reference == 4 * 6 + 16 * 20
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3", "qwen-image", "flux2-klein-base"])
+def test_several_images_of_a_prompt_are_rows_of_each_branch(opened, name) -> None:
+    dit = opened(name)
+    guided = {"true_cfg_scale": 2.0, "negative_prompt": "plain"} if name in ("flux", "qwen-image") else {}
+    rows = []
+    with dit.generate(
+        PROMPT, seed=0, num_images_per_prompt=3, num_inference_steps=2, **SIZE, **guided
+    ) as tracer:
+        for visit in dit.visits(tracer):
+            image = dit.blocks[0].image
+            rows.append([(visit.step, branch, len(visit.rows(image, branch))) for branch in visit.branches])
+        tracer.result.save()
+    flat = [entry for visit in rows for entry in visit]
+    assert sorted(flat) == [(step, branch, 3) for step in range(2) for branch in ("cond", "uncond")]
+
+
+@pytest.mark.parametrize("name", ["sd3", "pixart-sigma", "sana", "flux", "flux2-dev"])
+def test_the_trajectory_ends_at_the_latents_of_the_pipeline(opened, folder_of, tmp_path, name) -> None:
+    dit = opened(name)
+    size = {"height": 32, "width": 64} if name == "sana" else SIZE
+    with ds.record(dit, tmp_path / "a.zarr", blocks=[0]) as rec:
+        cache = rec.generate(PROMPT, 5, num_inference_steps=3, **size)
+    pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
+    generator = torch.Generator().manual_seed(5)
+    arguments = {**tiny.TINY[name].call, **size, "num_inference_steps": 3, "output_type": "latent"}
+    expected = pipeline(prompt=PROMPT, generator=generator, **arguments).images
+    found = torch.from_numpy(cache.trajectory["latents"].values[0, -1])
+    if expected.ndim == 4:  # [row, channel, y, x], by token and within it channel, row, column
+        height, width = (cache.hidden().attrs[f"grid_{side}"] for side in ("height", "width"))
+        edge = expected.shape[-1] // width
+        patches = found.reshape(height, width, expected.shape[1], edge, edge)
+        found = patches.permute(2, 0, 3, 1, 4).reshape(expected.shape[1:])
+    assert torch.equal(found, expected[0].float())
+    output = cache.trajectory["transformer_output"]
+    assert output.shape[-2:] == cache.trajectory["latents"].shape[-2:]
+
+
+def test_sigma_is_the_share_of_noise_whatever_the_sampler(opened, tmp_path) -> None:
+    """PixArt's diffusion preserves variance: sigma is sqrt(1 - alpha_bar), and falls from 1 towards 0."""
+    dit, visited = opened("pixart-sigma"), []
+    run_traced(dit, [(PROMPT, 0)], visited.append, num_inference_steps=5, **SIZE)
+    scheduler = dit.diffusers_pipeline.scheduler
+    kept = scheduler.alphas_cumprod[[int(visit.timestep) for visit in visited]]
+    assert [visit.sigma for visit in visited] == pytest.approx((1 - kept).sqrt().tolist(), rel=1e-3)
+    assert 0.99 < visited[0].sigma <= 1.0
+
+
+def test_a_sampler_that_does_not_count_its_steps_is_refused_by_name(opened, monkeypatch) -> None:
+    dit = opened("pixart-sigma")
+    assert isinstance(dit.diffusers_pipeline.scheduler, DPMSolverMultistepScheduler)
+    monkeypatch.setattr(dit.diffusers_pipeline, "scheduler", DDIMScheduler())
+    with pytest.raises(UnsupportedError, match="DDIMScheduler without sigmas, step_index"):
+        run_traced(dit, [(PROMPT, 0)], num_inference_steps=2, **SIZE)
+
+
+def test_a_size_that_is_binned_is_recorded_as_it_is_generated(opened, tmp_path, monkeypatch) -> None:
+    """PixArt generates at the nearest of its trained sizes and resizes the image afterwards."""
+    dit = opened("pixart-sigma")
+    call = {"height": 48, "width": 96, "num_inference_steps": 1, "use_resolution_binning": True}
+    # 32 cells of 2 pixels are no size with a table; give this one that of 256 pixels.
+    monkeypatch.setattr(sizes, "ASPECT_RATIO_64_BIN", sizes.ASPECT_RATIO_256_BIN, raising=False)
+    grid = dit.token_grid(call)
+    with ds.record(dit, tmp_path / "a.zarr", tensors=False, blocks=[0]) as rec:
+        cache = rec.generate(PROMPT, 0, **call)
+    assert cache.images.shape[1:3] == (48, 96)
+    assert grid != (12, 24)
+    stream = cache.manifest["schema"]["streams"][0]
+    assert (stream["grid_height"], stream["grid_width"]) == grid
