@@ -11,7 +11,7 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.errors import InputError, UnsupportedError, VisitError
 
-N_CLAIMS = 8
+N_CLAIMS = 9
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Scope:
         steps: step indices; negative ones count from the last step.
         branches: ``cond``, ``uncond``.
         stream: ``image`` or ``text``.
-        site: ``block_input`` or ``block_output``.
+        site: one of ``ditscope.models.sites.SITES``.
         tokens: bool mask ``[token]`` or ``[y, x]``, or token positions.
 
     Raises:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
+import torch
 from nnsight.intervention.envoy import Envoy
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import Mediator
 
+from ditscope.errors import InputError, one_of
 from ditscope.models import sites
-from ditscope.models.arguments import parameter_names
+from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
+from ditscope.models.taps import Tap
 
 if TYPE_CHECKING:
     from ditscope.models.pipeline import CallablePipeline
@@ -82,14 +86,69 @@ class Block(Envoy):
     def read(self, site: str, stream: str) -> Any:
         """The hidden state at a site, without marking it for write-back.
 
-        The tensor is the model's own: copy what is to be kept.
+        The tensor is the model's own: copy what is to be kept. Modulation is ``[row, 1, channel]``.
+
+        Raises:
+            InputError: there is no such site.
+            UnsupportedError: this block has no such site, or not in this stream.
         """
+        if site not in sites.ENDS:
+            sites.require_stream(self.layout, stream, site)
+            return self.tapped(self.layout.taps[stream][site], stream)
         return self.part(site, stream, getattr(self, _location(site)))
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
-        """Let the model go on with ``tensor`` in place of the hidden state at a site."""
+        """Let the model go on with ``tensor`` in place of the hidden state at a site.
+
+        Raises:
+            InputError: there is no such site, or it is modulation, which can only be read.
+            UnsupportedError: this block has no such site, or not in this stream.
+        """
+        if site not in sites.ENDS:
+            if site not in sites.SITES:
+                raise InputError(one_of("site to write", site, sites.SITES))
+            sites.require_stream(self.layout, stream, site)
+            self._write_tap(self.layout.taps[stream][site], stream, tensor)
+            return
         location = _location(site)
         setattr(self, location, self.whole(site, stream, getattr(self, location), tensor))
+
+    def has(self, tap: Tap) -> bool:
+        """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
+        return not tap.module or getattr(self._module, tap.module.split(".")[0], None) is not None
+
+    def tapped(self, tap: Tap, stream: str) -> Any:
+        """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``."""
+        value = self._served(tap)
+        if tap.item is not None:
+            value = value[tap.item]
+        if tap.part is not None:
+            width = self._run.width
+            own = slice(tap.part * width, (tap.part + 1) * width)
+            value = value.reshape(len(value), 1, -1)[:, :, own]
+            return value if tap.table is None else getattr(self._module, tap.table)[tap.part] + value
+        if tap.planar:
+            return value.flatten(2).transpose(1, 2)
+        place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
+        return value if place is None else value[:, place]
+
+    def _served(self, tap: Tap) -> Any:
+        if not tap.module:
+            return argument(self._parameters, self.inputs, tap.argument)
+        return functools.reduce(getattr, tap.module.split("."), self).output
+
+    def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
+        raw = self._served(tap)
+        value = raw if tap.item is None else raw[tap.item]
+        if tap.planar:
+            tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])
+        else:
+            place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
+            if place is not None:
+                tensor = torch.cat([value[:, : place.start], tensor, value[:, place.stop :]], dim=1)
+        if tap.item is not None:
+            tensor = (*raw[: tap.item], tensor, *raw[tap.item + 1 :])
+        functools.reduce(getattr, tap.module.split("."), self).output = tensor
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""

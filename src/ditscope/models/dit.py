@@ -95,8 +95,7 @@ class DiT(DiffusionModel):
     @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
-        config = self.diffusers_pipeline.transformer.config
-        return int(config.num_attention_heads * config.attention_head_dim)
+        return self._module.width
 
     @property
     def dtype(self) -> torch.dtype:

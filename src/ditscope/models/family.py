@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
+from ditscope.models.taps import Tap, Term
+
 STREAMS: tuple[str, ...] = ("image", "text")
 BRANCHES: tuple[str, ...] = ("cond", "uncond")
 
@@ -30,6 +32,8 @@ class BlockList:
             the order of ``outputs``; with a single stream, that is the bare tensor.
         dropped: streams that the list's last block takes but does not return.
         returned: the streams that this very block returns, if not all of ``outputs``.
+        taps: stream -> site -> where the site is, for the sites inside the block.
+        also_added: stream -> what the block adds to it beside ``attn_output`` and ``mlp_output``.
     """
 
     path: str
@@ -40,12 +44,17 @@ class BlockList:
     joined: bool = False
     dropped: tuple[str, ...] = ()
     returned: tuple[str, ...] | None = None
+    taps: Mapping[str, Mapping[str, Tap]] = field(default_factory=dict)
+    also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""
-        if site == "block_output" and self.returned is not None:
-            return self.returned
-        return self.outputs
+        if site == "block_input":
+            return self.outputs
+        returned = self.outputs if self.returned is None else self.returned
+        if site == "block_output":
+            return returned
+        return tuple(stream for stream in returned if site in self.taps.get(stream, {}))
 
 
 @dataclass(frozen=True)

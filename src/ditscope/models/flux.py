@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.taps import Tap, modulation
 
 _INPUTS = {"image": "hidden_states", "text": "encoder_hidden_states"}
+_DOUBLE = {
+    "image": {
+        **modulation(module="norm1.linear"),
+        "attn_output": Tap("attn", item=0),
+        "mlp_output": Tap("ff"),
+    },
+    "text": {
+        **modulation(module="norm1_context.linear"),
+        "attn_output": Tap("attn", item=1),
+        "mlp_output": Tap("ff_context"),
+    },
+}
+# Single blocks add attention and MLP as one tensor, under one modulation for both streams.
+_SINGLE = modulation(module="norm.linear", sites=("attn_shift", "attn_scale", "attn_gate"))
+_ADDED = ((Tap("proj_out", joined=True), _SINGLE["attn_gate"]),)
 
 FLUX = Family(
     name="FLUX.1",
     pipelines=("FluxPipeline", "FluxImg2ImgPipeline"),
     transformer_class="FluxTransformer2DModel",
     block_lists=(
-        BlockList("transformer_blocks", "double", "FluxTransformerBlock", _INPUTS, ("text", "image")),
         BlockList(
-            "single_transformer_blocks", "single", "FluxSingleTransformerBlock", _INPUTS, ("text", "image")
+            "transformer_blocks", "double", "FluxTransformerBlock", _INPUTS, ("text", "image"), taps=_DOUBLE
+        ),
+        BlockList(
+            "single_transformer_blocks",
+            "single",
+            "FluxSingleTransformerBlock",
+            _INPUTS,
+            ("text", "image"),
+            taps={"image": _SINGLE, "text": _SINGLE},
+            also_added={"image": _ADDED, "text": _ADDED},
         ),
     ),
     # The scale of guidance-distilled checkpoints is embedded and makes no visit of its own.

@@ -8,6 +8,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ditscope.models.family import NO_GUIDANCE, BlockList, Family, Guidance
+from ditscope.models.taps import Tap, modulation
+
+# All double blocks share their modulation, and all single blocks; they are handed it.
+_DOUBLE = {
+    "image": {
+        **modulation(argument="temb_mod_img"),
+        "attn_output": Tap("attn", item=0),
+        "mlp_output": Tap("ff"),
+    },
+    "text": {
+        **modulation(argument="temb_mod_txt"),
+        "attn_output": Tap("attn", item=1),
+        "mlp_output": Tap("ff_context"),
+    },
+}
+# Single blocks add attention and MLP as one tensor.
+_SINGLE = modulation(argument="temb_mod", sites=("attn_shift", "attn_scale", "attn_gate"))
+_ADDED = ((Tap("attn", joined=True), _SINGLE["attn_gate"]),)
 
 FLUX2_KLEIN = Family(
     name="FLUX.2 klein",
@@ -20,6 +38,7 @@ FLUX2_KLEIN = Family(
             "Flux2TransformerBlock",
             {"image": "hidden_states", "text": "encoder_hidden_states"},
             ("text", "image"),
+            taps=_DOUBLE,
         ),
         BlockList(
             "single_transformer_blocks",
@@ -28,6 +47,8 @@ FLUX2_KLEIN = Family(
             {"image": "hidden_states", "text": "hidden_states"},
             ("text", "image"),
             joined=True,
+            taps={"image": _SINGLE, "text": _SINGLE},
+            also_added={"image": _ADDED, "text": _ADDED},
         ),
     ),
     # The empty negative prompt is the pipeline's own.

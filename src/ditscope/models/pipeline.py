@@ -86,6 +86,12 @@ class CallablePipeline(_PipelineModule):
             self.walk.require_complete(self.n_visits)
         return result
 
+    @property
+    def width(self) -> int:
+        """Hidden width: the number of channels."""
+        config = self.pipeline.transformer.config
+        return int(config.num_attention_heads * config.attention_head_dim)
+
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
         self.handed = Handed(self._family, transformer, (args, kwargs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.taps import Tap, modulation
 
 PIXART_SIGMA = Family(
     name="PixArt-Sigma",
@@ -16,6 +17,14 @@ PIXART_SIGMA = Family(
             {"image": "hidden_states"},
             ("image",),
             joined=True,
+            taps={
+                "image": {
+                    **modulation(argument="timestep", table="scale_shift_table"),
+                    "attn_output": Tap("attn1"),
+                    "mlp_output": Tap("ff"),
+                }
+            },
+            also_added={"image": ((Tap("attn2"), None),)},  # cross-attention has no gate
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

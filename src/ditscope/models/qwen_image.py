@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.taps import Tap, modulation
 
 QWEN_IMAGE = Family(
     name="Qwen-Image",
@@ -15,6 +16,18 @@ QWEN_IMAGE = Family(
             "QwenImageTransformerBlock",
             {"image": "hidden_states", "text": "encoder_hidden_states"},
             ("text", "image"),
+            taps={
+                "image": {
+                    **modulation(module="img_mod"),
+                    "attn_output": Tap("attn", item=0),
+                    "mlp_output": Tap("img_mlp"),
+                },
+                "text": {
+                    **modulation(module="txt_mod"),
+                    "attn_output": Tap("attn", item=1),
+                    "mlp_output": Tap("txt_mlp"),
+                },
+            },
         ),
     ),
     guidance=Guidance(

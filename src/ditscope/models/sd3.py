@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.taps import Tap, modulation
+
+# SD3.5-medium's first blocks have a second attention of the image with itself, with a gate of its own.
+_SECOND_ATTENTION = (Tap("attn2"), Tap("norm1.linear", part=8))
 
 SD3 = Family(
     name="SD3",
@@ -16,6 +20,19 @@ SD3 = Family(
             {"image": "hidden_states", "text": "encoder_hidden_states"},
             ("text", "image"),
             dropped=("text",),
+            taps={
+                "image": {
+                    **modulation(module="norm1.linear"),
+                    "attn_output": Tap("attn", item=0),
+                    "mlp_output": Tap("ff"),
+                },
+                "text": {
+                    **modulation(module="norm1_context.linear"),
+                    "attn_output": Tap("attn", item=1),
+                    "mlp_output": Tap("ff_context"),
+                },
+            },
+            also_added={"image": (_SECOND_ATTENTION,)},
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

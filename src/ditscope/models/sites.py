@@ -14,12 +14,16 @@ import torch
 from ditscope.errors import InputError, UnsupportedError, found_expected, one_of
 from ditscope.models.arguments import argument, with_argument
 from ditscope.models.family import BRANCHES, STREAMS, BlockList
+from ditscope.models.taps import MODULATION
 
 if TYPE_CHECKING:
     from ditscope.models.handed import Handed
 
-SITES: tuple[str, ...] = ("block_input", "block_output")
-"""Sites in the order in which a block passes them."""
+ENDS: tuple[str, ...] = ("block_input", "block_output")
+"""Where a block takes and returns its streams: every block has them."""
+
+SITES: tuple[str, ...] = ("block_input", "attn_output", "mlp_output", "block_output")
+"""Sites of hidden states in the order in which a block passes them; they can be recorded and edited."""
 
 
 def read(
@@ -40,7 +44,7 @@ def read(
     """
     require_stream(layout, stream, site)
     whole = _carrier(layout, names, site, stream, raw)
-    part = _part(layout, stream, handed)
+    part = tokens_of(layout, stream, handed)
     return whole if part is None else whole[:, part]
 
 
@@ -50,7 +54,7 @@ def write(
     """``raw`` with the stream's tensor replaced, in the block's own form; arguments as in :func:`read`."""
     require_stream(layout, stream, site)
     whole = _carrier(layout, names, site, stream, raw)
-    part = _part(layout, stream, handed)
+    part = tokens_of(layout, stream, handed)
     if part is not None:
         tensor = torch.cat([whole[:, : part.start], tensor, whole[:, part.stop :]], dim=1)
     if site == "block_input":
@@ -68,9 +72,9 @@ def _carrier(layout: BlockList, names: tuple[str, ...], site: str, stream: str, 
     return raw if layout.joined else raw[layout.outputs.index(stream)]
 
 
-def _part(layout: BlockList, stream: str, handed: Handed) -> slice | None:
+def tokens_of(layout: BlockList, stream: str, handed: Handed, joined: bool | None = None) -> slice | None:
     """Where a stream's tokens are in the tensor that carries it; None if they are all of it."""
-    if not layout.joined:
+    if not (layout.joined if joined is None else joined):
         return slice(0, handed.image_tokens) if stream == "image" and handed.reference_tokens else None
     if len(layout.outputs) == 1 and not handed.reference_tokens:
         return None
@@ -81,6 +85,26 @@ def _part(layout: BlockList, stream: str, handed: Handed) -> slice | None:
             break
         start += length
     return slice(start, start + length)
+
+
+def require_site(layout: BlockList, site: str) -> None:
+    """Refuse a site that the block does not have.
+
+    Raises:
+        InputError: there is no site of that name in any block.
+        UnsupportedError: the block has no such site.
+    """
+    if site not in (*SITES, *MODULATION):
+        raise InputError(one_of("site", site, (*SITES, *MODULATION)))
+    if not layout.streams(site):
+        known = [name for name in (*SITES, *MODULATION) if layout.streams(name)]
+        raise UnsupportedError(
+            found_expected(
+                f"site {site!r} asked of a {layout.kind} block, which has none",
+                f"one of {', '.join(known)}",
+                "Leave these blocks out with blocks=, or ask for another site.",
+            )
+        )
 
 
 def check_sites(sites: Iterable[str]) -> tuple[str, ...]:
@@ -116,6 +140,7 @@ def require_stream(layout: BlockList, stream: str, site: str = "block_output") -
     Raises:
         UnsupportedError: the block has no such stream there.
     """
+    require_site(layout, site)
     if stream not in layout.streams(site):
         raise UnsupportedError(
             found_expected(

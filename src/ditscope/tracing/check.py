@@ -17,6 +17,7 @@ from ditscope.models import sites
 from ditscope.models.visits import Schedule, Visit, live_schedule, refuse_unmapped
 from ditscope.tracing.reference import Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
+from ditscope.tracing.residual import residual_errors
 from ditscope.tracing.run import check_call
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     return _report(
         dit,
         *read,
+        _residual(traced["residuals"], dit),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
     )
@@ -118,11 +120,14 @@ def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
 def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
     digests: dict[tuple[int, int, str, str], str] = {}
     rejoined: list[bool] = []
+    residuals: dict[str, float] = {}
     visited: list[Visit] = []
     schedules: list[Schedule] = []
 
     def read_block(visit: Visit, block: Block) -> None:
-        for site in sites.SITES:
+        for site in sites.ENDS:
+            if site == "block_output" and visit.index == 0:
+                residuals.update(residual_errors(block))
             for stream in block.layout.streams(site):
                 digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
         raw = block.output
@@ -143,6 +148,7 @@ def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
         "images": np.asarray(result.images),
         "digests": digests,
         "rejoined": rejoined,
+        "residuals": residuals,
         "visits": visited,
         "schedule": schedules[0],
     }
@@ -230,6 +236,17 @@ def _rejoin(rejoined: list[bool]) -> Finding:
         "the streams join to the block's own output",
         bool(rejoined) and all(rejoined),
         f"{sum(rejoined)} of {len(rejoined)} outputs",
+    )
+
+
+def _residual(errors: dict[str, float], dit: DiT) -> Finding:
+    # Rounding of the sums, and in half precision of every term.
+    tolerance = 8 * torch.finfo(dit.dtype).eps
+    worst = max(errors, key=lambda place: errors[place])
+    return Finding(
+        "attention and MLP outputs, gated, add up to what each block adds",
+        errors[worst] <= tolerance,
+        f"largest relative error {errors[worst]:.2g} of {tolerance:.2g} allowed, at {worst}",
     )
 
 

@@ -1,0 +1,187 @@
+"""Sites inside the blocks: the same names on every family, each tested by what it does."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+
+import numpy as np
+import plain_hooks
+import pytest
+import tiny
+import torch
+from diffusers import DiffusionPipeline
+from test_families import NAMES, PROMPTS, SEEDS, branches, guided, returned, size, streams
+
+import ditscope as ds
+from ditscope.edits.applying import EditedVisit
+from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.sites import SITES
+from ditscope.models.taps import MODULATION
+from ditscope.tracing.run import run_traced
+
+# Where diffusers' own code has what it adds, before the gate: (site, stream) -> module, item of its output.
+JOINT = {("attn_output", "image"): ("attn", 0), ("attn_output", "text"): ("attn", 1)}
+FEED_FORWARD = {("mlp_output", "image"): ("ff", None), ("mlp_output", "text"): ("ff_context", None)}
+CROSS = {("attn_output", "image"): ("attn1", None), ("mlp_output", "image"): ("ff", None)}
+QWEN = {**JOINT, ("mlp_output", "image"): ("img_mlp", None), ("mlp_output", "text"): ("txt_mlp", None)}
+
+
+def modules_of(name: str) -> dict:
+    if name in plain_hooks.IMAGE_ONLY:
+        return CROSS
+    return QWEN if name == "qwen-image" else {**JOINT, **FEED_FORWARD}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_attention_and_mlp_add_is_what_plain_hooks_see(opened, folder_of, tmp_path, name) -> None:
+    dit, call = opened(name), {"num_inference_steps": 1, **size(name), **guided(name)}
+    kept = [block.index for block in dit.blocks if block.kind != "single"][
+        : returned(name, len(dit.blocks)).stop
+    ]
+    with ds.record(
+        dit, tmp_path / "a.zarr", streams=streams(name), sites=["attn_output", "mlp_output"], blocks=kept
+    ) as rec:
+        cache = rec.generate(PROMPTS[0], SEEDS, **call)
+
+    pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
+    seen: dict = {}
+    blocks = plain_hooks.blocks_of(pipeline)
+
+    def watch(block: int, place: tuple[str, str], path: str, item: int | None) -> None:
+        def hook(module, args, output) -> None:
+            value = output if item is None else output[item]
+            if value.ndim == 4:
+                value = value.permute(0, 2, 3, 1).flatten(1, 2)
+            seen.setdefault((block, *place), []).append(value.clone())
+
+        blocks[block].get_submodule(path).register_forward_hook(hook)
+
+    for block in kept:
+        for place, (path, item) in modules_of(name).items():
+            watch(block, place, path, item)
+    generator = [torch.Generator().manual_seed(SEEDS[0])]
+    pipeline(prompt=[PROMPTS[0]], generator=generator, **{**tiny.TINY[name].call, **call})
+
+    for (block, site, stream), values in seen.items():
+        for branch in branches(name):
+            visit, rows = plain_hooks.branch_rows(name, len(branches(name)) > 1, 0, branch, images=1)
+            expected = values[visit][rows][0].numpy()
+            found = cache.hidden(stream, site).sel(branch=branch, block=block).values[0, 0]
+            assert np.array_equal(found[: len(expected)], expected), (block, site, stream, branch)
+
+
+def read_modulation(dit, call) -> dict:
+    """(block, stream, site) -> values at the first visit, with what the formula of AdaLN is made of."""
+    found: dict = {}
+
+    def at_visit(visit) -> None:
+        if visit.index:
+            return
+        for block in dit.blocks:
+            for stream in ("image", "text"):
+                for site in MODULATION:
+                    if stream in block.layout.streams(site):
+                        found[block.index, stream, site] = block.read(site, stream).clone()
+
+    run_traced(dit, [(PROMPTS[0], 0)], at_visit, **call)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modulation_is_what_the_norms_apply(opened, name) -> None:
+    """(1 + scale) * LN(block_input) + shift is what attention is handed, whatever the family calls it."""
+    dit, call = opened(name), {"num_inference_steps": 1, **size(name), **guided(name)}
+    attention = "attn1" if name in plain_hooks.IMAGE_ONLY else "attn"
+    worst = []
+
+    def at_visit(visit) -> None:
+        for block in dit.blocks if visit.index == 0 else ():
+            hidden = block.read("block_input", "image")
+            shift, scale = (block.read(site, "image") for site in ("attn_shift", "attn_scale"))
+            assert shift.shape == (len(hidden), 1, dit.width)
+            normed = torch.nn.functional.layer_norm(
+                hidden, (dit.width,), eps=1e-5 if name == "pixart-sigma" else 1e-6
+            )
+            args, kwargs = getattr(block, attention).inputs
+            handed = kwargs.get("hidden_states", args[0] if args else None)
+            image = handed[:, -hidden.shape[1] :]
+            worst.append(float(((1 + scale) * normed + shift - image).abs().max() / image.abs().max()))
+
+    run_traced(dit, [(PROMPTS[0], 0)], at_visit, **call)
+    assert len(worst) == len(dit.blocks)
+    assert max(worst) < 1e-5
+
+
+def test_blocks_of_flux2_share_their_modulation_and_those_of_pixart_do_not(opened) -> None:
+    for name, shared in (("flux2-klein", True), ("pixart-sigma", False), ("sana", False)):
+        found = read_modulation(opened(name), {"num_inference_steps": 1, **size(name)})
+        gates = [found[block, "image", "attn_gate"] for block in (0, 1)]
+        assert gates[0].equal(gates[1]) == shared, name
+
+
+@pytest.mark.parametrize("name", ["flux", "flux2-klein"])
+@pytest.mark.parametrize("site", ["attn_output", "mlp_output"])
+def test_a_site_that_single_blocks_do_not_have_is_refused_by_name(opened, tmp_path, name, site) -> None:
+    with pytest.raises(UnsupportedError, match=f"site '{site}' asked of a single block"):
+        ds.record(opened(name), tmp_path / "a.zarr", sites=[site])
+
+
+def test_modulation_is_read_and_not_written_or_recorded(opened, tmp_path) -> None:
+    dit = opened("flux")
+    with pytest.raises(InputError, match="site 'attn_gate'"):
+        ds.record(dit, tmp_path / "a.zarr", sites=["attn_gate"])
+    with pytest.raises(InputError, match="site 'attn_gate'"):
+        ds.edits.zero([1], site="attn_gate")
+    with pytest.raises(InputError, match="site 'middle'"):
+        dit.blocks[0].read("middle", "image")
+
+
+@pytest.mark.parametrize("name", ["flux", "qwen-image", "sana", "sd3", "pixart-sigma", "flux2-klein"])
+@pytest.mark.parametrize("site", ["attn_output", "mlp_output"])
+def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> None:
+    """Edits at a site act through its gate and nothing else: the sum over the terms still holds."""
+    dit, call = opened(name), {"num_inference_steps": 1, **size(name)}
+    edit = ds.edits.zero(range(dit.width), blocks=[0], site=site)
+    visitor, seen = EditedVisit(dit, [edit], 1), []
+    gate = site.replace("output", "gate")
+
+    def at_visit(visit) -> None:
+        block = dit.blocks[0]
+        if visit.index:
+            return
+        start, gates = block.read("block_input", "image").clone(), block.read(gate, "image")
+        for place in SITES:
+            visitor.apply(visit, block, place)
+            if place == site:
+                seen.append((gates * block.read(site, "image")).abs().max())
+        seen.append((block.image - start).abs().max())
+
+    run_traced(dit, [(PROMPTS[0], 0)], at_visit, **call)
+    visitor.require_fired()
+    assert operator.eq(float(seen[0]), 0.0)
+    assert float(seen[1]) > 0
+
+
+@pytest.mark.parametrize("name", ["flux", "qwen-image", "sd3", "sana", "pixart-sigma", "flux2-dev"])
+@pytest.mark.parametrize(
+    "swap", [("attn_output", "mlp_output"), ("attn_gate", "mlp_gate"), ("attn_gate", "attn_scale")]
+)
+def test_a_tap_on_another_tensor_makes_the_check_fail(opened, monkeypatch, name, swap) -> None:
+    dit = opened(name)
+    for block in dit.blocks:
+        taps = {
+            stream: {
+                site: places.get(dict([swap, swap[::-1]]).get(site, site), tap)
+                for site, tap in places.items()
+            }
+            for stream, places in block.layout.taps.items()
+        }
+        monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, taps=taps))
+    if swap == ("attn_output", "mlp_output"):
+        # Both are read, so the sum notices that each came with the other's gate.
+        with pytest.raises(ds.errors.VisitError):
+            dit.check(PROMPTS[0], **size(name)).require()
+        return
+    failing = [finding.claim for finding in dit.check(PROMPTS[0], **size(name)).findings if not finding.holds]
+    assert failing == ["attention and MLP outputs, gated, add up to what each block adds"]
