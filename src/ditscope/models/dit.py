@@ -16,7 +16,8 @@ from ditscope.models.block import Block
 from ditscope.models.family import Family
 from ditscope.models.handed import Handed
 from ditscope.models.pipeline import CallablePipeline, call_defaults
-from ditscope.models.visits import Visit, Walk, refuse_unmapped, visits
+from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.visits import Visit, Walk, visits
 
 if TYPE_CHECKING:
     from ditscope.tracing.check import Report
@@ -149,7 +150,7 @@ class DiT(DiffusionModel):
         Raises:
             VisitError: a visit does not match the scheduler's step clock, or the run ends before the loop
                 does, as when blocks are asked for out of order.
-            UnsupportedError: step caching, or a scheduler of higher order, is in use.
+            UnsupportedError: step caching, skip-layer guidance, compiled blocks or a scheduler of higher order.
         """
         refuse_unmapped(self)
         return visits(self, tracer)

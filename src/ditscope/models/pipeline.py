@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from nnsight.modeling.diffusion import _PipelineModule
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError, UnsupportedError, found_expected
 from ditscope.models.handed import Handed
 
 if TYPE_CHECKING:
@@ -66,21 +66,33 @@ class CallablePipeline(_PipelineModule):
         self._family = family
         self.defaults, self.call = dict(defaults), {}
         self.walk, self.n_visits = None, 0
+        self._running = False
 
     def forward(self, *args: Any, seed: int | None = None, **kwargs: Any) -> Any:
         """Run the pipeline.
 
         Raises:
+            UnsupportedError: the model is in a run already.
             VisitError: the run made more or fewer visits than were walked.
         """
+        if self._running:
+            raise UnsupportedError(
+                found_expected(
+                    "a second run on a model that is in a run",
+                    "one run at a time, in one thread",
+                    "Wait for the first, or load the model twice.",
+                )
+            )
         if args:
             kwargs["prompt"], args = args[0], args[1:]
         self.call = complete_call(kwargs, self.defaults)
         self.walk, self.n_visits = None, 0
         counting = self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True)
+        self._running = True
         try:
             result = super().forward(*args, seed=seed, **self.call)
         finally:
+            self._running = False
             counting.remove()
         if self.walk is not None:
             self.walk.require_complete(self.n_visits)

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditscope.errors import InputError, UnsupportedError, VisitError, found_expected, one_of
-from ditscope.models.schedule import noise_levels, require_step_clock, step_clock
+from ditscope.errors import InputError, VisitError, found_expected, one_of
+from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.schedule import noise_levels, step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -202,6 +203,7 @@ def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
         # Reading the inputs parks the trace until the transformer is called for the index-th time.
         _ = dit.transformer.inputs
         if walk is None:
+            refuse_unmapped(dit, dit.call)
             walk = dit.begin_walk(Walk(live_schedule(dit)))
         visit = walk.schedule.visit(index)
         _hold_against_clocks(dit, visit)
@@ -235,22 +237,3 @@ def _hold_against_clocks(dit: DiT, visit: Visit) -> None:
                 "The family's timestep_scale or visiting order is wrong for this pipeline.",
             )
         )
-
-
-def refuse_unmapped(dit: DiT) -> None:
-    """Refuse, by name and before a run, what breaks the mapping from visits to steps.
-
-    Raises:
-        UnsupportedError: step caching is on, or the scheduler calls the model more than once a step.
-    """
-    pipeline = dit.diffusers_pipeline
-    transformer = pipeline.transformer
-    if getattr(transformer, "is_cache_enabled", False):
-        raise UnsupportedError(
-            found_expected(
-                "step caching enabled on the transformer",
-                "every block to run in every step",
-                "Call pipeline.transformer.disable_cache() first.",
-            )
-        )
-    require_step_clock(pipeline.scheduler)

@@ -14,7 +14,8 @@ import torch
 
 from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models import sites
-from ditscope.models.visits import Schedule, Visit, live_schedule, refuse_unmapped
+from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.visits import Schedule, Visit, live_schedule
 from ditscope.tracing.reference import Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
 from ditscope.tracing.residual import residual_errors
@@ -43,7 +44,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
         VisitError: the run makes other visits than its family describes.
     """
     check_call(dit, call)
-    refuse_unmapped(dit)
+    refuse_unmapped(dit, call)
     prompt = prompt or _PROMPT
     call = {**dit.call_defaults, "num_inference_steps": 2, **call}
     guided = {**call, **_guidance(dit, call)}

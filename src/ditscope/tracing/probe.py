@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditscope.models.visits import Schedule, live_schedule, refuse_unmapped
+from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.visits import Schedule, live_schedule
 from ditscope.tracing.run import check_call, generators
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
     """
     check_call(dit, call)
-    refuse_unmapped(dit)
+    refuse_unmapped(dit, call)
     shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
     types: list[torch.dtype] = []
     schedules: list[Schedule] = []

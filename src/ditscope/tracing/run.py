@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ditscope.errors import InputError, VisitError, found_expected
+from ditscope.models.refusals import refuse_unmapped
 from ditscope.tracing.reference import step_callback
 
 if TYPE_CHECKING:
@@ -142,9 +143,11 @@ def run_traced(
         **call: further arguments of the pipeline.
 
     Raises:
+        UnsupportedError: the pipeline is in a state that breaks the mapping of visits.
         VisitError: the visits or the pipeline's own step counter do not match the schedule.
     """
     clock: list[tuple[int, torch.Tensor | None]] = []
+    refuse_unmapped(dit, call)
     callback = step_callback(dit.diffusers_pipeline)
     theirs = call.pop(callback, None)
 

@@ -1,0 +1,86 @@
+"""States of a pipeline in which a visit no longer means what its label says; refused before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.errors import UnsupportedError, found_expected
+from ditscope.models.schedule import require_step_clock
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+
+# Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks.
+_HARMLESS_HOOKS = (
+    "group_offloading",
+    "layer_execution_tracker",
+    "lazy_prefetch_group_offloading",
+    "layerwise_casting",
+    "peft_autocast_disable",
+)
+
+# Attributes that step-caching extensions of diffusers leave on what they change.
+_CACHING_MARKS = ("enable_teacache", "enable_cache_dit", "_is_cached")
+
+
+def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
+    """Refuse, by name and before a run, what breaks the mapping from visits to steps and from blocks to labels.
+
+    Args:
+        dit: the model.
+        call: the run's arguments, as far as they are known.
+
+    Raises:
+        UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
+            compiled or has been replaced, or the scheduler calls the model more than once a step.
+    """
+    pipeline = dit.diffusers_pipeline
+    transformer = pipeline.transformer
+    for found in _caching(pipeline, transformer):
+        raise UnsupportedError(
+            found_expected(
+                f"step caching enabled on the transformer ({found})",
+                "every block to run in every step",
+                "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
+            )
+        )
+    for name, module in (("transformer", transformer), *_blocks(dit, transformer)):
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise UnsupportedError(
+                found_expected(
+                    f"{name} compiled with torch.compile",
+                    "modules that run as they are written, to be read inside",
+                    "Load the pipeline without compiling it.",
+                )
+            )
+    if (call or {}).get("skip_guidance_layers") is not None:
+        raise UnsupportedError(
+            found_expected(
+                "skip-layer guidance (skip_guidance_layers)",
+                "visits in which every block runs",
+                "Leave skip_guidance_layers out.",
+            )
+        )
+    require_step_clock(pipeline.scheduler)
+
+
+def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:
+    if getattr(transformer, "is_cache_enabled", False):
+        yield "enable_cache"
+    for owner in (transformer, pipeline):
+        yield from (mark for mark in _CACHING_MARKS if getattr(owner, mark, False) is True)
+    for module in transformer.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        yield from (name for name in (registry.hooks if registry else ()) if name not in _HARMLESS_HOOKS)
+    written = type(transformer).forward.__module__
+    if not written.startswith("diffusers."):
+        yield f"a forward from {written}"
+
+
+def _blocks(dit: DiT, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    for layout in dit.family.block_lists:
+        for position, block in enumerate(getattr(transformer, layout.path)):
+            yield f"{layout.kind}.{position}", block
