@@ -98,6 +98,35 @@ def record(
 
 
 @app.command()
+def forecast(
+    name: Model,
+    height: Annotated[int, typer.Option(help="Image height in pixels.")] = 1024,
+    width: Annotated[int, typer.Option(help="Image width in pixels.")] = 1024,
+    steps: Steps = 28,
+    guided: Annotated[
+        bool | None, typer.Option(help="With true classifier-free guidance; by default as the pipeline does.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "bfloat16",
+    sites: Annotated[str, typer.Option(help="Comma-separated sites.")] = "block_output",
+    text_tokens: Annotated[int | None, typer.Option(help="Length of the text, to record it too.")] = None,
+) -> None:
+    """Say what recording one image would take on disk, from the model's configuration alone."""
+    from ditscope.cache.outlook import outlook
+    from ditscope.models.outline import outline
+
+    size = {"height": height, "width": width, "n_steps": steps}
+    found = outlook(
+        outline(name),
+        **size,
+        guided=guided,
+        dtype=dtype,
+        sites=tuple(sites.split(",")),
+        text_tokens=text_tokens,
+    )
+    typer.echo(str(found))
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A cache.")],
     verify: Annotated[bool, typer.Option(help="Read every chunk and test its checksum.")] = False,

@@ -43,7 +43,7 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
         UnsupportedError: no family is known for the pipeline's class.
     """
-    source = str(embedded_folder()) if name_or_path == EMBEDDED else str(name_or_path)
+    source = source_of(name_or_path)
     kwargs = dict(from_pretrained_kwargs)
     device = kwargs.pop("device", None)
     if "dtype" in kwargs:
@@ -56,7 +56,7 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         kwargs["torch_dtype"] = _dtype(kwargs["torch_dtype"])
     if device is not None:
         _require_device(device)
-    config = _pipeline_config(source, kwargs.get("revision"))
+    config = pipeline_config(source, kwargs.get("revision"))
     family = family_of(config["_class_name"])
     _refuse_missing_weights(source, config, given=kwargs)
     _refuse_unknown(kwargs, config)
@@ -67,6 +67,11 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
     return dit
+
+
+def source_of(name_or_path: str) -> str:
+    """The folder or hub id that a name stands for."""
+    return str(embedded_folder()) if name_or_path == EMBEDDED else str(name_or_path)
 
 
 def _dtype(asked: Any) -> Any:
@@ -94,7 +99,12 @@ def _require_device(device: Any) -> None:
         ) from error
 
 
-def _pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
+def pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
+    """A pipeline's ``model_index.json``, of a folder or a hub id.
+
+    Raises:
+        InputError: there is none.
+    """
     folder = Path(source)
     if folder.is_dir():
         index = folder / "model_index.json"
