@@ -116,7 +116,6 @@ class Family:
         readout: submodule of the transformer that is handed the last block's image stream, as a check.
         text_length_varies: whether the number of text tokens depends on the prompt.
         examples: hub ids of checkpoints of this family.
-        checkpoint_notes: what was verified, for the table of supported models.
     """
 
     name: str
@@ -132,5 +131,4 @@ class Family:
     text_mask_argument: str | None = None
     readout: str = "norm_out"
     text_length_varies: bool = False
-    examples: tuple[str, ...] = field(default=())
-    checkpoint_notes: str = ""
+    examples: tuple[str, ...] = ()

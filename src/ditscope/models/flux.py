@@ -51,5 +51,4 @@ FLUX = Family(
     token_pixels=2,
     grid_argument="img_ids",
     examples=("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"),
-    checkpoint_notes="the embedded shapes pipeline: every check of `ditscope check`, on CPU",
 )

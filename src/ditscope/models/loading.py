@@ -16,6 +16,7 @@ from ditscope.errors import InputError, found_expected
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of
+from ditscope.models.versions import warn_of_known_bad
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
 _LOADING_ARGUMENTS = frozenset(
@@ -43,6 +44,7 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
         UnsupportedError: no family is known for the pipeline's class.
     """
+    warn_of_known_bad()
     source = source_of(name_or_path)
     kwargs = dict(from_pretrained_kwargs)
     device = kwargs.pop("device", None)

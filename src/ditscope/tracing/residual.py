@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditscope.models.family import STREAMS
+from ditscope.models.taps import Term
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -26,7 +27,9 @@ def residual_errors(block: Block) -> dict[str, float]:
     # A block works on its image stream first.
     streams = [stream for stream in STREAMS if stream in block.layout.streams("block_output")]
     sums = {stream: [block.read("block_input", stream).float()] for stream in streams}
-    attention, others, mlp = ({stream: [] for stream in streams} for _ in range(3))
+    attention: dict[str, list[Term]] = {stream: [] for stream in streams}
+    others: dict[str, list[Term]] = {stream: [] for stream in streams}
+    mlp: dict[str, list[Term]] = {stream: [] for stream in streams}
     for stream in streams:
         taps = block.layout.taps.get(stream, {})
         if "attn_output" in taps:

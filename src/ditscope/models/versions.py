@@ -1,0 +1,43 @@
+"""Versions of the libraries underneath: which are verified, and which are known not to work."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+
+from packaging.version import Version
+
+VERIFIED: dict[str, str] = {
+    "torch": "2.13.0",
+    "diffusers": "0.42.1",
+    "transformers": "5.23.0",
+    "nnsight": "0.8.1",
+}
+"""What every family is verified with by the tests."""
+
+UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
+    ("nnsight", "0", "0.8.1", "it runs a trace in another way, and its cache may lose values on a GPU"),
+    ("nnsight", "0.9", "", "it is newer than what ditscope is written for"),
+    ("diffusers", "0", "0.36", "it lacks FLUX.2, and its blocks return other tensors"),
+    ("transformers", "0", "4.56", "it lacks text encoders that the pipelines load"),
+)
+"""Library, first unusable version, first usable one after it ("" for none yet), why."""
+
+
+def problems(installed: dict[str, str]) -> list[str]:
+    """What is known to be wrong with these versions, one sentence each."""
+    found = []
+    for library, first, usable, why in UNUSABLE:
+        have = Version(installed[library])
+        if have >= Version(first) and (not usable or have < Version(usable)):
+            found.append(
+                f"{library} {installed[library]} is known not to work with ditscope: {why}; "
+                f"{library} {VERIFIED[library]} is verified."
+            )
+    return found
+
+
+def warn_of_known_bad() -> None:
+    """Warn of installed versions that are known not to work."""
+    for problem in problems({library: version(library) for library in VERIFIED}):
+        warnings.warn(problem, UserWarning, stacklevel=3)

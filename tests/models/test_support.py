@@ -1,0 +1,58 @@
+"""The table of supported models is current, and bad versions are warned of."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from ditscope.models import versions
+from ditscope.models.families import FAMILIES
+from ditscope.models.support import support_table, updated
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_table_in_the_readme_is_current() -> None:
+    page = README.read_text()
+    assert updated(page) == page, "run `python -m ditscope.models.support README.md`"
+
+
+def test_the_table_names_every_family_and_pipeline() -> None:
+    table = support_table()
+    for family in FAMILIES:
+        assert f"| {family.name} |" in table
+        assert all(f"`{pipeline}`" in table for pipeline in family.pipelines)
+
+
+def test_the_verified_versions_are_those_that_the_tests_are_installed_with() -> None:
+    pins = dict(
+        line.split("==") for line in (README.parent / "constraints.txt").read_text().split() if "==" in line
+    )
+    assert {library: pins[library] for library in versions.VERIFIED} == versions.VERIFIED
+
+
+def test_the_verified_versions_have_no_known_problem() -> None:
+    assert versions.problems(versions.VERIFIED) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "bad"),
+    [("nnsight", "0.7.0"), ("nnsight", "0.9.0"), ("diffusers", "0.35.2"), ("transformers", "4.40")],
+)
+def test_known_bad_versions_warn_by_name(monkeypatch, library, bad) -> None:
+    have = {**versions.VERIFIED, library: bad}
+    monkeypatch.setattr(versions, "version", have.__getitem__)
+    with pytest.warns(
+        UserWarning, match=f"{library} {bad} is known not to work.*{versions.VERIFIED[library]}"
+    ):
+        versions.warn_of_known_bad()
+
+
+def test_installed_versions_do_not_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        versions.warn_of_known_bad()
+    assert {library: version(library).split("+")[0] for library in versions.VERIFIED}
