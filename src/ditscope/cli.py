@@ -48,8 +48,22 @@ def demo(
 
 
 @app.command()
-def check(name: Model, dtype: Dtype = None, device: Device = None) -> None:
+def check(
+    name: Model,
+    dtype: Dtype = None,
+    device: Device = None,
+    explore: Annotated[
+        bool, typer.Option("--explore", help="Describe a pipeline that no family describes, and draft one.")
+    ] = False,
+) -> None:
     """Verify that labels tell the truth on a checkpoint; exits with 1 where a check fails."""
+    if explore:
+        from ditscope.models.loading import load_undescribed
+        from ditscope.tracing.explore import explore as look_at
+
+        pipeline, call = load_undescribed(name, dtype, device)
+        typer.echo(str(look_at(pipeline, **call)))
+        return
     report = _open(name, dtype, device).check()
     typer.echo(str(report))
     if not report.ok:

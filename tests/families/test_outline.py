@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-import tiny
+import torch
 from test_families import NAMES, PROMPTS, SEEDS, branches, guided, size
 from typer.testing import CliRunner
 
@@ -92,8 +94,6 @@ def test_addresses_of_a_real_configuration(name) -> None:
 def test_a_forecast_from_the_configuration_is_that_of_the_run(
     opened, folder_of, tmp_path, name, dtype
 ) -> None:
-    import torch
-
     dit = opened(name, getattr(torch, dtype))
     call = {**size(name), **guided(name)}
     with ds.record(dit, tmp_path / "a.zarr") as rec:
@@ -106,15 +106,13 @@ def test_a_forecast_from_the_configuration_is_that_of_the_run(
         guided=len(branches(name)) > 1,
         dtype=dtype,
     )
-    assert found.branches == branches(name) or name in tiny.TINY
+    assert set(found.branches) == set(branches(name))
     assert found.full == promised
     with ds.record(dit, tmp_path / "b.zarr", tensors=False) as rec:
         assert rec.forecast(PROMPTS[0], SEEDS, num_inference_steps=3, **call).size == found.statistics
 
 
 def test_the_command_needs_no_weights(folder_of, tmp_path) -> None:
-    import shutil
-
     bare = tmp_path / "bare"
     shutil.copytree(folder_of("sd3"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
     result = CliRunner().invoke(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 
 import numpy as np
 import plain_hooks
@@ -159,7 +158,7 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
 
     run_traced(dit, [(PROMPTS[0], 0)], at_visit, **call)
     visitor.require_fired()
-    assert operator.eq(float(seen[0]), 0.0)
+    assert float(seen[0]) == 0.0
     assert float(seen[1]) > 0
 
 

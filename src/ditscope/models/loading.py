@@ -16,6 +16,7 @@ from ditscope.errors import InputError, found_expected
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of
+from ditscope.models.pipeline import call_defaults
 from ditscope.models.versions import warn_of_known_bad
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
@@ -69,6 +70,28 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
     return dit
+
+
+def load_undescribed(name_or_path: str, dtype: Any = None, device: Any = None) -> tuple[Any, dict[str, Any]]:
+    """A plain diffusers pipeline of any class, with the call arguments that its folder suggests.
+
+    Raises:
+        InputError: there is no pipeline of that name, it has no ``transformer``, or the dtype or device is unknown.
+    """
+    source = source_of(name_or_path)
+    if device is not None:
+        _require_device(device)
+    if "transformer" not in pipeline_config(source, None):
+        raise InputError(
+            found_expected(
+                f"{name_or_path!r}, a pipeline without a transformer",
+                "one with a transformer",
+                "Try another.",
+            )
+        )
+    given = {} if dtype is None else {"torch_dtype": _dtype(dtype)}
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(source, use_safetensors=True, **given)
+    return (pipeline if device is None else pipeline.to(device)), call_defaults(source)
 
 
 def source_of(name_or_path: str) -> str:
