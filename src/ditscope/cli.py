@@ -81,7 +81,9 @@ def record(
     seeds: Annotated[int, typer.Option(help="Seeds for each prompt, from 0.")] = 1,
     steps: Steps = 20,
     streams: Annotated[str, typer.Option(help="Comma-separated: image, text.")] = "image",
-    sites: Annotated[str, typer.Option(help="Comma-separated: block_input, block_output.")] = "block_output",
+    sites: Annotated[
+        str, typer.Option(help="Comma-separated: block_input, attn_output, mlp_output, block_output.")
+    ] = "block_output",
     blocks: Annotated[str | None, typer.Option(help="Comma-separated block names or indices.")] = None,
     tensors: Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")] = True,
     batch_size: Annotated[int, typer.Option(help="Images generated together.")] = 1,

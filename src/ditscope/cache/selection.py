@@ -24,7 +24,7 @@ class Selection:
 
     Attributes:
         streams: ``image``, ``text``.
-        sites: ``block_input``, ``block_output``.
+        sites: in the order in which a block passes them.
         blocks: block indices in execution order.
         steps: step indices, negative ones counting from the last; None for all.
         branches: ``cond``, ``uncond``; None for those that the call visits.

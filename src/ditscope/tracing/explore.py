@@ -125,9 +125,18 @@ def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> E
     handles += [
         modules[0].register_forward_hook(watch(path), with_kwargs=True) for path, modules in lists.items()
     ]
-    clock = {step_callback(pipeline): lambda *_: steps.append(1) or {}}
+
+    def at_step_end(*_: Any) -> dict[str, Any]:
+        steps.append(len(visits))
+        return {}
+
     try:
-        pipeline(prompt=prompt, **{"num_inference_steps": 2, **call}, output_type="latent", **clock)
+        pipeline(
+            prompt=prompt,
+            **{"num_inference_steps": 2, **call},
+            output_type="latent",
+            **{step_callback(pipeline): at_step_end},
+        )
     finally:
         for handle in handles:
             handle.remove()

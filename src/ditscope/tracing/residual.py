@@ -48,15 +48,15 @@ def residual_errors(block: Block) -> dict[str, float]:
                 term = block.tapped(tap, stream).float()
                 sums[stream].append(term if gate is None else gates[gate] * term)
     return {
-        f"{block.name} {stream}": _error(sums[stream], block.read("block_output", stream).float())
+        f"{block.name} {stream}": _error(sums[stream], block.read("block_output", stream))
         for stream in streams
     }
 
 
-def _error(terms: list[torch.Tensor], output: torch.Tensor) -> float:
-    if len({term.shape for term in (*terms, output)}) > 1:
+def _error(terms: list[torch.Tensor], output: torch.Tensor | None) -> float:
+    if output is None or len({term.shape for term in (*terms, output)}) > 1:
         return float("inf")
     total, scale = terms[0], terms[0].abs()
     for term in terms[1:]:
         total, scale = total + term, scale + term.abs()
-    return float(((output - total).abs() / scale.clamp(min=1e-30)).max())
+    return float(((output.float() - total).abs() / scale.clamp(min=1e-30)).max())
