@@ -16,7 +16,7 @@ VERIFIED: dict[str, str] = {
 """What every family is verified with by the tests."""
 
 UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
-    ("nnsight", "0", "0.8.1", "it runs a trace in another way, and its cache may lose values on a GPU"),
+    ("nnsight", "0", "0.8.1", "it runs a trace in another way"),
     ("nnsight", "0.9", "", "it is newer than what ditscope is written for"),
     ("diffusers", "0", "0.36", "it lacks FLUX.2, and its blocks return other tensors"),
     ("transformers", "0", "4.56", "it lacks text encoders that the pipelines load"),
