@@ -74,7 +74,7 @@ def ablation(
         _panel(axes[offset], numbers, colours, _of(summary, "baseline", index))
         unit = _word(summary, "unit", index)
         words = _word(summary, "label", index) or pretty(name)
-        axes[offset].set_title(literal(wrap(words, 1.8, 9.5, weight="bold")))
+        axes[offset].set_title(literal(wrap(words, 1.5, 9.5, weight="bold")))
         arrow = _ARROWS.get(_word(summary, "direction", index), "")
         axes[offset].set_xlabel("\n".join(part for part in (unit or "value (no unit)", arrow) if part))
     for ax in axes[panels:]:
