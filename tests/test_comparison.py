@@ -197,3 +197,18 @@ def test_what_cannot_be_compared_is_refused_before_the_first_image(dit, monkeypa
 def test_an_edit_that_never_fires_is_an_error(dit) -> None:
     with pytest.raises(EditError, match="fired nowhere"):
         compare(dit, {"uncond": ds.edits.zero([1], branches="uncond")}, seeds=0, true_cfg_scale=1.0)
+
+
+def test_several_edits_at_one_place_count_its_energy_once(dit) -> None:
+    parts = [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], blocks=[0])]
+    both = {"at once": ds.edits.zero([3, 4], blocks=[0]), "one by one": parts}
+    found = compare(dit, both, prompts=PROMPTS[:1], seeds=[5], metrics=["psnr"])
+    shares = found["energy_removed"].values
+    assert shares[0] > 0
+    assert shares[1] == pytest.approx(shares[0], rel=1e-5)
+
+
+def test_a_site_that_blocks_lack_is_refused_before_the_first_image(dit, monkeypatch) -> None:
+    monkeypatch.setattr("ditscope.comparison.run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    with pytest.raises(ds.errors.UnsupportedError, match="attn_output"):
+        compare(dit, {"x": ds.edits.zero([3], site="attn_output")})

@@ -141,7 +141,8 @@ def _score(pairs, names, draws, baseline, images, scorers: Mapping[str, Metric])
         for row, name in enumerate(names):
             for draw in range(draws[name]):
                 value[position, row, draw] = metric(images[row, draw], reference=baseline, prompts=prompts)
-    effect = np.where(np.isnan(own)[:, None, None], value, value - own[:, None, None])
+    paired = np.array([metric.paired for metric in scorers.values()])
+    effect = np.where(paired[:, None, None, None], value, value - own[:, None, None])
     dims = ("metric", "edit", "draw", "sample")
     pixels = ("y_pixel", "x_pixel", "rgb")
     return xr.Dataset(
@@ -163,7 +164,7 @@ def _score(pairs, names, draws, baseline, images, scorers: Mapping[str, Metric])
             "paired": ("metric", [metric.paired for metric in scorers.values()]),
             "label": ("metric", [_effect_label(metric) for metric in scorers.values()]),
             "damage": ("metric", [metric.damage for metric in scorers.values()]),
-            "direction": ("metric", [_better(metric) for metric in scorers.values()]),
+            "direction": ("metric", [metric.better for metric in scorers.values()]),
             "draws": ("edit", [draws[name] for name in names]),
         },
     )
@@ -173,17 +174,16 @@ def _effect_label(metric: Metric) -> str:
     return metric.label if metric.paired else f"change in {metric.label}"
 
 
-def _better(metric: Metric) -> str:
-    return {"higher": "lower", "lower": "higher"}.get(metric.damage, "")
-
-
 def _energies(names, firings: Mapping[tuple[int, int], pd.DataFrame], n_samples: int) -> xr.Dataset:
     n_draws = 1 + max(draw for _, draw in firings)
     fired = np.zeros((len(names), n_draws))
     removed, moved = np.full((2, len(names), n_draws, n_samples), np.nan)
     for (row, draw), table in firings.items():
         fired[row, draw] = len(table) / n_samples
-        sums = table.groupby("sample")[["energy", "removed", "moved"]].sum()
+        # Several edits at one place share the stream's energy there; it counts once.
+        place = ["sample", "step", "branch", "block", "stream", "site"]
+        places = table.groupby(place).agg({"energy": "first", "removed": "sum", "moved": "sum"})
+        sums = places.groupby("sample").sum()
         removed[row, draw, sums.index] = sums["removed"] / sums["energy"]
         moved[row, draw, sums.index] = sums["moved"] / sums["energy"]
     per_sample = ("edit", "draw", "sample")

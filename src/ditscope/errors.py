@@ -23,6 +23,10 @@ class ConfigMismatchError(CacheError):
     """A cache that was recorded with another configuration."""
 
 
+class CheckError(DitscopeError, RuntimeError):
+    """A checkpoint on which a claim of the check does not hold."""
+
+
 class VisitError(DitscopeError, RuntimeError):
     """The transformer's visits do not match the scheduler's step clock."""
 

@@ -325,3 +325,18 @@ def test_scopes_count_steps_from_either_end(dit) -> None:
     covered = [scope.covers(Visit(step, step, 1.0, 1.0, "cond"), block, 5) for step in range(5)]
     assert covered == [True, False, False, False, True]
     assert not scope.names(dit.blocks[1])
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ds.edits.zero([3], steps=["a"]), "step indices"),
+        (lambda: ds.edits.zero([3], steps=1.5), "step indices"),
+        (lambda: ds.edits.zero([3], blocks=[None]), "block indices or names"),
+        (lambda: ds.edits.scale([3], "x"), "a number"),
+        (lambda: ds.edits.mean([3], calibration=3), "a DataArray"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_refused_in_plain_words(make, words) -> None:
+    with pytest.raises(ds.errors.InputError, match=words):
+        make()

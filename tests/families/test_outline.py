@@ -136,3 +136,8 @@ def test_what_cannot_be_forecast_is_refused(folder_of) -> None:
     with pytest.raises(UnsupportedError, match="SANA"):
         outlook(outline(str(folder_of("sana"))), 32, 32, 3, text_tokens=12)
     assert outlook(outline(str(folder_of("flux"))), 16, 24, 3, text_tokens=12).full.masks > 0
+
+
+def test_a_folders_own_call_arguments_count() -> None:
+    # shapes is guided by default, so a recording of it holds both branches.
+    assert outline("shapes").branches() == ("cond", "uncond")

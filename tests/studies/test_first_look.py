@@ -77,3 +77,15 @@ def test_too_few_prompts_are_refused_before_anything_is_written(tmp_path: Path) 
     with pytest.raises(InputError, match="six or more"):
         run_first_look(FirstLook(n_prompts=3), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_recorded_steps_follow_the_number_of_steps() -> None:
+    assert FirstLook(n_steps=4).step_list() == (0, 1, 2, 3)
+    assert FirstLook(n_steps=20).step_list() == (0, 5, 10, 14, 19)
+    assert FirstLook(n_steps=1).step_list() == (0,)
+
+
+def test_another_model_than_the_configured_one_is_refused(dit, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one model"):
+        run_first_look(SMALL, tmp_path / "out", dit=dit)
+    assert not (tmp_path / "out").exists()

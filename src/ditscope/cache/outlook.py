@@ -8,6 +8,7 @@ from ditscope.cache.layout import Forecast, forecast, readable_bytes
 from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
 from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models.outline import Outline
+from ditscope.models.sites import check_sites, require_stream
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ def outlook(
         InputError: the image is smaller than a token, or a number or name cannot be used.
         UnsupportedError: a text stream is asked for, of a family that has none in every block.
     """
+    sites = check_sites(sites)
+    for layout in outline.family.block_lists:
+        for site in sites:
+            require_stream(layout, "image", site)
     grid, branches = outline.grid(height, width), outline.branches(guided)
     streams = [StreamSpec("image", grid[0] * grid[1], *grid)]
     if text_tokens is not None:

@@ -10,7 +10,8 @@ import torch
 
 from ditscope.edits.channel_edits import Edit
 from ditscope.errors import EditError, InputError, found_expected
-from ditscope.models.sites import SITES
+from ditscope.models.family import STREAMS
+from ditscope.models.sites import SITES, require_stream
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -77,7 +78,10 @@ class EditedVisit:
         for edit in edits:
             edit.scope.check_against(dit.blocks, n_steps)
             _check_channels(edit, dit)
-        self._dit, self._edits, self._n_steps = dit, tuple(edits), n_steps
+            _check_places(edit, dit)
+        # Where a block passes one stream before the other, so do the edits.
+        self._dit, self._n_steps = dit, n_steps
+        self._edits = tuple(sorted(edits, key=lambda edit: STREAMS.index(edit.scope.stream)))
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
 
@@ -126,6 +130,13 @@ class EditedVisit:
                         "Widen its scope; without guidance there is no uncond branch.",
                     )
                 )
+
+
+def _check_places(edit: Edit, dit: DiT) -> None:
+    ranked = edit.channels.blocks
+    for block in dit.blocks:
+        if edit.scope.names(block) and (ranked is None or block.index in ranked):
+            require_stream(block.layout, edit.scope.stream, edit.scope.site)
 
 
 def _check_channels(edit: Edit, dit: DiT) -> None:

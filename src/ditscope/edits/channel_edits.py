@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +91,11 @@ def scale(channels: Any, factor: float, **scope: Any) -> Edit:
         factor: what to multiply by.
         **scope: see :class:`Scope`.
     """
-    return _edit(f"scale by {factor:g}", channels, lambda values, block, ids: values * factor, scope)
+    if isinstance(factor, bool) or not isinstance(factor, Real):
+        raise InputError(found_expected(f"factor {factor!r}", "a number", "Pass factor=0.5, say."))
+    return _edit(
+        f"scale by {float(factor):g}", channels, lambda values, block, ids: values * float(factor), scope
+    )
 
 
 def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any) -> Edit:
@@ -113,11 +118,11 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any
     """
     if calibration is None:
         return _edit("mean of", channels, _own_mean, scope)
-    if set(calibration.dims) != {"block", "channel"}:
+    if not isinstance(calibration, xr.DataArray) or set(calibration.dims) != {"block", "channel"}:
         raise InputError(
             found_expected(
-                f"calibration means with dims {calibration.dims}",
-                "dims ('block', 'channel')",
+                f"calibration means {getattr(calibration, 'dims', type(calibration).__name__)}",
+                "a DataArray with dims ('block', 'channel')",
                 "Average over the other dims first.",
             )
         )

@@ -56,6 +56,15 @@ class Scope:
                 raise InputError(
                     found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out.")
                 )
+            kinds = {"blocks": (int, np.integer, str), "steps": (int, np.integer), "branches": (str,)}[name]
+            wrong = [entry for entry in entries if not isinstance(entry, kinds) or isinstance(entry, bool)]
+            if wrong:
+                expected = {"blocks": "block indices or names", "steps": "step indices"}.get(
+                    name, "branch names"
+                )
+                raise InputError(
+                    found_expected(f"{name} {wrong!r} in an edit's scope", expected, f"Mend {name}=.")
+                )
             object.__setattr__(self, name, entries)
         for branch in self.branches or ():
             if branch not in BRANCHES:

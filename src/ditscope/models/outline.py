@@ -20,6 +20,7 @@ from ditscope.errors import InputError, found_expected
 from ditscope.models.families import family_of
 from ditscope.models.family import Family
 from ditscope.models.loading import pipeline_config, source_of
+from ditscope.models.pipeline import call_defaults
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,11 @@ def outline(name: str, revision: str | None = None) -> Outline:
     parameters = inspect.signature(getattr(diffusers, index["_class_name"]).__call__).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return outline_of(
-        family, transformer, vae_pixels=_vae_pixels(config_of("vae")), name=name, facts={**index, **defaults}
+        family,
+        transformer,
+        vae_pixels=_vae_pixels(config_of("vae")),
+        name=name,
+        facts={**index, **defaults, **call_defaults(source)},
     )
 
 

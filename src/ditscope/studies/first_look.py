@@ -59,7 +59,8 @@ class FirstLook:
         n_seeds: seeds to record for each prompt.
         n_compared: prompts to run under each edit, one seed each.
         n_steps: denoising steps.
-        recorded_steps: steps whose hidden states are kept; the last one makes the masks.
+        recorded_steps: steps whose hidden states are kept, the last one for the masks; by default five,
+            evenly spread from the first to the last.
         k: how many channels count as massive.
         draws: random draws of the random controls.
         batch_size: images generated together.
@@ -72,12 +73,18 @@ class FirstLook:
     n_seeds: int = 1
     n_compared: int = 12
     n_steps: int = 20
-    recorded_steps: tuple[int, ...] = (0, 5, 10, 15, -1)
+    recorded_steps: tuple[int, ...] | None = None
     k: int = 6
     draws: int = 2
     batch_size: int = 6
     metrics: tuple[str, ...] = ("clip_score", "psnr", "ssim", "high_frequency_energy")
     prompts: tuple[str, ...] | None = None
+
+    def step_list(self) -> tuple[int, ...]:
+        """The steps whose hidden states are kept."""
+        if self.recorded_steps is not None:
+            return self.recorded_steps
+        return tuple(sorted({round(part * (self.n_steps - 1) / 4) for part in range(5)}))
 
     def prompt_list(self) -> list[str]:
         """The prompts of the study.
@@ -150,6 +157,14 @@ def run_first_look(
 
     folder = Path(out)
     prompts = config.prompt_list()
+    if dit is not None and dit.name != config.model:
+        raise InputError(
+            found_expected(
+                f"the model {dit.name!r} for a study of {config.model!r}",
+                "one model",
+                "Set FirstLook(model=...).",
+            )
+        )
     clock = _Clock(say)
     clock.start("open the model and check it against plain hooks")
     dit = dit or load(config.model)
@@ -237,7 +252,7 @@ def _record(dit: DiT, config: FirstLook, prompts: list[str], folder: Path) -> Ca
     with record(
         dit,
         folder / "cache.zarr",
-        steps=config.recorded_steps,
+        steps=config.step_list(),
         branches=["cond"],
         batch_size=config.batch_size,
     ) as recording:

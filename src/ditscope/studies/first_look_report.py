@@ -42,7 +42,6 @@ def write_report(findings: Findings, folder: Path) -> Path:
     report.provenance(
         {
             "model": findings.model,
-            "command": f"python analyses/first_look.py --model {config.model}",
             "configuration": {name: str(value) for name, value in vars(config).items() if value is not None},
             "call": {name: str(value) for name, value in manifest["config"]["call"].items()},
             "weights fingerprint": manifest["config"]["weights_fingerprint"][:16],

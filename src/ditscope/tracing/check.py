@@ -15,6 +15,7 @@ import torch
 from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models import sites
 from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.versions import VERIFIED
 from ditscope.models.visits import Schedule, Visit, live_schedule
 from ditscope.tracing.reference import Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
 _PROMPT = "a small red circle at the left on a plain blue background"
-_LIBRARIES = ("torch", "diffusers", "transformers", "nnsight")
 
 
 def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
@@ -88,7 +88,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
 
 
 def _report(dit: DiT, *findings: Finding) -> Report:
-    versions = {name: version(name) for name in _LIBRARIES}
+    versions = {name: version(name) for name in VERIFIED}
     return Report(model=repr(dit), versions=versions, findings=findings)
 
 
@@ -243,7 +243,7 @@ def _rejoin(rejoined: list[bool]) -> Finding:
 def _residual(errors: dict[str, float], dit: DiT) -> Finding:
     # Rounding of the sums, and in half precision of every term.
     tolerance = 8 * torch.finfo(dit.dtype).eps
-    worst = max(errors, key=lambda place: errors[place])
+    worst = max(errors, key=lambda place: np.nan_to_num(errors[place], nan=np.inf))
     return Finding(
         "attention and MLP outputs, gated, add up to what each block adds",
         errors[worst] <= tolerance,

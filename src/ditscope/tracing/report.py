@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, field
 
-from ditscope.errors import VisitError, found_expected
+from ditscope.errors import CheckError, found_expected
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Report:
         """The report itself, if every check held.
 
         Raises:
-            VisitError: naming the claims that did not hold.
+            CheckError: naming the claims that did not hold.
         """
         broken = [f"{finding.claim} ({finding.detail})" for finding in self.findings if not finding.holds]
         if broken:
             failing = f"{len(broken)} of {len(self.findings)} checks failing on {self.model}"
-            raise VisitError(
+            raise CheckError(
                 found_expected(
                     f"{failing}: {'; '.join(broken)}",
                     "every check to hold",
