@@ -43,10 +43,11 @@ def generate(
     prompts: list[str],
     seeds: list[int],
     edit: tuple[int, Edit] | None = None,
+    dtype: torch.dtype = torch.float32,
     **call: Any,
 ) -> Seen:
     """Run under hooks, with an edit of one block's image stream."""
-    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     seen = Seen()
 

@@ -20,6 +20,17 @@ NAMES = list(tiny.TINY)
 PROMPTS, SEEDS = tiny.PROMPTS, [3]
 
 
+def every_way(test):
+    """Each family in float32 and bfloat16, square and not."""
+    for mark in (
+        pytest.mark.parametrize("square", [True, False]),
+        pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16]),
+        pytest.mark.parametrize("name", NAMES),
+    ):
+        test = mark(test)
+    return test
+
+
 def size(name: str, square: bool = False) -> dict[str, int]:
     """Not square unless asked: a swapped axis shows. SANA wants multiples of 32."""
     edge = 32 if name == "sana" else 8
@@ -47,9 +58,7 @@ def returned(name: str, n_blocks: int) -> range:
     return range(n_blocks - name.startswith("sd3"))
 
 
-@pytest.mark.parametrize("square", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", NAMES)
+@every_way
 def test_every_claim_holds(opened, name, dtype, square) -> None:
     dit = opened(name, dtype)
     assert dit.family.name == tiny.TINY[name].family
@@ -59,24 +68,24 @@ def test_every_claim_holds(opened, name, dtype, square) -> None:
     assert f"branches {' '.join(order)}" in str(report)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_is_recorded_is_what_plain_hooks_see(opened, folder_of, tmp_path, name) -> None:
-    dit = opened(name)
-    call = {"num_inference_steps": 2, **size(name), **guided(name)}
+@every_way
+def test_what_is_recorded_is_what_plain_hooks_see(opened, folder_of, tmp_path, name, dtype, square) -> None:
+    dit = opened(name, dtype)
+    call = {"num_inference_steps": 2, **size(name, square), **guided(name)}
     kept = returned(name, len(dit.blocks))
     with ds.record(dit, tmp_path / "a.zarr", streams=streams(name), blocks=kept, batch_size=2) as rec:
         rec.generate(PROMPTS, SEEDS, **call)
     cache = ds.open_cache(tmp_path / "a.zarr")
     arguments = {**tiny.TINY[name].call, **call}
-    seen = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 3], **arguments)
+    seen = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 3], dtype=dtype, **arguments)
     assert np.array_equal(cache.images.values, seen.images)
     for stream in streams(name):
         hidden = cache.hidden(stream)
         assert tuple(hidden["branch"].values) == branches(name)
         for step, branch, block in [(s, b, k) for s in range(2) for b in branches(name) for k in kept]:
             visit, rows = plain_hooks.branch_rows(name, len(branches(name)) > 1, step, branch, images=2)
-            expected = seen.hidden[visit, block, stream][rows].numpy()
-            found = hidden.sel(step=step, branch=branch, block=block).values
+            expected = seen.hidden[visit, block, stream][rows].float().numpy()
+            found = hidden.sel(step=step, branch=branch, block=block).values.astype(np.float32)
             assert np.array_equal(found[:, : expected.shape[1]], expected), (stream, step, branch, block)
             assert np.isnan(found[:, expected.shape[1] :]).all()
     image = cache.hidden("image")
@@ -85,9 +94,10 @@ def test_what_is_recorded_is_what_plain_hooks_see(opened, folder_of, tmp_path, n
     assert image.attrs["grid_width"] == call["width"] // token_edge
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, name) -> None:
-    dit, call = opened(name), {"num_inference_steps": 2, **size(name), **guided(name)}
+@every_way
+def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, name, dtype, square) -> None:
+    dit = opened(name, dtype)
+    call = {"num_inference_steps": 2, **size(name, square), **guided(name)}
     branch, block = branches(name)[-1], len(dit.blocks) - 2
     edit = ds.edits.zero([3, 7], blocks=[block], branches=[branch], steps=[1])
     visitor = EditedVisit(dit, [edit], 2)
@@ -105,15 +115,19 @@ def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, name) ->
         return hidden
 
     arguments = {**tiny.TINY[name].call, **call}
+    arguments |= {"dtype": dtype}
     seen = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 4], edit=(block, zeroed), **arguments)
     assert np.array_equal(images, seen.images)
     plain = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 4], **arguments)
     assert not np.array_equal(images, plain.images)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_broken_recording_resumes_to_the_same_store(opened, tmp_path, monkeypatch, name) -> None:
-    dit, call = opened(name), {"num_inference_steps": 1, **size(name), **guided(name)}
+@every_way
+def test_a_broken_recording_resumes_to_the_same_store(
+    opened, tmp_path, monkeypatch, name, dtype, square
+) -> None:
+    dit = opened(name, dtype)
+    call = {"num_inference_steps": 1, **size(name, square), **guided(name)}
     with ds.record(dit, tmp_path / "whole.zarr") as rec:
         whole = rec.generate(PROMPTS, SEEDS, **call)
 
@@ -132,7 +146,8 @@ def test_a_broken_recording_resumes_to_the_same_store(opened, tmp_path, monkeypa
     with ds.record(dit, tmp_path / "broken.zarr") as rec:
         resumed = rec.generate(PROMPTS, SEEDS, **call)
     assert len(runs) == 3
-    assert np.array_equal(resumed.hidden().values, whole.hidden().values)
+    both = [cache.hidden().values.astype(np.float32) for cache in (resumed, whole)]
+    assert np.array_equal(*both)
     assert np.array_equal(resumed.images.values, whole.images.values)
 
 

@@ -40,8 +40,8 @@ def support_table() -> str:
         *(_row(family) for family in FAMILIES),
         "",
         "Every family has `block_input` and `block_output`. For each, the tests build a tiny pipeline of random",
-        "weights from the real classes and run every claim of the check in float32 and bfloat16, square and not,",
-        "and a recording, an edit and a resume in float32, on CPU, with "
+        "weights from the real classes and run every claim of the check, a recording against plain hooks, an edit",
+        "and a resume, in float32 and bfloat16, square and not, on CPU, with "
         + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
         + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them.",

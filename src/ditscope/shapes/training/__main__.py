@@ -42,7 +42,9 @@ def train(
     runs.mkdir(parents=True, exist_ok=True)
     autoencoder = train_autoencoder(runs, steps=autoencoder_steps, seed=seed, device=device)
     assembly.save_oracle(train_oracle(runs, steps=oracle_steps, seed=seed, device=device), out)
-    assembly.save_clip(train_clip(runs, steps=clip_steps, seed=seed, device=device), out / "clip")
+    assembly.save_clip(
+        train_clip(runs, steps=clip_steps, seed=seed, device=device, compiled=compiled), out / "clip"
+    )
     generator = train_generator(
         runs,
         autoencoder,

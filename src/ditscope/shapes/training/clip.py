@@ -15,14 +15,16 @@ from ditscope.shapes.training.state import Run
 _RATE, _BATCH = 1.5e-3, 96
 
 
-def train_clip(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000) -> CLIPModel:
+def train_clip(
+    folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000, compiled: bool = True
+) -> CLIPModel:
     """Train, or resume, the contrastive model."""
     torch.manual_seed(seed)
     model = networks.clip().to(device)
     run = Run("clip", folder, model, _RATE, ema=0.995)
     data = SceneSet(scenes, seed + 3)
     ids = networks.caption_ids(data.captions, start=True)
-    forward = torch.compile(model, dynamic=False)
+    forward = torch.compile(model, dynamic=False) if compiled else model
     for step in tqdm(range(run.step, steps), desc="clip", disable=None):
         random = step_generator(seed, step)
         rows = torch.randint(len(data), (_BATCH,), generator=random)
