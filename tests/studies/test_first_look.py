@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,8 @@ def test_the_report_states_the_numbers_and_their_limits(study) -> None:
     psnr = findings.comparison["mean"].sel(metric="psnr", edit="zero massive")
     assert f"{float(psnr):.1f} dB" in page
     assert "not about FLUX.1" in page
+    rows = ["zero massive", "mean of massive", "top by std", "pca"]
+    assert all(re.search(rf"<t[hd][^>]*>{name}</t[hd]>", page) for name in rows)
     assert "http-equiv" in page
     assert 'src="http' not in page
 

@@ -255,7 +255,9 @@ def _mask_section(report: Report, findings: Findings) -> None:
         for selector in means["selector"].values
     }
     best_name = str(masks["block_name"].values[best])
-    section.table(pd.DataFrame(rows).T, f"Masks at {best_name}, the top channels' best block.")
+    section.table(
+        pd.DataFrame(rows).T.rename_axis("selector"), f"Masks at {best_name}, the top channels' best block."
+    )
     section.finding(*_mask_finding(means, best, best_name, findings.config.model == EMBEDDED))
 
 
@@ -296,7 +298,9 @@ def _ablation_section(report: Report, findings: Findings) -> None:
     ).transpose("sample", "edit", ...)
     section.figure(
         plots.image_grid(
-            pictures, title="The same prompts and seeds under each edit", about=_about(findings, k=k)
+            pictures,
+            title="The same prompts and seeds under each edit",
+            about={"model": findings.config.model, "k": k},
         ),
         "One row a prompt, one column an edit; random controls show their first draw.",
         name="edits",
@@ -324,7 +328,7 @@ def _effect_tables(section: Section, comparison: xr.Dataset) -> None:
                 f"{values[0]:.3g} [{values[1]:.3g}, {values[2]:.3g}]"
             )
         rows[str(edit)] = row
-    section.table(pd.DataFrame(rows).T, "Effects with intervals.")
+    section.table(pd.DataFrame(rows).T.rename_axis("edit"), "Effects with intervals.")
 
 
 def _ablation_finding(comparison: xr.Dataset, k: int, embedded: bool) -> tuple[str, str, str]:
