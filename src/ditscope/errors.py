@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DitscopeError(Exception):
     """Base of every error that ditscope raises on purpose."""
@@ -40,7 +42,7 @@ def found_expected(found: object, expected: object, remedy: str) -> str:
     return f"found {found}; expected {expected}. {remedy}"
 
 
-def one_of(what: str, found: object, known: object) -> str:
+def one_of(what: str, found: object, known: Iterable[object]) -> str:
     """The message for a name that is not among the known ones."""
-    listed = ", ".join(repr(name) for name in known)  # type: ignore[attr-defined]
+    listed = ", ".join(repr(name) for name in known)
     return found_expected(f"{what} {found!r}", f"one of {listed}", f"Pass a known {what}.")
