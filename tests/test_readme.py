@@ -37,4 +37,4 @@ def test_every_relative_link_leads_somewhere() -> None:
 
 def test_the_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(re.findall(r"make (\w+)", README)) <= targets
+    assert set(re.findall(r"^make (\w+)", README, flags=re.MULTILINE)) <= targets

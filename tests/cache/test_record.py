@@ -13,7 +13,7 @@ import zarr
 
 import bare_pipeline
 import ditscope as ds
-from ditscope.cache.record import as_array
+from ditscope.cache.recorded_visit import as_array
 from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError
 from ditscope.tracing.run import run_traced

@@ -25,6 +25,7 @@ from ditscope.cache import bfloat16, labels, ledger, storage
 from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.manifest import ATTRIBUTE
 from ditscope.cache.schema import Schema
+from ditscope.models.taps import has_tokens
 
 
 def done_plan(schema: Schema) -> ArrayPlan:
@@ -61,7 +62,7 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
         _write_labels(group, labels.hidden_labels(schema, stream), extra=extra)
         if schema.stats:
             stats = group.create_group("stats")
-            for site in schema.sites:
+            for site in filter(has_tokens, schema.sites):
                 inner = stats.create_group(site, attributes={"stream": stream.name, "site": site})
                 _write_labels(inner, labels.stats_labels(schema))
     if schema.trajectory is not None:
@@ -78,7 +79,7 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
 def _create_array(path: Path, plan: ArrayPlan) -> None:
     """Write an array's metadata as TensorStore and zarr-python both read it."""
     attributes: dict[str, Any] = {}
-    if plan.kind == "tensors":
+    if plan.kind in ("tensors", "modulation"):
         stream, site = plan.path.split("/")
         attributes = {"stream": stream, "site": site}
     folder = path / plan.path

@@ -6,6 +6,7 @@ import html as escaping
 from typing import TYPE_CHECKING
 
 from ditscope.cache.layout import forecast, readable_bytes
+from ditscope.models.taps import has_tokens
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache
@@ -37,8 +38,11 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         tokens = f"token {stream.tokens}"
         if stream.has_grid:
             tokens += f" ({stream.grid_height} x {stream.grid_width})"
-        shape = f"[sample {total}, {axes}, {tokens}, channel {len(schema.channels)} of {schema.width}]"
-        lines += [(f"{stream.name}/{site}", f"{schema.dtype} {shape}") for site in schema.sites]
+        channels = f"channel {len(schema.channels)} of {schema.width}"
+        for site in schema.sites:
+            inner, dtype = (f"{tokens}, ", schema.dtype) if has_tokens(site) else ("", "float32")
+            shape = f"[sample {total}, {axes}, {inner}{channels}]"
+            lines.append((f"{stream.name}/{site}", f"{dtype} {shape}"))
     lines.append(("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned)} planned"))
     if len(cache.nonfinite):
         count, places = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()

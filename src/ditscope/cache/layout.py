@@ -12,14 +12,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
-from ditscope.cache.schema import Schema
+from ditscope.cache.schema import Schema, StreamSpec
+from ditscope.models.taps import has_tokens
 
 CHANNELS_PER_CHUNK = 32
 """Most channels in one chunk of a hidden state."""
@@ -29,6 +30,9 @@ STATS_BYTES = 4 * 2**20
 
 STATISTICS = ("mean", "mean_abs", "std", "abs_max", "nonfinite")
 """Per-channel statistics of a store; ``count`` has no channel axis."""
+
+KINDS = ("tensors", "stats", "modulation", "masks", "trajectory", "images")
+"""What arrays hold."""
 
 CRC_BYTES = 4
 INDEX_ENTRY_BYTES = 16
@@ -40,7 +44,7 @@ class ArrayPlan:
 
     Attributes:
         path: where it is in the store, such as ``image/block_output``.
-        kind: ``tensors``, ``stats``, ``masks``, ``trajectory`` or ``images``.
+        kind: ``tensors``, ``stats``, ``modulation``, ``masks``, ``trajectory`` or ``images``.
         dims: names of the axes; the first is always ``sample``.
         shape: lengths of the axes.
         shard: shape of one file; of a sharded array, a multiple of ``chunk``.
@@ -136,6 +140,7 @@ class Forecast:
     Attributes:
         tensors: hidden states.
         stats: statistics.
+        modulation: values at sites without tokens.
         masks: token masks.
         trajectory: latents and transformer outputs.
         images: final images.
@@ -145,6 +150,7 @@ class Forecast:
 
     tensors: int
     stats: int
+    modulation: int
     masks: int
     trajectory: int
     images: int
@@ -154,10 +160,10 @@ class Forecast:
     @property
     def total(self) -> int:
         """All bytes."""
-        return self.tensors + self.stats + self.masks + self.trajectory + self.images
+        return sum(getattr(self, kind) for kind in KINDS)
 
     def __str__(self) -> str:
-        parts = ((field.name, getattr(self, field.name)) for field in fields(self)[:5])
+        parts = ((kind, getattr(self, kind)) for kind in KINDS)
         listed = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
         return f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples ({listed})"
 
@@ -165,40 +171,10 @@ class Forecast:
 def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
     """Every array of a store that is written per sample, by path."""
     plans: list[ArrayPlan] = []
-    samples, steps, branches = len(schema.samples), len(schema.steps), len(schema.branches)
-    blocks, channels = len(schema.blocks), len(schema.channels)
+    samples, branches = len(schema.samples), len(schema.branches)
     for stream in schema.streams:
         for site in schema.sites:
-            if schema.tensors:
-                plans.append(
-                    _plan(
-                        f"{stream.name}/{site}",
-                        "tensors",
-                        ("sample", "step", "branch", "block", "token", "channel"),
-                        (samples, steps, branches, blocks, stream.tokens, channels),
-                        cell=3,
-                        dtype=schema.dtype,
-                        target=schema.shard_bytes,
-                        compression=schema.compression,
-                        sharded=True,
-                    )
-                )
-            if schema.stats:
-                for name in (*STATISTICS, "count"):
-                    whole = name in ("nonfinite", "count")
-                    dims = ("sample", "step", "branch", "block", "channel")
-                    shape = (samples, steps, branches, blocks, channels)
-                    plans.append(
-                        _plan(
-                            f"{stream.name}/stats/{site}/{name}",
-                            "stats",
-                            dims[:4] if name == "count" else dims,
-                            shape[:4] if name == "count" else shape,
-                            cell=3,
-                            dtype="int32" if whole else "float32",
-                            target=min(STATS_BYTES, schema.shard_bytes),
-                        )
-                    )
+            plans += _site_plans(schema, stream, site)
         if not stream.has_grid:
             plans.append(
                 _plan(
@@ -250,10 +226,45 @@ def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
     return {plan.path: plan for plan in plans}
 
 
+def _site_plans(schema: Schema, stream: StreamSpec, site: str) -> Iterator[ArrayPlan]:
+    """Hidden states and statistics of a site, or the values of one without tokens."""
+    dims = ("sample", "step", "branch", "block", "channel")
+    lengths = (len(schema.samples), len(schema.steps), len(schema.branches), len(schema.blocks))
+    shape = (*lengths, len(schema.channels))
+    small = min(STATS_BYTES, schema.shard_bytes)
+    if not has_tokens(site):
+        # As small as one statistic, so there is no choice of what to keep; float32 holds every dtype exactly.
+        yield _plan(f"{stream.name}/{site}", "modulation", dims, shape, cell=3, dtype="float32", target=small)
+        return
+    if schema.tensors:
+        yield _plan(
+            f"{stream.name}/{site}",
+            "tensors",
+            (*dims[:4], "token", "channel"),
+            (*lengths, stream.tokens, len(schema.channels)),
+            cell=3,
+            dtype=schema.dtype,
+            target=schema.shard_bytes,
+            compression=schema.compression,
+            sharded=True,
+        )
+    for name in (*STATISTICS, "count") if schema.stats else ():
+        n_dims = 4 if name == "count" else 5
+        yield _plan(
+            f"{stream.name}/stats/{site}/{name}",
+            "stats",
+            dims[:n_dims],
+            shape[:n_dims],
+            cell=3,
+            dtype="int32" if name in ("nonfinite", "count") else "float32",
+            target=small,
+        )
+
+
 def forecast(schema: Schema, samples: int | None = None) -> Forecast:
     """Bytes and files of a store, or of ``samples`` of its samples."""
     count = len(schema.samples) if samples is None else samples
-    sizes = dict.fromkeys(("tensors", "stats", "masks", "trajectory", "images"), 0)
+    sizes = dict.fromkeys(KINDS, 0)
     shards = 0
     for plan in plan_arrays(schema).values():
         sizes[plan.kind] += count * sum(plan.stored_bytes(shard) for shard in plan.shards(0))

@@ -34,7 +34,7 @@ def memory_budget(schema: Schema, threads: int, asked: int | None) -> int:
     opened = sum(
         plan.largest_region_bytes * plan.grid[plan.dims.index("branch")]
         for plan in plans.values()
-        if plan.kind in ("tensors", "stats", "masks")
+        if plan.kind not in ("trajectory", "images")  # which are put whole, when the run is over
     )
     opened *= min(schema.batch_size, len(schema.samples))
     least = opened + (threads + 1) * largest_shard(plans)

@@ -23,6 +23,7 @@ from ditscope.cache.layout import STATISTICS, plan_arrays
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.opening import as_path, check_layout, read_manifest
 from ditscope.errors import CacheError, InputError, found_expected, one_of
+from ditscope.models.taps import has_tokens
 
 
 def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cache:
@@ -71,7 +72,7 @@ class Cache:
         channels: Sequence[int] | None = None,
         committed_only: bool = True,
     ) -> xr.DataArray:
-        """Hidden states of a site.
+        """Hidden states of a site, or its modulation.
 
         Args:
             stream: recorded stream.
@@ -81,14 +82,15 @@ class Cache:
             committed_only: leave out samples that are not committed; else they are there, as NaN.
 
         Returns:
-            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype.
+            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype; of modulation, float32
+            ``[sample, step, branch, block, channel]``.
 
         Raises:
             InputError: the stream, site or a channel was not recorded.
             CacheError: the cache has statistics only.
         """
         self._check_place(stream, site)
-        if not self.schema.tensors:
+        if has_tokens(site) and not self.schema.tensors:
             raise CacheError(
                 found_expected(
                     "a cache of statistics only",
@@ -98,15 +100,20 @@ class Cache:
             )
         samples = self._samples(committed_only)
         spec = self.schema.stream(stream)
-        labels = self._with_done(hidden_labels(self.schema, spec, samples), samples)
+        axes = (
+            hidden_labels(self.schema, spec, samples)
+            if has_tokens(site)
+            else stats_labels(self.schema, samples)
+        )
+        labels = self._with_done(axes, samples)
         positions = None if channels is None else self._channel_positions(channels)
         if positions is not None:
             labels["channel"] = (("channel",), labels["channel"][1][positions])
-        if not spec.has_grid:
+        if has_tokens(site) and not spec.has_grid:
             mask = StoredArray(self.path, self.plans[f"{stream}/token_mask"], samples)
             labels["token_mask"] = (("sample", "branch", "token"), mask[:])
         attributes: dict[str, Any] = {"stream": stream, "site": site}
-        if spec.has_grid:
+        if has_tokens(site) and spec.has_grid:
             attributes |= {"grid_height": spec.grid_height, "grid_width": spec.grid_width}
         array = self._array(f"{stream}/{site}", samples, positions)
         return array.rename(site).assign_coords(labels).assign_attrs(attributes)
@@ -114,7 +121,7 @@ class Cache:
     def stats(
         self, stream: str = "image", site: str = "block_output", *, committed_only: bool = True
     ) -> xr.Dataset:
-        """Per-channel statistics of a site, reduced over tokens while recording.
+        """Per-channel statistics of a site, reduced over tokens while recording; modulation is its own mean.
 
         Args:
             stream: recorded stream.
@@ -131,6 +138,8 @@ class Cache:
             CacheError: the cache was recorded without statistics.
         """
         self._check_place(stream, site)
+        if not has_tokens(site):
+            return _statistics_of_one(self.hidden(stream, site, committed_only=committed_only))
         if not self.schema.stats:
             raise CacheError(
                 found_expected("a cache without statistics", "statistics", "Record with stats=True.")
@@ -241,3 +250,19 @@ class Cache:
                     )
                 )
         return [place[channel] for channel in wanted]
+
+
+def _statistics_of_one(values: xr.DataArray) -> xr.Dataset:
+    """What statistics over tokens say of a single value a channel, such as modulation."""
+    finite, done = np.isfinite(values), values["done"]
+    kept = values.where(finite, 0.0)
+    variables = {"mean": kept, "mean_abs": abs(kept), "std": xr.zeros_like(kept), "abs_max": abs(kept)}
+    count = xr.ones_like(values.isel(channel=0, drop=True), dtype="int32").where(done, 0)
+    return xr.Dataset(
+        {
+            **{name: array.where(done) for name, array in variables.items()},
+            "nonfinite": (~finite & done).astype("int32"),
+            "count": count.astype("int32"),
+        },
+        attrs=values.attrs,
+    )

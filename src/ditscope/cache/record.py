@@ -12,16 +12,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import ml_dtypes
 import numpy as np
 import PIL.Image
-import torch
 from tqdm.auto import tqdm
 
 from ditscope.cache.layout import Forecast, forecast, readable_bytes
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.opening import as_path, read_manifest
 from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.recorded_visit import RecordedVisit
 from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
 from ditscope.cache.selection import Selection
 from ditscope.cache.writer import CacheWriter
@@ -29,12 +28,9 @@ from ditscope.errors import CacheError, InputError, found_expected
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.run import check_batch_size, check_prompts, check_seeds, pair_samples, run_traced
-from ditscope.tracing.statistics import token_statistics
 
 if TYPE_CHECKING:
-    from ditscope.models.block import Block
     from ditscope.models.dit import DiT
-    from ditscope.models.visits import Visit
 
 
 def record(
@@ -63,13 +59,15 @@ def record(
         dit: the model.
         path: the store: absent, an empty folder, or a cache of the same configuration to be resumed.
         streams: ``image``, ``text`` or both.
-        sites: ``block_input``, ``attn_output``, ``mlp_output``, ``block_output``; those that the blocks have.
+        sites: ``block_input``, ``attn_output``, ``mlp_output``, ``block_output``, and modulation (``attn_shift``,
+            ``attn_scale``, ``attn_gate``, ``mlp_shift``, ``mlp_scale``, ``mlp_gate``); those that the blocks have.
         blocks: indices or names of blocks; all by default.
         steps: step indices, negative ones counting from the last; all by default.
         branches: ``cond``, ``uncond``; all that the call visits by default.
         channels: channel ids; all by default.
         tensors: keep hidden states ``[sample, step, branch, block, token, channel]`` in the model's dtype.
-        stats: keep statistics over tokens ``[sample, step, branch, block, channel]`` in float32.
+        stats: keep statistics over tokens ``[sample, step, branch, block, channel]`` in float32. Modulation has
+            no tokens: its values ``[sample, step, branch, block, channel]`` are kept in float32 in any case.
         batch_size: images generated together; kept in the manifest, since numbers depend on it in the
             last bits.
         compression: None, or ``zstd``.
@@ -210,7 +208,7 @@ class Recording:
         return open_cache(self._path)
 
     def _record_batch(self, writer, schema, probed, batch, samples, call) -> None:
-        visitor = _RecordedVisit(self._dit, self._selection, schema, probed, writer, batch)
+        visitor = RecordedVisit(self._dit, self._selection, schema, probed, writer, batch)
         outcome = run_traced(self._dit, samples, visitor, keep_latents=True, **call)
         for row, sample in enumerate(batch):
             if sample in writer.committed:
@@ -271,81 +269,6 @@ class Recording:
             },
             "call": {name: _recordable(name, value) for name, value in probed.call.items()},
         }
-
-
-class _RecordedVisit:
-    """Reads every selected site at a visit and hands it to the writer."""
-
-    def __init__(self, dit, selection, schema, probed, writer, batch) -> None:
-        self._dit, self._selection, self._schema = dit, selection, schema
-        self._writer, self._batch = writer, batch
-        self._steps = {step.index: position for position, step in enumerate(schema.steps)}
-        self._all_steps = {step.index: place for place, step in enumerate(schema.trajectory.steps)}
-        self._branches = {branch: position for position, branch in enumerate(schema.branches)}
-        self._ids = None
-        if len(selection.channels) < schema.width:
-            self._ids = torch.tensor(selection.channels)
-        dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
-        shape = (len(batch), len(schema.trajectory.steps), len(schema.branches))
-        self.outputs = np.zeros((*shape, schema.trajectory.tokens, schema.trajectory.channels), dtype)
-
-    def __call__(self, visit: Visit) -> None:
-        branches = [branch for branch in visit.branches if branch in self._branches]
-        wanted = visit.step in self._steps and branches
-        for position, index in enumerate(self._selection.blocks if wanted else ()):
-            self._read_block(visit, branches, position, self._dit.blocks[index])
-        output = self._dit.handed.as_tokens(self._dit.transformer.output[0]) if branches else None
-        for branch in branches:
-            place = (slice(None), self._all_steps[visit.step], self._branches[branch])
-            self.outputs[place] = as_array(visit.rows(output, branch))
-
-    def _read_block(self, visit: Visit, branches: list[str], position: int, block: Block) -> None:
-        for site in self._selection.sites:
-            for stream in self._selection.streams:
-                hidden = block.read(site, stream)
-                if self._ids is not None:
-                    hidden = hidden.index_select(-1, self._ids.to(hidden.device))
-                real = self._dit.handed.text_mask if stream == "text" else None
-                for branch in branches:
-                    place = (self._steps[visit.step], self._branches[branch], position)
-                    rows = None if real is None else visit.rows(real, branch)
-                    self._put(stream, site, place, visit.rows(hidden, branch), rows)
-
-    def _put(
-        self,
-        stream: str,
-        site: str,
-        place: tuple[int, int, int],
-        hidden: torch.Tensor,
-        real: torch.Tensor | None,
-    ) -> None:
-        pending = [
-            (row, sample) for row, sample in enumerate(self._batch) if sample not in self._writer.committed
-        ]
-        if self._schema.stats:
-            reduced = token_statistics(hidden, real)
-            statistics = {name: values.cpu().numpy() for name, values in reduced.items()}
-            for row, sample in pending:
-                self._writer.put_stats(
-                    sample, stream, site, *place, {n: v[row] for n, v in statistics.items()}
-                )
-        if self._schema.tensors:
-            array = as_array(hidden)
-            for row, sample in pending:
-                self._writer.put(sample, stream, site, *place, array[row])
-        first_of_branch = place[0] == place[2] == 0 and site == self._selection.sites[0]
-        if first_of_branch and not self._schema.stream(stream).has_grid:
-            masks = np.ones(hidden.shape[:2], dtype=bool) if real is None else real.cpu().numpy()
-            for row, sample in pending:
-                self._writer.put_token_mask(sample, place[1], stream, masks[row])
-
-
-def as_array(tensor: torch.Tensor) -> np.ndarray:
-    """A tensor as a numpy array on the CPU, bit for bit; bfloat16 becomes ``ml_dtypes.bfloat16``."""
-    values = tensor.detach().contiguous().cpu()
-    if values.dtype == torch.bfloat16:
-        return values.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    return values.numpy()
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def hidden_state(plan: ArrayPlan, value: Any, *, may_be_short: bool) -> Array:
-    """A hidden state ``[token, channel]`` in the stored dtype, perhaps with fewer tokens."""
+    """A hidden state ``[token, channel]`` in the stored dtype, perhaps with fewer tokens, or ``[channel]``."""
     array = np.asarray(value)
     if array.dtype != plan.numpy_dtype:
         raise InputError(
@@ -24,13 +24,13 @@ def hidden_state(plan: ArrayPlan, value: Any, *, may_be_short: bool) -> Array:
                 "Pass the model's own values; the store never casts.",
             )
         )
-    tokens, channels = plan.shape[-2:]
-    fits = array.ndim == 2 and array.shape[1] == channels
-    if not fits or not (array.shape[0] == tokens or (may_be_short and 0 < array.shape[0] < tokens)):
+    payload, dims = plan.shape[1 + plan.cell :], plan.dims[1 + plan.cell :]
+    short = may_be_short and array.ndim == len(payload) == 2 and 0 < array.shape[0] < payload[0]
+    if array.shape != ((array.shape[0], *payload[1:]) if short else payload):
         raise InputError(
             found_expected(
                 f"shape {array.shape} for {plan.path}",
-                f"[token, channel] of ({tokens}, {channels})",
+                f"[{', '.join(dims)}] of {payload}",
                 "Pass one sample's tokens and the recorded channels only.",
             )
         )

@@ -132,8 +132,8 @@ def _labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) -> dict[
     named: dict[str, Any] = {"array": plan.path}
     if parts[0] in schema.stream_names:
         named["stream"] = parts[0]
-        if plan.kind in ("tensors", "stats"):
-            named["site"] = parts[1] if plan.kind == "tensors" else parts[2]
+        if plan.kind in ("tensors", "modulation", "stats"):
+            named["site"] = parts[2] if plan.kind == "stats" else parts[1]
     steps = schema.trajectory.steps if plan.kind == "trajectory" and schema.trajectory else schema.steps
     axes: dict[str, list[Any]] = {
         "step": [step.index for step in steps],

@@ -25,6 +25,7 @@ from ditscope.cache.opening import as_path, check_layout, read_manifest
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardBuffer, ShardWriter
 from ditscope.errors import CacheError, InputError, found_expected, one_of
+from ditscope.models.taps import has_tokens
 
 
 class CacheWriter:
@@ -140,7 +141,8 @@ class CacheWriter:
             branch_position: position among the recorded branches.
             block_position: position among the recorded blocks.
             array: ``[token, channel]`` in the store's dtype, on the CPU; copied before this returns. A
-                stream without a grid may have fewer tokens than the store: the rest reads as NaN.
+                stream without a grid may have fewer tokens than the store: the rest reads as NaN. Of
+                modulation, float32 ``[channel]``.
 
         Raises:
             InputError: a name, position, shape or dtype is not the schema's.
@@ -151,7 +153,7 @@ class CacheWriter:
         short = not self.schema.stream(stream).has_grid
         array = values.hidden_state(plan, array, may_be_short=short)
         self._put(plan, sample, (step_position, branch_position, block_position), array)
-        if not self.schema.stats:
+        if not (self.schema.stats and has_tokens(site)):  # else the statistics bring the count
             self._count_nonfinite(sample, plan.path, int((~np.isfinite(array)).sum()))
 
     def put_stats(
@@ -323,6 +325,12 @@ class CacheWriter:
         self.schema.stream(stream)
         if site not in self.schema.sites:
             raise InputError(one_of("site", site, self.schema.sites))
+        if not has_tokens(site):
+            if not tensors:
+                raise InputError(
+                    found_expected(f"statistics of {site}, which has no tokens", "its values", "Call put().")
+                )
+            return self._plans[f"{stream}/{site}"]
         if not (self.schema.tensors if tensors else self.schema.stats):
             what = "tensors" if tensors else "stats"
             raise InputError(

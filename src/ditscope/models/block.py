@@ -14,7 +14,7 @@ from ditscope.errors import InputError, one_of
 from ditscope.models import sites
 from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
-from ditscope.models.taps import Tap
+from ditscope.models.taps import Place, Tap
 
 if TYPE_CHECKING:
     from ditscope.models.pipeline import CallablePipeline
@@ -117,9 +117,15 @@ class Block(Envoy):
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
         return not tap.module or getattr(self._module, tap.module.split(".")[0], None) is not None
 
-    def tapped(self, tap: Tap, stream: str) -> Any:
-        """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``."""
-        value = self._served(tap)
+    def tapped(self, tap: Tap, stream: str, served: Any = None) -> Any:
+        """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``.
+
+        Args:
+            tap: where.
+            stream: ``image`` or ``text``.
+            served: what is served at the tap's place, if it was read already.
+        """
+        value = self.served(tap.place) if served is None else served
         if tap.item is not None:
             value = value[tap.item]
         if tap.part is not None:
@@ -132,13 +138,16 @@ class Block(Envoy):
         place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
         return value if place is None else value[:, place]
 
-    def _served(self, tap: Tap) -> Any:
-        if not tap.module:
-            return argument(self._parameters, self.inputs, tap.argument)
-        return functools.reduce(getattr, tap.module.split("."), self).output
+    def served(self, place: Place) -> Any:
+        """What nnsight serves at a place inside the block: an argument of a submodule, or its output."""
+        module, name = place
+        if not module:
+            return argument(self._parameters, self.inputs, name)
+        envoy = functools.reduce(getattr, module.split("."), self)
+        return argument(parameter_names(envoy._module), envoy.inputs, name) if name else envoy.output
 
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
-        raw = self._served(tap)
+        raw = self.served(tap.place)
         value = raw if tap.item is None else raw[tap.item]
         if tap.planar:
             tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
-from ditscope.models.taps import Tap, Term
+from ditscope.models.taps import Modulated, Tap, Term
 
 STREAMS: tuple[str, ...] = ("image", "text")
 BRANCHES: tuple[str, ...] = ("cond", "uncond")
@@ -34,6 +34,7 @@ class BlockList:
         returned: the streams that this very block returns, if not all of ``outputs``.
         taps: stream -> site -> where the site is, for the sites inside the block.
         also_added: stream -> what the block adds to it beside ``attn_output`` and ``mlp_output``.
+        modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
     """
 
     path: str
@@ -46,6 +47,7 @@ class BlockList:
     returned: tuple[str, ...] | None = None
     taps: Mapping[str, Mapping[str, Tap]] = field(default_factory=dict)
     also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
+    modulated: Mapping[str, Mapping[str, Modulated]] = field(default_factory=dict)
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""

@@ -25,6 +25,26 @@ ENDS: tuple[str, ...] = ("block_input", "block_output")
 SITES: tuple[str, ...] = ("block_input", "attn_output", "mlp_output", "block_output")
 """Sites of hidden states in the order in which a block passes them; they can be recorded and edited."""
 
+EVERY_SITE: tuple[str, ...] = ("block_input", *MODULATION, "attn_output", "mlp_output", "block_output")
+"""All sites in the order in which a block passes them; modulation can be recorded, and not edited."""
+
+
+def in_passing_order(sites: Iterable[str], streams: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of site and stream in the order in which a block passes them.
+
+    The modulation of one stream is made whole before that of the other; at other sites the streams go
+    side by side. ``sites`` and ``streams`` are in the vocabulary's order.
+    """
+
+    def place(pair: tuple[str, str]) -> tuple[int, int, int]:
+        site, stream = pair
+        number = EVERY_SITE.index(site)
+        if site in MODULATION:
+            return EVERY_SITE.index(MODULATION[0]), STREAMS.index(stream), number
+        return number, STREAMS.index(stream), 0
+
+    return sorted(((site, stream) for site in sites for stream in streams), key=place)
+
 
 def read(
     layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, handed: Handed
@@ -94,10 +114,10 @@ def require_site(layout: BlockList, site: str) -> None:
         InputError: there is no site of that name in any block.
         UnsupportedError: the block has no such site.
     """
-    if site not in (*SITES, *MODULATION):
-        raise InputError(one_of("site", site, (*SITES, *MODULATION)))
+    if site not in EVERY_SITE:
+        raise InputError(one_of("site", site, EVERY_SITE))
     if not layout.streams(site):
-        known = [name for name in (*SITES, *MODULATION) if layout.streams(name)]
+        known = [name for name in EVERY_SITE if layout.streams(name)]
         raise UnsupportedError(
             found_expected(
                 f"site {site!r} asked of a {layout.kind} block, which has none",
@@ -113,7 +133,7 @@ def check_sites(sites: Iterable[str]) -> tuple[str, ...]:
     Raises:
         InputError: none given, or an unknown one.
     """
-    return _check("site", sites, SITES)
+    return _check("site", sites, EVERY_SITE)
 
 
 def check_streams(streams: Iterable[str]) -> tuple[str, ...]:

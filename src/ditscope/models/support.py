@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ditscope.models.families import FAMILIES
 from ditscope.models.family import Family, Guidance
-from ditscope.models.sites import SITES
-from ditscope.models.taps import MODULATION
+from ditscope.models.sites import ENDS, EVERY_SITE
 from ditscope.models.versions import VERIFIED
 
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
@@ -76,7 +75,8 @@ def _row(family: Family) -> str:
 
 
 def _inner(taps) -> list[str]:
-    return [site for site in (*SITES, *MODULATION) if any(site in places for places in taps.values())]
+    inner = [site for site in EVERY_SITE if site not in ENDS]
+    return [site for site in inner if any(site in places for places in taps.values())]
 
 
 def _guidance(guidance: Guidance) -> str:

@@ -1,11 +1,12 @@
 """Where inside a block a tensor is: the output of a submodule or an argument, and which part of it.
 
-Taps name what a block adds to its residual stream, and with which gate::
+Taps name what a block adds to its residual stream, with which gate, and what modulates its normed stream::
 
     block_output == block_input + attn_gate * attn_output + mlp_gate * mlp_output + ...
+    what attention is handed == (1 + attn_scale) * normed + attn_shift, and the MLP likewise
 
-so that a tap can be tested by what it does, and not by its name. A check of a model does that test;
-a library update that moves a tensor then fails loudly.
+so that a tap can be tested by what it does, and not by its name. The check of a model tests both equations,
+and every tapped tensor against plain hooks: a library update that moves a tensor fails there.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ MODULATION: tuple[str, ...] = (
 """AdaLN modulation of attention and MLP, ``[row, 1, channel]``, as in force at the block."""
 
 
+def has_tokens(site: str) -> bool:
+    """Whether there is a value for every token at a site, as there is not of modulation."""
+    return site not in MODULATION
+
+
 @dataclass(frozen=True)
 class Tap:
     """Where a tensor is.
 
     Attributes:
-        module: submodule of the block whose output it is.
-        argument: argument of the block that it is, if ``module`` is empty.
+        module: submodule of the block; the block itself if empty.
+        argument: the module's argument that it is; its output if empty.
         item: position in that output, where it is a tuple.
         part: which of the parts along channels, each as wide as the model; for modulation.
         table: parameter ``[part, channel]`` of the block that is added to the part.
@@ -45,9 +51,30 @@ class Tap:
     joined: bool = False
     planar: bool = False
 
+    @property
+    def place(self) -> Place:
+        """Where the whole is of which this is a part."""
+        return self.module, self.argument
+
+
+Place = tuple[str, str]
+"""A submodule of a block, "" for the block itself, and an argument of it, "" for its output."""
 
 Term = tuple[Tap, Tap | None]
 """What is added to the residual stream, and its gate, if it has one."""
+
+
+@dataclass(frozen=True)
+class Modulated:
+    """What shift and scale are applied to: ``handed == (1 + scale) * normed + shift``.
+
+    Attributes:
+        normed: the normed stream.
+        handed: what attention or the MLP is handed.
+    """
+
+    normed: Tap
+    handed: Tap
 
 
 def modulation(*, sites: tuple[str, ...] = MODULATION, **where: str) -> dict[str, Tap]:

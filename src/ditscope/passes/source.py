@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope.errors import DitscopeError, InputError, found_expected, one_of
+from ditscope.models.taps import has_tokens
 
 DIMS = ("sample", "step", "branch", "block", "token", "channel")
 """Dimensions of a hidden-state array, in order."""
@@ -131,6 +132,14 @@ def _cache(source: Any) -> CacheLike:
 
 def _checked(found: _Labelled, stream: str, site: str, *, required: tuple[str, ...]) -> _Labelled:
     missing = [dim for dim in required if dim not in found.dims]
+    if missing == ["token"] and not has_tokens(found.attrs.get("site", site)):
+        raise InputError(
+            found_expected(
+                f"{found.attrs.get('site', site)}, one value a channel",
+                "hidden states with a token dimension",
+                "Rank it or follow it over steps by its statistics, or pass another site.",
+            )
+        )
     unknown = [str(dim) for dim in found.dims if dim not in DIMS]
     if missing or unknown:
         raise InputError(

@@ -6,6 +6,7 @@ pipeline, images of the bare pipeline, the pipeline's own step counter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,19 @@ import torch
 from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models import sites
 from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.taps import Place
 from ditscope.models.versions import VERIFIED
 from ditscope.models.visits import Schedule, Visit, live_schedule
+from ditscope.tracing.inside import (
+    missing,
+    modulation_errors,
+    places,
+    read_inside,
+    residual_errors,
+    tapped_streams,
+)
 from ditscope.tracing.reference import Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
-from ditscope.tracing.residual import residual_errors
 from ditscope.tracing.run import check_call
 
 if TYPE_CHECKING:
@@ -49,27 +58,33 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     call = {**dit.call_defaults, "num_inference_steps": 2, **call}
     guided = {**call, **_guidance(dit, call)}
     plain = {**call, **({dit.family.guidance.scale: 1.0} if dit.family.guidance.scale else {})}
-    block_names = [block.path.split(".transformer.", 1)[1] for block in dit.blocks]
+    inside = {block.path.split(".transformer.", 1)[1]: places(block) for block in dit.blocks}
+    block_names = list(inside)
 
     def hooked(call: dict[str, Any]) -> Hooked:
         arguments = _arguments(dit, prompt, call)
         return run_hooked(
-            dit.diffusers_pipeline, block_names, arguments, dit.family.text_argument, dit.family.readout
+            dit.diffusers_pipeline, inside, arguments, dit.family.text_argument, dit.family.readout
         )
 
+    whole = _places(dit)
+    if not whole.holds:  # then there is nothing to hang the hooks on
+        return _report(dit, whole)
     bare = hooked(guided)
     _require_distinct_streams(bare)
     order = _order(bare, block_names, [block.index for block in dit.blocks])
     if not order.holds:  # then no block can be read where it is thought to be
-        return _report(dit, order)
+        return _report(dit, whole, order)
     bare_plain = hooked(plain)
-    traced = _traced(dit, prompt, guided)
+    traced = _traced(dit, prompt, guided, [tuple(bare.inside.get(name, ())) for name in block_names])
     tensors = _tensors(bare, traced["digests"], block_names, dit)
     read = (
+        whole,
         order,
         _clock(bare, traced["schedule"], traced["visits"]),
         _branches(bare, bare_plain, traced["visits"]),
         tensors,
+        _inside(bare, traced["inside"], block_names, dit),
         *_readout(bare, traced["digests"], dit),
         _rejoin(traced["rejoined"]),
         _same("the traced image equals the bare one", traced["images"], bare.images),
@@ -81,7 +96,10 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     return _report(
         dit,
         *read,
-        _residual(traced["residuals"], dit),
+        _equation(
+            "attention and MLP outputs, gated, add up to what each block adds", traced["residuals"], dit
+        ),
+        _equation("shift and scale make what attention and MLP are handed", traced["modulations"], dit),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
     )
@@ -106,11 +124,12 @@ def _require_distinct_streams(bare: Hooked) -> None:
 
 def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
     """Arguments that switch guidance on, where the family knows it and the call leaves it off."""
-    guidance = dit.family.guidance
-    if guidance.scale is None or guidance.visited(dit.facts(call)) == guidance.branches:
+    guidance, facts = dit.family.guidance, dit.facts(call)
+    if guidance.scale is None or guidance.visited(facts) == guidance.branches:
         return {}
     negative = {guidance.negatives[0][0]: ""} if guidance.negatives else {}
-    return {guidance.scale: 2.0, **negative}
+    switched = {guidance.scale: 2.0, **negative}
+    return switched if guidance.visited({**facts, **switched}) == guidance.branches else {}
 
 
 def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
@@ -118,17 +137,27 @@ def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "prompt": prompt, "generator": generator}
 
 
-def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
+def _traced(dit: DiT, prompt: str, call: dict[str, Any], order: Sequence[Sequence[Place]]) -> dict[str, Any]:
+    """What a trace reads; inside the blocks in the first visit, in the order in which each passes its places."""
     digests: dict[tuple[int, int, str, str], str] = {}
+    inside: dict[tuple[int, Place], str] = {}
     rejoined: list[bool] = []
     residuals: dict[str, float] = {}
+    modulations: dict[str, float] = {}
     visited: list[Visit] = []
     schedules: list[Schedule] = []
 
-    def read_block(visit: Visit, block: Block) -> None:
+    def read_inner(block: Block, inner: Sequence[Place]) -> None:
+        starts = {stream: block.read("block_input", stream) for stream in tapped_streams(block)}
+        served = read_inside(block, inner)
+        inside.update({(block.index, place): digest(value) for place, value in served.items()})
+        modulations.update(modulation_errors(block, served))
+        residuals.update(residual_errors(block, starts, served))
+
+    def read_block(visit: Visit, block: Block, inner: Sequence[Place]) -> None:
         for site in sites.ENDS:
             if site == "block_output" and visit.index == 0:
-                residuals.update(residual_errors(block))
+                read_inner(block, inner)
             for stream in block.layout.streams(site):
                 digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
         raw = block.output
@@ -142,14 +171,16 @@ def _traced(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
             if not visited:
                 schedules.append(live_schedule(dit))
             visited.append(visit)
-            for block in dit.blocks:
-                read_block(visit, block)
+            for block, inner in zip(dit.blocks, order, strict=True):
+                read_block(visit, block, inner)
         result = tracer.result.save()
     return {
         "images": np.asarray(result.images),
         "digests": digests,
         "rejoined": rejoined,
+        "inside": inside,
         "residuals": residuals,
+        "modulations": modulations,
         "visits": visited,
         "schedule": schedules[0],
     }
@@ -217,6 +248,28 @@ def _tensors(bare: Hooked, digests: dict, block_names: list[str], dit: DiT) -> F
     return Finding("what a trace reads equals what plain hooks see", not wrong and bool(digests), detail)
 
 
+def _places(dit: DiT) -> Finding:
+    wanted = [(block, places(block)) for block in dit.blocks]
+    absent = [f"{block.name} has no {module}" for block, found in wanted for module in missing(block, found)]
+    detail = "; ".join(absent[:3]) or f"{sum(len(found) for _, found in wanted)} places"
+    return Finding("the places of the sites are in the blocks", not absent, detail)
+
+
+def _inside(bare: Hooked, found: dict[tuple[int, Place], str], block_names: list[str], dit: DiT) -> Finding:
+    expected = {
+        (block.index, place): seen
+        for block, name in zip(dit.blocks, block_names, strict=True)
+        for place, seen in bare.inside.get(name, {}).items()
+    }
+    n_places = sum(len(places(block)) for block in dit.blocks)
+    right = sum(found.get(key) == seen for key, seen in expected.items())
+    return Finding(
+        "what a trace reads inside the blocks equals what plain hooks see",
+        right == len(found) == n_places,
+        f"{right} of {n_places} tensors bit-equal",
+    )
+
+
 def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
     """Where streams share a tensor, hooks cannot tell them apart; what the output is made of can."""
     last = dit.blocks[-1]
@@ -240,12 +293,12 @@ def _rejoin(rejoined: list[bool]) -> Finding:
     )
 
 
-def _residual(errors: dict[str, float], dit: DiT) -> Finding:
+def _equation(claim: str, errors: dict[str, float], dit: DiT) -> Finding:
     # Rounding of the sums, and in half precision of every term.
     tolerance = 8 * torch.finfo(dit.dtype).eps
     worst = max(errors, key=lambda place: np.nan_to_num(errors[place], nan=np.inf))
     return Finding(
-        "attention and MLP outputs, gated, add up to what each block adds",
+        claim,
         errors[worst] <= tolerance,
         f"largest relative error {errors[worst]:.2g} of {tolerance:.2g} allowed, at {worst}",
     )

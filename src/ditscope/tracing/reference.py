@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 
-def digest(tensor: torch.Tensor | None) -> str:
-    """SHA-256 of a tensor's bytes, shape and dtype; empty where there is no tensor."""
+def digest(tensor: Any) -> str:
+    """SHA-256 of a tensor's bytes, shape and dtype, or of several; empty where there is no tensor."""
+    if isinstance(tensor, tuple):
+        return " ".join(map(digest, tensor))
     if tensor is None:
         return ""
     values = tensor.detach().cpu().contiguous()
@@ -34,6 +36,8 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
+        inside: module name -> (submodule, argument or "" for its output) -> digest in the first call, in the
+            order in which the module passed them.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed.
@@ -44,6 +48,7 @@ class Hooked:
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
+    inside: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
     n_tokens: tuple[int, int] = (0, 0)
@@ -52,9 +57,21 @@ class Hooked:
 
 
 def run_hooked(
-    pipeline: Any, block_names: Iterable[str], call: dict[str, Any], text_argument: str, readout: str
+    pipeline: Any,
+    blocks: Mapping[str, Iterable[tuple[str, str]]],
+    call: dict[str, Any],
+    text_argument: str,
+    readout: str,
 ) -> Hooked:
-    """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it."""
+    """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
+
+    Args:
+        pipeline: the pipeline.
+        blocks: name of a block module -> what to watch inside it: (submodule, argument or "" for its output).
+        call: the pipeline's arguments.
+        text_argument: the transformer's argument that carries the text embedding.
+        readout: submodule of the transformer that is handed the last block's image stream.
+    """
     found = Hooked(images=np.empty(0))
     calls: dict[str, int] = {}
     handles = []
@@ -75,18 +92,31 @@ def run_hooked(
                     found.seen[name, calls[name], site, stream] = digest(tokens)
 
     def watch(name: str, module: Any):
-        names = list(inspect.signature(type(module).forward).parameters)[1:]
-
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
             calls[name] = calls.get(name, -1) + 1
             found.order.append(name)
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            given = _named(module, args, kwargs)
             note(name, "block_input", [given.get("encoder_hidden_states"), given.get("hidden_states")])
 
         def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             note(name, "block_output", output if isinstance(output, tuple) else [output])
 
         return before, after
+
+    def watch_inside(name: str, path: str, argument: str, module: Any) -> Any:
+        def note_first(value: Any) -> None:
+            if calls[name] == 0:
+                found.inside.setdefault(name, {})[path, argument] = digest(value)
+
+        def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+            note_first(_named(module, args, kwargs).get(argument))
+
+        def after(module: Any, args: Any, output: Any) -> None:
+            note_first(output)
+
+        if argument:
+            return module.register_forward_pre_hook(before, with_kwargs=True)
+        return module.register_forward_hook(after)
 
     def before_readout(module: Any, args: Any) -> None:
         found.readouts.append(digest(args[0][:, : found.n_tokens[0]]))
@@ -98,11 +128,13 @@ def run_hooked(
     try:
         handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
         handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
-        for name in block_names:
+        for name, places in blocks.items():
             module = transformer.get_submodule(name)
             before, after = watch(name, module)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
+            for path, argument in places:
+                handles.append(watch_inside(name, path, argument, module.get_submodule(path)))
         clock = {step_callback(pipeline): at_step_end}
         result = pipeline(**call, output_type="np", **clock)
     finally:
@@ -116,6 +148,12 @@ def step_callback(pipeline: Any) -> str:
     """Name of the pipeline's argument for a function that is called at the end of every step."""
     parameters = inspect.signature(type(pipeline).__call__).parameters
     return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
+
+
+def _named(module: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by name."""
+    names = list(inspect.signature(type(module).forward).parameters)[1:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:

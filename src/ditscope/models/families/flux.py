@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 _INPUTS = {"image": "hidden_states", "text": "encoder_hidden_states"}
 _DOUBLE = {
@@ -18,9 +18,22 @@ _DOUBLE = {
         "mlp_output": Tap("ff_context"),
     },
 }
+_DOUBLE_MODULATED = {
+    "image": {
+        "attn": Modulated(Tap("norm1.norm"), Tap("attn", "hidden_states")),
+        "mlp": Modulated(Tap("norm2"), Tap("ff", "hidden_states")),
+    },
+    "text": {
+        "attn": Modulated(Tap("norm1_context.norm"), Tap("attn", "encoder_hidden_states")),
+        "mlp": Modulated(Tap("norm2_context"), Tap("ff_context", "hidden_states")),
+    },
+}
 # Single blocks add attention and MLP as one tensor, under one modulation for both streams.
 _SINGLE = modulation(module="norm.linear", sites=("attn_shift", "attn_scale", "attn_gate"))
 _ADDED = ((Tap("proj_out", joined=True), _SINGLE["attn_gate"]),)
+_SINGLE_MODULATED = {
+    "attn": Modulated(Tap("norm.norm", joined=True), Tap("attn", "hidden_states", joined=True))
+}
 
 FLUX = Family(
     name="FLUX.1",
@@ -28,7 +41,13 @@ FLUX = Family(
     transformer_class="FluxTransformer2DModel",
     block_lists=(
         BlockList(
-            "transformer_blocks", "double", "FluxTransformerBlock", _INPUTS, ("text", "image"), taps=_DOUBLE
+            "transformer_blocks",
+            "double",
+            "FluxTransformerBlock",
+            _INPUTS,
+            ("text", "image"),
+            taps=_DOUBLE,
+            modulated=_DOUBLE_MODULATED,
         ),
         BlockList(
             "single_transformer_blocks",
@@ -38,6 +57,7 @@ FLUX = Family(
             ("text", "image"),
             taps={"image": _SINGLE, "text": _SINGLE},
             also_added={"image": _ADDED, "text": _ADDED},
+            modulated={"image": _SINGLE_MODULATED, "text": _SINGLE_MODULATED},
         ),
     ),
     # The scale of guidance-distilled checkpoints is embedded and makes no visit of its own.

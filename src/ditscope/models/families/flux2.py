@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ditscope.models.family import NO_GUIDANCE, BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 # All double blocks share their modulation, and all single blocks; they are handed it.
 _DOUBLE = {
@@ -23,9 +23,20 @@ _DOUBLE = {
         "mlp_output": Tap("ff_context"),
     },
 }
+_DOUBLE_MODULATED = {
+    "image": {
+        "attn": Modulated(Tap("norm1"), Tap("attn", "hidden_states")),
+        "mlp": Modulated(Tap("norm2"), Tap("ff", "x")),
+    },
+    "text": {
+        "attn": Modulated(Tap("norm1_context"), Tap("attn", "encoder_hidden_states")),
+        "mlp": Modulated(Tap("norm2_context"), Tap("ff_context", "x")),
+    },
+}
 # Single blocks add attention and MLP as one tensor.
 _SINGLE = modulation(argument="temb_mod", sites=("attn_shift", "attn_scale", "attn_gate"))
 _ADDED = ((Tap("attn", joined=True), _SINGLE["attn_gate"]),)
+_SINGLE_MODULATED = {"attn": Modulated(Tap("norm", joined=True), Tap("attn", "hidden_states", joined=True))}
 
 FLUX2_KLEIN = Family(
     name="FLUX.2 klein",
@@ -39,6 +50,7 @@ FLUX2_KLEIN = Family(
             {"image": "hidden_states", "text": "encoder_hidden_states"},
             ("text", "image"),
             taps=_DOUBLE,
+            modulated=_DOUBLE_MODULATED,
         ),
         BlockList(
             "single_transformer_blocks",
@@ -49,6 +61,7 @@ FLUX2_KLEIN = Family(
             joined=True,
             taps={"image": _SINGLE, "text": _SINGLE},
             also_added={"image": _ADDED, "text": _ADDED},
+            modulated={"image": _SINGLE_MODULATED, "text": _SINGLE_MODULATED},
         ),
     ),
     # The empty negative prompt is the pipeline's own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 PIXART_SIGMA = Family(
     name="PixArt-Sigma",
@@ -25,6 +25,12 @@ PIXART_SIGMA = Family(
                 }
             },
             also_added={"image": ((Tap("attn2"), None),)},  # cross-attention has no gate
+            modulated={
+                "image": {
+                    "attn": Modulated(Tap("norm1"), Tap("attn1", "hidden_states")),
+                    "mlp": Modulated(Tap("norm2"), Tap("ff", "hidden_states")),
+                }
+            },
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 QWEN_IMAGE = Family(
     name="Qwen-Image",
@@ -26,6 +26,16 @@ QWEN_IMAGE = Family(
                     **modulation(module="txt_mod"),
                     "attn_output": Tap("attn", item=1),
                     "mlp_output": Tap("txt_mlp"),
+                },
+            },
+            modulated={
+                "image": {
+                    "attn": Modulated(Tap("img_norm1"), Tap("attn", "hidden_states")),
+                    "mlp": Modulated(Tap("img_norm2"), Tap("img_mlp", "hidden_states")),
+                },
+                "text": {
+                    "attn": Modulated(Tap("txt_norm1"), Tap("attn", "encoder_hidden_states")),
+                    "mlp": Modulated(Tap("txt_norm2"), Tap("txt_mlp", "hidden_states")),
                 },
             },
         ),

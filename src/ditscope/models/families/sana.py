@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 SANA = Family(
     name="SANA",
@@ -25,6 +25,12 @@ SANA = Family(
                 }
             },
             also_added={"image": ((Tap("attn2"), None),)},  # cross-attention has no gate
+            modulated={
+                "image": {
+                    "attn": Modulated(Tap("norm1"), Tap("attn1", "hidden_states")),
+                    "mlp": Modulated(Tap("norm2"), Tap("ff", "hidden_states", planar=True)),
+                }
+            },
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Tap, modulation
+from ditscope.models.taps import Modulated, Tap, modulation
 
 # SD3.5-medium's first blocks have a second attention of the image with itself, with a gate of its own.
 _SECOND_ATTENTION = (Tap("attn2"), Tap("norm1.linear", part=8))
@@ -33,6 +33,16 @@ SD3 = Family(
                 },
             },
             also_added={"image": (_SECOND_ATTENTION,)},
+            modulated={
+                "image": {
+                    "attn": Modulated(Tap("norm1.norm"), Tap("attn", "hidden_states")),
+                    "mlp": Modulated(Tap("norm2"), Tap("ff", "hidden_states")),
+                },
+                "text": {
+                    "attn": Modulated(Tap("norm1_context.norm"), Tap("attn", "encoder_hidden_states")),
+                    "mlp": Modulated(Tap("norm2_context"), Tap("ff_context", "hidden_states")),
+                },
+            },
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -1,0 +1,135 @@
+"""What a block does inside, held against what its family says: the sites' own equations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.models.family import STREAMS
+from ditscope.models.taps import Place, Tap, Term
+
+if TYPE_CHECKING:
+    from ditscope.models.block import Block
+
+Served = Mapping[Place, Any]
+"""What is served at places inside a block, at one visit."""
+
+
+def tapped_streams(block: Block) -> list[str]:
+    """The streams that a block returns, image first."""
+    return [stream for stream in STREAMS if stream in block.layout.streams("block_output")]
+
+
+def places(block: Block) -> list[Place]:
+    """Every place inside a block that its family names, each once."""
+    found = [tap.place for stream in tapped_streams(block) for tap in _taps(block, stream)]
+    return list(dict.fromkeys(found))
+
+
+def missing(block: Block, wanted: Iterable[Place]) -> list[str]:
+    """Submodules that a block should have and does not."""
+    return [module for module, _ in wanted if module and not _has_submodule(block._module, module)]
+
+
+def read_inside(block: Block, order: Iterable[Place]) -> dict[Place, Any]:
+    """What is served at places inside a block; to be called in a trace, between its input and its output.
+
+    Args:
+        block: the block.
+        order: the places in the order in which the block passes them.
+    """
+    return {place: block.served(place) for place in order}
+
+
+def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Served) -> dict[str, float]:
+    """How far a block's output is from its input and the gated terms that its family says it adds.
+
+    To be called in a trace, at the block's output. The sum is made in float32::
+
+        block_output == block_input + attn_gate * attn_output + mlp_gate * mlp_output + ...
+
+    Args:
+        block: the block.
+        starts: stream -> ``block_input`` ``[row, token, channel]``.
+        served: what :func:`read_inside` read.
+
+    Returns:
+        "block stream" -> largest difference, each relative to the sum of the terms' magnitudes at its place;
+        infinite where the shapes do not fit.
+    """
+    errors = {}
+    for stream, start in starts.items():
+        terms = [start.float()]
+        for tap, gate in _terms(block, stream):
+            term = block.tapped(tap, stream, served[tap.place]).float()
+            terms.append(term if gate is None else _float(block, gate, stream, served) * term)
+        errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
+    return errors
+
+
+def modulation_errors(block: Block, served: Served) -> dict[str, float]:
+    """How far what attention and MLP are handed is from the shifted and scaled norm, in float32::
+
+        handed == normed + scale * normed + shift
+
+    Args:
+        block: the block.
+        served: what :func:`read_inside` read.
+
+    Returns:
+        "block stream attn" or "block stream mlp" -> error, as of :func:`residual_errors`.
+    """
+    errors = {}
+    for stream in tapped_streams(block):
+        taps = block.layout.taps.get(stream, {})
+        for part, modulated in block.layout.modulated.get(stream, {}).items():
+            normed = _float(block, modulated.normed, stream, served)
+            scale, shift = (
+                _float(block, taps[f"{part}_{kind}"], stream, served) for kind in ("scale", "shift")
+            )
+            handed = _float(block, modulated.handed, stream, served)
+            terms = [normed, scale * normed, shift.expand_as(normed)]
+            errors[f"{block.name} {stream} {part}"] = _error(terms, handed)
+    return errors
+
+
+def _taps(block: Block, stream: str) -> Iterator[Tap]:
+    yield from block.layout.taps.get(stream, {}).values()
+    for tap, gate in _terms(block, stream):
+        yield tap
+        if gate is not None:
+            yield gate
+    for modulated in block.layout.modulated.get(stream, {}).values():
+        yield from (modulated.normed, modulated.handed)
+
+
+def _terms(block: Block, stream: str) -> list[Term]:
+    """What a block adds to a stream."""
+    taps = block.layout.taps.get(stream, {})
+    named: list[Term] = [
+        (taps[f"{part}_output"], taps[f"{part}_gate"]) for part in ("attn", "mlp") if f"{part}_output" in taps
+    ]
+    return named + [term for term in block.layout.also_added.get(stream, ()) if block.has(term[0])]
+
+
+def _float(block: Block, tap: Tap, stream: str, served: Served) -> torch.Tensor:
+    return block.tapped(tap, stream, served[tap.place]).float()
+
+
+def _has_submodule(module: torch.nn.Module, path: str) -> bool:
+    try:
+        module.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _error(terms: list[torch.Tensor], found: torch.Tensor | None) -> float:
+    if found is None or len({term.shape for term in (*terms, found)}) > 1:
+        return float("inf")
+    total, scale = terms[0], terms[0].abs()
+    for term in terms[1:]:
+        total, scale = total + term, scale + term.abs()
+    return float(((found.float() - total).abs() / scale.clamp(min=1e-30)).max())
