@@ -161,6 +161,16 @@ def test_a_tap_on_another_tensor_makes_the_check_fail(opened, monkeypatch, name,
     assert failing(dit, name) == broken
 
 
+def test_nothing_is_claimed_of_what_a_family_does_not_describe(opened, monkeypatch) -> None:
+    dit = opened("sd3")
+    for block in dit.blocks:
+        bare = dataclasses.replace(block.layout, taps={}, also_added={}, modulated={})
+        monkeypatch.setattr(block, "layout", bare)
+    report = dit.check(PROMPTS[0], **size("sd3"))
+    assert report.ok, report
+    assert not {ADDED, HANDED} & {finding.claim for finding in report.findings}
+
+
 @pytest.mark.parametrize("name", ["flux", "qwen-image", "sd3", "flux2-dev"])
 def test_modulation_of_the_other_stream_makes_the_check_fail(opened, monkeypatch, name) -> None:
     dit, block = opened(name), opened(name).blocks[0]

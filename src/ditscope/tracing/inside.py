@@ -56,13 +56,16 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
         served: what :func:`read_inside` read.
 
     Returns:
-        "block stream" -> largest difference, each relative to the sum of the terms' magnitudes at its place;
-        infinite where the shapes do not fit.
+        "block stream" -> largest difference in roundings of the output's dtype, each relative to the sum of the
+        terms' magnitudes at its place; infinite where the shapes do not fit.
     """
     errors = {}
     for stream, start in starts.items():
+        added = _terms(block, stream)
+        if not added:  # then nothing is claimed
+            continue
         terms = [start.float()]
-        for tap, gate in _terms(block, stream):
+        for tap, gate in added:
             term = block.tapped(tap, stream, served[tap.place]).float()
             terms.append(term if gate is None else _float(block, gate, stream, served) * term)
         errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
@@ -89,7 +92,7 @@ def modulation_errors(block: Block, served: Served) -> dict[str, float]:
             scale, shift = (
                 _float(block, taps[f"{part}_{kind}"], stream, served) for kind in ("scale", "shift")
             )
-            handed = _float(block, modulated.handed, stream, served)
+            handed = block.tapped(modulated.handed, stream, served[modulated.handed.place])
             terms = [normed, scale * normed, shift.expand_as(normed)]
             errors[f"{block.name} {stream} {part}"] = _error(terms, handed)
     return errors
@@ -132,4 +135,5 @@ def _error(terms: list[torch.Tensor], found: torch.Tensor | None) -> float:
     total, scale = terms[0], terms[0].abs()
     for term in terms[1:]:
         total, scale = total + term, scale + term.abs()
-    return float(((found.float() - total).abs() / scale.clamp(min=1e-30)).max())
+    worst = ((found.float() - total).abs() / scale.clamp(min=1e-30)).max()
+    return float(worst) / torch.finfo(found.dtype).eps
