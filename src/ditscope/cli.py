@@ -82,7 +82,10 @@ def record(
     steps: Steps = 20,
     streams: Annotated[str, typer.Option(help="Comma-separated: image, text.")] = "image",
     sites: Annotated[
-        str, typer.Option(help="Comma-separated: block_input, attn_output, mlp_output, block_output.")
+        str,
+        typer.Option(
+            help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
+        ),
     ] = "block_output",
     blocks: Annotated[str | None, typer.Option(help="Comma-separated block names or indices.")] = None,
     tensors: Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")] = True,

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 from tqdm.auto import tqdm
 
-from ditscope.cache.layout import Forecast, forecast, readable_bytes
+from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.opening import as_path, read_manifest
 from ditscope.cache.reader import Cache, open_cache
@@ -114,11 +114,7 @@ class RunForecast:
     def __repr__(self) -> str:
         minutes = self.seconds / 60
         time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
-        return (
-            f"{readable_bytes(self.size.total)} in {self.size.shards} files for {self.size.samples} samples "
-            f"(hidden states {readable_bytes(self.size.tensors)}, statistics {readable_bytes(self.size.stats)}), "
-            f"about {time}"
-        )
+        return f"{self.size}, about {time}"
 
 
 class Recording:
