@@ -70,7 +70,12 @@ FLUX2_KLEIN = Family(
     timestep_scale=1e-3,
     token_pixels=2,
     grid_argument="img_ids",
-    examples=("black-forest-labs/FLUX.2-klein-4B", "black-forest-labs/FLUX.2-klein-base-4B"),
+    examples=(
+        "black-forest-labs/FLUX.2-klein-4B",
+        "black-forest-labs/FLUX.2-klein-9B",
+        "black-forest-labs/FLUX.2-klein-base-4B",
+        "black-forest-labs/FLUX.2-klein-base-9B",
+    ),
 )
 
 FLUX2_DEV = replace(
