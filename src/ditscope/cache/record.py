@@ -64,7 +64,8 @@ def record(
         path: the store: absent, an empty folder, or a cache of the same configuration to be resumed.
         streams: ``image``, ``text`` or both.
         sites: ``block_input``, ``attn_output``, ``mlp_output``, ``block_output``; those that the blocks have.
-        blocks: indices or names of blocks; all by default.
+        blocks: indices, negative ones counting from the last, names (``single.5``) or kinds (``single``) of
+            blocks; all by default.
         steps: step indices, negative ones counting from the last; all by default.
         branches: ``cond``, ``uncond``; all that the call visits by default.
         channels: channel ids; all by default.
