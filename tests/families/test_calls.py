@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import tiny
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, FluxImg2ImgPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from diffusers.pipelines.pixart_alpha import pipeline_pixart_sigma as sizes
 
 import ditscope as ds
@@ -21,16 +21,6 @@ SIZE = {"height": 16, "width": 24}
 def picture(height: int, width: int) -> PIL.Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return PIL.Image.fromarray(values)
-
-
-@pytest.fixture(scope="module")
-def image_to_image(folder_of, tmp_path_factory):
-    """The tiny FLUX.1 pipeline as an image-to-image one."""
-    folder = tmp_path_factory.mktemp("tiny") / "img2img"
-    FluxImg2ImgPipeline.from_pipe(DiffusionPipeline.from_pretrained(folder_of("flux"))).save_pretrained(
-        folder
-    )
-    return ds.load(str(folder))
 
 
 CALL = {

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditscope.errors import InputError, VisitError, found_expected, one_of
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.schedule import noise_levels, step_clock
+from ditscope.models.schedule import noise_levels, require_plain_start, step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -183,8 +183,13 @@ class Walk:
 
 
 def live_schedule(dit: DiT) -> Schedule:
-    """The schedule of the run in progress, read from the scheduler once it has been set."""
+    """The schedule of the run in progress, read from the scheduler once it has been set.
+
+    Raises:
+        UnsupportedError: the first timestep comes twice.
+    """
     scheduler, guidance = dit.diffusers_pipeline.scheduler, dit.family.guidance
+    require_plain_start(scheduler)
     first = int(scheduler.begin_index or 0)
     branches = guidance.visited(dit.facts(dit.call))
     return Schedule(
