@@ -105,6 +105,14 @@ CASES: dict[str, tuple[ds.edits.Edit, tuple[str, str], Rule, Any, Any, Any]] = {
         None,
         IDS,
     ),
+    "blocks by negative index and kind": (
+        ds.edits.zero(IDS, blocks=[-1, "double"]),
+        ("block_output", "image"),
+        torch.zeros_like,
+        lambda visit, block: block in (0, 1, 2, 3, 9),
+        None,
+        IDS,
+    ),
     "one step": (
         ds.edits.zero(IDS, steps=-1),
         ("block_output", "image"),
@@ -236,13 +244,15 @@ def test_bfloat16_is_edited_in_bfloat16(untrained_folder) -> None:
     [
         (ds.edits.zero(IDS, blocks=["single.6"]), "block 'single.6'"),
         (ds.edits.zero(IDS, blocks=[10]), "block 10"),
-        (ds.edits.zero(IDS, blocks=-1), "block -1"),
+        (ds.edits.zero(IDS, blocks=-11), "block -11"),
+        (ds.edits.zero(IDS, blocks="triple"), "block 'triple'"),
         (ds.edits.zero(IDS, steps=[2]), "step 2"),
         (ds.edits.zero(IDS, steps=[-3]), "step -3"),
         (ds.edits.zero([3, 128]), "channel 128"),
         (ds.edits.zero({4: [127], 5: [500]}), "channel 500"),
         (ds.edits.zero(ChannelSet.of(IDS, stream="text"), stream="image"), "channels of the text stream"),
         (ds.edits.zero(BY_BLOCK, blocks=[0, 1]), "no channels for block double.1"),
+        (ds.edits.zero(BY_BLOCK, blocks=[-10, -9]), "no channels for block double.1"),
     ],
 )
 def test_what_the_model_does_not_have_is_refused_before_a_run(dit, edit, told) -> None:
@@ -321,10 +331,9 @@ def test_scopes_count_steps_from_either_end(dit) -> None:
     from ditscope.models.visits import Visit
 
     scope = Scope(steps=[0, -1], blocks="double.2")
-    block = dit.blocks[2]
-    covered = [scope.covers(Visit(step, step, 1.0, 1.0, "cond"), block, 5) for step in range(5)]
+    covered = [scope.covers(Visit(step, step, 1.0, 1.0, ("cond",)), 5) for step in range(5)]
     assert covered == [True, False, False, False, True]
-    assert not scope.names(dit.blocks[1])
+    assert scope.chosen(dit.blocks) == (2,)
 
 
 @pytest.mark.parametrize(
@@ -332,7 +341,7 @@ def test_scopes_count_steps_from_either_end(dit) -> None:
     [
         (lambda: ds.edits.zero([3], steps=["a"]), "step indices"),
         (lambda: ds.edits.zero([3], steps=1.5), "step indices"),
-        (lambda: ds.edits.zero([3], blocks=[None]), "block indices or names"),
+        (lambda: ds.edits.zero([3], blocks=[None]), "found block None; expected an index"),
         (lambda: ds.edits.scale([3], "x"), "a number"),
         (lambda: ds.edits.mean([3], calibration=3), "a DataArray"),
     ],

@@ -7,6 +7,7 @@ import functools
 import pytest
 import tiny
 import torch
+from diffusers import DiffusionPipeline, FluxImg2ImgPipeline
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,14 @@ def opened(folder_of):
     import ditscope as ds
 
     return functools.cache(lambda name, dtype=torch.float32: ds.load(str(folder_of(name)), torch_dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def image_to_image(folder_of, tmp_path_factory):
+    """The tiny FLUX.1 pipeline as an image-to-image one, opened."""
+    import ditscope as ds
+
+    folder = tmp_path_factory.mktemp("tiny") / "img2img"
+    plain = DiffusionPipeline.from_pretrained(folder_of("flux"))
+    FluxImg2ImgPipeline.from_pipe(plain).save_pretrained(folder)
+    return ds.load(str(folder))

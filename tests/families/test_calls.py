@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 import tiny
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler, FluxImg2ImgPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from diffusers.pipelines.pixart_alpha import pipeline_pixart_sigma as sizes
 
 import ditscope as ds
@@ -21,16 +21,6 @@ SIZE = {"height": 16, "width": 24}
 def picture(height: int, width: int) -> PIL.Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return PIL.Image.fromarray(values)
-
-
-@pytest.fixture(scope="module")
-def image_to_image(folder_of, tmp_path_factory):
-    """The tiny FLUX.1 pipeline as an image-to-image one."""
-    folder = tmp_path_factory.mktemp("tiny") / "img2img"
-    FluxImg2ImgPipeline.from_pipe(DiffusionPipeline.from_pretrained(folder_of("flux"))).save_pretrained(
-        folder
-    )
-    return ds.load(str(folder))
 
 
 CALL = {
@@ -80,7 +70,7 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
             block.image[:] *= 1.0
 
     run_traced(dit, [(PROMPT, 0)], at_visit, **call)
-    assert set(seen.values()) == {(4 * 6, 20)}
+    assert set(seen.values()) == {(4 * 6, tiny.TINY[name].call["max_sequence_length"])}
     with_reference = dit.handed["hidden_states"].shape[1]
     assert with_reference == 4 * 6 + 16 * 20
 

@@ -340,7 +340,8 @@ TINY: dict[str, Tiny] = {
     "flux-embedded": Tiny(lambda: flux(embedded=True), "FLUX.1", {"max_sequence_length": 14}),
     "flux2-klein-base": Tiny(flux2_klein, "FLUX.2 klein", _LAYERS),
     "flux2-klein": Tiny(lambda: flux2_klein(distilled=True), "FLUX.2 klein", _LAYERS),
-    "flux2-dev": Tiny(flux2_dev, "FLUX.2 dev", _LAYERS),
+    # Room for the system message, behind which the prompt comes.
+    "flux2-dev": Tiny(flux2_dev, "FLUX.2 dev", {**_LAYERS, "max_sequence_length": 120}),
     "qwen-image": Tiny(qwen_image, "Qwen-Image", {"negative_prompt": "plain"}),
     "sana": Tiny(
         sana, "SANA", {**_UNBINNED, "max_sequence_length": 14, "complex_human_instruction": ["user prompt"]}

@@ -74,6 +74,67 @@ def test_a_loop_that_is_left_early_lets_the_run_end(dit) -> None:
     assert np.array_equal(images, expected)
 
 
+def walk_and_leave(dit, *, at: int, by: str, order: tuple[int, ...]) -> None:
+    """Read blocks in some order in one visit, and leave the loop there."""
+    with dit.generate(SAMPLE[0][0], seed=0, num_inference_steps=2) as tracer:
+        for visit in dit.visits(tracer):
+            if visit.index == at:
+                for index in order:
+                    _ = dit.blocks[index].image
+                if by == "break":
+                    break
+                tracer.stop()
+
+
+@pytest.mark.parametrize("by", ["break", "stop"])
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_block_out_of_order_is_found_out_though_the_body_leaves_the_loop(dit, by, at) -> None:
+    """nnsight serves the early block from the next visit."""
+    with pytest.raises(VisitError, match=f"the body of visit {at} ending in visit {at + 1}; expected in its"):
+        walk_and_leave(dit, at=at, by=by, order=(5, 0))
+    run_traced(dit, SAMPLE, num_inference_steps=1)
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_block_that_never_comes_again_is_found_out_though_the_body_would_leave(dit, at) -> None:
+    """In the first visit nnsight waits for that very block, in the last there is no next one."""
+    with pytest.raises(VisitError, match=f"the run ending before the body of visit {at}"):
+        walk_and_leave(dit, at=at, by="break", order=(5, 0))
+
+
+@pytest.mark.parametrize("by", ["break", "stop"])
+@pytest.mark.parametrize("at", range(4))
+def test_blocks_in_order_may_be_followed_by_leaving_the_loop(dit, by, at) -> None:
+    walk_and_leave(dit, at=at, by=by, order=(0, 5))
+    assert dit.n_visits == (4 if by == "break" else at + 1)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_late_write_before_leaving_is_found_out(dit, at) -> None:
+    """The write would take effect one visit late."""
+    with (
+        pytest.raises(VisitError, match=f"the body of visit {at} ending in visit {at + 1}"),
+        dit.generate(SAMPLE[0][0], seed=0, num_inference_steps=2) as tracer,
+    ):
+        for visit in dit.visits(tracer):
+            if visit.index == at:
+                late = dit.blocks[5].image
+                dit.blocks[0].image[:] = late
+                break
+
+
+def test_an_error_of_the_bodys_own_comes_first(dit) -> None:
+    with (
+        pytest.raises(KeyError, match="mine"),
+        dit.generate(SAMPLE[0][0], seed=0, num_inference_steps=2) as tracer,
+    ):
+        for visit in dit.visits(tracer):
+            if visit.index == 1:
+                late = dit.blocks[5].image
+                early = dit.blocks[0].image
+                raise KeyError("mine", late, early)
+
+
 class AlwaysGuided(Guidance):
     def visited(self, call):
         return self.branches

@@ -61,7 +61,8 @@ def record(
         streams: ``image``, ``text`` or both.
         sites: ``block_input``, ``attn_output``, ``mlp_output``, ``block_output``, and modulation (``attn_shift``,
             ``attn_scale``, ``attn_gate``, ``mlp_shift``, ``mlp_scale``, ``mlp_gate``); those that the blocks have.
-        blocks: indices or names of blocks; all by default.
+        blocks: indices, negative ones counting from the last, names (``single.5``) or kinds (``single``) of
+            blocks; all by default.
         steps: step indices, negative ones counting from the last; all by default.
         branches: ``cond``, ``uncond``; all that the call visits by default.
         channels: channel ids; all by default.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from ditscope.errors import InputError, found_expected
+from ditscope.models.block_choice import Address, find_blocks
 from ditscope.models.family import BRANCHES
 from ditscope.models.sites import check_branches, check_sites, check_streams, require_stream
 
 if TYPE_CHECKING:
-    from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Schedule
 
@@ -45,7 +45,7 @@ class Selection:
         *,
         streams: Iterable[str],
         sites: Iterable[str],
-        blocks: Iterable[int | str] | None,
+        blocks: Address | Iterable[Address] | None,
         steps: Iterable[int] | None,
         branches: Iterable[str] | None,
         channels: Iterable[int] | None,
@@ -109,32 +109,6 @@ class Selection:
                     )
                 )
         return self.branches
-
-
-def find_blocks(blocks: Sequence[Block], wanted: Iterable[int | str] | None) -> list[Block]:
-    """The wanted blocks in execution order; by index, negative index or name.
-
-    Raises:
-        InputError: none is wanted, or one does not exist.
-    """
-    if wanted is None:
-        return list(blocks)
-    names = {block.name: block.index for block in blocks}
-    chosen = set()
-    for name in [wanted] if isinstance(wanted, str) or not isinstance(wanted, Iterable) else wanted:
-        index = names.get(name) if isinstance(name, str) else name
-        if not _is_whole(index) or not -len(blocks) <= index < len(blocks):
-            raise InputError(
-                found_expected(
-                    f"block {name!r}",
-                    f"an index under {len(blocks)} or a name from {blocks[0].name} to {blocks[-1].name}",
-                    "See dit.blocks.",
-                )
-            )
-        chosen.add(index % len(blocks))
-    if not chosen:
-        raise InputError(found_expected("no blocks", "at least one", "Leave blocks= out for all."))
-    return [blocks[index] for index in sorted(chosen)]
 
 
 def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:

@@ -82,6 +82,7 @@ class EditedVisit:
         # Where a block passes one stream before the other, so do the edits.
         self._dit, self._n_steps = dit, n_steps
         self._edits = tuple(sorted(edits, key=lambda edit: STREAMS.index(edit.scope.stream)))
+        self._blocks = [set(edit.chosen(dit.blocks)) for edit in self._edits]
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
 
@@ -94,7 +95,8 @@ class EditedVisit:
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
         for position, edit in enumerate(self._edits):
-            if edit.scope.site == site and edit.covers(visit, block, self._n_steps):
+            acts_here = edit.scope.site == site and block.index in self._blocks[position]
+            if acts_here and edit.scope.covers(visit, self._n_steps):
                 self._fired[position] |= self._apply(edit, visit, block)
 
     def _apply(self, edit: Edit, visit: Visit, block: Block) -> bool:
@@ -133,10 +135,8 @@ class EditedVisit:
 
 
 def _check_places(edit: Edit, dit: DiT) -> None:
-    ranked = edit.channels.blocks
-    for block in dit.blocks:
-        if edit.scope.names(block) and (ranked is None or block.index in ranked):
-            require_stream(block.layout, edit.scope.stream, edit.scope.site)
+    for index in edit.chosen(dit.blocks):
+        require_stream(dit.blocks[index].layout, edit.scope.stream, edit.scope.site)
 
 
 def _check_channels(edit: Edit, dit: DiT) -> None:
@@ -157,9 +157,9 @@ def _check_channels(edit: Edit, dit: DiT) -> None:
                 "Rank that stream, or drop stream=.",
             )
         )
-    ranked = edit.channels.blocks
-    named = [block for block in dit.blocks if edit.scope.blocks and edit.scope.names(block)]
-    missing = [block.name for block in named if ranked is not None and block.index not in ranked]
+    named = edit.scope.chosen(dit.blocks) if edit.scope.blocks is not None else ()
+    acting = edit.chosen(dit.blocks)
+    missing = [dit.blocks[index].name for index in named if index not in acting]
     if missing:
         raise InputError(
             found_expected(

@@ -17,7 +17,6 @@ from ditscope.passes.channels import ChannelSet
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
-    from ditscope.models.visits import Visit
 
 Rule = Callable[[torch.Tensor, "Block", torch.Tensor], torch.Tensor]
 """New values ``[row, token, rank]`` from old ones (float32), the block, and the channel ids ``[rank]``."""
@@ -53,10 +52,14 @@ class Edit:
         """The edit with the channels of one draw."""
         return replace(self, channels=self.channels.draw(number))
 
-    def covers(self, visit: Visit, block: Block, n_steps: int) -> bool:
-        """Whether the edit acts on this block in this visit: it is in scope, and has channels there."""
-        has_channels = self.channels.blocks is None or block.index in self.channels.blocks
-        return has_channels and self.scope.covers(visit, block, n_steps)
+    def chosen(self, blocks: Sequence[Block]) -> tuple[int, ...]:
+        """Indices of the blocks on which the edit acts: they are in scope, and it has channels there.
+
+        Raises:
+            InputError: the scope names a block that the model does not have.
+        """
+        ranked = self.channels.blocks
+        return tuple(index for index in self.scope.chosen(blocks) if ranked is None or index in ranked)
 
     def channels_at(self, block: Block) -> np.ndarray:
         """Channel ids ``[rank]`` at a block."""
@@ -75,7 +78,8 @@ def zero(channels: Any, **scope: Any) -> Edit:
 
     Args:
         channels: a :class:`~ditscope.passes.channels.ChannelSet`, or channel ids for every block.
-        **scope: ``blocks``, ``steps``, ``branches``, ``stream``, ``site``, ``tokens``; see :class:`Scope`.
+        **scope: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps``,
+            ``branches``, ``stream``, ``site``, ``tokens``; see :class:`Scope`.
 
     Raises:
         InputError: an unknown or empty part of the scope.

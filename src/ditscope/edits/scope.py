@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ditscope.errors import InputError, found_expected, one_of
+from ditscope.models.block_choice import Address, check_addresses, find_blocks
 from ditscope.models.family import BRANCHES, STREAMS
 from ditscope.models.sites import SITES
 
@@ -23,7 +24,8 @@ class Scope:
     """Where an edit acts; None means everywhere.
 
     Attributes:
-        blocks: block indices, or block names such as ``single.5``.
+        blocks: block indices, negative ones counting from the last, block names such as ``single.5``, or
+            kinds such as ``single`` for all blocks of a kind.
         steps: step indices; negative ones count from the last step.
         branches: ``cond``, ``uncond``.
         stream: ``image`` or ``text``.
@@ -35,7 +37,7 @@ class Scope:
             positions.
     """
 
-    blocks: tuple[int | str, ...] | None = None
+    blocks: tuple[Address, ...] | None = None
     steps: tuple[int, ...] | None = None
     branches: tuple[str, ...] | None = None
     stream: str = "image"
@@ -47,7 +49,12 @@ class Scope:
             raise InputError(one_of("stream", self.stream, STREAMS))
         if self.site not in SITES:
             raise InputError(one_of("site", self.site, SITES))
-        for name in ("blocks", "steps", "branches"):
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", check_addresses(self.blocks))
+        for name, kinds, expected in (
+            ("steps", (int, np.integer), "step indices"),
+            ("branches", (str,), "branch names"),
+        ):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -56,12 +63,8 @@ class Scope:
                 raise InputError(
                     found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out.")
                 )
-            kinds = {"blocks": (int, np.integer, str), "steps": (int, np.integer), "branches": (str,)}[name]
             wrong = [entry for entry in entries if not isinstance(entry, kinds) or isinstance(entry, bool)]
             if wrong:
-                expected = {"blocks": "block indices or names", "steps": "step indices"}.get(
-                    name, "branch names"
-                )
                 raise InputError(
                     found_expected(f"{name} {wrong!r} in an edit's scope", expected, f"Mend {name}=.")
                 )
@@ -72,14 +75,16 @@ class Scope:
         if self.tokens is not None:
             object.__setattr__(self, "tokens", _flat_tokens(self.tokens))
 
-    def names(self, block: Block) -> bool:
-        """Whether the scope's blocks include this one."""
-        return self.blocks is None or block.index in self.blocks or block.name in self.blocks
+    def chosen(self, blocks: Sequence[Block]) -> tuple[int, ...]:
+        """Indices of the blocks on which the edit acts, of a model's blocks.
 
-    def covers(self, visit: Visit, block: Block, n_steps: int) -> bool:
-        """Whether the edit acts on this block in this visit of a run of ``n_steps`` steps."""
-        if not self.names(block):
-            return False
+        Raises:
+            InputError: the scope names a block that the model does not have.
+        """
+        return tuple(block.index for block in find_blocks(blocks, self.blocks))
+
+    def covers(self, visit: Visit, n_steps: int) -> bool:
+        """Whether the edit acts in this visit of a run of ``n_steps`` steps."""
         if self.steps is not None and visit.step not in {step % n_steps for step in self.steps}:
             return False
         return bool(self.branches_of(visit))
@@ -115,16 +120,7 @@ class Scope:
         Raises:
             InputError: naming it.
         """
-        known = {block.index for block in blocks} | {block.name for block in blocks}
-        for block in self.blocks or ():
-            if block not in known:
-                raise InputError(
-                    found_expected(
-                        f"block {block!r} in an edit's scope",
-                        f"an index under {len(blocks)} or one of {blocks[0].name} ... {blocks[-1].name}",
-                        "See dit.blocks.",
-                    )
-                )
+        self.chosen(blocks)
         for step in self.steps or ():
             if not -n_steps <= step < n_steps:
                 raise InputError(

@@ -139,7 +139,9 @@ class DiT(DiffusionModel):
         """Walk the visits of the run being traced, in order, each with its step and branch.
 
         Inside the loop's body, read and write blocks in execution order (``block_input`` before
-        ``block_output``); statements after the loop run when the last visit is over.
+        ``block_output``); statements after the loop run when the last visit is over. Leave the loop with
+        ``break`` or ``tracer.stop()`` as you like, and write the call in the ``for`` statement itself: a
+        loop over an iterator that has a name cannot be seen to be left.
 
         Args:
             tracer: what ``with dit.generate(...) as tracer`` gives.
@@ -148,8 +150,8 @@ class DiT(DiffusionModel):
             One :class:`~ditscope.models.visits.Visit` for each call of the transformer.
 
         Raises:
-            VisitError: a visit does not match the scheduler's step clock, or the run ends before the loop
-                does, as when blocks are asked for out of order.
+            VisitError: a visit does not match the scheduler's step clock; or a body ends in a later visit
+                than its own, or the run before the loop, as when blocks are asked for out of order.
             UnsupportedError: step caching, skip-layer guidance, compiled blocks or a scheduler of higher order.
         """
         refuse_unmapped(self)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from nnsight.intervention.interleaver import EarlyStopException
 from nnsight.modeling.diffusion import _PipelineModule
 
 from ditscope.errors import InputError, UnsupportedError, found_expected
@@ -73,7 +74,8 @@ class CallablePipeline(_PipelineModule):
 
         Raises:
             UnsupportedError: the model is in a run already.
-            VisitError: the run made more or fewer visits than were walked.
+            VisitError: the run made more or fewer visits than were walked, or a visit's body ended in a later
+                visit.
         """
         if self._running:
             raise UnsupportedError(
@@ -91,6 +93,10 @@ class CallablePipeline(_PipelineModule):
         self._running = True
         try:
             result = super().forward(*args, seed=seed, **self.call)
+        except EarlyStopException:
+            if self.walk is not None:
+                self.walk.require_left_in_time()
+            raise
         finally:
             self._running = False
             counting.remove()

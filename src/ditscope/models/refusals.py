@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError, found_expected
-from ditscope.models.schedule import require_step_clock
+from ditscope.models.schedule import require_own_schedule, require_step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -35,7 +35,8 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
 
     Raises:
         UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
-            compiled or has been replaced, or the scheduler calls the model more than once a step.
+            compiled or has been replaced, the scheduler calls the model more than once a step, or it cannot
+            be set to the call's own sigmas or timesteps.
     """
     pipeline = dit.diffusers_pipeline
     transformer = pipeline.transformer
@@ -65,6 +66,7 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
             )
         )
     require_step_clock(pipeline.scheduler)
+    require_own_schedule(pipeline.scheduler, call or {})
 
 
 def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:

@@ -7,7 +7,9 @@ of ``1 - alpha_bar`` of a variance-preserving diffusion (Ho et al. 2020, eq. 4).
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ditscope.errors import UnsupportedError, found_expected
@@ -60,5 +62,45 @@ def require_step_clock(scheduler: Any) -> None:
                 f"scheduler {name} without {', '.join(missing)}",
                 "a scheduler that counts its steps and knows their noise",
                 "Use FlowMatchEulerDiscreteScheduler or DPMSolverMultistepScheduler.",
+            )
+        )
+
+
+def require_own_schedule(scheduler: Any, call: Mapping[str, Any]) -> None:
+    """Refuse steps of the caller's own, ``sigmas=`` or ``timesteps=``, that the scheduler cannot be set to.
+
+    Raises:
+        UnsupportedError: naming the argument and the scheduler.
+    """
+    taken = inspect.signature(scheduler.set_timesteps).parameters
+    for name in ("sigmas", "timesteps"):
+        # Flow sigmas of diffusers' multistep solvers are made from a number of steps, whatever the timesteps.
+        counted = name == "timesteps" and scheduler.config.get("use_flow_sigmas")
+        if call.get(name) is not None and (name not in taken or counted):
+            raise UnsupportedError(
+                found_expected(
+                    f"{name}= with scheduler {type(scheduler).__name__}, which makes its own",
+                    f"a scheduler that can be set to {name}",
+                    f"Leave {name}= out, or use FlowMatchEulerDiscreteScheduler if the model is a flow.",
+                )
+            )
+
+
+def require_plain_start(scheduler: Any) -> None:
+    """Refuse a schedule that the scheduler enters at its second step, once it has been set.
+
+    Where a pipeline does not say where to begin, diffusers looks the first timestep up, and takes the
+    second place of one that comes twice.
+
+    Raises:
+        UnsupportedError: the first timestep comes twice.
+    """
+    timesteps = [float(timestep) for timestep in scheduler.timesteps]
+    if scheduler.begin_index is None and timesteps.count(timesteps[0]) > 1:
+        raise UnsupportedError(
+            found_expected(
+                f"timestep {timesteps[0]:g} first and once more in the schedule",
+                "a first timestep that comes once",
+                "Pass sigmas= or timesteps= that fall from the first on.",
             )
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditscope.errors import InputError, VisitError, found_expected, one_of
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.schedule import noise_levels, step_clock
+from ditscope.models.schedule import noise_levels, require_plain_start, step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -130,38 +130,60 @@ class Walk:
     """How far a walk over the visits of a run has come.
 
     nnsight serves a block that was passed already from the *next* visit, and ends a loop quietly when
-    the run is over before the loop is. Both are found out here.
+    the run is over before the loop is. Both are found out here. A body that leaves the loop cannot be
+    told so on the spot: what a generator raises while it is closed is lost. So the walk remembers where
+    the model was, and the run ends with the error.
 
     Attributes:
         schedule: the visits that are expected.
         finished: visits whose body has run to its end.
-        left: whether the body left the loop by itself, as with ``break``.
+        left: visits that had begun when the body left the loop by itself, as with ``break``.
     """
 
     schedule: Schedule
     finished: int = 0
-    left: bool = False
+    left: int | None = None
 
-    def finish(self, index: int, n_visits: int) -> None:
+    def finish(self, n_visits: int) -> None:
         """Note the end of a visit's body, when ``n_visits`` visits have begun.
 
         Raises:
             VisitError: the model has gone on to a later visit meanwhile.
         """
-        if n_visits > index + 1:
+        self._require_own_visit(n_visits)
+        self.finished += 1
+
+    def leave(self, n_visits: int) -> None:
+        """Note that the body leaves the loop, when ``n_visits`` visits have begun."""
+        self.left = n_visits
+
+    def require_left_in_time(self) -> None:
+        """Refuse a body that left the loop after the model had gone on to a later visit.
+
+        Raises:
+            VisitError: it did.
+        """
+        if self.left is not None:
+            self._require_own_visit(self.left)
+
+    def _require_own_visit(self, n_visits: int) -> None:
+        if n_visits > self.finished + 1:
             raise VisitError(
                 found_expected(
-                    f"the body of visit {index} ending in visit {n_visits - 1}", "in its own", _MEND_THE_BODY
+                    f"the body of visit {self.finished} ending in visit {n_visits - 1}",
+                    "in its own",
+                    _MEND_THE_BODY,
                 )
             )
-        self.finished = index + 1
 
     def require_complete(self, n_visits: int) -> None:
         """Refuse a run of ``n_visits`` visits that is not the one that was walked.
 
         Raises:
-            VisitError: visits are missing or too many, or the last one was not finished.
+            VisitError: visits are missing or too many, the last one was not finished, or the loop was left
+                in a later visit than its body's.
         """
+        self.require_left_in_time()
         expected = len(self.schedule)
         if n_visits != expected:
             raise VisitError(
@@ -172,7 +194,7 @@ class Walk:
                     _MEND_THE_FAMILY,
                 )
             )
-        if self.finished < expected and not self.left:
+        if self.finished < expected and self.left is None:
             raise VisitError(
                 found_expected(
                     f"the run ending before the body of visit {self.finished}",
@@ -183,8 +205,13 @@ class Walk:
 
 
 def live_schedule(dit: DiT) -> Schedule:
-    """The schedule of the run in progress, read from the scheduler once it has been set."""
+    """The schedule of the run in progress, read from the scheduler once it has been set.
+
+    Raises:
+        UnsupportedError: the first timestep comes twice.
+    """
     scheduler, guidance = dit.diffusers_pipeline.scheduler, dit.family.guidance
+    require_plain_start(scheduler)
     first = int(scheduler.begin_index or 0)
     branches = guidance.visited(dit.facts(dit.call))
     return Schedule(
@@ -210,9 +237,9 @@ def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
         try:
             yield visit
         except GeneratorExit:
-            walk.left = True
+            walk.leave(dit.n_visits)
             raise
-        walk.finish(index, dit.n_visits)
+        walk.finish(dit.n_visits)
         if walk.finished == len(walk.schedule):
             return
 
