@@ -26,7 +26,6 @@ CALLS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "flux2-klein-base": {"plain": {"guidance_scale": 1.0}, "guided": {"guidance_scale": 4.0}},
     "flux2-klein": {"plain": {"guidance_scale": 1.0}},
-    # Its system message alone is longer than the tiny pipelines' texts.
     "flux2-dev": {"plain": {"guidance_scale": 4.0}},
     "qwen-image": {"plain": {"true_cfg_scale": 1.0}, "guided": {"true_cfg_scale": 4.0}},
     **{

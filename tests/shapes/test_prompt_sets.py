@@ -42,3 +42,8 @@ def test_the_seed_decides() -> None:
     assert prompts(20, 4) == prompts(20, 4)
     assert prompts(20, 4) != prompts(20, 5)
     assert prompts(20) == prompts(20, 0)
+
+
+def test_few_prompts_do_not_always_leave_out_the_same_words() -> None:
+    shapes = {parse_caption(caption).objects[0].shape for seed in range(40) for caption in prompts(2, seed)}
+    assert shapes == set(SHAPES)

@@ -33,5 +33,7 @@ def prompts(count: int, seed: int = 0) -> list[str]:
 
 
 def _even(values: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+    if count < len(values):  # then the draw says which of them come at all
+        values = tuple(rng.permutation(values).tolist())
     repeated = [values[position % len(values)] for position in range(count)]
     return [repeated[position] for position in rng.permutation(count)]
