@@ -23,6 +23,15 @@ Steps = Annotated[int, typer.Option(help="Denoising steps.")]
 Dtype = Annotated[str | None, typer.Option(help="torch dtype, such as bfloat16.")]
 Device = Annotated[str | None, typer.Option(help="Device, such as cuda.")]
 
+Streams = Annotated[str, typer.Option(help="Comma-separated: image, text.")]
+Sites = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
+    ),
+]
+Blocks = Annotated[str | None, typer.Option(help="Comma-separated block names, kinds or indices.")]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -80,14 +89,9 @@ def record(
     n_prompts: Annotated[int, typer.Option(help="How many captions, without --prompts.")] = 8,
     seeds: Annotated[int, typer.Option(help="Seeds for each prompt, from 0.")] = 1,
     steps: Steps = 20,
-    streams: Annotated[str, typer.Option(help="Comma-separated: image, text.")] = "image",
-    sites: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
-        ),
-    ] = "block_output",
-    blocks: Annotated[str | None, typer.Option(help="Comma-separated block names or indices.")] = None,
+    streams: Streams = "image",
+    sites: Sites = "block_output",
+    blocks: Blocks = None,
     tensors: Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")] = True,
     batch_size: Annotated[int, typer.Option(help="Images generated together.")] = 1,
     forecast_only: Annotated[bool, typer.Option("--forecast", help="Only say what it would take.")] = False,
@@ -104,9 +108,7 @@ def record(
         out,
         streams=streams.split(","),
         sites=sites.split(","),
-        blocks=None
-        if blocks is None
-        else [int(b) if b.lstrip("-").isdigit() else b for b in blocks.split(",")],
+        blocks=_block_names(blocks),
         tensors=tensors,
         batch_size=batch_size,
     )
@@ -125,21 +127,31 @@ def forecast(
     guided: Annotated[
         bool | None, typer.Option(help="With true classifier-free guidance; by default as the pipeline does.")
     ] = None,
+    binned: Annotated[
+        bool | None,
+        typer.Option(help="Generated at the nearest trained size; by default as the pipeline does."),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "bfloat16",
-    sites: Annotated[str, typer.Option(help="Comma-separated sites.")] = "block_output",
-    text_tokens: Annotated[int | None, typer.Option(help="Length of the text, to record it too.")] = None,
+    streams: Streams = "image",
+    sites: Sites = "block_output",
+    blocks: Blocks = None,
+    text_tokens: Annotated[int | None, typer.Option(help="Length of the text stream.")] = None,
 ) -> None:
     """Say what recording one image would take on disk, from the model's configuration alone."""
     from ditscope.cache.outlook import outlook
     from ditscope.models.outline import outline
 
-    size = {"height": height, "width": width, "n_steps": steps}
     found = outlook(
         outline(name),
-        **size,
+        height,
+        width,
+        steps,
         guided=guided,
+        binned=binned,
         dtype=dtype,
-        sites=tuple(sites.split(",")),
+        streams=streams.split(","),
+        sites=sites.split(","),
+        blocks=_block_names(blocks),
         text_tokens=text_tokens,
     )
     typer.echo(str(found))
@@ -204,6 +216,12 @@ def _open(name: str, dtype: str | None, device: str | None):
 
     given = {"dtype": dtype, "device": device}
     return load(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def _block_names(given: str | None) -> list[int | str] | None:
+    if given is None:
+        return None
+    return [int(name) if name.lstrip("-").isdigit() else name for name in given.split(",")]
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -8,10 +8,11 @@ import pytest
 import tiny
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
-from diffusers.pipelines.pixart_alpha import pipeline_pixart_sigma as sizes
 
 import ditscope as ds
+from ditscope.cache.outlook import outlook
 from ditscope.errors import UnsupportedError
+from ditscope.models.outline import outline
 from ditscope.tracing.run import run_traced
 
 PROMPT = tiny.PROMPTS[0]
@@ -48,6 +49,13 @@ def test_image_to_image_runs_the_last_steps_under_their_own_numbers(image_to_ima
         ds.record(image_to_image, tmp_path / "b.zarr", steps=[0]) as rec,
     ):
         rec.generate(PROMPT, 0, **CALL)
+
+
+def test_a_forecast_of_image_to_image_counts_the_steps_that_are_run(image_to_image, tmp_path) -> None:
+    with ds.record(image_to_image, tmp_path / "a.zarr") as rec:
+        promised = rec.forecast(PROMPT, 0, **CALL).size
+    found = outlook(outline(image_to_image.name), **SIZE, n_steps=2, dtype="float32")
+    assert found.full == promised
 
 
 def test_an_edit_counts_image_to_image_steps_as_the_scheduler_does(image_to_image) -> None:
@@ -128,18 +136,3 @@ def test_a_sampler_that_does_not_count_its_steps_is_refused_by_name(opened, monk
     monkeypatch.setattr(dit.diffusers_pipeline, "scheduler", DDIMScheduler())
     with pytest.raises(UnsupportedError, match="DDIMScheduler without sigmas, step_index"):
         run_traced(dit, [(PROMPT, 0)], num_inference_steps=2, **SIZE)
-
-
-def test_a_size_that_is_binned_is_recorded_as_it_is_generated(opened, tmp_path, monkeypatch) -> None:
-    """PixArt generates at the nearest of its trained sizes and resizes the image afterwards."""
-    dit = opened("pixart-sigma")
-    call = {"height": 48, "width": 96, "num_inference_steps": 1, "use_resolution_binning": True}
-    # 32 cells of 2 pixels are no size with a table; give this one that of 256 pixels.
-    monkeypatch.setattr(sizes, "ASPECT_RATIO_64_BIN", sizes.ASPECT_RATIO_256_BIN, raising=False)
-    grid = dit.token_grid(call)
-    with ds.record(dit, tmp_path / "a.zarr", tensors=False, blocks=[0]) as rec:
-        cache = rec.generate(PROMPT, 0, **call)
-    assert cache.images.shape[1:3] == (48, 96)
-    assert grid != (12, 24)
-    stream = cache.manifest["schema"]["streams"][0]
-    assert (stream["grid_height"], stream["grid_width"]) == grid

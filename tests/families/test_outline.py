@@ -1,141 +1,229 @@
-"""Real configurations on the meta device, and forecasts that need no weights."""
+"""Real configurations on the meta device: every address, width, head and size without weights."""
 
 from __future__ import annotations
 
-import shutil
+from typing import Any, NamedTuple
 
+import diffusers
 import pytest
+import tiny
 import torch
-from test_families import NAMES, PROMPTS, SEEDS, branches, guided, size
-from typer.testing import CliRunner
 
-import ditscope as ds
 from ditscope.cache.outlook import outlook
-from ditscope.cli import app
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.families import FAMILIES
-from ditscope.models.outline import outline, outline_of
+from ditscope.models.outline import latent_cell_pixels, outline, outline_of
+from ditscope.models.pipeline import signature_defaults
+from ditscope.models.sizes import BINNING, NOMINAL_CELLS
 
-# Published configurations: what differs from the libraries' own defaults.
-SD3_JOINT = {
-    "caption_projection_dim": 1536,
-    "num_attention_heads": 24,
+
+class Real(NamedTuple):
+    """A published transformer, with what follows from it.
+
+    ``config`` is what differs from the library's own defaults; ``heads`` are number and width.
+    """
+
+    family: str
+    config: dict[str, Any]
+    blocks: dict[str, int]
+    width: int
+    heads: tuple[int, int]
+    vae_pixels: int = 8
+    tokens: int = 64 * 64
+
+
+# Of a transformer that the library's defaults describe, the defaults are what is tested.
+KLEIN_4B = Real(
+    "FLUX.2 klein",
+    {
+        "num_layers": 5,
+        "num_single_layers": 20,
+        "num_attention_heads": 24,
+        "joint_attention_dim": 7680,
+        "guidance_embeds": False,
+    },
+    {"double": 5, "single": 20},
+    3072,
+    (24, 128),
+)
+KLEIN_9B = Real(
+    "FLUX.2 klein",
+    {
+        "num_layers": 8,
+        "num_single_layers": 24,
+        "num_attention_heads": 32,
+        "joint_attention_dim": 12288,
+        "guidance_embeds": False,
+    },
+    {"double": 8, "single": 24},
+    4096,
+    (32, 128),
+)
+SANA = Real("SANA", {}, {"cross": 20}, 2240, (70, 32), vae_pixels=32, tokens=32 * 32)
+SANA_1_5 = {"qk_norm": "rms_norm_across_heads"}
+SD3_2B = {
     "num_layers": 24,
+    "num_attention_heads": 24,
+    "caption_projection_dim": 1536,
     "pos_embed_max_size": 192,
 }
 REAL = {
-    "FLUX.1-dev": ("FLUX.1", {"guidance_embeds": True}, 8, {"double": 19, "single": 38}, 3072),
-    "FLUX.1-schnell": ("FLUX.1", {}, 8, {"double": 19, "single": 38}, 3072),
-    "FLUX.2-klein-4B": (
-        "FLUX.2 klein",
-        {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680},
-        8,
-        {"double": 5, "single": 20},
-        3072,
-    ),
-    "FLUX.2-klein-9B": (
-        "FLUX.2 klein",
-        {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "joint_attention_dim": 12288},
-        8,
-        {"double": 8, "single": 24},
-        4096,
-    ),
-    "FLUX.2-dev": ("FLUX.2 dev", {}, 8, {"double": 8, "single": 48}, 6144),
-    "Qwen-Image": ("Qwen-Image", {}, 8, {"double": 60}, 3072),
-    "SANA-1.6B": ("SANA", {}, 32, {"cross": 20}, 2240),
-    "SANA1.5-4.8B": ("SANA", {"num_layers": 60, "qk_norm": "rms_norm_across_heads"}, 32, {"cross": 60}, 2240),
-    "SD3-medium": ("SD3", SD3_JOINT, 8, {"joint": 24}, 1536),
-    "SD3.5-medium": (
+    "FLUX.1-dev": Real("FLUX.1", {"guidance_embeds": True}, {"double": 19, "single": 38}, 3072, (24, 128)),
+    "FLUX.1-schnell": Real("FLUX.1", {}, {"double": 19, "single": 38}, 3072, (24, 128)),
+    # The base checkpoints have the distilled ones' transformers; only `is_distilled` differs.
+    "FLUX.2-klein-4B": KLEIN_4B,
+    "FLUX.2-klein-base-4B": KLEIN_4B,
+    "FLUX.2-klein-9B": KLEIN_9B,
+    "FLUX.2-klein-base-9B": KLEIN_9B,
+    "FLUX.2-dev": Real("FLUX.2 dev", {}, {"double": 8, "single": 48}, 6144, (48, 128)),
+    "Qwen-Image": Real("Qwen-Image", {}, {"double": 60}, 3072, (24, 128)),
+    "SANA-1.6B": SANA,
+    "SANA1.5-1.6B": SANA._replace(config=SANA_1_5),
+    "SANA1.5-4.8B": SANA._replace(config={**SANA_1_5, "num_layers": 60}, blocks={"cross": 60}),
+    "SD3-medium": Real("SD3", SD3_2B, {"joint": 24}, 1536, (24, 64)),
+    "SD3.5-medium": Real(
         "SD3",
         {
-            **SD3_JOINT,
+            **SD3_2B,
             "pos_embed_max_size": 384,
             "qk_norm": "rms_norm",
             "dual_attention_layers": tuple(range(13)),
         },
-        8,
         {"joint": 24},
         1536,
+        (24, 64),
     ),
-    "SD3.5-large": (
+    "SD3.5-large": Real(
         "SD3",
         {
-            "caption_projection_dim": 2432,
-            "num_attention_heads": 38,
             "num_layers": 38,
+            "num_attention_heads": 38,
+            "caption_projection_dim": 2432,
             "pos_embed_max_size": 192,
             "qk_norm": "rms_norm",
         },
-        8,
         {"joint": 38},
         2432,
+        (38, 64),
     ),
-    "PixArt-Sigma": ("PixArt-Sigma", {"caption_channels": 4096, "sample_size": 128}, 8, {"cross": 28}, 1152),
+    "PixArt-Sigma": Real(
+        "PixArt-Sigma",
+        {"caption_channels": 4096, "interpolation_scale": 2, "use_additional_conditions": False},
+        {"cross": 28},
+        1152,
+        (16, 72),
+    ),
 }
+
+
+def family_named(name: str) -> Any:
+    return next(family for family in FAMILIES if family.name == name)
+
+
+def drawn(name: str, **facts: Any) -> Any:
+    real = REAL[name]
+    return outline_of(
+        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=facts
+    )
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_addresses_of_a_real_configuration(name) -> None:
-    family_name, config, vae_pixels, counts, width = REAL[name]
-    family = next(family for family in FAMILIES if family.name == family_name)
-    found = outline_of(family, config, vae_pixels=vae_pixels, name=name)
-    expected = [f"{kind}.{position}" for kind, count in counts.items() for position in range(count)]
-    assert [block for block, _ in found.blocks] == expected
-    assert found.width == width
-    tokens = 32 * 32 if family_name == "SANA" else 64 * 64
-    height, columns = found.grid(1024, 1024)
-    assert height * columns == tokens
-    full = outlook(found, 1024, 1024, 28, guided=False).full
-    assert full.tensors == pytest.approx(28 * len(expected) * tokens * width * 2, rel=0.01)
+    real, found = REAL[name], drawn(name)
+    expected = [f"{kind}.{place}" for kind, count in real.blocks.items() for place in range(count)]
+    assert [block.name for block in found.blocks] == expected
+    assert [block.index for block in found.blocks] == list(range(len(expected)))
+    assert found.width == real.width
+    assert (found.heads, found.head_width) == real.heads
+    rows, columns = found.grid(1024, 1024)
+    assert rows * columns == real.tokens
+    assert found.image_size(1024, 1024) == (1024, 1024)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_forecast_from_the_configuration_is_that_of_the_run(
-    opened, folder_of, tmp_path, name, dtype
-) -> None:
-    dit = opened(name, getattr(torch, dtype))
-    call = {**size(name), **guided(name)}
-    with ds.record(dit, tmp_path / "a.zarr") as rec:
-        promised = rec.forecast(PROMPTS[0], SEEDS, num_inference_steps=3, **call).size
-    found = outlook(
-        outline(str(folder_of(name))),
-        call["height"],
-        call["width"],
-        3,
-        guided=len(branches(name)) > 1,
-        dtype=dtype,
-    )
-    assert set(found.branches) == set(branches(name))
-    assert found.full == promised
-    with ds.record(dit, tmp_path / "b.zarr", tensors=False) as rec:
-        assert rec.forecast(PROMPTS[0], SEEDS, num_inference_steps=3, **call).size == found.statistics
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_recording_is_as_large_as_its_numbers_say(name) -> None:
+    """Hidden states in bfloat16; statistics are five float32 or int32 a channel."""
+    real = REAL[name]
+    full = outlook(drawn(name), 1024, 1024, 28, guided=False).full
+    cells = 28 * sum(real.blocks.values()) * real.width
+    assert full.tensors == pytest.approx(cells * real.tokens * 2, rel=0.01)
+    # Files of statistics are written whole: at 28 steps in files of five, two steps are padding.
+    assert cells * 5 * 4 <= full.stats < 1.08 * cells * 5 * 4
 
 
-def test_the_command_needs_no_weights(folder_of, tmp_path) -> None:
-    bare = tmp_path / "bare"
-    shutil.copytree(folder_of("sd3"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
-    result = CliRunner().invoke(
-        app, ["forecast", str(bare), "--height", "16", "--width", "24", "--steps", "2"]
-    )
-    assert result.exit_code == 0, result.output
-    for fact in (
-        "SD3",
-        "3 blocks of 32 channels",
-        "4 x 6 image tokens",
-        "2 steps",
-        "uncond",
-        "statistics only",
-    ):
-        assert fact in result.output
+def test_a_base_checkpoint_is_guided_and_a_distilled_one_is_not() -> None:
+    assert drawn("FLUX.2-klein-base-4B", is_distilled=False).branches() == ("cond", "uncond")
+    distilled = drawn("FLUX.2-klein-4B", is_distilled=True)
+    assert distilled.branches() == distilled.branches(guided=True) == ("cond",)
 
 
-def test_what_cannot_be_forecast_is_refused(folder_of) -> None:
-    with pytest.raises(InputError, match="at least 4 pixels"):
-        outlook(outline(str(folder_of("flux"))), 2, 24, 3)
-    with pytest.raises(UnsupportedError, match="SANA"):
-        outlook(outline(str(folder_of("sana"))), 32, 32, 3, text_tokens=12)
-    assert outlook(outline(str(folder_of("flux"))), 16, 24, 3, text_tokens=12).full.masks > 0
+def test_sd3s_last_block_alone_returns_no_text() -> None:
+    blocks = drawn("SD3.5-large").blocks
+    assert [block.index for block in blocks if "text" not in block.layout.streams("block_output")] == [37]
+    assert all("text" in block.layout.streams("block_input") for block in blocks)
+
+
+@pytest.mark.parametrize("name", ["SANA1.5-4.8B", "PixArt-Sigma"])
+def test_a_real_size_is_that_of_the_pipelines_table(name) -> None:
+    """Both tables have 1024 x 1024 and, for a ratio of about 1:2, 704 x 1408."""
+    found, edge = drawn(name), 32 if name.startswith("SANA") else 16
+    assert found.grid(1000, 1010) == (1024 // edge, 1024 // edge)
+    assert found.image_size(1000, 1010) == (1000, 1010)
+    assert found.grid(500, 1000) == (704 // edge, 1408 // edge)
+    assert found.grid(512, 1024, binned=False) == (512 // edge, 1024 // edge)
+    with pytest.raises(InputError, match=f"multiples of {edge}"):
+        found.grid(1000, 1010, binned=False)
+
+
+def test_every_pipeline_that_bins_has_its_cells() -> None:
+    pipelines = [pipeline for family in FAMILIES for pipeline in family.pipelines]
+    binning = {name for name in pipelines if BINNING in signature_defaults(getattr(diffusers, name))}
+    assert binning == set(NOMINAL_CELLS)
+    with pytest.raises(UnsupportedError, match="FluxPipeline"):
+        drawn("FLUX.1-dev").grid(1024, 1024, binned=True)
+
+
+# The library's own defaults, and the published four levels of FLUX.1's, SD3's and PixArt's AutoencoderKL.
+AUTOENCODERS = {
+    "AutoencoderKL": (
+        {
+            "block_out_channels": (128, 256, 512, 512),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+        },
+        8,
+    ),
+    "AutoencoderKLFlux2": ({}, 8),
+    "AutoencoderKLQwenImage": ({}, 8),
+    "AutoencoderDC": ({}, 32),
+}
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
+def test_a_latent_cell_is_as_large_as_the_autoencoder_makes_it(name) -> None:
+    config, pixels = AUTOENCODERS[name]
+    with torch.device("meta"):
+        autoencoder = getattr(diffusers, name).from_config(config)
+        frames = (1,) if name == "AutoencoderKLQwenImage" else ()
+        latents = autoencoder.encoder(torch.empty(1, 3, *frames, 128, 128))
+    assert latent_cell_pixels(autoencoder.config) == pixels == 128 // latents.shape[-1]
+
+
+@pytest.mark.parametrize("name", tiny.TINY)
+def test_the_outline_is_that_of_the_opened_pipeline(opened, folder_of, name) -> None:
+    dit, found = opened(name), outline(str(folder_of(name)))
+    assert [(b.index, b.name, b.kind) for b in found.blocks] == [
+        (b.index, b.name, b.kind) for b in dit.blocks
+    ]
+    assert [b.layout for b in found.blocks] == [b.layout for b in dit.blocks]
+    assert found.width == dit.width
+    assert found.vae_pixels == dit.diffusers_pipeline.vae_scale_factor
+    assert found.sizes.token_pixels == dit.token_pixels
+
+
+def test_an_autoencoder_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="AutoencoderOobleck with entries"):
+        latent_cell_pixels({"_class_name": "AutoencoderOobleck", "channel_multiples": [1, 2]})
 
 
 def test_a_folders_own_call_arguments_count() -> None:

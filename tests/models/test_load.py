@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -198,9 +197,3 @@ def test_a_call_fills_in_the_folder_s_arguments_and_nothing_else(dit, prompts) -
     assert dit.call["negative_prompt"] == ["", ""]
     assert dit.call_defaults["true_cfg_scale"] == 2.5
     assert dit.call_defaults["negative_prompt"] == ""
-
-
-def test_the_token_grid_is_that_of_the_run(dit, prompts) -> None:
-    found = dit.generate(prompts[0], seed=0, num_inference_steps=2, height=48, width=80, output_type="np")
-    assert np.asarray(found.images).shape == (1, 48, 80, 3)
-    assert dit.token_grid(dit.call) == (12, 20)

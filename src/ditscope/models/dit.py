@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -15,7 +13,7 @@ from nnsight.modeling.diffusion import DiffusionModel
 from ditscope.models.block import Block
 from ditscope.models.family import Family
 from ditscope.models.handed import Handed
-from ditscope.models.pipeline import CallablePipeline, call_defaults
+from ditscope.models.pipeline import CallablePipeline, call_defaults, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.visits import Visit, Walk, visits
 
@@ -74,9 +72,8 @@ class DiT(DiffusionModel):
 
     def facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments with the pipeline's own defaults, and the entries of the pipeline's config."""
-        parameters = inspect.signature(type(self.diffusers_pipeline).__call__).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-        return {**self.diffusers_pipeline.config, **defaults, **self.call_defaults, **call}
+        pipeline = self.diffusers_pipeline
+        return {**pipeline.config, **signature_defaults(type(pipeline)), **self.call_defaults, **call}
 
     @property
     def n_visits(self) -> int:
@@ -121,20 +118,6 @@ class DiT(DiffusionModel):
         default = cells * pipeline.vae_scale_factor
         return int(facts.get("height") or default), int(facts.get("width") or default)
 
-    def token_grid(self, call: Mapping[str, Any]) -> tuple[int, int]:
-        """(height, width) of the image stream in tokens, for a call's ``height`` and ``width`` in pixels."""
-        height, width = self.image_size(call)
-        if self.facts(call).get("use_resolution_binning"):
-            height, width = self._binned(height, width)
-        return height // self.token_pixels, width // self.token_pixels
-
-    def _binned(self, height: int, width: int) -> tuple[int, int]:
-        """The size, of those that the pipeline generates at, that it takes for this one."""
-        pipeline = self.diffusers_pipeline
-        base = pipeline.transformer.config.sample_size * pipeline.vae_scale_factor
-        bins = getattr(importlib.import_module(type(pipeline).__module__), f"ASPECT_RATIO_{base}_BIN")
-        return pipeline.image_processor.classify_height_width_bin(height, width, ratios=bins)
-
     def visits(self, tracer: Any) -> Iterator[Visit]:
         """Walk the visits of the run being traced, in order, each with its step and branch.
 
@@ -173,10 +156,8 @@ class DiT(DiffusionModel):
         placed: list[Block] = []
         for layout in self.family.block_lists:
             blocks = list(getattr(self.transformer, layout.path))
-            returned = tuple(stream for stream in layout.outputs if stream not in layout.dropped)
-            for position, block in enumerate(blocks):
-                last = layout.dropped and position == len(blocks) - 1
-                block.place(len(placed), position, replace(layout, returned=returned) if last else layout)
+            for position, (block, own) in enumerate(zip(blocks, layout.each(len(blocks)), strict=True)):
+                block.place(len(placed), position, own)
                 block.follow(self._module)
                 placed.append(block)
         return tuple(placed)

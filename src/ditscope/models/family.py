@@ -9,7 +9,7 @@ how many tokens a visit has, how many steps a schedule has.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 
 from ditscope.models.taps import Modulated, Tap, Term
@@ -58,6 +58,13 @@ class BlockList:
             return returned
         return tuple(stream for stream in returned if site in self.taps.get(stream, {}))
 
+    def each(self, count: int) -> tuple[BlockList, ...]:
+        """What holds for each of the list's ``count`` blocks: the last one returns no dropped stream."""
+        if not self.dropped or not count:
+            return (self,) * count
+        kept = tuple(stream for stream in self.outputs if stream not in self.dropped)
+        return (*(self,) * (count - 1), replace(self, returned=kept))
+
 
 @dataclass(frozen=True)
 class Guidance:
@@ -87,10 +94,15 @@ class Guidance:
         given = not self.negatives or any(
             all(call.get(name) is not None for name in group) for group in self.negatives
         )
-        guided = isinstance(scale, Real) and float(scale) > 1 and given
-        if guided and not (self.unless is not None and call.get(self.unless)):
-            return self.branches
-        return ("cond",)
+        return self.guided(call) if isinstance(scale, Real) and float(scale) > 1 and given else ("cond",)
+
+    def guided(self, config: Mapping[str, object]) -> tuple[str, ...]:
+        """The branches of a step of a call that asks for guidance; the pipeline may ignore that it does.
+
+        Args:
+            config: the pipeline's config.
+        """
+        return ("cond",) if self.unless is not None and config.get(self.unless) else self.branches
 
 
 NO_GUIDANCE = Guidance(branches=("cond",), scale=None)

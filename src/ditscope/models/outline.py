@@ -6,7 +6,6 @@ the configuration, and no memory is taken.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +15,32 @@ from typing import Any
 import diffusers
 import torch
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError, UnsupportedError, found_expected
 from ditscope.models.families import family_of
-from ditscope.models.family import Family
+from ditscope.models.family import BlockList, Family
 from ditscope.models.loading import pipeline_config, source_of
-from ditscope.models.pipeline import call_defaults
+from ditscope.models.pipeline import call_defaults, signature_defaults
+from ditscope.models.sizes import Sizes, is_binned
+
+
+@dataclass(frozen=True)
+class OutlinedBlock:
+    """A block's address.
+
+    Attributes:
+        index: position in execution order, over all block lists.
+        name: as in labels, such as ``single.5``.
+        layout: how it takes and returns its streams.
+    """
+
+    index: int
+    name: str
+    layout: BlockList
+
+    @property
+    def kind(self) -> str:
+        """The kind of block, such as ``double`` or ``single``."""
+        return self.layout.kind
 
 
 @dataclass(frozen=True)
@@ -30,46 +50,71 @@ class Outline:
     Attributes:
         name: what it was opened by.
         family: what is known of this kind of transformer.
-        blocks: (name, kind) of every block in execution order.
-        width: number of channels.
+        blocks: every block in execution order.
+        heads: number of attention heads.
+        head_width: channels of one head.
         latent_channels: channels of a latent cell, or of a packed latent token.
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
+        sizes: the sizes that the pipeline generates at.
         facts: the pipeline's config and its call's defaults.
     """
 
     name: str
     family: Family
-    blocks: tuple[tuple[str, str], ...]
-    width: int
+    blocks: tuple[OutlinedBlock, ...]
+    heads: int
+    head_width: int
     latent_channels: int
     packed: bool
     vae_pixels: int
+    sizes: Sizes
     facts: Mapping[str, Any]
 
-    def branches(self, guided: bool | None = None) -> tuple[str, ...]:
-        """The branches of a step; None for what a call without arguments of its own visits."""
-        if guided is None:
-            return self.family.guidance.visited(self.facts)
-        return self.family.guidance.branches if guided else ("cond",)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the image stream in tokens, for an image of so many pixels.
-
-        Raises:
-            InputError: the image is smaller than a token.
-        """
-        edge = self.vae_pixels * self.family.token_pixels
-        if min(height, width) < edge:
-            raise InputError(
-                found_expected(f"an image of {height} x {width}", f"at least {edge} pixels", "Enlarge it.")
-            )
-        return height // edge, width // edge
+    @property
+    def width(self) -> int:
+        """Hidden width: the number of channels."""
+        return self.heads * self.head_width
 
     @property
     def token_latent_channels(self) -> int:
         """Channels of a latent token."""
         return self.latent_channels * (1 if self.packed else self.family.token_pixels**2)
+
+    def branches(self, guided: bool | None = None) -> tuple[str, ...]:
+        """The branches of a step.
+
+        Args:
+            guided: whether the call asks for classifier-free guidance, which a distilled checkpoint ignores;
+                None for what a call without arguments of its own does.
+        """
+        guidance = self.family.guidance
+        if guided is None:
+            return guidance.visited(self.facts)
+        return guidance.guided(self.facts) if guided else ("cond",)
+
+    def grid(self, height: int, width: int, binned: bool | None = None) -> tuple[int, int]:
+        """(height, width) of the image stream in tokens, for an image of so many pixels.
+
+        Args:
+            height: of the image in pixels.
+            width: of the image in pixels.
+            binned: whether it is generated at the nearest trained size; None for the pipeline's default.
+
+        Raises:
+            InputError: the pipeline does not accept the size.
+            UnsupportedError: the pipeline has no trained sizes to choose from.
+        """
+        rows, columns = self.sizes.generated(height, width, binned=self._is_binned(binned))
+        return rows // self.sizes.token_pixels, columns // self.sizes.token_pixels
+
+    def image_size(self, height: int, width: int, binned: bool | None = None) -> tuple[int, int]:
+        """(height, width) in pixels of the final image; arguments and errors as of :meth:`grid`."""
+        generated = self.sizes.generated(height, width, binned=self._is_binned(binned))
+        return (height, width) if self._is_binned(binned) else generated
+
+    def _is_binned(self, binned: bool | None) -> bool:
+        return is_binned(self.facts) if binned is None else binned
 
 
 def outline(name: str, revision: str | None = None) -> Outline:
@@ -80,26 +125,32 @@ def outline(name: str, revision: str | None = None) -> Outline:
         revision: of a hub id.
 
     Raises:
-        InputError: there is no pipeline of that name.
-        UnsupportedError: no family is known for the pipeline's class.
+        InputError: there is no pipeline of that name, or it is not whole.
+        UnsupportedError: no family is known for the pipeline's class, or its autoencoder is of an unknown kind.
     """
     source = source_of(name)
     index = pipeline_config(source, revision)
     family = family_of(index["_class_name"])
 
     def config_of(part: str) -> Mapping[str, Any]:
-        library_class = getattr(diffusers, index[part][1])
+        library_class = getattr(diffusers, (index.get(part) or (None, None))[1] or "", None)
+        if library_class is None:
+            raise InputError(
+                found_expected(
+                    f"{name!r} without a {part} of diffusers",
+                    "a pipeline with a transformer and an autoencoder",
+                    "Name a whole pipeline.",
+                )
+            )
         return library_class.load_config(source, subfolder=part, revision=revision)
 
-    transformer = config_of("transformer")
-    parameters = inspect.signature(getattr(diffusers, index["_class_name"]).__call__).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return outline_of(
         family,
-        transformer,
-        vae_pixels=_vae_pixels(config_of("vae")),
+        config_of("transformer"),
+        vae_pixels=latent_cell_pixels(config_of("vae")),
         name=name,
-        facts={**index, **defaults, **call_defaults(source)},
+        pipeline=index["_class_name"],
+        facts={**index, **call_defaults(source)},
     )
 
 
@@ -109,35 +160,70 @@ def outline_of(
     *,
     vae_pixels: int,
     name: str = "",
+    pipeline: str | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Outline:
-    """The outline of a family's transformer of this configuration."""
+    """The outline of a family's transformer of this configuration.
+
+    Args:
+        family: what is known of this kind of transformer.
+        transformer: its configuration; what is left out is as the library has it.
+        vae_pixels: image pixels along one edge of a latent cell.
+        name: what to call it.
+        pipeline: class of the pipeline; by default the family's first.
+        facts: the pipeline's config, and call arguments that differ from its class's defaults.
+    """
+    pipeline = pipeline or family.pipelines[0]
     with torch.device("meta"), _quiet():
         model = getattr(diffusers, family.transformer_class).from_config(dict(transformer))
-    blocks = tuple(
-        (f"{layout.kind}.{position}", layout.kind)
-        for layout in family.block_lists
-        for position in range(len(getattr(model, layout.path)))
-    )
+    placed = [
+        (position, layout)
+        for described in family.block_lists
+        for position, layout in enumerate(described.each(len(getattr(model, described.path))))
+    ]
     config = model.config
+    packed = family.grid_argument != "hidden_states"
     return Outline(
         name=name,
         family=family,
-        blocks=blocks,
-        width=int(config.num_attention_heads * config.attention_head_dim),
+        blocks=tuple(
+            OutlinedBlock(index, f"{layout.kind}.{position}", layout)
+            for index, (position, layout) in enumerate(placed)
+        ),
+        heads=int(config.num_attention_heads),
+        head_width=int(config.attention_head_dim),
         latent_channels=int(config.in_channels),
-        packed=family.grid_argument != "hidden_states",
+        packed=packed,
         vae_pixels=vae_pixels,
-        facts=facts or {},
+        sizes=Sizes(
+            pipeline,
+            token_pixels=vae_pixels * family.token_pixels,
+            rounds=packed,
+            sample_size=config.get("sample_size"),
+            most_tokens=config.get("pos_embed_max_size"),
+        ),
+        facts={**signature_defaults(getattr(diffusers, pipeline)), **(facts or {})},
     )
 
 
-def _vae_pixels(config: Mapping[str, Any]) -> int:
-    """Image pixels along one edge of a latent cell: every level but the first halves the image."""
+def latent_cell_pixels(autoencoder: Mapping[str, Any]) -> int:
+    """Image pixels along one edge of a latent cell, from an autoencoder's configuration.
+
+    Raises:
+        UnsupportedError: it does not say how often the image is halved.
+    """
     for levels in ("encoder_block_out_channels", "block_out_channels"):
-        if levels in config:
-            return 2 ** (len(config[levels]) - 1)
-    return 2 ** len(config["temperal_downsample"])
+        if levels in autoencoder:  # every level but the first halves the image
+            return 2 ** (len(autoencoder[levels]) - 1)
+    if "temperal_downsample" in autoencoder:  # diffusers' spelling; one entry for each halving
+        return 2 ** len(autoencoder["temperal_downsample"])
+    raise UnsupportedError(
+        found_expected(
+            f"an autoencoder of class {autoencoder.get('_class_name')} with entries {', '.join(autoencoder)}",
+            "block_out_channels, encoder_block_out_channels or temperal_downsample",
+            "Give outline_of() vae_pixels=.",
+        )
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ leaves out, and nothing else.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,12 @@ def call_defaults(source: str) -> dict[str, Any]:
                 f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file."
             )
         ) from error
+
+
+def signature_defaults(pipeline_class: type) -> dict[str, Any]:
+    """Defaults of a pipeline's call arguments, from its class."""
+    parameters = inspect.signature(pipeline_class.__call__).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 class CallablePipeline(_PipelineModule):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.sizes import is_binned
 from ditscope.models.visits import Schedule, live_schedule
 from ditscope.tracing.run import check_call, generators
 
@@ -109,7 +110,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
 
 def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the image in pixels: the tokens' own, unless it is resized to what was asked."""
-    if dit.facts(dit.call).get("use_resolution_binning"):
+    if is_binned(dit.facts(dit.call)):
         return dit.image_size(dit.call)
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
 

@@ -1,0 +1,120 @@
+"""Which image a pipeline generates for the height and width that a call asks for.
+
+Pipelines whose latents are packed into tokens round a size down to whole tokens; the others refuse one
+that is no whole number of them. Some take the nearest size that the checkpoint was trained at from a
+table of their own, and resize the image afterwards ("resolution binning").
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+from diffusers.image_processor import PixArtImageProcessor
+
+from ditscope.errors import InputError, UnsupportedError, found_expected
+
+BINNING = "use_resolution_binning"
+"""Call argument by which a pipeline generates at the nearest trained size."""
+
+NOMINAL_CELLS: Mapping[str, int] = {"PixArtSigmaPipeline": 8, "SanaPipeline": 32}
+"""Pipeline class with tables of trained sizes -> pixels of a latent cell that it takes for granted.
+
+Its tables and its checks of a size count in these cells, whatever its autoencoder.
+"""
+
+
+def is_binned(facts: Mapping[str, Any]) -> bool:
+    """Whether a call generates at a trained size and resizes the image to what was asked.
+
+    Args:
+        facts: the call's arguments with the pipeline's defaults.
+    """
+    return bool(facts.get(BINNING))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes that a pipeline generates at.
+
+    Attributes:
+        pipeline: name of its class.
+        token_pixels: image pixels along one edge of an image token.
+        rounds: whether a size is rounded down to whole tokens, and not refused.
+        sample_size: edge in latent cells that the transformer was trained at; None if unknown.
+        most_tokens: tokens along one edge for which the transformer has positions; None if any.
+    """
+
+    pipeline: str
+    token_pixels: int
+    rounds: bool
+    sample_size: int | None
+    most_tokens: int | None
+
+    def generated(self, height: int, width: int, *, binned: bool) -> tuple[int, int]:
+        """(height, width) in pixels that the transformer works at, for what is asked.
+
+        Raises:
+            InputError: the pipeline does not accept the size, or has no table for its transformer.
+            UnsupportedError: the pipeline's tables are not known.
+        """
+        if binned:
+            height, width = self._nearest_trained(height, width)
+        edge = self.token_pixels
+        if not self.rounds:
+            step = math.lcm(edge, NOMINAL_CELLS.get(self.pipeline, 1))
+            if min(height, width) < 1 or height % step or width % step:
+                raise InputError(
+                    found_expected(
+                        f"an image of {height} x {width} pixels of {self.pipeline}",
+                        f"multiples of {step}",
+                        "Change the size.",
+                    )
+                )
+        if min(height, width) < edge:
+            raise InputError(
+                found_expected(f"an image of {height} x {width}", f"at least {edge} pixels", "Enlarge it.")
+            )
+        if self.most_tokens is not None and max(height, width) > edge * self.most_tokens:
+            raise InputError(
+                found_expected(
+                    f"an image of {height} x {width}",
+                    f"at most {edge * self.most_tokens} pixels, for which the transformer has positions",
+                    "Make it smaller.",
+                )
+            )
+        return height // edge * edge, width // edge * edge
+
+    def _nearest_trained(self, height: int, width: int) -> tuple[int, int]:
+        if self.pipeline not in NOMINAL_CELLS:
+            raise UnsupportedError(
+                found_expected(
+                    f"resolution binning asked of {self.pipeline}",
+                    f"{' or '.join(NOMINAL_CELLS)}, which have tables of sizes",
+                    "Leave it out; a pipeline that has such tables is to be added to NOMINAL_CELLS.",
+                )
+            )
+        if min(height, width) < 1:
+            raise InputError(
+                found_expected(f"an image of {height} x {width}", "at least 1 pixel", "Enlarge it.")
+            )
+        cell = NOMINAL_CELLS[self.pipeline]
+        module = importlib.import_module(getattr(diffusers, self.pipeline).__module__)
+        tables = {
+            int(name.split("_")[2]) // cell: table
+            for name, table in vars(module).items()
+            if name.startswith("ASPECT_RATIO_") and name.endswith("_BIN")
+        }
+        if self.sample_size not in tables:
+            raise InputError(
+                found_expected(
+                    f"resolution binning with a transformer of sample_size {self.sample_size}",
+                    f"one of {', '.join(map(str, sorted(tables)))}, for which {self.pipeline} has a table of sizes",
+                    f"Switch it off with {BINNING}=False.",
+                )
+            )
+        return PixArtImageProcessor.classify_height_width_bin(height, width, ratios=tables[self.sample_size])
