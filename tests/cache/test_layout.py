@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from store_recording import files_below, make_schema, record
 
 from ditscope.cache import BlockSpec, SampleSpec, StepSpec, StreamSpec, forecast
-from ditscope.cache.layout import equal_parts, plan_arrays, readable_bytes, span
+from ditscope.cache.layout import dividing_parts, equal_parts, plan_arrays, readable_bytes, span
 
 sizes = st.integers(1, 9)
 
@@ -71,6 +71,28 @@ def test_equal_parts(length, most):
     assert count == math.ceil(length / max(1, most))
     # No part is a sliver: the last one is shorter by less than the number of parts.
     assert part - (length - (count - 1) * part) < count
+
+
+@settings(max_examples=200, deadline=None)
+@given(length=st.integers(1, 500), most=st.integers(-3, 600))
+def test_dividing_parts_pad_nothing_where_a_fair_divisor_exists(length, most):
+    part, equal = dividing_parts(length, most), equal_parts(length, most)
+    divisors = [n for n in range(equal // 2 + 1, equal + 1) if length % n == 0]
+    assert part == (max(divisors) if divisors else equal)
+
+
+def test_statistics_of_a_large_model_are_not_padded():
+    """FLUX.1-dev, 28 steps of 57 blocks: files of 4 steps, since 5 would leave two of them empty."""
+    schema = make_schema(
+        blocks=tuple(BlockSpec(i, f"b.{i}", "b") for i in range(57)),
+        steps=tuple(StepSpec(i, 0.5, 500.0) for i in range(28)),
+        channels=tuple(range(3072)),
+        width=3072,
+    )
+    plan = plan_arrays(schema)["image/stats/block_output/mean"]
+    assert plan.shard == (1, 4, 1, 57, 3072)
+    values = math.prod(plan.shape) * 4 / len(schema.samples)
+    assert sum(map(plan.stored_bytes, plan.shards(0))) == values + 4 * plan.shards_per_sample
 
 
 def test_span_takes_blocks_then_steps_then_branches():

@@ -14,7 +14,7 @@ from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.families import FAMILIES
 from ditscope.models.outline import latent_cell_pixels, outline, outline_of
 from ditscope.models.pipeline import signature_defaults
-from ditscope.models.sizes import BINNING, NOMINAL_CELLS
+from ditscope.models.sizes import BINNING
 
 
 class Real(NamedTuple):
@@ -176,9 +176,10 @@ def test_a_real_size_is_that_of_the_pipelines_table(name) -> None:
 
 
 def test_every_pipeline_that_bins_has_its_cells() -> None:
-    pipelines = [pipeline for family in FAMILIES for pipeline in family.pipelines]
-    binning = {name for name in pipelines if BINNING in signature_defaults(getattr(diffusers, name))}
-    assert binning == set(NOMINAL_CELLS)
+    for family in FAMILIES:
+        for pipeline in family.pipelines:
+            bins = BINNING in signature_defaults(getattr(diffusers, pipeline))
+            assert bins == (family.nominal_cell is not None), pipeline
     with pytest.raises(UnsupportedError, match="FluxPipeline"):
         drawn("FLUX.1-dev").grid(1024, 1024, binned=True)
 

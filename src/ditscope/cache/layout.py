@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -280,14 +280,26 @@ def equal_parts(length: int, most: int) -> int:
     return math.ceil(length / math.ceil(length / max(1, most)))
 
 
-def span(lengths: dict[str, int], unit: int, target: int) -> dict[str, int]:
+def dividing_parts(length: int, most: int) -> int:
+    """As :func:`equal_parts`, with parts that divide ``length`` where some are more than half as long.
+
+    For files that are padded where they reach past the array's edge: 28 in parts of at most 5 is 7 x 4, and
+    not 6 x 5, of which the last holds 3.
+    """
+    equal = equal_parts(length, most)
+    return next((part for part in range(equal, equal // 2, -1) if length % part == 0), equal)
+
+
+def span(
+    lengths: dict[str, int], unit: int, target: int, cut: Callable[[int, int], int] = equal_parts
+) -> dict[str, int]:
     """How far a shard reaches along block, then step, then branch, for cells of ``unit`` bytes."""
     reach = dict.fromkeys(lengths, 1)
     room = target // max(1, unit)
     for dim in ("block", "step", "step_boundary", "branch"):
         if dim not in lengths:
             continue
-        reach[dim] = equal_parts(lengths[dim], room)
+        reach[dim] = cut(lengths[dim], room)
         if reach[dim] < lengths[dim]:
             break
         room //= lengths[dim]
@@ -317,8 +329,9 @@ def _plan(
 ) -> ArrayPlan:
     itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
     payload = shape[1 + cell :]
+    lengths = dict(zip(dims[1 : 1 + cell], shape[1 : 1 + cell], strict=True))
     reach = span(
-        dict(zip(dims[1 : 1 + cell], shape[1 : 1 + cell], strict=True)), math.prod(payload) * itemsize, target
+        lengths, math.prod(payload) * itemsize, target, cut=equal_parts if sharded else dividing_parts
     )
     cells = tuple(reach[dim] for dim in dims[1 : 1 + cell])
     if not sharded:

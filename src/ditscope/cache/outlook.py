@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from ditscope.cache.layout import Forecast, forecast, readable_bytes
 from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
@@ -13,9 +12,6 @@ from ditscope.errors import InputError, found_expected
 from ditscope.models.block_choice import Address
 from ditscope.models.outline import Outline
 from ditscope.models.visits import Schedule
-
-if TYPE_CHECKING:
-    from ditscope.models.dit import DiT
 
 
 @dataclass(frozen=True)
@@ -101,9 +97,8 @@ def outlook(
         UnsupportedError: a selected block does not carry a stream at a site, or the pipeline has no trained
             sizes to choose from.
     """
-    # A selection asks a model for its blocks and width, which an outline has.
     chosen = Selection.of(
-        cast("DiT", outline),
+        outline,
         streams=streams,
         sites=sites,
         blocks=blocks,

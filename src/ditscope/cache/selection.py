@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 import numpy as np
 
 from ditscope.errors import InputError, found_expected
-from ditscope.models.block_choice import Address, find_blocks
+from ditscope.models.block_choice import Address, Named, find_blocks
 from ditscope.models.family import BRANCHES
 from ditscope.models.sites import check_branches, check_sites, check_streams, require_stream
 
 if TYPE_CHECKING:
-    from ditscope.models.dit import DiT
+    from ditscope.models.family import BlockList
     from ditscope.models.visits import Schedule
+
+
+class Selectable(Named, Protocol):
+    """What a selection asks of a block."""
+
+    @property
+    def index(self) -> int:
+        """Position in execution order."""
+
+    @property
+    def layout(self) -> BlockList:
+        """How it takes and returns its streams."""
+
+
+class SelectedModel(Protocol):
+    """What a selection asks of a model: a DiT has it, and an outline."""
+
+    @property
+    def blocks(self) -> Sequence[Selectable]:
+        """Every block in execution order."""
+
+    @property
+    def width(self) -> int:
+        """Number of channels."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,7 @@ class Selection:
     @classmethod
     def of(
         cls,
-        dit: DiT,
+        dit: SelectedModel,
         *,
         streams: Iterable[str],
         sites: Iterable[str],

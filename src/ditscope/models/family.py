@@ -128,6 +128,8 @@ class Family:
         text_argument: argument of the transformer that carries the text embedding ``[row, token, channel]``.
         text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
         readout: submodule of the transformer that is handed the last block's image stream, as a check.
+        nominal_cell: pixels of a latent cell that the pipelines' tables of trained sizes count in, whatever the
+            autoencoder; None if there are no such tables.
         text_length_varies: whether the number of text tokens depends on the prompt.
         examples: hub ids of checkpoints of this family.
     """
@@ -145,4 +147,5 @@ class Family:
     text_mask_argument: str | None = None
     readout: str = "norm_out"
     text_length_varies: bool = False
+    nominal_cell: int | None = None
     examples: tuple[str, ...] = ()

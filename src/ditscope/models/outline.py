@@ -197,6 +197,7 @@ def outline_of(
         vae_pixels=vae_pixels,
         sizes=Sizes(
             pipeline,
+            nominal_cell=family.nominal_cell,
             token_pixels=vae_pixels * family.token_pixels,
             rounds=packed,
             sample_size=config.get("sample_size"),

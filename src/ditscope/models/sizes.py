@@ -21,12 +21,6 @@ from ditscope.errors import InputError, UnsupportedError, found_expected
 BINNING = "use_resolution_binning"
 """Call argument by which a pipeline generates at the nearest trained size."""
 
-NOMINAL_CELLS: Mapping[str, int] = {"PixArtSigmaPipeline": 8, "SanaPipeline": 32}
-"""Pipeline class with tables of trained sizes -> pixels of a latent cell that it takes for granted.
-
-Its tables and its checks of a size count in these cells, whatever its autoencoder.
-"""
-
 
 def is_binned(facts: Mapping[str, Any]) -> bool:
     """Whether a call generates at a trained size and resizes the image to what was asked.
@@ -43,6 +37,8 @@ class Sizes:
 
     Attributes:
         pipeline: name of its class.
+        nominal_cell: pixels of a latent cell that its tables of trained sizes and its checks of a size take for
+            granted, whatever its autoencoder; None if it has no such tables.
         token_pixels: image pixels along one edge of an image token.
         rounds: whether a size is rounded down to whole tokens, and not refused.
         sample_size: edge in latent cells that the transformer was trained at; None if unknown.
@@ -50,6 +46,7 @@ class Sizes:
     """
 
     pipeline: str
+    nominal_cell: int | None
     token_pixels: int
     rounds: bool
     sample_size: int | None
@@ -66,7 +63,7 @@ class Sizes:
             height, width = self._nearest_trained(height, width)
         edge = self.token_pixels
         if not self.rounds:
-            step = math.lcm(edge, NOMINAL_CELLS.get(self.pipeline, 1))
+            step = math.lcm(edge, self.nominal_cell or 1)
             if min(height, width) < 1 or height % step or width % step:
                 raise InputError(
                     found_expected(
@@ -90,19 +87,19 @@ class Sizes:
         return height // edge * edge, width // edge * edge
 
     def _nearest_trained(self, height: int, width: int) -> tuple[int, int]:
-        if self.pipeline not in NOMINAL_CELLS:
+        cell = self.nominal_cell
+        if cell is None:
             raise UnsupportedError(
                 found_expected(
                     f"resolution binning asked of {self.pipeline}",
-                    f"{' or '.join(NOMINAL_CELLS)}, which have tables of sizes",
-                    "Leave it out; a pipeline that has such tables is to be added to NOMINAL_CELLS.",
+                    "a pipeline that has tables of trained sizes",
+                    "Leave it out.",
                 )
             )
         if min(height, width) < 1:
             raise InputError(
                 found_expected(f"an image of {height} x {width}", "at least 1 pixel", "Enlarge it.")
             )
-        cell = NOMINAL_CELLS[self.pipeline]
         module = importlib.import_module(getattr(diffusers, self.pipeline).__module__)
         tables = {
             int(name.split("_")[2]) // cell: table

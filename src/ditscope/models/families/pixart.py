@@ -38,5 +38,6 @@ PIXART_SIGMA = Family(
     timestep_scale=1.0,
     token_pixels=2,
     grid_argument="hidden_states",
+    nominal_cell=8,
     examples=("PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",),
 )

@@ -38,6 +38,7 @@ SANA = Family(
     timestep_scale="timestep_scale",
     token_pixels=1,
     grid_argument="hidden_states",
+    nominal_cell=32,
     examples=(
         "Efficient-Large-Model/Sana_1600M_1024px_diffusers",
         "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers",
