@@ -55,13 +55,11 @@ replaces the rows of its own setting. Weights are random, so no row says anythin
 Transformer and autoencoder have the published widths and numbers of blocks. Text encoders are small stand-ins
 with the real output width and length: they are not what is measured.
 
-| run | what it is |
-|---|---|
-| build | making the weights, and opening the pipeline |
-| check | all of `dit.check()` |
-| bare | the diffusers pipeline, outside of any trace |
-| recorded | the image stream after every block, in full and as statistics |
-| statistics | the statistics alone |
+* build: making the weights, and opening the pipeline
+* check: all of `dit.check()`
+* bare: the diffusers pipeline, outside of any trace
+* recorded: the image stream after every block, in full and as statistics
+* statistics: the statistics alone
 
 A visit is one call of the transformer with all that is read inside it. Seconds of an image are those of the whole
 call, from the prompt to the pixels; of a recording also the look at the call that comes before it (about one more
