@@ -46,8 +46,20 @@ def generate(
     dtype: torch.dtype = torch.float32,
     **call: Any,
 ) -> Seen:
-    """Run under hooks, with an edit of one block's image stream."""
+    """Run a saved pipeline under hooks, with an edit of one block's image stream."""
     pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
+    return run(pipeline, name, prompts, seeds, edit, **call)
+
+
+def run(
+    pipeline: Any,
+    name: str,
+    prompts: list[str],
+    seeds: list[int],
+    edit: tuple[int, Edit] | None = None,
+    **call: Any,
+) -> Seen:
+    """Run a pipeline under hooks, which stay on it."""
     pipeline.set_progress_bar_config(disable=True)
     seen = Seen()
 

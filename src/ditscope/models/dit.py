@@ -14,7 +14,7 @@ from ditscope.models.block import Block
 from ditscope.models.family import Family
 from ditscope.models.handed import Handed
 from ditscope.models.pipeline import CallablePipeline, call_defaults, signature_defaults
-from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.refusals import refuse_offloaded_tables, refuse_unmapped
 from ditscope.models.visits import Visit, Walk, visits
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class DiT(DiffusionModel):
         classes = {_block_class(family, blocks.block_class): Block for blocks in family.block_lists}
         super().__init__(source, envoys=classes, dispatch=True, **kwargs)
         self.blocks = self._place_blocks()
+        refuse_offloaded_tables(self)
 
     def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         super()._load(repo_id, *args, automodel=automodel, **kwargs)
@@ -59,6 +60,20 @@ class DiT(DiffusionModel):
         """The diffusers pipeline underneath."""
         assert self.pipeline is not None
         return self.pipeline
+
+    @property
+    def networks(self) -> torch.nn.ModuleDict:
+        """The pipeline's networks by the name of the component: transformer, vae, text encoders."""
+        components = self.diffusers_pipeline.components.items()
+        return torch.nn.ModuleDict({n: c for n, c in components if isinstance(c, torch.nn.Module)})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline computes, which offloading makes another place than where weights are kept.
+
+        nnsight moves the tensors of a call there.
+        """
+        return torch.device(self.diffusers_pipeline._execution_device)
 
     @property
     def call(self) -> Mapping[str, Any]:

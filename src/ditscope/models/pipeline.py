@@ -99,9 +99,11 @@ class CallablePipeline(_PipelineModule):
         counting = self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True)
         self._running = True
         try:
-            result = super().forward(*args, seed=seed, **self.call)
-        except EarlyStopException:
-            if self.walk is not None:
+            result = super().forward(*args, **{**self.call, **self._seeded(seed)})
+        except BaseException as error:
+            # A pipeline puts its networks back at its end only; a run that is stopped must not fill the device.
+            self.pipeline.maybe_free_model_hooks()
+            if isinstance(error, EarlyStopException) and self.walk is not None:
                 self.walk.require_left_in_time()
             raise
         finally:
@@ -116,6 +118,23 @@ class CallablePipeline(_PipelineModule):
         """Hidden width: the number of channels."""
         config = self.pipeline.transformer.config
         return int(config.num_attention_heads * config.attention_head_dim)
+
+    def _seeded(self, seed: int | None) -> dict[str, Any]:
+        """A generator for each image, where there are seeds and no generators, on the device that computes.
+
+        nnsight would make them where the weights are, which is nowhere once they are offloaded.
+        """
+        if seed is None or self.call.get("generator") is not None:
+            return {}
+        prompt, embedded = self.call.get("prompt"), self.call.get("prompt_embeds")
+        if embedded is not None:
+            prompts = len(embedded)
+        else:
+            prompts = len(prompt) if isinstance(prompt, list | tuple) else 1
+        images = prompts * self.call.get("num_images_per_prompt", 1)
+        device = self.pipeline._execution_device
+        made = [torch.Generator(device).manual_seed(seed + image) for image in range(images)]
+        return {"generator": made if images > 1 else made[0]}
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1

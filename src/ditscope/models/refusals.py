@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError, found_expected
+from ditscope.models.offload import is_offloaded, mixed_up_on_disk
 from ditscope.models.schedule import require_own_schedule, require_step_clock
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
 
     Raises:
         UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
-            compiled or has been replaced, the scheduler calls the model more than once a step, or it cannot
-            be set to the call's own sigmas or timesteps.
+            compiled or has been replaced, weights are mixed up on disk, the scheduler calls the model more than
+            once a step, or it cannot be set to the call's own sigmas or timesteps.
     """
     pipeline = dit.diffusers_pipeline
     transformer = pipeline.transformer
@@ -65,8 +66,37 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
                 "Leave skip_guidance_layers out.",
             )
         )
+    for first, second in mixed_up_on_disk(dit.networks):
+        raise UnsupportedError(
+            found_expected(
+                f"the weights of {first} and {second} mixed up on disk by group offload",
+                "a file for each of them, and no weight in both",
+                "Load afresh, and offload the transformer alone to disk, in an empty folder.",
+            )
+        )
     require_step_clock(pipeline.scheduler)
     require_own_schedule(pipeline.scheduler, call or {})
+
+
+def refuse_offloaded_tables(dit: DiT) -> None:
+    """Refuse, when a model is opened, blocks whose modulation would be read before their weights are there.
+
+    Hooks that were set before a model is opened run inside of what nnsight reads, and fetch a block's weights
+    after its inputs were served.
+
+    Raises:
+        UnsupportedError: a block is offloaded already, and its modulation adds a parameter of the block.
+    """
+    for block in dit.blocks:
+        taps = [tap for sites in block.layout.taps.values() for tap in sites.values()]
+        if any(tap.table for tap in taps) and is_offloaded(block._module):
+            raise UnsupportedError(
+                found_expected(
+                    f"block {block.name} offloaded before the model is opened",
+                    f"its {next(tap.table for tap in taps if tap.table)} in place when its inputs are read",
+                    "Open the model first, then offload dit.diffusers_pipeline or its transformer.",
+                )
+            )
 
 
 def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:

@@ -16,12 +16,40 @@ from ditscope.models.versions import VERIFIED
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
 WAYS = (
-    ("layerwise casting (`enable_layerwise_casting`)", "works; every claim of the check is tested on CPU"),
+    ("layerwise casting (`enable_layerwise_casting`)", "works; tested"),
+    ("model CPU offload (`enable_model_cpu_offload`)", "works; tested"),
     (
-        "model or sequential CPU offload, group offload",
-        "not refused; needs a GPU to try: run `ditscope check`",
+        "sequential CPU offload (`enable_sequential_cpu_offload`), accelerate's `disk_offload`",
+        "works; tested with the hooks of accelerate that they set",
     ),
-    ("8- and 4-bit weights", "not refused; needs a GPU to try: run `ditscope check`"),
+    (
+        "group offload by block or leaf, in memory, or of the transformer to disk in an empty folder",
+        "works; tested",
+    ),
+    ("group offload with `use_stream=True`", "not refused; not tried: diffusers has it on a GPU only"),
+    (
+        "group offload to disk where diffusers mixes up weights (two networks in one folder, tied weights)",
+        "refused by name",
+    ),
+    (
+        "offload set before the model is opened",
+        "works; tested; refused by name where modulation adds a parameter of an offloaded block",
+    ),
+    (
+        "8- and 4-bit weights of torchao",
+        "works, offloaded too; tested with torchao 0.18.0 (int8, int4 in groups)",
+    ),
+    (
+        "8- and 4-bit weights of optimum-quanto",
+        "works; tested if it is installed, last with 0.2.7 on FLUX.1 (int8, int4); "
+        "on CPU its int8 product fails by itself on SANA in bfloat16",
+    ),
+    (
+        "8- and 4-bit weights of bitsandbytes",
+        "not refused; diffusers loads them on a GPU only; with its layers put in by hand (0.50.2: int8, nf4, fp4) "
+        "the check held and a recording was made on CPU",
+    ),
+    ("GGUF, ModelOpt", "not refused; not tried"),
     ("`torch.compile`", "refused by name"),
     ("step caching (diffusers' caches, TeaCache, cache-dit)", "refused by name"),
     ("skip-layer guidance", "refused by name"),
@@ -44,6 +72,11 @@ def support_table() -> str:
         + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
         + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them.",
+        "",
+        "Tested means: on CPU, every claim of the check, and a recording and an edit against plain hooks. Offloading",
+        "is tested with the CPU as the device that computes, too: hooks, and places without values, are the same.",
+        "Only a GPU can show that tensors of two devices meet nowhere, what memory it takes, and streams: run",
+        "`ditscope check` there.",
         "",
         "| way of running | |",
         "|---|---|",

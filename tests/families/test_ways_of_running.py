@@ -1,0 +1,357 @@
+"""Offloaded, cast and quantized pipelines: whatever a CPU can run gives what plain hooks see.
+
+Offloading is tried with the CPU as the device that computes too: the hooks that fetch weights and take them
+away are the same, and so is where weights are meanwhile (on the meta device, on disk).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import accelerate
+import numpy as np
+import plain_hooks
+import pytest
+import tiny
+import torch
+from diffusers import DiffusionPipeline, PipelineQuantizationConfig, QuantoConfig, TorchAoConfig
+
+import ditscope as ds
+from ditscope.edits.applying import EditedVisit
+from ditscope.errors import UnsupportedError
+from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.tracing.probe import probe
+from ditscope.tracing.run import run_traced
+
+CPU = torch.device("cpu")
+PROMPTS, SEED, BLOCK = tiny.PROMPTS, 3, 1
+SAMPLES = [(prompt, SEED) for prompt in PROMPTS]
+
+
+def call(name: str) -> dict[str, int]:
+    edge = 32 if name == "sana" else 8
+    return {"num_inference_steps": 2, "height": 2 * edge, "width": 3 * edge}
+
+
+def networks(pipeline) -> dict[str, torch.nn.Module]:
+    return {n: c for n, c in pipeline.components.items() if isinstance(c, torch.nn.Module)}
+
+
+def model_offload(pipeline, folder) -> None:
+    pipeline.enable_model_cpu_offload(device="cpu")
+
+
+def sequential_offload(pipeline, folder) -> None:
+    # As enable_sequential_cpu_offload does it; that one asks for cpu:0, to which torch moves nothing in place.
+    for network in networks(pipeline).values():
+        accelerate.cpu_offload(network, CPU, offload_buffers=len(network._parameters) > 0)
+
+
+def disk_offload(pipeline, folder) -> None:
+    accelerate.disk_offload(pipeline.transformer, str(folder), execution_device=CPU)
+
+
+def group_offload(level: str, to_disk: bool = False):
+    arguments = {
+        "onload_device": CPU,
+        "offload_device": CPU,
+        "offload_type": level,
+        "num_blocks_per_group": 1,
+    }
+
+    def offload(pipeline, folder) -> None:
+        if to_disk:
+            pipeline.transformer.enable_group_offload(**arguments, offload_to_disk_path=str(folder))
+        else:
+            pipeline.enable_group_offload(**arguments)
+
+    return offload
+
+
+OFFLOADS = {
+    "model offload": model_offload,
+    "sequential offload": sequential_offload,
+    "disk offload": disk_offload,
+    "group offload, blocks": group_offload("block_level"),
+    "group offload, leaves": group_offload("leaf_level"),
+    "group offload, blocks to disk": group_offload("block_level", to_disk=True),
+    "group offload, leaves to disk": group_offload("leaf_level", to_disk=True),
+}
+
+
+def zeroed(visit: int, hidden: torch.Tensor) -> torch.Tensor:
+    hidden[:, :, [3, 7]] = 0
+    return hidden
+
+
+def require_equal(recorded, seen: plain_hooks.Seen, name: str) -> None:
+    """A recording of image streams is what plain hooks saw."""
+    assert np.array_equal(recorded.images.values, seen.images)
+    hidden = recorded.hidden()
+    for step in range(2):
+        for branch in hidden["branch"].values:
+            visit, rows = plain_hooks.branch_rows(name, hidden.sizes["branch"] > 1, step, branch, images=2)
+            for block in hidden["block"].values:
+                expected = seen.hidden[visit, int(block), "image"][rows].float().numpy()
+                found = hidden.sel(step=step, branch=branch, block=block).values.astype(np.float32)
+                assert np.array_equal(found, expected), (step, branch, block)
+
+
+def recorded(dit, name: str, path):
+    with ds.record(dit, path, batch_size=2) as rec:
+        return rec.generate(PROMPTS, [SEED], **call(name))
+
+
+def edited(dit, name: str) -> np.ndarray:
+    visitor = EditedVisit(dit, [ds.edits.zero([3, 7], blocks=[BLOCK])], 2)
+    images = run_traced(dit, SAMPLES, visitor, **call(name)).images
+    visitor.require_fired()
+    return images
+
+
+@pytest.fixture(scope="module")
+def plainly(folder_of):
+    """Name, edited or not -> what plain hooks see on the pipeline as it was saved."""
+
+    def run(name: str, edit: bool) -> plain_hooks.Seen:
+        arguments = {**tiny.TINY[name].call, **call(name)}
+        change = (BLOCK, zeroed) if edit else None
+        return plain_hooks.generate(folder_of(name), name, PROMPTS, [SEED] * 2, edit=change, **arguments)
+
+    return functools.cache(run)
+
+
+@pytest.fixture(
+    scope="module", params=[(way, name) for way in OFFLOADS for name in ("flux", "sana")], ids=str
+)
+def offloaded(request, folder_of, tmp_path_factory):
+    way, name = request.param
+    dit = ds.load(str(folder_of(name)))
+    OFFLOADS[way](dit.diffusers_pipeline, tmp_path_factory.mktemp("weights"))
+    return name, dit
+
+
+def test_every_claim_holds_offloaded(offloaded) -> None:
+    name, dit = offloaded
+    report = dit.check(PROMPTS[0], **call(name))
+    assert report.ok, report
+
+
+def test_offloading_changes_no_recorded_value(offloaded, plainly, tmp_path) -> None:
+    name, dit = offloaded
+    require_equal(recorded(dit, name, tmp_path / "a.zarr"), plainly(name, False), name)
+
+
+def test_offloading_changes_no_edit(offloaded, plainly) -> None:
+    name, dit = offloaded
+    images = edited(dit, name)
+    assert np.array_equal(images, plainly(name, True).images)
+    assert not np.array_equal(images, plainly(name, False).images)
+
+
+def test_offloading_changes_no_fingerprint_and_leaves_no_place_without_a_device(offloaded, opened) -> None:
+    name, dit = offloaded
+    assert weights_fingerprint(dit) == weights_fingerprint(opened(name))
+    assert dit.device.type == "cpu"
+
+
+def test_seeds_and_tensors_of_a_call_go_where_the_pipeline_computes(folder_of, opened, tmp_path) -> None:
+    dit = ds.load(str(folder_of("flux")))
+    sequential_offload(dit.diffusers_pipeline, tmp_path)
+    prompt, pooled, _ = opened("flux").diffusers_pipeline.encode_prompt(
+        PROMPTS[0], PROMPTS[0], max_sequence_length=14
+    )
+
+    def images(model) -> np.ndarray:
+        given = {"prompt_embeds": prompt, "pooled_prompt_embeds": pooled, "num_images_per_prompt": 2}
+        with model.generate(seed=SEED, generator=None, output_type="np", **given, **call("flux")) as tracer:
+            result = tracer.result.save()
+        return result.images
+
+    found = images(dit)
+    assert np.array_equal(found, images(opened("flux")))
+    assert not np.array_equal(found[0], found[1])
+
+
+def test_a_stopped_run_puts_the_networks_back(folder_of, tmp_path) -> None:
+    dit = ds.load(str(folder_of("flux")))
+    model_offload(dit.diffusers_pipeline, tmp_path)
+    before = dit.diffusers_pipeline._all_hooks
+    probe(dit, SAMPLES, **call("flux"))
+    # diffusers takes every network off the device by taking its hooks off and setting new ones.
+    assert dit.diffusers_pipeline._all_hooks is not before
+
+
+@pytest.mark.parametrize("offload", [sequential_offload, group_offload("block_level", to_disk=True)])
+def test_offloading_before_opening_works_or_is_refused_by_name(folder_of, plainly, tmp_path, offload) -> None:
+    def opened_offloaded(name: str):
+        pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
+        offload(pipeline, tmp_path / "weights" / name)
+        return ds.load(str(folder_of(name)), transformer=pipeline.transformer)
+
+    dit = opened_offloaded("flux")
+    report = dit.check(PROMPTS[0], **call("flux"))
+    assert report.ok, report
+    require_equal(recorded(dit, "flux", tmp_path / "a.zarr"), plainly("flux", False), "flux")
+    with pytest.raises(UnsupportedError, match=r"cross\.0 offloaded before .* its scale_shift_table"):
+        opened_offloaded("sana")
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "told"),
+    [
+        ("sd3", "block_level", "text_encoder and text_encoder_2 mixed up"),  # one file for both
+        ("flux", "leaf_level", "shared and text_encoder_2.encoder.embed_tokens mixed up"),  # a tied weight
+    ],
+)
+def test_weights_that_diffusers_mixes_up_on_disk_are_refused_by_name(
+    folder_of, tmp_path, name, level, told
+) -> None:
+    dit = ds.load(str(folder_of(name)))
+    dit.diffusers_pipeline.enable_group_offload(
+        CPU, CPU, level, num_blocks_per_group=1, offload_to_disk_path=str(tmp_path)
+    )
+    for action in (lambda: run_traced(dit, SAMPLES, **call(name)), lambda: dit.check(**call(name))):
+        with pytest.raises(UnsupportedError, match=told):
+            action()
+
+
+def test_the_fingerprint_is_of_the_weights_on_disk_that_will_run(folder_of, opened, tmp_path) -> None:
+    """diffusers leaves a file alone that is there already, and so runs the weights of whoever came first."""
+    first, second = (ds.load(str(folder_of("flux"))) for _ in range(2))
+    group_offload("block_level", to_disk=True)(first.diffusers_pipeline, tmp_path)
+    for parameter in second.diffusers_pipeline.transformer.parameters():
+        torch.nn.init.normal_(parameter)
+    group_offload("block_level", to_disk=True)(second.diffusers_pipeline, tmp_path)
+    assert weights_fingerprint(second) == weights_fingerprint(opened("flux"))
+
+
+def test_weights_that_are_nowhere_have_no_fingerprint(folder_of) -> None:
+    dit = ds.load(str(folder_of("flux")))
+    dit.diffusers_pipeline.vae.to("meta")
+    with pytest.raises(UnsupportedError, match=r"vae\..* on the meta device"):
+        weights_fingerprint(dit)
+
+
+def torchao(bits: int):
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig, IntxWeightOnlyConfig
+    from torchao.quantization.granularity import PerGroup
+
+    eight = Int8WeightOnlyConfig()
+    return TorchAoConfig(
+        eight if bits == 8 else IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=PerGroup(16))
+    )
+
+
+def quanto(bits: int):
+    pytest.importorskip("optimum.quanto")
+    return QuantoConfig(weights_dtype=f"int{bits}")
+
+
+QUANTIZED = [(torchao, bits, name) for bits in (8, 4) for name in ("flux", "sana")]
+QUANTIZED += [(quanto, bits, "flux") for bits in (8, 4)]
+
+
+def arguments_for(library, bits: int) -> dict:
+    mapping = {"transformer": library(bits)}
+    return {
+        "torch_dtype": torch.bfloat16,
+        "quantization_config": PipelineQuantizationConfig(quant_mapping=mapping),
+    }
+
+
+def require_like_plain(dit, pipeline_of, name: str, path) -> None:
+    """Every claim holds; a recording and an edit are those of plain hooks on an equal pipeline."""
+    report = dit.check(PROMPTS[0], **call(name))
+    assert report.ok, report
+    arguments = {**tiny.TINY[name].call, **call(name)}
+    seen, changed = (
+        plain_hooks.run(pipeline_of(), name, PROMPTS, [SEED] * 2, edit=edit, **arguments)
+        for edit in (None, (BLOCK, zeroed))
+    )
+    require_equal(recorded(dit, name, path), seen, name)
+    images = edited(dit, name)
+    assert np.array_equal(images, changed.images)
+    assert not np.array_equal(images, seen.images)
+
+
+@pytest.mark.parametrize(("library", "bits", "name"), QUANTIZED)
+def test_quantized_weights_run_like_plain_hooks_on_them(folder_of, tmp_path, library, bits, name) -> None:
+    given = arguments_for(library, bits)
+
+    def pipeline():
+        return DiffusionPipeline.from_pretrained(folder_of(name), **given)
+
+    require_like_plain(ds.load(str(folder_of(name)), **given), pipeline, name, tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("offload", [model_offload, sequential_offload, group_offload("leaf_level")])
+def test_quantized_weights_can_be_offloaded(folder_of, tmp_path, offload) -> None:
+    offloaded, plain = (ds.load(str(folder_of("flux")), **arguments_for(torchao, 8)) for _ in range(2))
+    offload(offloaded.diffusers_pipeline, tmp_path)
+    assert weights_fingerprint(offloaded) == weights_fingerprint(plain)
+    images = [run_traced(dit, SAMPLES, **call("flux")).images for dit in (offloaded, plain)]
+    assert np.array_equal(*images)
+    assert offloaded.check(PROMPTS[0], **call("flux")).ok
+
+
+@pytest.mark.parametrize("name", ["flux", "sana"])
+def test_layerwise_casting_runs_like_plain_hooks_on_it(folder_of, plainly, tmp_path, name) -> None:
+    def cast(pipeline):
+        pipeline.transformer.enable_layerwise_casting(
+            storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
+        )
+        return pipeline
+
+    def pipeline():
+        return cast(DiffusionPipeline.from_pretrained(folder_of(name)))
+
+    dit = ds.load(str(folder_of(name)))
+    cast(dit.diffusers_pipeline)
+    require_like_plain(dit, pipeline, name, tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("library", [torchao, quanto])
+def test_the_fingerprint_reads_codes_scales_and_scheme(folder_of, opened, library) -> None:
+    def load(bits: int):
+        return ds.load(str(folder_of("flux")), **arguments_for(library, bits))
+
+    eight, again, four = load(8), load(8), load(4)
+    prints = [weights_fingerprint(dit) for dit in (eight, again, four, opened("flux", torch.bfloat16))]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+    weight = eight.diffusers_pipeline.transformer.x_embedder.weight
+    scale = next(part for part in weight.__tensor_flatten__()[0] if "scale" in part)
+    getattr(weight, scale).mul_(2)
+    assert weights_fingerprint(eight) != prints[0]
+
+
+def test_the_fingerprint_tells_quantized_activations_from_plain_ones(folder_of) -> None:
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig
+
+    def load(scheme) -> str:
+        mapping = PipelineQuantizationConfig(quant_mapping={"transformer": TorchAoConfig(scheme)})
+        return weights_fingerprint(ds.load(str(folder_of("flux")), quantization_config=mapping))
+
+    assert load(Int8WeightOnlyConfig()) != load(Int8DynamicActivationInt8WeightConfig())
+
+
+class CodesAndScale(torch.nn.Linear):
+    """A layer that keeps its scale where bitsandbytes keeps its own: saved, but no parameter and no buffer."""
+
+    scale = torch.ones(1)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight.absmax"] = self.scale
+
+
+def test_the_fingerprint_reads_what_a_layer_saves_beside_its_parameters(folder_of) -> None:
+    dit = ds.load(str(folder_of("flux")))
+    layer = dit.diffusers_pipeline.transformer.x_embedder = CodesAndScale(16, 32)
+    before = weights_fingerprint(dit)
+    assert weights_fingerprint(dit) == before
+    layer.scale = torch.full((1,), 2.0)
+    assert weights_fingerprint(dit) != before
