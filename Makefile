@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
+QUANTIZERS := $(VENV)/quantizers
 
 .PHONY: demo test lint format docs clean
 
@@ -11,7 +13,7 @@ demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m pytest -q
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,6 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
+		--target $(QUANTIZERS) --upgrade torchao
 	touch $(STAMP)
 
 clean:
