@@ -63,9 +63,9 @@ with the real output width and length: they are not what is measured.
 
 A visit is one call of the transformer with all that is read inside it. Seconds of an image are those of the whole
 call, from the prompt to the pixels; of a recording also the look at the call that comes before it (about one more
-visit, once a recording, however many images it has) and the writing, synced. Both are medians; ratios are to bare,
-in the same process, in turns. Peak device memory is what torch had allocated. Peak host memory is the resident
-set of the process, with the weights where the device is a CPU.
+visit, once a recording, however many images it has) and the writing, synced. Both are medians, with the least and
+the most; ratios are to bare, in the same process, in turns. Peak device memory is what torch had allocated. Peak
+host memory is the resident set of the process, with the weights where the device is a CPU.
 
 """
 
@@ -167,19 +167,16 @@ def rows(result: Result, setting: Mapping[str, str]) -> list[dict[str, str]]:
     """Table rows: build, check, and the runs with and without recording."""
     holding = sum(finding.holds for finding in result.report.findings)
     found = {"check": f"{holding} of {len(result.report.findings)} claims hold", **result.found}
+    bare_visits, bare_images = visits(result.runs["bare"]), images(result.runs["bare"])
     table = []
     for name, runs in {"build": [result.build], "check": [result.check], **result.runs}.items():
         turns = name in result.runs
         cells = {
             "run": name,
-            "s per visit": f"{visit_seconds(runs):.3g}" if turns else "",
-            "ratio of visits": f"{visit_seconds(runs) / visit_seconds(result.runs['bare']):.2f}"
-            if turns
-            else "",
-            "seconds": f"{image_seconds(runs):.3g}",
-            "ratio of images": f"{image_seconds(runs) / image_seconds(result.runs['bare']):.2f}"
-            if turns
-            else "",
+            "s per visit": seconds(visits(runs)) if turns else "",
+            "ratio of visits": ratio(visits(runs), bare_visits) if turns else "",
+            "seconds": seconds(images(runs)),
+            "ratio of images": ratio(images(runs), bare_images) if turns else "",
             "peak device GiB": peak(run.device_bytes for run in runs),
             "peak host GiB": peak(run.host_bytes for run in runs),
             "store bytes": f"{result.store_bytes[name]:,}" if name in result.store_bytes else "",
@@ -189,20 +186,34 @@ def rows(result: Result, setting: Mapping[str, str]) -> list[dict[str, str]]:
     return table
 
 
+def visits(runs: Sequence[Taken]) -> list[float]:
+    """Seconds of all visits of some runs."""
+    return [visit for run in runs for visit in run.visits]
+
+
+def images(runs: Sequence[Taken]) -> list[float]:
+    """Seconds of every run."""
+    return [run.seconds for run in runs]
+
+
+def seconds(times: Sequence[float]) -> str:
+    """The median, with the least and the most where there are several."""
+    least, median, most = (
+        f"{found:.0f}" if found >= 100 else f"{found:.3g}"
+        for found in (min(times), statistics.median(times), max(times))
+    )
+    return f"{median} ({least} to {most})" if len(times) > 1 else median
+
+
+def ratio(times: Sequence[float], bare: Sequence[float]) -> str:
+    """Of medians."""
+    return f"{statistics.median(times) / statistics.median(bare):.2f}"
+
+
 def peak(found: Iterable[int | None]) -> str:
     """The largest in GiB; empty where nothing was told."""
     told = [nbytes for nbytes in found if nbytes is not None]
     return f"{max(told) / 2**30:.2f}" if told else ""
-
-
-def visit_seconds(runs: Sequence[Taken]) -> float:
-    """Median over all visits of some runs."""
-    return statistics.median(visit for run in runs for visit in run.visits)
-
-
-def image_seconds(runs: Sequence[Taken]) -> float:
-    """Median over some runs."""
-    return statistics.median(run.seconds for run in runs)
 
 
 def setting_of(dit: ds.DiT, name: str, options: argparse.Namespace) -> dict[str, str]:

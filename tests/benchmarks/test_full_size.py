@@ -84,18 +84,18 @@ def test_every_block_does_something_and_nothing_overflows(tmp_path, name) -> Non
     assert ((image > 0) & (image < 255)).mean() > 0.5
 
 
-@pytest.mark.parametrize("storage", [None, "fp8"])
-def test_every_run_is_measured_and_told(tmp_path, storage) -> None:
-    arguments = ["--height", "64", "--width", "96", "--rounds", "2", "--layers", "1"]
+@pytest.mark.parametrize(("storage", "rounds"), [(None, 2), ("fp8", 1)])
+def test_every_run_is_measured_and_told(tmp_path, storage, rounds) -> None:
+    arguments = ["--height", "64", "--width", "96", "--rounds", str(rounds), "--layers", "1"]
     options = full_size.parse([*arguments, *(["--storage", storage] if storage else [])])
     dit, result = full_size.measure(narrow("FLUX.1-dev"), tmp_path, options)
     kept = {parameter.dtype for parameter in dit.diffusers_pipeline.transformer.parameters()}
     assert kept == {torch.bfloat16} | ({torch.float8_e4m3fn} if storage else set())
     assert result.report.ok, result.report
     assert {name: [len(run.visits) for run in runs] for name, runs in result.runs.items()} == {
-        "bare": [2, 2],
-        "recorded": [2, 2],
-        "statistics": [2, 2],
+        "bare": [2] * rounds,
+        "recorded": [2] * rounds,
+        "statistics": [2] * rounds,
     }
     # Steps, blocks, rows and columns of tokens, channels, bytes of bfloat16.
     hidden_states = 2 * 2 * 4 * 6 * 32 * 2
@@ -110,12 +110,21 @@ def test_every_run_is_measured_and_told(tmp_path, storage) -> None:
     _, check, *turns = rows
     assert check["found"] == f"{len(result.report.findings)} of {len(result.report.findings)} claims hold"
     for row in turns:
-        assert float(row["s per visit"]) > 0 < float(row["seconds"])
+        for column, times in (("s per visit", full_size.visits), ("seconds", full_size.images)):
+            found = times(result.runs[row["run"]])
+            assert min(found) > 0
+            assert row[column] == full_size.seconds(found)
         assert row["blocks"] == "1 double + 1 single (cut)"
         assert ("fp8" in row["weights"]) == bool(storage)
     for row in turns[1:]:
         assert row["found"] == "same image, no values not finite"
         assert row["store bytes"] == f"{result.store_bytes[row['run']]:,}"
+    path = tmp_path / "table.md"
+    for _ in range(2):
+        result_table.renew(path, rows, full_size.SETTING, full_size.HEAD)
+    assert path.read_text().startswith(full_size.HEAD)
+    assert path.read_text().splitlines()[-5:] == [result_table.line(list(row.values())) for row in rows]
+    assert path.read_text().count("| check |") == 1
     assert turns[0]["ratio of visits"] == turns[0]["ratio of images"] == "1.00"
     for _ in range(2):
         result_table.renew(tmp_path / "table.md", rows, full_size.SETTING, full_size.HEAD)
@@ -130,6 +139,12 @@ def test_what_a_recording_got_wrong_is_told(tmp_path) -> None:
     cache = full_size.recorded(dit, tmp_path / "wrong.zarr", call, tensors=False)
     assert full_size.found_in(cache, image).startswith("ANOTHER IMAGE, ")
     assert "no values" not in full_size.found_in(cache, image)
+
+
+def test_seconds_come_with_their_spread() -> None:
+    assert full_size.seconds([3.0, 1.0, 2.5]) == "2.5 (1 to 3)"
+    assert full_size.seconds([1234.4]) == "1234"
+    assert full_size.ratio([3.0, 1.0, 2.5], [2.0]) == "1.25"
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux tells the peak")
