@@ -71,8 +71,8 @@ def support_table() -> str:
         "and a resume, in float32 and bfloat16, square and not, on CPU, with "
         + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
         + ".",
-        "The real checkpoints were not at hand: run `ditscope check NAME` on them. `benchmarks/full_size.md` has the check",
-        "at full size with random weights.",
+        "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
+        "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
         "",
         "Tested means: on CPU, every claim of the check, and a recording and an edit against plain hooks. Offloading",
         "is tested with the CPU as the device that computes, too: hooks, and places without values, are the same.",
