@@ -26,7 +26,7 @@ def test_help_loads_neither_torch_nor_diffusers() -> None:
 def test_check_says_that_every_claim_holds(untrained_folder: Path) -> None:
     result = runner.invoke(cli.app, ["check", str(untrained_folder)])
     assert result.exit_code == 0, result.output
-    assert "12 of 12 hold" in result.output
+    assert "13 of 13 hold" in result.output
 
 
 def test_record_then_info(untrained_folder: Path, tmp_path: Path) -> None:

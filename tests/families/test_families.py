@@ -14,6 +14,7 @@ import ditscope as ds
 from ditscope.cache import record as recording
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.block import Block
 from ditscope.tracing.run import run_traced
 
 NAMES = list(tiny.TINY)
@@ -186,6 +187,21 @@ def test_a_wrong_description_makes_the_check_fail(opened, monkeypatch, breaking,
         assert not report.ok, name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tensor_of_the_neighbouring_block_makes_the_check_fail(opened, monkeypatch, name) -> None:
+    """Every number and every order is right; what is read is one block off."""
+    dit, honest, latest = opened(name), Block.read, {}
+
+    def one_off(self, site, stream):
+        value = latest[self.index, site, stream] = honest(self, site, stream)
+        return latest.get((self.index - 1, site, stream), value) if site == "block_output" else value
+
+    monkeypatch.setattr(Block, "read", one_off)
+    report = dit.check(PROMPTS[0], **size(name))
+    failing = [finding.claim for finding in report.findings if not finding.holds]
+    assert "what a trace reads equals what plain hooks see" in failing
+
+
 @pytest.mark.parametrize("name", ["sana", "pixart-sigma"])
 def test_a_family_without_a_text_stream_refuses_it_by_name(opened, tmp_path, name) -> None:
     with pytest.raises(UnsupportedError, match="'text' asked of a cross block"):
@@ -193,7 +209,7 @@ def test_a_family_without_a_text_stream_refuses_it_by_name(opened, tmp_path, nam
 
 
 def test_the_block_that_returns_no_text_refuses_it_by_name(opened, tmp_path) -> None:
-    with pytest.raises(UnsupportedError, match="'text' asked of a joint block at block_output"):
+    with pytest.raises(UnsupportedError, match="'text' asked of the last joint block at block_output"):
         ds.record(opened("sd3"), tmp_path / "a.zarr", streams=["text"])
     ds.record(opened("sd3"), tmp_path / "a.zarr", streams=["text"], sites=["block_input"])
 

@@ -16,6 +16,7 @@ from test_families import NAMES, PROMPTS, SEEDS, branches, guided, returned, siz
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
+from ditscope.models.block import Block
 from ditscope.models.sites import SITES
 from ditscope.models.taps import MODULATION, Tap
 from ditscope.tracing.run import run_traced
@@ -130,6 +131,13 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
 
 ADDED = "attention and MLP outputs, gated, add up to what each block adds"
 HANDED = "shift and scale make what attention and MLP are handed"
+HELD = "every site is held by an equation, attention before the MLP"
+PLACES = "the places of the sites are in the blocks"
+INSIDE = "what a trace reads inside the blocks equals what plain hooks see"
+
+
+def describe(monkeypatch, block, **changes) -> None:
+    monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, **changes))
 
 
 def failing(dit, name: str) -> list[str]:
@@ -158,7 +166,7 @@ def test_a_tap_on_another_tensor_makes_the_check_fail(opened, monkeypatch, name,
             for stream, places in block.layout.taps.items()
         }
         monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, taps=taps))
-    assert failing(dit, name) == broken
+    assert [claim for claim in failing(dit, name) if claim != HELD] == broken
 
 
 def test_nothing_is_claimed_of_what_a_family_does_not_describe(opened, monkeypatch) -> None:
@@ -175,8 +183,8 @@ def test_nothing_is_claimed_of_what_a_family_does_not_describe(opened, monkeypat
 def test_modulation_of_the_other_stream_makes_the_check_fail(opened, monkeypatch, name) -> None:
     dit, block = opened(name), opened(name).blocks[0]
     taps = {"image": block.layout.taps["text"], "text": block.layout.taps["image"]}
-    monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, taps=taps))
-    assert failing(dit, name) == [ADDED, HANDED]
+    describe(monkeypatch, block, taps=taps)
+    assert {ADDED, HANDED} <= set(failing(dit, name))
 
 
 def test_a_library_that_moves_a_tensor_makes_the_check_fail(opened, folder_of, monkeypatch) -> None:
@@ -189,10 +197,85 @@ def test_a_library_that_moves_a_tensor_makes_the_check_fail(opened, folder_of, m
     with monkeypatch.context() as patch:
         patch.setattr(AdaLayerNormZero, "forward", scale_first)
         assert failing(ds.load(str(folder_of("sd3"))), "sd3") == [HANDED]
+
+
+@pytest.mark.parametrize("name", ["flux", "qwen-image", "sd3", "sana", "pixart-sigma", "flux2-dev"])
+@pytest.mark.parametrize("modulated", [False, True])
+def test_attention_and_mlp_in_each_others_place_make_the_check_fail(
+    opened, monkeypatch, name, modulated
+) -> None:
+    """The sum of what a block adds does not notice; nor does anything, if shift and scale change places too."""
+    dit, block = opened(name), opened(name).blocks[0]
+    other = {"attn": "mlp", "mlp": "attn"}
+    kinds = ("shift", "scale", "gate", "output") if modulated else ("gate", "output")
+    exchanged = {f"{part}_{kind}": f"{other[part]}_{kind}" for part in other for kind in kinds}
+    changes = {
+        "taps": {
+            stream: {site: taps[exchanged.get(site, site)] for site in taps}
+            for stream, taps in block.layout.taps.items()
+        }
+    }
+    if modulated:
+        changes["modulated"] = {
+            stream: {part: found[other[part]] for part in found}
+            for stream, found in block.layout.modulated.items()
+        }
+    describe(monkeypatch, block, **changes)
+    assert failing(dit, name) == [HELD]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [
+        ({"modulated": {}}, "nothing holds attn_shift of the image stream of joint.1"),
+        ({"taps": {"image": {"attn_gate": Tap("norm1.linear", part=0)}}}, "nothing holds attn_gate"),
+    ],
+)
+def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(
+    opened, monkeypatch, left_out, told
+) -> None:
     dit = opened("sd3")
-    block = dit.blocks[1].layout
-    taps = {**block.taps, "image": {**block.taps["image"], "mlp_output": Tap("feed_forward")}}
-    monkeypatch.setattr(dit.blocks[1], "layout", dataclasses.replace(block, taps=taps))
+    describe(monkeypatch, dit.blocks[1], **left_out)
     report = dit.check(PROMPTS[0], **size("sd3"))
-    assert [finding.holds for finding in report.findings] == [False]
-    assert "joint.1 has no feed_forward" in str(report)
+    assert HELD in [finding.claim for finding in report.findings if not finding.holds]
+    assert told in str(report)
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (Tap("feed_forward"), "joint.1 has no feed_forward"),
+        (Tap("attn", "sequence"), "joint.1 has no attn(sequence=)"),
+        (Tap(argument="modulation"), "joint.1 has no JointTransformerBlock(modulation=)"),
+        (Tap("attn.norm_q_unused"), "joint.1 does not call attn.norm_q_unused"),
+    ],
+)
+def test_a_place_that_is_gone_makes_the_check_fail(opened, monkeypatch, moved, told) -> None:
+    dit, block = opened("sd3"), opened("sd3").blocks[1]
+    monkeypatch.setitem(block._module.attn._modules, "norm_q_unused", torch.nn.Identity())
+    image = {**block.layout.taps["image"], "mlp_output": moved}
+    describe(monkeypatch, block, taps={**block.layout.taps, "image": image})
+    report = dit.check(PROMPTS[0], **size("sd3"))
+    assert [finding.claim for finding in report.findings if not finding.holds] == [PLACES]
+    assert told in str(report)
+
+
+def test_a_part_that_the_modulation_does_not_have_is_refused(opened, monkeypatch) -> None:
+    dit, block = opened("sd3"), opened("sd3").blocks[1]
+    image = {**block.layout.taps["image"], "mlp_gate": Tap("norm1.linear", part=6)}
+    describe(monkeypatch, block, taps={**block.layout.taps, "image": image})
+    with pytest.raises(UnsupportedError, match=r"192 channels of modulation at norm1.linear of joint\.1"):
+        dit.check(PROMPTS[0], **size("sd3"))
+
+
+@pytest.mark.parametrize("name", ["flux", "flux2-klein-base", "qwen-image"])
+def test_what_is_wrong_in_the_uncond_visit_alone_makes_the_check_fail(opened, monkeypatch, name) -> None:
+    dit, honest = opened(name), Block.served
+
+    def wrong_in_the_second_visit(self, place):
+        served = honest(self, place)
+        second = dit.n_visits == 2 and self.index == 0 and place == ("attn", "")
+        return tuple(2 * part for part in served) if second else served
+
+    monkeypatch.setattr(Block, "served", wrong_in_the_second_visit)
+    assert failing(dit, name) == [INSIDE, ADDED]

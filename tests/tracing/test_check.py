@@ -11,7 +11,7 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.errors import CheckError, InputError, UnsupportedError
 
-N_CLAIMS = 12
+N_CLAIMS = 13
 
 
 @pytest.mark.parametrize(

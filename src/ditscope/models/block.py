@@ -10,7 +10,7 @@ from nnsight.intervention.envoy import Envoy
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import Mediator
 
-from ditscope.errors import InputError, one_of
+from ditscope.errors import InputError, UnsupportedError, found_expected, one_of
 from ditscope.models import sites
 from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
@@ -18,6 +18,9 @@ from ditscope.models.taps import Place, Tap
 
 if TYPE_CHECKING:
     from ditscope.models.pipeline import CallablePipeline
+
+
+_UNREAD = object()
 
 
 def _stream(site: str, stream: str) -> Any:
@@ -117,21 +120,34 @@ class Block(Envoy):
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
         return not tap.module or getattr(self._module, tap.module.split(".")[0], None) is not None
 
-    def tapped(self, tap: Tap, stream: str, served: Any = None) -> Any:
+    def tapped(self, tap: Tap, stream: str, served: Any = _UNREAD) -> Any:
         """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``.
 
         Args:
             tap: where.
             stream: ``image`` or ``text``.
             served: what is served at the tap's place, if it was read already.
+
+        Raises:
+            UnsupportedError: a part of modulation is asked for that the tensor there is too narrow to have.
         """
-        value = self.served(tap.place) if served is None else served
+        value = self.served(tap.place) if served is _UNREAD else served
         if tap.item is not None:
             value = value[tap.item]
         if tap.part is not None:
             width = self._run.width
             own = slice(tap.part * width, (tap.part + 1) * width)
-            value = value.reshape(len(value), 1, -1)[:, :, own]
+            value = value.reshape(len(value), 1, -1)
+            if value.shape[-1] < own.stop:
+                raise UnsupportedError(
+                    found_expected(
+                        f"{value.shape[-1]} channels of modulation at {' '.join(filter(None, tap.place))} of "
+                        f"{self.name}",
+                        f"at least {own.stop}, for part {tap.part} of width {width}",
+                        "Compare the installed diffusers with the tested version, or mend the family.",
+                    )
+                )
+            value = value[:, :, own]
             return value if tap.table is None else getattr(self._module, tap.table)[tap.part] + value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)

@@ -162,9 +162,10 @@ def require_stream(layout: BlockList, stream: str, site: str = "block_output") -
     """
     require_site(layout, site)
     if stream not in layout.streams(site):
+        which = f"a {layout.kind} block" if layout.returned is None else f"the last {layout.kind} block"
         raise UnsupportedError(
             found_expected(
-                f"stream {stream!r} asked of a {layout.kind} block at {site}",
+                f"stream {stream!r} asked of {which} at {site}",
                 f"one of {', '.join(layout.streams(site))}",
                 "Leave these blocks out with blocks=, or ask for another stream.",
             )

@@ -20,14 +20,16 @@ from ditscope.models.taps import Place
 from ditscope.models.versions import VERIFIED
 from ditscope.models.visits import Schedule, Visit, live_schedule
 from ditscope.tracing.inside import (
+    late_attention,
     missing,
     modulation_errors,
     places,
     read_inside,
     residual_errors,
     tapped_streams,
+    unheld,
 )
-from ditscope.tracing.reference import Hooked, digest, run_hooked
+from ditscope.tracing.reference import CALLS_INSIDE, Hooked, digest, run_hooked
 from ditscope.tracing.report import Finding, Report
 from ditscope.tracing.run import check_call
 
@@ -70,20 +72,25 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
             dit.diffusers_pipeline, inside, arguments, dit.family.text_argument, dit.family.readout
         )
 
-    whole = _places(dit)
-    if not whole.holds:  # then there is nothing to hang the hooks on
-        return _report(dit, whole)
+    present = _places(dit)
+    if not present.holds:  # then there is nothing to hang the hooks on
+        return _report(dit, present)
     bare = hooked(guided)
     _require_distinct_streams(bare)
     order = _order(bare, block_names, [block.index for block in dit.blocks])
     if not order.holds:  # then no block can be read where it is thought to be
-        return _report(dit, whole, order)
+        return _report(dit, order)
+    passed = [tuple(bare.inside.get((name, 0), ())) for name in block_names]
+    present = _places(dit, passed)
+    if not present.holds:  # then the trace would wait for what never comes
+        return _report(dit, order, present)
     bare_plain = hooked(plain)
-    traced = _traced(dit, prompt, guided, [tuple(bare.inside.get(name, ())) for name in block_names])
+    traced = _traced(dit, prompt, guided, passed)
     tensors = _tensors(bare, traced["digests"], block_names, dit)
     read = (
-        whole,
         order,
+        present,
+        _held(dit, passed),
         _clock(bare, traced["schedule"], traced["visits"]),
         _branches(bare, bare_plain, traced["visits"]),
         tensors,
@@ -112,15 +119,15 @@ def _report(dit: DiT, *findings: Finding) -> Report:
 
 
 def _require_distinct_streams(bare: Hooked) -> None:
-    image_tokens, text_tokens = bare.n_tokens
-    if image_tokens == text_tokens:
-        raise UnsupportedError(
-            found_expected(
-                f"{image_tokens} image tokens and as many text tokens",
-                "different numbers, by which plain hooks tell the streams apart",
-                "Check at another height or width.",
+    for image_tokens, text_tokens in bare.n_tokens:
+        if image_tokens == text_tokens:
+            raise UnsupportedError(
+                found_expected(
+                    f"{image_tokens} image tokens and as many text tokens",
+                    "different numbers, by which plain hooks tell the streams apart",
+                    "Check at another height or width.",
+                )
             )
-        )
 
 
 def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
@@ -139,26 +146,29 @@ def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _traced(dit: DiT, prompt: str, call: dict[str, Any], order: Sequence[Sequence[Place]]) -> dict[str, Any]:
-    """What a trace reads; inside the blocks in the first visit, in the order in which each passes its places."""
+    """What a trace reads; inside the blocks in the first visits, in the order in which each passes its places."""
     digests: dict[tuple[int, int, str, str], str] = {}
-    inside: dict[tuple[int, Place], str] = {}
+    inside: dict[tuple[int, int, Place], str] = {}
     rejoined: list[bool] = []
     residuals: dict[str, float] = {}
     modulations: dict[str, float] = {}
     visited: list[Visit] = []
     schedules: list[Schedule] = []
 
-    def read_inner(block: Block, inner: Sequence[Place]) -> None:
+    def read_inner(visit: Visit, block: Block, inner: Sequence[Place]) -> None:
         starts = {stream: block.read("block_input", stream) for stream in tapped_streams(block)}
         served = read_inside(block, inner)
-        inside.update({(block.index, place): digest(value) for place, value in served.items()})
-        modulations.update(modulation_errors(block, served))
-        residuals.update(residual_errors(block, starts, served))
+        inside.update({(visit.index, block.index, place): digest(value) for place, value in served.items()})
+        for found, errors in (
+            (modulations, modulation_errors(block, served)),
+            (residuals, residual_errors(block, starts, served)),
+        ):
+            found.update({f"{place} in visit {visit.index}": error for place, error in errors.items()})
 
     def read_block(visit: Visit, block: Block, inner: Sequence[Place]) -> None:
         for site in sites.ENDS:
-            if site == "block_output" and visit.index == 0:
-                read_inner(block, inner)
+            if site == "block_output" and visit.index < CALLS_INSIDE:
+                read_inner(visit, block, inner)
             for stream in block.layout.streams(site):
                 digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
         raw = block.output
@@ -249,25 +259,46 @@ def _tensors(bare: Hooked, digests: dict, block_names: list[str], dit: DiT) -> F
     return Finding("what a trace reads equals what plain hooks see", not wrong and bool(digests), detail)
 
 
-def _places(dit: DiT) -> Finding:
+def _places(dit: DiT, passed: Sequence[Sequence[Place]] | None = None) -> Finding:
+    """Whether the blocks have the places of their sites and, once that is known, pass them in a run."""
     wanted = [(block, places(block)) for block in dit.blocks]
-    absent = [f"{block.name} has no {module}" for block, found in wanted for module in missing(block, found)]
+    absent = [f"{block.name} has no {what}" for block, found in wanted for what in missing(block, found)]
+    for (block, found), seen in zip(wanted, passed or (), strict=passed is not None):
+        absent += [f"{block.name} does not call {module}" for module, _ in set(found) - set(seen)]
     detail = "; ".join(absent[:3]) or f"{sum(len(found) for _, found in wanted)} places"
     return Finding("the places of the sites are in the blocks", not absent, detail)
 
 
-def _inside(bare: Hooked, found: dict[tuple[int, Place], str], block_names: list[str], dit: DiT) -> Finding:
+def _held(dit: DiT, passed: Sequence[Sequence[Place]]) -> Finding:
+    loose = [site for block in dit.blocks for site in unheld(block)]
+    late = [
+        site for block, order in zip(dit.blocks, passed, strict=True) for site in late_attention(block, order)
+    ]
+    sites = sum(len(taps) for block in dit.blocks for taps in block.layout.taps.values())
+    detail = "; ".join(
+        [f"nothing holds {site}" for site in loose[:3]] + [f"{site} comes after the MLP" for site in late[:3]]
+    )
+    return Finding(
+        "every site is held by an equation, attention before the MLP",
+        not (loose or late),
+        detail or f"{sites} sites",
+    )
+
+
+def _inside(
+    bare: Hooked, found: dict[tuple[int, int, Place], str], block_names: list[str], dit: DiT
+) -> Finding:
     expected = {
-        (block.index, place): seen
+        (call, block.index, place): seen
         for block, name in zip(dit.blocks, block_names, strict=True)
-        for place, seen in bare.inside.get(name, {}).items()
+        for call in range(CALLS_INSIDE)
+        for place, seen in bare.inside.get((name, call), {}).items()
     }
-    n_places = sum(len(places(block)) for block in dit.blocks)
     right = sum(found.get(key) == seen for key, seen in expected.items())
     return Finding(
         "what a trace reads inside the blocks equals what plain hooks see",
-        right == len(found) == n_places,
-        f"{right} of {n_places} tensors bit-equal",
+        right == len(found) == len(expected),
+        f"{right} of {len(expected)} tensors bit-equal",
     )
 
 

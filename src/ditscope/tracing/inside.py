@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditscope.models.arguments import parameter_names
 from ditscope.models.family import STREAMS
 from ditscope.models.taps import Place, Tap, Term
 
@@ -29,8 +30,49 @@ def places(block: Block) -> list[Place]:
 
 
 def missing(block: Block, wanted: Iterable[Place]) -> list[str]:
-    """Submodules that a block should have and does not."""
-    return [module for module, _ in wanted if module and not _has_submodule(block._module, module)]
+    """Submodules and arguments that a block should have and does not."""
+    absent = []
+    for path, argument in wanted:
+        module = _submodule(block._module, path)
+        if module is None:
+            absent.append(path)
+        elif argument and argument not in parameter_names(module):
+            absent.append(f"{path or type(module).__name__}({argument}=)")
+    return list(dict.fromkeys(absent))
+
+
+def unheld(block: Block) -> list[str]:
+    """Sites of a block that no equation holds: they are offered, and nothing would tell if they were wrong.
+
+    Outputs and gates are held by the residual sum, shifts and scales by what they make; and an output must be
+    that of the module which is handed what they made, lest attention and MLP change places.
+    """
+    found = []
+    for stream in tapped_streams(block):
+        terms, modulated = _terms(block, stream), block.layout.modulated.get(stream, {})
+        taps = block.layout.taps.get(stream, {})
+        for site, tap in taps.items():
+            part, what = site.split("_")
+            if what == "output":
+                held = part not in modulated or modulated[part].handed.module == tap.module
+            elif what == "gate":
+                held = any(gate == tap for _, gate in terms)
+            else:
+                held = part in modulated
+            if not held:
+                found.append(f"{site} of the {stream} stream of {block.name}")
+    return found
+
+
+def late_attention(block: Block, order: Sequence[Place]) -> list[str]:
+    """Streams of a block whose attention output comes after that of the MLP, which no block does."""
+    found = []
+    for stream in tapped_streams(block):
+        taps = block.layout.taps.get(stream, {})
+        outputs = [taps[site].place for site in ("attn_output", "mlp_output") if site in taps]
+        if len(outputs) == 2 and order.index(outputs[0]) > order.index(outputs[1]):
+            found.append(f"attn_output of the {stream} stream of {block.name}")
+    return found
 
 
 def read_inside(block: Block, order: Iterable[Place]) -> dict[Place, Any]:
@@ -88,6 +130,8 @@ def modulation_errors(block: Block, served: Served) -> dict[str, float]:
     for stream in tapped_streams(block):
         taps = block.layout.taps.get(stream, {})
         for part, modulated in block.layout.modulated.get(stream, {}).items():
+            if not {f"{part}_scale", f"{part}_shift"} <= set(taps):  # then nothing is claimed
+                continue
             normed = _float(block, modulated.normed, stream, served)
             scale, shift = (
                 _float(block, taps[f"{part}_{kind}"], stream, served) for kind in ("scale", "shift")
@@ -121,12 +165,11 @@ def _float(block: Block, tap: Tap, stream: str, served: Served) -> torch.Tensor:
     return block.tapped(tap, stream, served[tap.place]).float()
 
 
-def _has_submodule(module: torch.nn.Module, path: str) -> bool:
+def _submodule(module: torch.nn.Module, path: str) -> torch.nn.Module | None:
     try:
-        module.get_submodule(path)
+        return module.get_submodule(path)
     except AttributeError:
-        return False
-    return True
+        return None
 
 
 def _error(terms: list[torch.Tensor], found: torch.Tensor | None) -> float:

@@ -1,8 +1,8 @@
 """What plain PyTorch hooks see on the pipeline outside of any trace: the reference to compare with.
 
-Nothing here uses ditscope's blocks, layouts or visits. The image stream is told from the text stream
-by its number of tokens, and order by the order of the calls. Tensors are kept as digests of their
-bytes, so that a full-size model can be checked in little memory.
+Nothing here uses ditscope's blocks or visits, and of its layouts only which submodules to watch. The image
+stream is told from the text stream by its number of tokens, and order by the order of the calls. Tensors
+are kept as digests of their bytes, so that a full-size model can be checked in little memory.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ def digest(tensor: Any) -> str:
     return hashlib.sha256(header + values.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
+CALLS_INSIDE = 2
+"""Calls of a block whose inside is watched: where the branches run one after the other, one of each."""
+
+
 @dataclass
 class Hooked:
     """What the hooks saw in one run.
@@ -36,11 +40,11 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        inside: module name -> (submodule, argument or "" for its output) -> digest in the first call, in the
-            order in which the module passed them.
+        inside: (module name, call number) -> (submodule, argument or "" for its output) -> digest, in the order
+            in which the module passed them; of the first :data:`CALLS_INSIDE` calls.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
-        n_tokens: image and text tokens that the transformer is handed.
+        n_tokens: image and text tokens that the transformer is handed, by call.
         n_given: image tokens with those of reference images.
         n_steps: step-end callbacks of the pipeline.
     """
@@ -48,10 +52,10 @@ class Hooked:
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
-    inside: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
+    inside: dict[tuple[str, int], dict[tuple[str, str], str]] = field(default_factory=dict)
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
-    n_tokens: tuple[int, int] = (0, 0)
+    n_tokens: list[tuple[int, int]] = field(default_factory=list)
     n_given: int = 0
     n_steps: int = 0
 
@@ -81,14 +85,14 @@ def run_hooked(
         text = kwargs[text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
-        found.n_tokens = (image_tokens, text.shape[1])
+        found.n_tokens.append((image_tokens, text.shape[1]))
         found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         found.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                for stream, tokens in _split(value, *found.n_tokens, found.n_given):
+                for stream, tokens in _split(value, *found.n_tokens[-1], found.n_given):
                     found.seen[name, calls[name], site, stream] = digest(tokens)
 
     def watch(name: str, module: Any):
@@ -104,22 +108,22 @@ def run_hooked(
         return before, after
 
     def watch_inside(name: str, path: str, argument: str, module: Any) -> Any:
-        def note_first(value: Any) -> None:
-            if calls[name] == 0:
-                found.inside.setdefault(name, {})[path, argument] = digest(value)
+        def note_inside(value: Any) -> None:
+            if calls[name] < CALLS_INSIDE:
+                found.inside.setdefault((name, calls[name]), {})[path, argument] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_first(_named(module, args, kwargs).get(argument))
+            note_inside(_named(module, args, kwargs).get(argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
-            note_first(output)
+            note_inside(output)
 
         if argument:
             return module.register_forward_pre_hook(before, with_kwargs=True)
         return module.register_forward_hook(after)
 
     def before_readout(module: Any, args: Any) -> None:
-        found.readouts.append(digest(args[0][:, : found.n_tokens[0]]))
+        found.readouts.append(digest(args[0][:, : found.n_tokens[-1][0]]))
 
     def at_step_end(*_: Any) -> dict[str, Any]:
         found.n_steps += 1
