@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ditscope import cli
+from ditscope.cache import open_cache
+from ditscope.models.dit import DiT
 
 runner = CliRunner()
 
@@ -41,6 +43,46 @@ def test_record_then_info(untrained_folder: Path, tmp_path: Path) -> None:
     info = runner.invoke(cli.app, ["info", str(store), "--verify"])
     assert info.exit_code == 0, info.output
     assert "2 of 2 committed" in info.output
+
+
+def test_check_takes_size_steps_and_any_argument_of_the_call(
+    untrained_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    report = DiT.check
+    monkeypatch.setattr(DiT, "check", lambda dit, **call: calls.append(call) or report(dit, **call))
+    options = ["--height", "32", "--width", "48", "--steps", "3", "--call", "guidance_scale=2.5"]
+    result = runner.invoke(cli.app, ["check", str(untrained_folder), *options])
+    assert result.exit_code == 0, result.output
+    assert calls == [{"height": 32, "width": 48, "num_inference_steps": 3, "guidance_scale": 2.5}]
+
+
+def test_record_takes_size_and_any_argument_of_the_call(untrained_folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    options = ["--n-prompts", "1", "--steps", "2", "--height", "32", "--width", "48"]
+    options += ["--call", "true_cfg_scale=2", "--call", "negative_prompt=a blue star"]
+    result = runner.invoke(cli.app, ["record", str(untrained_folder), "--out", str(store), *options])
+    assert result.exit_code == 0, result.output
+    cache = open_cache(store)
+    assert cache.images.shape == (1, 32, 48, 3)
+    assert cache.schema.branches == ("cond", "uncond")
+    call = cache.manifest["config"]["call"]
+    assert (call["true_cfg_scale"], call["negative_prompt"]) == (2, "a blue star")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["guidance_scale"], "NAME=VALUE"),
+        (["height=32"], "expected height once, and by its own option"),
+        (["guidance_scale=1", "guidance_scale=2"], "expected guidance_scale once"),
+    ],
+)
+def test_a_call_argument_that_is_not_one_is_refused(untrained_folder: Path, given, told) -> None:
+    options = [part for item in given for part in ("--call", item)]
+    result = runner.invoke(cli.app, ["check", str(untrained_folder), *options])
+    assert result.exit_code == 2
+    assert told in " ".join(result.output.replace("│", " ").split())  # of a box that wraps its lines
 
 
 def test_bad_input_gives_one_sentence_and_exit_code_2(

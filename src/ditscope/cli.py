@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,18 @@ Sites = Annotated[
     str,
     typer.Option(
         help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
+    ),
+]
+OwnSteps = Annotated[int | None, typer.Option(help="Denoising steps; by default the pipeline's own.")]
+Height = Annotated[int | None, typer.Option(help="Image height in pixels; by default the pipeline's own.")]
+Width = Annotated[int | None, typer.Option(help="Image width in pixels; by default the pipeline's own.")]
+Call = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--call",
+        metavar="NAME=VALUE",
+        help="Another pipeline argument, such as guidance_scale=3.5; a value is read as JSON where it is JSON. "
+        "May be repeated.",
     ),
 ]
 Blocks = Annotated[str | None, typer.Option(help="Comma-separated block names, kinds or indices.")]
@@ -59,6 +73,10 @@ def demo(
 @app.command()
 def check(
     name: Model,
+    height: Height = None,
+    width: Width = None,
+    steps: OwnSteps = None,
+    call: Call = None,
     dtype: Dtype = None,
     device: Device = None,
     explore: Annotated[
@@ -66,14 +84,15 @@ def check(
     ] = False,
 ) -> None:
     """Verify that labels tell the truth on a checkpoint; exits with 1 where a check fails."""
+    arguments = _call_arguments(call, height=height, width=width, num_inference_steps=steps)
     if explore:
         from ditscope.models.loading import load_undescribed
         from ditscope.tracing.explore import explore as look_at
 
-        pipeline, call = load_undescribed(name, dtype, device)
-        typer.echo(str(look_at(pipeline, **call)))
+        pipeline, suited = load_undescribed(name, dtype, device)
+        typer.echo(str(look_at(pipeline, **{**suited, **arguments})))
         return
-    report = _open(name, dtype, device).check()
+    report = _open(name, dtype, device).check(**arguments)
     typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)
@@ -89,6 +108,9 @@ def record(
     n_prompts: Annotated[int, typer.Option(help="How many captions, without --prompts.")] = 8,
     seeds: Annotated[int, typer.Option(help="Seeds for each prompt, from 0.")] = 1,
     steps: Steps = 20,
+    height: Height = None,
+    width: Width = None,
+    call: Call = None,
     streams: Streams = "image",
     sites: Sites = "block_output",
     blocks: Blocks = None,
@@ -102,6 +124,7 @@ def record(
     from ditscope.cache.record import record as open_recording
     from ditscope.shapes.prompt_sets import prompts as captions
 
+    arguments = _call_arguments(call, height=height, width=width, num_inference_steps=steps)
     chosen = _read_prompts(prompts) if prompts is not None else captions(n_prompts)
     recording = open_recording(
         _open(name, dtype, device),
@@ -113,9 +136,9 @@ def record(
         batch_size=batch_size,
     )
     with recording:
-        typer.echo(repr(recording.forecast(chosen, range(seeds), num_inference_steps=steps)))
+        typer.echo(repr(recording.forecast(chosen, range(seeds), **arguments)))
         if not forecast_only:
-            typer.echo(repr(recording.generate(chosen, range(seeds), num_inference_steps=steps)))
+            typer.echo(repr(recording.generate(chosen, range(seeds), **arguments)))
 
 
 @app.command()
@@ -216,6 +239,30 @@ def _open(name: str, dtype: str | None, device: str | None):
 
     given = {"dtype": dtype, "device": device}
     return load(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def _call_arguments(given: Sequence[str] | None, **named: int | None) -> dict[str, Any]:
+    """Pipeline arguments from options of their own, left out where not given, and from ``--call NAME=VALUE``."""
+    arguments: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    seen: set[str] = set()
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not (equals and name.isidentifier()):
+            raise typer.BadParameter(f"found --call {item!r}; expected NAME=VALUE.")
+        if name in named or name in seen:
+            raise typer.BadParameter(
+                f"found --call {item!r}; expected {name} once, and by its own option if any."
+            )
+        seen.add(name)
+        arguments[name] = _json_or_text(value)
+    return arguments
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _block_names(given: str | None) -> list[int | str] | None:

@@ -241,6 +241,26 @@ def test_representation(tmp_path):
     assert cache._repr_html_().count("<tr>") == text.count("\n")
 
 
+def summary_of(cache) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in repr(cache).splitlines()[1:])
+
+
+def test_representation_of_statistics_alone(tmp_path):
+    lines = summary_of(open_cache(record(tmp_path / "a.zarr", make_schema(tensors=False))))
+    assert lines["kept"] == "stats, trajectory, images"
+    assert lines["image/block_output"].startswith("statistics, float32 [sample 2, ")
+    assert "token" not in lines["image/block_output"]
+
+
+def test_representation_of_modulation(tmp_path):
+    schema = make_schema(sites=("attn_gate", "block_output"))
+    lines = summary_of(open_cache(record(tmp_path / "a.zarr", schema, samples=[])))
+    assert lines["kept"] == "tensors, stats, modulation, trajectory, images"
+    assert lines["image/attn_gate"].startswith("float32 [sample 2, ")
+    assert "token" not in lines["image/attn_gate"]
+    assert lines["image/block_output"].startswith("bfloat16 [")
+
+
 def test_html_escapes_what_the_store_says(tmp_path):
     from ditscope.cache import CacheWriter, build_manifest
 

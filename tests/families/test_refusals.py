@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import threading
+import types
 
+import accelerate
 import numpy as np
 import pytest
 import tiny
-from diffusers import FirstBlockCacheConfig, LayerSkipConfig
+import torch
+from diffusers import DiffusionPipeline, FirstBlockCacheConfig, LayerSkipConfig
 from diffusers.hooks import apply_first_block_cache, apply_layer_skip
+from diffusers.hooks.layerwise_casting import apply_layerwise_casting_hook
 
 import ditscope as ds
 from ditscope.errors import UnsupportedError
@@ -55,6 +61,132 @@ def test_a_spoilt_transformer_is_refused_by_name(fresh, spoil, told) -> None:
     for action in (lambda: run_traced(dit, SAMPLE, **CALL), lambda: dit.check(**CALL)):
         with pytest.raises(UnsupportedError, match=told):
             action()
+
+
+def remembering(module: torch.nn.Module) -> None:
+    """A step cache as TeaCache sets it: a forward on the module, under the name of the one it replaces."""
+    original, kept = module.forward, []
+
+    @functools.wraps(original)
+    def forward(self, *args, **kwargs):
+        if not kept:
+            kept.append(original(*args, **kwargs))
+        return kept[0]
+
+    module.forward = types.MethodType(forward, module)
+
+
+class Wrapper(torch.nn.Module):
+    """Around a block, as some extensions replace it."""
+
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args, **kwargs):
+        return self.block(*args, **kwargs)
+
+
+class FluxTransformerBlock(Wrapper):
+    """Of the name of diffusers' own."""
+
+
+def put_in_place(wrap):
+    """A change that replaces a block in its list."""
+
+    def change(transformer) -> None:
+        transformer.transformer_blocks[1] = wrap(transformer.transformer_blocks[1])
+
+    return change
+
+
+def remember_offloaded(transformer) -> None:
+    remembering(transformer)
+    accelerate.cpu_offload(transformer, torch.device("cpu"))
+
+
+def remember_cast(transformer) -> None:
+    remembering(transformer.transformer_blocks[1])
+    apply_casting(transformer.transformer_blocks[1])
+
+
+def apply_casting(block) -> None:
+    apply_layerwise_casting_hook(block, torch.float32, torch.float32, non_blocking=False)
+
+
+REPLACED = {
+    "forward of the transformer": (remembering, "transformer with a forward from test_refusals"),
+    "forward of a block": (
+        lambda transformer: remembering(transformer.transformer_blocks[1]),
+        r"double\.1 with a forward from test_refusals",
+    ),
+    "a forward under accelerate's hook": (
+        remember_offloaded,
+        "transformer with a forward from test_refusals",
+    ),
+    "a forward under diffusers' hook": (remember_cast, r"double\.1 with a forward from test_refusals"),
+    "a wrapped block": (put_in_place(Wrapper), r"block double\.1 replaced by a Wrapper"),
+    "a block of the same name": (
+        put_in_place(FluxTransformerBlock),
+        r"double\.1 with a forward from test_refusals",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), REPLACED.values(), ids=REPLACED)
+def test_what_is_replaced_is_refused_when_a_model_is_opened(folder_of, change, told) -> None:
+    transformer = DiffusionPipeline.from_pretrained(folder_of("flux")).transformer
+    change(transformer)
+    with pytest.raises(UnsupportedError, match=told):
+        ds.load(str(folder_of("flux")), transformer=transformer)
+
+
+def replace_the_transformer(pipeline) -> None:
+    pipeline.transformer = copy.deepcopy(pipeline.transformer)
+
+
+REPLACED_SINCE = {
+    **{
+        what: (lambda pipeline, change=change: change(pipeline.transformer), told)
+        for what, (change, told) in REPLACED.items()
+    },
+    "another transformer": (replace_the_transformer, "transformer replaced since the model was opened"),
+    "another block": (
+        lambda pipeline: put_in_place(copy.deepcopy)(pipeline.transformer),
+        r"double\.1 replaced since the model was opened",
+    ),
+    "a block less": (lambda pipeline: pipeline.transformer.transformer_blocks.pop(1), "found 3 blocks"),
+    "the plain forward": (
+        lambda pipeline: pipeline.transformer.transformer_blocks[1].__dict__.pop("forward"),
+        r"double\.1 with a forward put back since",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), REPLACED_SINCE.values(), ids=REPLACED_SINCE)
+def test_what_is_replaced_since_is_refused_before_a_run(fresh, change, told) -> None:
+    dit = fresh("flux")
+    change(dit.diffusers_pipeline)
+    for action in (lambda: run_traced(dit, SAMPLE, **CALL), lambda: dit.check(**CALL)):
+        with pytest.raises(UnsupportedError, match=told):
+            action()
+
+
+def test_the_hooks_of_the_libraries_are_no_replacement(folder_of) -> None:
+    """On every block: diffusers' hook, accelerate's around it; before a model is opened, and after."""
+
+    def hook(transformer) -> None:
+        for block in transformer.transformer_blocks:
+            apply_casting(block)
+        accelerate.cpu_offload(transformer, torch.device("cpu"))
+
+    transformer = DiffusionPipeline.from_pretrained(folder_of("flux")).transformer
+    hook(transformer)
+    dit = ds.load(str(folder_of("flux")), transformer=transformer)
+    run_traced(dit, SAMPLE, **CALL)
+    dit = ds.load(str(folder_of("flux")))
+    hook(dit.diffusers_pipeline.transformer)
+    run_traced(dit, SAMPLE, **CALL)
 
 
 def test_a_forward_from_elsewhere_is_refused(fresh, monkeypatch) -> None:

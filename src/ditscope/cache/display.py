@@ -25,14 +25,18 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)}), "
         f"block {len(schema.blocks)}"
     )
-    kept = [name for name, has in (("tensors", schema.tensors), ("stats", schema.stats)) if has]
-    kept += [
-        name for name, has in (("trajectory", schema.trajectory), ("images", schema.image_height)) if has
-    ]
+    with_tokens = any(map(has_tokens, schema.sites))
+    parts = {
+        "tensors": schema.tensors and with_tokens,
+        "stats": schema.stats and with_tokens,
+        "modulation": not all(map(has_tokens, schema.sites)),
+        "trajectory": schema.trajectory,
+        "images": schema.image_height,
+    }
     lines = [
         ("model", str(config.get("model", "not named"))),
         ("samples", f"{done} of {total} committed ({state})"),
-        ("kept", ", ".join(kept)),
+        ("kept", ", ".join(part for part, has in parts.items() if has)),
     ]
     for stream in schema.streams:
         tokens = f"token {stream.tokens}"
@@ -40,9 +44,13 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
             tokens += f" ({stream.grid_height} x {stream.grid_width})"
         channels = f"channel {len(schema.channels)} of {schema.width}"
         for site in schema.sites:
-            inner, dtype = (f"{tokens}, ", schema.dtype) if has_tokens(site) else ("", "float32")
-            shape = f"[sample {total}, {axes}, {inner}{channels}]"
-            lines.append((f"{stream.name}/{site}", f"{dtype} {shape}"))
+            if not has_tokens(site):
+                held, inner = "float32", ""
+            elif schema.tensors:
+                held, inner = schema.dtype, f"{tokens}, "
+            else:
+                held, inner = "statistics, float32", ""
+            lines.append((f"{stream.name}/{site}", f"{held} [sample {total}, {axes}, {inner}{channels}]"))
     lines.append(("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned)} planned"))
     if len(cache.nonfinite):
         count, places = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()

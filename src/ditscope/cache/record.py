@@ -76,6 +76,7 @@ def record(
 
     Raises:
         InputError: something that the model does not have, or that makes no recording.
+        UnsupportedError: a site or stream that a selected block lacks.
         CacheError: the path exists and is not a cache.
     """
     selection = Selection.of(
@@ -156,6 +157,8 @@ class Recording:
 
         Raises:
             InputError: an empty prompt, or an argument that the pipeline does not have.
+            UnsupportedError: as of :meth:`generate`.
+            VisitError: as of :meth:`generate`.
         """
         samples, probed = self._probe(prompts, seeds, call)
         batches = -(-len(samples) // self._batch_size)
@@ -176,7 +179,10 @@ class Recording:
         Raises:
             InputError: an empty prompt, an unknown argument, step or branch; before anything is written.
             ConfigMismatchError: the store there is of another configuration; the message names the fields.
-            CacheError: the disk is too small for the forecast.
+            CacheError: the recording is not open, or the disk is too small for the forecast.
+            UnsupportedError: the pipeline is in a state that breaks the mapping from visits to steps, such as step
+                caching or replaced blocks.
+            VisitError: the run makes other visits than its family describes.
         """
         if not self._open:
             raise CacheError(
@@ -197,15 +203,20 @@ class Recording:
             for batch in _batches(len(samples), self._batch_size):
                 missing = [sample for sample in batch if sample not in writer.committed]
                 if missing:
-                    self._record_batch(
-                        writer, schema, probed, batch, [samples[sample] for sample in batch], call
-                    )
+                    self._record_batch(writer, schema, batch, [samples[sample] for sample in batch], call)
                     progress.update(len(missing))
             progress.close()
         return open_cache(self._path)
 
-    def _record_batch(self, writer, schema, probed, batch, samples, call) -> None:
-        visitor = RecordedVisit(self._dit, self._selection, schema, probed, writer, batch)
+    def _record_batch(
+        self,
+        writer: CacheWriter,
+        schema: Schema,
+        batch: list[int],
+        samples: list[tuple[str, int]],
+        call: dict[str, Any],
+    ) -> None:
+        visitor = RecordedVisit(self._dit, self._selection, schema, writer, batch)
         outcome = run_traced(self._dit, samples, visitor, keep_latents=True, **call)
         for row, sample in enumerate(batch):
             if sample in writer.committed:

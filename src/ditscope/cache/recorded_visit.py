@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -13,18 +14,37 @@ from ditscope.models.taps import has_tokens
 from ditscope.tracing.statistics import token_statistics
 
 if TYPE_CHECKING:
+    from ditscope.cache.schema import Schema
+    from ditscope.cache.selection import Selection
+    from ditscope.cache.writer import CacheWriter
     from ditscope.models.block import Block
+    from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
 
 
 class RecordedVisit:
-    """Reads every selected site at a visit and hands it to the writer."""
+    """Reads every selected site at a visit and hands it to the writer.
 
-    def __init__(self, dit, selection, schema, probed, writer, batch) -> None:
+    Args:
+        dit: the model that runs.
+        selection: what is kept.
+        schema: of the store; its steps are those that are kept.
+        writer: where values go.
+        batch: the samples that are generated together, by row; those that the store has are not written again.
+
+    Attributes:
+        outputs: the transformer's output as tokens, ``[row, step, branch, token, latent channel]``.
+    """
+
+    def __init__(
+        self, dit: DiT, selection: Selection, schema: Schema, writer: CacheWriter, batch: Sequence[int]
+    ) -> None:
         self._dit, self._selection, self._schema = dit, selection, schema
         self._writer, self._batch = writer, batch
+        run = schema.trajectory
+        assert run is not None, "every recording of a model has a trajectory"
         self._steps = {step.index: position for position, step in enumerate(schema.steps)}
-        self._all_steps = {step.index: place for place, step in enumerate(schema.trajectory.steps)}
+        self._all_steps = {step.index: place for place, step in enumerate(run.steps)}
         self._branches = {branch: position for position, branch in enumerate(schema.branches)}
         self._order = in_passing_order(selection.sites, selection.streams)
         self._pending = [(row, sample) for row, sample in enumerate(batch) if sample not in writer.committed]
@@ -32,8 +52,8 @@ class RecordedVisit:
         if len(selection.channels) < schema.width:
             self._ids = torch.tensor(selection.channels)
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
-        shape = (len(batch), len(schema.trajectory.steps), len(schema.branches))
-        self.outputs = np.zeros((*shape, schema.trajectory.tokens, schema.trajectory.channels), dtype)
+        shape = (len(batch), len(run.steps), len(schema.branches))
+        self.outputs = np.zeros((*shape, run.tokens, run.channels), dtype)
 
     def __call__(self, visit: Visit) -> None:
         """Read and hand over one visit; to be called inside the trace."""

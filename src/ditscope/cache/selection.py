@@ -76,9 +76,21 @@ class Selection:
     ) -> Selection:
         """Check a selection against a model.
 
+        Args:
+            dit: the model, or its outline.
+            streams: ``image``, ``text`` or both.
+            sites: names of sites.
+            blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
+            steps: step indices, negative ones counting from the last; None for all.
+            branches: ``cond``, ``uncond``; None for those that the call visits.
+            channels: channel ids; None for all.
+
+        Returns:
+            The selection, with blocks and channels settled and everything in order.
+
         Raises:
             InputError: a name or number that the model does not have.
-            UnsupportedError: a stream that a selected block does not carry.
+            UnsupportedError: a site or stream that a selected block lacks.
         """
         chosen = find_blocks(dit.blocks, blocks)
         checked_streams, checked_sites = check_streams(streams), check_sites(sites)

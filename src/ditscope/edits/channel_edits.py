@@ -94,6 +94,9 @@ def scale(channels: Any, factor: float, **scope: Any) -> Edit:
         channels: a ChannelSet, or channel ids for every block.
         factor: what to multiply by.
         **scope: see :class:`Scope`.
+
+    Raises:
+        InputError: ``factor`` is no number, or an unknown or empty part of the scope.
     """
     if isinstance(factor, bool) or not isinstance(factor, Real):
         raise InputError(found_expected(f"factor {factor!r}", "a number", "Pass factor=0.5, say."))

@@ -12,6 +12,7 @@ from nnsight.modeling.diffusion import DiffusionModel
 
 from ditscope.models.block import Block
 from ditscope.models.family import Family
+from ditscope.models.forwards import refuse_replaced
 from ditscope.models.handed import Handed
 from ditscope.models.pipeline import CallablePipeline, call_defaults, signature_defaults
 from ditscope.models.refusals import refuse_offloaded_tables, refuse_unmapped
@@ -53,6 +54,7 @@ class DiT(DiffusionModel):
 
     def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         super()._load(repo_id, *args, automodel=automodel, **kwargs)
+        refuse_replaced(self.family, self.diffusers_pipeline.transformer)
         return CallablePipeline(self.diffusers_pipeline, self.family, self._defaults)
 
     @property
@@ -150,7 +152,8 @@ class DiT(DiffusionModel):
         Raises:
             VisitError: a visit does not match the scheduler's step clock; or a body ends in a later visit
                 than its own, or the run before the loop, as when blocks are asked for out of order.
-            UnsupportedError: step caching, skip-layer guidance, compiled blocks or a scheduler of higher order.
+            UnsupportedError: step caching, skip-layer guidance, compiled or replaced blocks, or a scheduler of
+                higher order.
         """
         refuse_unmapped(self)
         return visits(self, tracer)
@@ -161,6 +164,13 @@ class DiT(DiffusionModel):
         Args:
             prompt: what to generate; a neutral sentence if left out.
             **call: pipeline arguments, such as height, width and number of steps.
+
+        Returns:
+            The claims with what was measured for each; ``report.ok`` says whether all hold.
+
+        Raises:
+            InputError: an argument that the pipeline does not have.
+            UnsupportedError: what breaks the mapping from visits to steps, such as step caching or replaced blocks.
         """
         # The checks trace the model, so they live a layer further on; this is only their door.
         from ditscope.tracing.check import check_model

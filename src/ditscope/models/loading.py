@@ -43,7 +43,8 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
 
     Raises:
         InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
-        UnsupportedError: no family is known for the pipeline's class.
+        UnsupportedError: no family is known for the pipeline's class, a block or a forward has been replaced in a
+            transformer that was handed over, or its blocks are offloaded where they must not be yet.
     """
     warn_of_known_bad()
     source = source_of(name_or_path)

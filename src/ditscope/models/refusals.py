@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError, found_expected
+from ditscope.models.forwards import named, refuse_replaced_since_opening
 from ditscope.models.offload import is_offloaded, mixed_up_on_disk
 from ditscope.models.schedule import require_own_schedule, require_step_clock
 
@@ -49,7 +50,7 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
                 "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
             )
         )
-    for name, module in (("transformer", transformer), *_blocks(dit, transformer)):
+    for name, module in named(dit.family, transformer):
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise UnsupportedError(
                 found_expected(
@@ -58,6 +59,7 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
                     "Load the pipeline without compiling it.",
                 )
             )
+    refuse_replaced_since_opening(dit)
     if (call or {}).get("skip_guidance_layers") is not None:
         raise UnsupportedError(
             found_expected(
@@ -107,12 +109,3 @@ def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:
     for module in transformer.modules():
         registry = getattr(module, "_diffusers_hook", None)
         yield from (name for name in (registry.hooks if registry else ()) if name not in _HARMLESS_HOOKS)
-    written = type(transformer).forward.__module__
-    if not written.startswith("diffusers."):
-        yield f"a forward from {written}"
-
-
-def _blocks(dit: DiT, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    for layout in dit.family.block_lists:
-        for position, block in enumerate(getattr(transformer, layout.path)):
-            yield f"{layout.kind}.{position}", block

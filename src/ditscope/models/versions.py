@@ -18,7 +18,12 @@ VERIFIED: dict[str, str] = {
 UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
     ("nnsight", "0", "0.8.1", "it runs a trace in another way"),
     ("nnsight", "0.9", "", "it is newer than what ditscope is written for"),
-    ("diffusers", "0", "0.36", "it lacks FLUX.2, and its blocks return other tensors"),
+    (
+        "diffusers",
+        "0",
+        "0.37",
+        "its FLUX.2 hands blocks their modulation in another way, and it lacks FLUX.2 klein",
+    ),
     ("transformers", "0", "4.56", "it lacks text encoders that the pipelines load"),
 )
 """Library, first unusable version, first usable one after it ("" for none yet), why."""

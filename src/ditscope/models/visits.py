@@ -25,8 +25,8 @@ _MEND_THE_FAMILY = (
     "switch off whatever adds or skips calls, or describe the order in the family."
 )
 _MEND_THE_BODY = (
-    "A block was asked for after the model had passed it: access blocks in execution order, "
-    "block_input before block_output."
+    "Either a block was asked for after the model had passed it: access blocks in execution order, "
+    "block_input before block_output. Or the block did not run: switch off what caches, skips or replaces blocks."
 )
 
 
