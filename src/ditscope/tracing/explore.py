@@ -74,7 +74,7 @@ class Exploration:
         """A family file to be completed and verified."""
         blocks = "".join(
             f"        BlockList({path!r}, {'block' if n == 0 else f'block{n}'!r}, {kind!r}, "
-            f"{self._streams(path)}),\n"
+            f"{self._streams(path)}),{self._doubt(path)}\n"
             for n, (path, (kind, _)) in enumerate(self.lists.items())
         )
         scale = self.timestep_scale
@@ -96,20 +96,26 @@ class Exploration:
     def _streams(self, path: str) -> str:
         """Inputs, outputs and ``joined`` of a list's blocks, by the tokens of what the first one returns."""
         image, text = self.n_tokens
-        returned, (arguments, _) = self.returned[path], self.calls[path]
+        returned = self.returned[path]
         if isinstance(returned, tuple):
             named = {image: "image", text: "text"}
             outputs = tuple(named[tokens] for tokens in returned if tokens in named)
             outputs = TEXT_FIRST if len(outputs) == 2 and image == text else outputs
             arguments_of = {"image": "hidden_states", "text": "encoder_hidden_states"}
             inputs = {stream: arguments_of[stream] for stream in arguments_of if stream in outputs}
-            missing = [name for name in inputs.values() if name not in arguments]
-            return f"{inputs}, {outputs}" + (f"  # takes no {', '.join(missing)}" if missing else "")
+            return f"{inputs}, {outputs}"
         both = returned == image + text
         outputs = TEXT_FIRST if both else ("image",)
         inputs = {stream: "hidden_states" for stream in ("image", "text") if stream in outputs}
-        known = "" if both or returned == image else f"  # it returns {returned} tokens"
-        return f"{inputs}, {outputs}, joined=True" + known
+        return f"{inputs}, {outputs}, joined=True"
+
+    def _doubt(self, path: str) -> str:
+        """A comment where what a block returns has neither stream's number of tokens, nor the sum."""
+        image, text = self.n_tokens
+        returned = self.returned[path]
+        known = {image, text} if isinstance(returned, tuple) else {image, image + text}
+        found = returned if isinstance(returned, tuple) else (returned,)
+        return "" if known.issuperset(found) else f"  # it returns {returned} tokens"
 
     def _guidance(self) -> str:
         """The draft's guidance, with what is to be verified."""
