@@ -231,7 +231,7 @@ MODELS: dict[str, Model] = {
     ),
     "PixArt-Sigma": Model(
         "PixArtSigmaPipeline",
-        {"caption_channels": 4096, "use_additional_conditions": False},
+        {"caption_channels": 4096, "interpolation_scale": 2, "use_additional_conditions": False},
         SDXL_AUTOENCODER,
         (_DPM, {}),
         pixart_text,

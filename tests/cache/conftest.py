@@ -45,3 +45,16 @@ def empty_store(tmp_path_factory):
 def store(tmp_path, complete_store):
     """A complete small store of the test's own."""
     return Path(shutil.copytree(complete_store, tmp_path / "store.zarr"))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="session")
+def guided(dit, folder):
+    """Both streams and sites of 2 prompts x 2 seeds in batches of 3 and 1, guided."""
+    import pipeline_recording
+
+    return pipeline_recording.record(dit, folder / "guided", batch_size=3, **pipeline_recording.BOTH)

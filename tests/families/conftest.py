@@ -25,11 +25,17 @@ def opened(folder_of):
 
 
 @pytest.fixture(scope="session")
-def image_to_image(folder_of, tmp_path_factory):
-    """The tiny FLUX.1 pipeline as an image-to-image one, opened."""
+def opened_image_to_image(folder_of, tmp_path_factory):
+    """dtype -> the tiny FLUX.1 pipeline as an image-to-image one, opened."""
     import ditscope as ds
 
     folder = tmp_path_factory.mktemp("tiny") / "img2img"
     plain = DiffusionPipeline.from_pretrained(folder_of("flux"))
     FluxImg2ImgPipeline.from_pipe(plain).save_pretrained(folder)
-    return ds.load(str(folder))
+    return functools.cache(lambda dtype=torch.float32: ds.load(str(folder), torch_dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def image_to_image(opened_image_to_image):
+    """The tiny FLUX.1 pipeline as an image-to-image one in float32, opened."""
+    return opened_image_to_image()

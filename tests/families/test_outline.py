@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import diffusers
@@ -9,6 +10,7 @@ import pytest
 import tiny
 import torch
 
+import random_models
 from ditscope.cache.outlook import outlook
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.families import FAMILIES
@@ -138,6 +140,17 @@ def test_addresses_of_a_real_configuration(name) -> None:
     rows, columns = found.grid(1024, 1024)
     assert rows * columns == real.tokens
     assert found.image_size(1024, 1024) == (1024, 1024)
+
+
+@pytest.mark.parametrize("name", random_models.MODELS)
+def test_the_benchmarks_model_has_the_same_configuration(name) -> None:
+    """Entry by entry, the library's defaults filled in: block counts, heads, widths and all else."""
+    real, model = REAL[name], random_models.MODELS[name]
+    family = family_named(real.family)
+    assert model.pipeline in family.pipelines
+    parameters = inspect.signature(getattr(diffusers, family.transformer_class).__init__).parameters
+    defaults = {entry: parameter.default for entry, parameter in parameters.items() if entry != "self"}
+    assert {**defaults, **model.config()} == {**defaults, **real.config}
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -20,12 +20,18 @@ import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.models.support import TESTED_IN_OTHER_WAYS
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
 CPU = torch.device("cpu")
+NAMES = ("flux", "sana")
 PROMPTS, SEED, BLOCK = tiny.PROMPTS, 3, 1
 SAMPLES = [(prompt, SEED) for prompt in PROMPTS]
+
+
+def test_the_table_of_support_names_the_families_of_these_tests() -> None:
+    assert tuple(tiny.TINY[name].family for name in NAMES) == TESTED_IN_OTHER_WAYS
 
 
 def call(name: str) -> dict[str, int]:
@@ -121,9 +127,7 @@ def plainly(folder_of):
     return functools.cache(run)
 
 
-@pytest.fixture(
-    scope="module", params=[(way, name) for way in OFFLOADS for name in ("flux", "sana")], ids=str
-)
+@pytest.fixture(scope="module", params=[(way, name) for way in OFFLOADS for name in NAMES], ids=str)
 def offloaded(request, folder_of, tmp_path_factory):
     way, name = request.param
     dit = ds.load(str(folder_of(name)))
@@ -249,7 +253,7 @@ def quanto(bits: int):
     return QuantoConfig(weights_dtype=f"int{bits}")
 
 
-QUANTIZED = [(torchao, bits, name) for bits in (8, 4) for name in ("flux", "sana")]
+QUANTIZED = [(torchao, bits, name) for bits in (8, 4) for name in NAMES]
 QUANTIZED += [(quanto, bits, "flux") for bits in (8, 4)]
 
 
@@ -296,7 +300,7 @@ def test_quantized_weights_can_be_offloaded(folder_of, tmp_path, offload) -> Non
     assert offloaded.check(PROMPTS[0], **call("flux")).ok
 
 
-@pytest.mark.parametrize("name", ["flux", "sana"])
+@pytest.mark.parametrize("name", NAMES)
 def test_layerwise_casting_runs_like_plain_hooks_on_it(folder_of, plainly, tmp_path, name) -> None:
     def cast(pipeline):
         pipeline.transformer.enable_layerwise_casting(

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from ditscope.models import versions
 from ditscope.models.families import FAMILIES
-from ditscope.models.support import support_table, updated
+from ditscope.models.support import TORCHAO, support_table, updated
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -33,6 +33,7 @@ def test_the_verified_versions_are_those_that_the_tests_are_installed_with() -> 
     pins = dict(
         line.split("==") for line in (README.parent / "constraints.txt").read_text().split() if "==" in line
     )
+    assert pins["torchao"] == TORCHAO
     assert {library: pins[library] for library in versions.VERIFIED} == versions.VERIFIED
 
 

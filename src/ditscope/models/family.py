@@ -76,6 +76,7 @@ class Guidance:
         negatives: call arguments of which one group must be given for it to run; none if empty.
         doubled: whether the branches are the halves of one doubled batch, in one visit.
         unless: entry of the pipeline's own config that keeps the second branch from running.
+        embedded: whether checkpoints of the family may embed a scale, which makes no visit of its own.
     """
 
     branches: tuple[str, ...]
@@ -83,6 +84,7 @@ class Guidance:
     negatives: tuple[tuple[str, ...], ...] = ()
     doubled: bool = False
     unless: str | None = None
+    embedded: bool = False
 
     def visited(self, call: Mapping[str, object]) -> tuple[str, ...]:
         """The branches that a call visits in each step.
@@ -106,7 +108,7 @@ class Guidance:
 
 
 NO_GUIDANCE = Guidance(branches=("cond",), scale=None)
-"""One visit a step, whether or not a guidance scale is embedded in it."""
+"""One visit a step."""
 
 
 @dataclass(frozen=True)

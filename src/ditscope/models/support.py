@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ditscope.models.families import FAMILIES
@@ -15,16 +16,39 @@ from ditscope.models.versions import VERIFIED
 
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
+TESTED: Mapping[str, Mapping[str, str]] = {
+    "FLUX.1": {
+        "flux": "without an embedded scale",
+        "flux-embedded": "with one",
+        "flux-img2img": "image-to-image",
+    },
+    "FLUX.2 klein": {"flux2-klein-base": "base", "flux2-klein": "distilled"},
+    "FLUX.2 dev": {"flux2-dev": "with an embedded scale"},
+    "PixArt-Sigma": {"pixart-sigma": "without size conditions"},
+    "Qwen-Image": {"qwen-image": "without an embedded scale"},
+    "SANA": {"sana": "without normed queries and keys"},
+    "SD3": {"sd3": "SD3", "sd3.5-medium": "SD3.5-medium's second attention, normed queries and keys"},
+}
+"""Family -> tiny pipeline of the tests -> which variant of the family it is."""
+
+TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
+"""Families on which the tests run offloaded, cast and quantized pipelines."""
+
+TORCHAO = "0.18.0"
+"""Version of torchao that the tests run with."""
+
+_ON = " and ".join(TESTED_IN_OTHER_WAYS)
+
 WAYS = (
-    ("layerwise casting (`enable_layerwise_casting`)", "works; tested"),
-    ("model CPU offload (`enable_model_cpu_offload`)", "works; tested"),
+    ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_ON}"),
+    ("model CPU offload (`enable_model_cpu_offload`)", f"works; tested on {_ON}"),
     (
         "sequential CPU offload (`enable_sequential_cpu_offload`), accelerate's `disk_offload`",
-        "works; tested with the hooks of accelerate that they set",
+        f"works; tested on {_ON} with the hooks of accelerate that they set",
     ),
     (
         "group offload by block or leaf, in memory, or of the transformer to disk in an empty folder",
-        "works; tested",
+        f"works; tested on {_ON}",
     ),
     ("group offload with `use_stream=True`", "not refused; not tried: diffusers has it on a GPU only"),
     (
@@ -33,11 +57,12 @@ WAYS = (
     ),
     (
         "offload set before the model is opened",
-        "works; tested; refused by name where modulation adds a parameter of an offloaded block",
+        "works; tested on FLUX.1; refused by name where modulation adds a parameter of an offloaded block, "
+        "as on SANA",
     ),
     (
         "8- and 4-bit weights of torchao",
-        "works, offloaded too; tested with torchao 0.18.0 (int8, int4 in groups)",
+        f"works; tested on {_ON} with torchao {TORCHAO} (int8, int4 in groups), offloaded too on FLUX.1 (int8)",
     ),
     (
         "8- and 4-bit weights of optimum-quanto",
@@ -62,22 +87,25 @@ WAYS = (
 def support_table() -> str:
     """The table as Markdown."""
     lines = [
-        "| family | pipelines | blocks and streams | guidance | sites inside blocks | checkpoints |",
-        "|---|---|---|---|---|---|",
+        "| family | pipelines | tested as | blocks and streams | guidance | sites inside blocks | checkpoints |",
+        "|---|---|---|---|---|---|---|",
         *(_row(family) for family in FAMILIES),
         "",
-        "Every family has `block_input` and `block_output`. For each, the tests build a tiny pipeline of random",
-        "weights from the real classes and run every claim of the check, a recording against plain hooks, an edit",
-        "and a resume, in float32 and bfloat16, square and not, on CPU, with "
-        + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
-        + ".",
+        "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
+        "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",
+        "recording of blocks' outputs against plain hooks, an edit and a resume, in float32 and bfloat16, square and",
+        "not, on CPU, with " + ", ".join(f"{name} {version}" for name, version in VERIFIED.items()) + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
         "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
+        "",
+        "De-distilled FLUX.1 checkpoints, such as flux-dev-de-distill and OpenFLUX.1, are guided by `true_cfg_scale`",
+        "and a negative prompt, in two visits a step. They were not at hand either; the tiny FLUX.1 without an",
+        "embedded scale is guided so.",
         "",
         "Tested means: on CPU, every claim of the check, and a recording and an edit against plain hooks. Offloading",
         "is tested with the CPU as the device that computes, too: hooks, and places without values, are the same.",
         "Only a GPU can show that tensors of two devices meet nowhere, what memory it takes, and streams: run",
-        "`ditscope check` there.",
+        "`ditscope check` there. On other families than those named, these ways were not tried.",
         "",
         "| way of running | |",
         "|---|---|",
@@ -105,7 +133,9 @@ def _row(family: Family) -> str:
     )
     pipelines = ", ".join(f"`{pipeline}`" for pipeline in family.pipelines)
     examples = ", ".join(example.split("/")[1] for example in family.examples)
-    return f"| {family.name} | {pipelines} | {blocks} | {_guidance(family.guidance)} | {sites} | {examples} |"
+    tested = "; ".join(TESTED[family.name].values())
+    cells = (family.name, pipelines, tested, blocks, _guidance(family.guidance), sites, examples)
+    return f"| {' | '.join(cells)} |"
 
 
 def _inner(taps) -> list[str]:
@@ -114,12 +144,12 @@ def _inner(taps) -> list[str]:
 
 
 def _guidance(guidance: Guidance) -> str:
+    alone = "none or embedded" if guidance.embedded else "none"
     if guidance.scale is None:
-        return "none or embedded"
+        return "embedded" if guidance.embedded else alone
     order = ", ".join(guidance.branches)
-    if guidance.doubled:
-        return f"one doubled batch `[{order}]`, by `{guidance.scale}`"
-    return f"none or embedded; or visits {order}, by `{guidance.scale}`"
+    way = f"one doubled batch `[{order}]`" if guidance.doubled else f"visits {order}"
+    return f"{alone}; or {way}, by `{guidance.scale}`"
 
 
 if __name__ == "__main__":

@@ -60,11 +60,12 @@ FLUX = Family(
             modulated={"image": _SINGLE_MODULATED, "text": _SINGLE_MODULATED},
         ),
     ),
-    # The scale of guidance-distilled checkpoints is embedded and makes no visit of its own.
+    # The scale of guidance-distilled checkpoints is embedded; de-distilled ones are guided by visits.
     guidance=Guidance(
         branches=("cond", "uncond"),
         scale="true_cfg_scale",
         negatives=(("negative_prompt",), ("negative_prompt_embeds", "negative_pooled_prompt_embeds")),
+        embedded=True,
     ),
     timestep_argument="timestep",
     timestep_scale=1e-3,

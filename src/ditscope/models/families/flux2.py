@@ -82,6 +82,6 @@ FLUX2_DEV = replace(
     FLUX2_KLEIN,
     name="FLUX.2 dev",
     pipelines=("Flux2Pipeline",),
-    guidance=NO_GUIDANCE,
+    guidance=replace(NO_GUIDANCE, embedded=True),
     examples=("black-forest-labs/FLUX.2-dev",),
 )

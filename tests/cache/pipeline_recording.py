@@ -1,0 +1,24 @@
+"""A recording of the untrained pipeline that several files of tests make, and hold against plain hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bare_pipeline
+import ditscope as ds
+
+PROMPTS = [
+    "a small red circle at the left on a plain blue background",
+    "a large white star at the top on a striped purple background",
+]
+SEEDS = [3, 8]
+SAMPLES = [(prompt, seed) for prompt in PROMPTS for seed in SEEDS]
+GUIDED = {"num_inference_steps": 2, **bare_pipeline.GUIDED}
+PLAIN = {"num_inference_steps": 3, **bare_pipeline.PLAIN}
+BOTH = {"streams": ("image", "text"), "sites": ("block_input", "block_output")}
+
+
+def record(dit, path: Path, prompts=PROMPTS, seeds=SEEDS, call=GUIDED, **keep: Any) -> ds.Cache:
+    with ds.record(dit, path, **keep) as rec:
+        return rec.generate(prompts, seeds, **call)

@@ -1,0 +1,125 @@
+"""Image-to-image in all the ways of the other pipelines: checked, recorded, edited and resumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain_hooks
+import pytest
+import tiny
+import torch
+from test_calls import picture
+
+import ditscope as ds
+from ditscope.cache import record as recording
+from ditscope.edits.applying import EditedVisit
+from ditscope.models.families import FAMILIES
+from ditscope.models.support import TESTED
+from ditscope.tracing.run import run_traced
+
+PROMPTS, SEEDS, BRANCHES = tiny.PROMPTS, [3], ("cond", "uncond")
+GUIDED = {"true_cfg_scale": 3.0, "negative_prompt": "plain"}
+N_STEPS, RUN = 4, (2, 3)  # half the strength runs half the steps
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def dit(opened_image_to_image, dtype):
+    return opened_image_to_image(dtype)
+
+
+@pytest.fixture(params=[(16, 16), (16, 24)], ids=["square", "not square"])
+def call(request) -> dict:
+    height, width = request.param
+    return {
+        "image": picture(height, width),
+        "strength": 0.5,
+        "num_inference_steps": N_STEPS,
+        "max_sequence_length": 14,
+        "height": height,
+        "width": width,
+    }
+
+
+def test_every_claim_holds(dit, call) -> None:
+    report = dit.check(PROMPTS[0], **call)
+    assert report.ok, report
+    assert "branches cond uncond" in str(report)
+
+
+def test_what_is_recorded_is_what_plain_hooks_see(dit, dtype, call, tmp_path) -> None:
+    with ds.record(dit, tmp_path / "a.zarr", streams=["image", "text"], batch_size=2) as rec:
+        cache = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
+    seen = plain_hooks.generate(dit.name, "flux", PROMPTS, [3, 3], dtype=dtype, **call, **GUIDED)
+    assert np.array_equal(cache.images.values, seen.images)
+    for stream in ("image", "text"):
+        hidden = cache.hidden(stream)
+        assert tuple(hidden["step"].values) == RUN
+        assert tuple(hidden["branch"].values) == BRANCHES
+        for place, step in enumerate(RUN):
+            for branch in BRANCHES:
+                visit, rows = plain_hooks.branch_rows("flux", True, place, branch, images=2)
+                for block in range(len(dit.blocks)):
+                    expected = seen.hidden[visit, block, stream][rows].float().numpy()
+                    found = hidden.sel(step=step, branch=branch, block=block).values.astype(np.float32)
+                    assert np.array_equal(found, expected), (stream, step, branch, block)
+    grid = cache.hidden().attrs
+    assert (grid["grid_height"], grid["grid_width"]) == (call["height"] // 4, call["width"] // 4)
+
+
+def test_an_edit_of_one_branch_touches_only_its_visit(dit, dtype, call) -> None:
+    edit = ds.edits.zero([3, 7], blocks=[2], branches=["uncond"], steps=[RUN[-1]])
+    visitor = EditedVisit(dit, [edit], N_STEPS)
+    images = run_traced(dit, [(PROMPTS[0], 3), (PROMPTS[1], 4)], visitor, **call, **GUIDED).images
+    visitor.require_fired()
+    chosen, _ = plain_hooks.branch_rows("flux", True, 1, "uncond", images=2)
+
+    def zeroed(visit: int, hidden: torch.Tensor) -> torch.Tensor:
+        if visit == chosen:
+            hidden[:, :, [3, 7]] = 0
+        return hidden
+
+    edited, plain = (
+        plain_hooks.generate(dit.name, "flux", PROMPTS, [3, 4], edit=change, dtype=dtype, **call, **GUIDED)
+        for change in ((2, zeroed), None)
+    )
+    assert np.array_equal(images, edited.images)
+    assert not np.array_equal(images, plain.images)
+
+
+def test_a_broken_recording_resumes_to_the_same_store(dit, call, tmp_path, monkeypatch) -> None:
+    with ds.record(dit, tmp_path / "whole.zarr") as rec:
+        whole = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
+    runs = []
+
+    def second_fails(*arguments, **more):
+        runs.append(1)
+        if len(runs) == 2:
+            raise KeyboardInterrupt
+        return run_traced(*arguments, **more)
+
+    monkeypatch.setattr(recording, "run_traced", second_fails)
+    with ds.record(dit, tmp_path / "broken.zarr") as rec, pytest.raises(KeyboardInterrupt):
+        rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
+    assert ds.open_cache(tmp_path / "broken.zarr").committed == (0,)
+    with ds.record(dit, tmp_path / "broken.zarr") as rec:
+        resumed = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
+    assert len(runs) == 3
+    both = [cache.hidden().values.astype(np.float32) for cache in (resumed, whole)]
+    assert np.array_equal(*both)
+    assert np.array_equal(resumed.images.values, whole.images.values)
+
+
+def test_the_table_of_support_names_the_tiny_pipelines_and_they_cover_every_class(
+    opened, opened_image_to_image
+) -> None:
+    tested: dict[str, set[str]] = {"FLUX.1": {"flux-img2img"}}
+    classes = {type(opened_image_to_image().diffusers_pipeline).__name__}
+    for name, made in tiny.TINY.items():
+        tested.setdefault(made.family, set()).add(name)
+        classes.add(type(opened(name).diffusers_pipeline).__name__)
+    assert {family: set(variants) for family, variants in TESTED.items()} == tested
+    assert classes == {pipeline for family in FAMILIES for pipeline in family.pipelines}
