@@ -251,7 +251,11 @@ def test_the_command_needs_no_weights_and_takes_what_record_takes(folder_of, tmp
         ("flux", {"blocks": ["joint.0"]}, "block 'joint.0'"),
         ("flux", {"binned": True}, "resolution binning asked of FluxPipeline"),
         ("sana", {"streams": ["text"], "text_tokens": 12}, "'text' asked of a cross block"),
-        ("sd3", {"streams": ["text"], "text_tokens": 12}, "'text' asked of a joint block at block_output"),
+        (
+            "sd3",
+            {"streams": ["text"], "text_tokens": 12},
+            "'text' asked of the last joint block at block_output",
+        ),
         ("flux", {"sites": ["mlp_output"]}, "'mlp_output' asked of a single block"),
     ],
 )

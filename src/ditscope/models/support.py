@@ -98,7 +98,7 @@ def support_table() -> str:
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
         "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
         "",
-        "De-distilled FLUX.1 checkpoints, such as flux-dev-de-distill and OpenFLUX.1, are guided by `true_cfg_scale`",
+        "De-distilled FLUX.1 checkpoints, such as flux-dev-de-distill, are guided by `true_cfg_scale`",
         "and a negative prompt, in two visits a step. They were not at hand either; the tiny FLUX.1 without an",
         "embedded scale is guided so.",
         "",
