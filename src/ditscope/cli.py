@@ -32,7 +32,7 @@ Sites = Annotated[
         help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
     ),
 ]
-OwnSteps = Annotated[int | None, typer.Option(help="Denoising steps; by default the pipeline's own.")]
+OwnSteps = Annotated[int | None, typer.Option(help="Denoising steps; two by default.")]
 Height = Annotated[int | None, typer.Option(help="Image height in pixels; by default the pipeline's own.")]
 Width = Annotated[int | None, typer.Option(help="Image width in pixels; by default the pipeline's own.")]
 Call = Annotated[
