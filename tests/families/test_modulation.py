@@ -147,7 +147,7 @@ def test_channels_are_ranked_by_their_modulation_and_masks_want_tokens(cache) ->
     gate = np.abs(cache.hidden("image", "attn_gate").sel(block=1).astype("float64"))
     expected = np.argsort(-gate.mean(["sample", "step", "branch"]).values, kind="stable")[:4]
     assert list(ranking.top(4)[1]) == list(expected)
-    with pytest.raises(InputError, match="attn_gate, one value a channel"):
+    with pytest.raises(InputError, match="attn_gate with one value a channel"):
         ds.passes.spatial_masks(cache, ranking.top(4), block=1, step=-1, site="attn_gate")
 
 

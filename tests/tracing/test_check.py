@@ -96,8 +96,6 @@ def swap_branches(dit, monkeypatch) -> None:
         (relabel_inputs, "what a trace reads equals what plain hooks see"),
         (shift_numbers, "blocks run in the order of dit.blocks"),
         (rotate_numbers, "blocks run in the order of dit.blocks"),
-        (rotate_blocks, "blocks run in the order of dit.blocks"),
-        (leave_a_block_out, "blocks run in the order of dit.blocks"),
         (swap_branches, "the cond branch is the one that reads the prompt"),
     ],
 )
@@ -112,6 +110,16 @@ def test_a_wrong_label_is_found(dit, monkeypatch, breaking, claim) -> None:
     with pytest.raises(CheckError, match=r"1 of \d+ checks failing") as error:
         report.require()
     assert claim in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("breaking", "told"),
+    [(rotate_blocks, "double.0 replaced since the model was opened"), (leave_a_block_out, "the 9 of when")],
+)
+def test_blocks_that_are_not_the_transformers_are_refused(dit, monkeypatch, breaking, told) -> None:
+    breaking(dit, monkeypatch)
+    with pytest.raises(UnsupportedError, match=told):
+        dit.check(**bare_pipeline.SIZE)
 
 
 def test_a_trace_that_disturbs_the_run_is_found(dit, monkeypatch) -> None:

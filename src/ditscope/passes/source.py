@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from ditscope.errors import DitscopeError, InputError, found_expected, one_of
-from ditscope.models.taps import has_tokens
 
 DIMS = ("sample", "step", "branch", "block", "token", "channel")
 """Dimensions of a hidden-state array, in order."""
@@ -132,10 +131,10 @@ def _cache(source: Any) -> CacheLike:
 
 def _checked(found: _Labelled, stream: str, site: str, *, required: tuple[str, ...]) -> _Labelled:
     missing = [dim for dim in required if dim not in found.dims]
-    if missing == ["token"] and not has_tokens(found.attrs.get("site", site)):
+    if missing == ["token"]:
         raise InputError(
             found_expected(
-                f"{found.attrs.get('site', site)}, one value a channel",
+                f"{found.attrs.get('site', site)} with one value a channel",
                 "hidden states with a token dimension",
                 "Rank it or follow it over steps by its statistics, or pass another site.",
             )
