@@ -32,8 +32,8 @@ def every_way(test):
 
 
 def size(name: str, square: bool = False) -> dict[str, int]:
-    """Not square unless asked: a swapped axis shows. SANA wants multiples of 32."""
-    edge = 32 if name == "sana" else 8
+    """Not square unless asked: a swapped axis shows. SANA wants multiples of 32, CogView4 of 16."""
+    edge = {"sana": 32, "cogview4": 16}.get(name, 8)
     return {"height": 2 * edge, "width": (2 if square else 3) * edge}
 
 
@@ -157,7 +157,7 @@ def relabel(dit, monkeypatch, **changes) -> None:
 
 
 def swap_streams(dit, monkeypatch) -> None:
-    relabel(dit, monkeypatch, outputs=("image", "text"))
+    relabel(dit, monkeypatch, outputs=dit.blocks[0].layout.outputs[::-1])
 
 
 def shift_blocks(dit, monkeypatch) -> None:

@@ -70,6 +70,15 @@ REAL = {
         {"joint": 38},
         2432,
     ),
+    "Chroma1-HD": ("Chroma", {}, 8, {"double": 19, "single": 38}, 3072),
+    "CogView4-6B": (
+        "CogView4",
+        {"num_layers": 28, "num_attention_heads": 32, "attention_head_dim": 128},
+        8,
+        {"double": 28},
+        4096,
+    ),
+    "AuraFlow-v0.3": ("AuraFlow", {"pos_embed_max_size": 9216}, 8, {"joint": 4, "single": 32}, 3072),
     "PixArt-Sigma": ("PixArt-Sigma", {"caption_channels": 4096, "sample_size": 128}, 8, {"cross": 28}, 1152),
 }
 

@@ -35,6 +35,8 @@ class BlockList:
         taps: stream -> site -> where the site is, for the sites inside the block.
         also_added: stream -> what the block adds to it beside ``attn_output`` and ``mlp_output``.
         modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
+        attended: stream -> where the stream with its gated attention is, in blocks that do not keep the sum: they
+            hand it to the MLP and add the MLP's output to the stream as it came.
     """
 
     path: str
@@ -48,6 +50,7 @@ class BlockList:
     taps: Mapping[str, Mapping[str, Tap]] = field(default_factory=dict)
     also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
     modulated: Mapping[str, Mapping[str, Modulated]] = field(default_factory=dict)
+    attended: Mapping[str, Tap] = field(default_factory=dict)
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""
@@ -115,6 +118,8 @@ class Family:
             ``[row, channel, y, x]``, ids ``[token, (image, y, x, ...)]`` or shapes ``(frames, y, x)``.
         text_argument: argument of the transformer that carries the text embedding ``[row, token, channel]``.
         text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
+        registers: parameter ``[row, token, channel]`` of the transformer whose tokens go before the text in the
+            blocks; they belong to no stream.
         readout: submodule of the transformer that is handed the last block's image stream, as a check.
         text_length_varies: whether the number of text tokens depends on the prompt.
         examples: hub ids of checkpoints of this family.
@@ -131,6 +136,7 @@ class Family:
     grid_argument: str
     text_argument: str = "encoder_hidden_states"
     text_mask_argument: str | None = None
+    registers: str | None = None
     readout: str = "norm_out"
     text_length_varies: bool = False
     examples: tuple[str, ...] = ()

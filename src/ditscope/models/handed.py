@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 
 class Handed:
-    """The transformer's arguments at one visit, read by a family's description."""
+    """The transformer's arguments at one visit, read by a family's description.
+
+    Attributes:
+        register_tokens: number of tokens that the transformer puts before the text.
+    """
 
     def __init__(self, family: Family, transformer: torch.nn.Module, raw: RawInputs) -> None:
         self._family, self._names, self._raw = family, parameter_names(transformer), raw
+        self.register_tokens = getattr(transformer, family.registers).shape[1] if family.registers else 0
 
     def __getitem__(self, name: str) -> Any:
         """The argument of that name."""

@@ -67,7 +67,12 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     def hooked(call: dict[str, Any]) -> Hooked:
         arguments = _arguments(dit, prompt, call)
         return run_hooked(
-            dit.diffusers_pipeline, inside, arguments, dit.family.text_argument, dit.family.readout
+            dit.diffusers_pipeline,
+            inside,
+            arguments,
+            dit.family.text_argument,
+            dit.family.readout,
+            dit.family.registers,
         )
 
     whole = _places(dit)
@@ -113,7 +118,7 @@ def _report(dit: DiT, *findings: Finding) -> Report:
 
 def _require_distinct_streams(bare: Hooked) -> None:
     image_tokens, text_tokens = bare.n_tokens
-    if image_tokens == text_tokens:
+    if image_tokens == text_tokens + bare.n_registers:
         raise UnsupportedError(
             found_expected(
                 f"{image_tokens} image tokens and as many text tokens",

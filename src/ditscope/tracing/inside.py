@@ -30,7 +30,8 @@ def places(block: Block) -> list[Place]:
 
 def missing(block: Block, wanted: Iterable[Place]) -> list[str]:
     """Submodules that a block should have and does not."""
-    return [module for module, _ in wanted if module and not _has_submodule(block._module, module)]
+    modules = [place.module for place in wanted if place.module]
+    return [module for module in modules if not _has_submodule(block._module, module)]
 
 
 def read_inside(block: Block, order: Iterable[Place]) -> dict[Place, Any]:
@@ -57,19 +58,37 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
 
     Returns:
         "block stream" -> largest difference in roundings of the output's dtype, each relative to the sum of the
-        terms' magnitudes at its place; infinite where the shapes do not fit.
+        terms' magnitudes at its place; infinite where the shapes do not fit. "block stream attn" for the sum with
+        attention alone, where the family says where that is.
     """
     errors = {}
     for stream, start in starts.items():
         added = _terms(block, stream)
-        if not added:  # then nothing is claimed
-            continue
-        terms = [start.float()]
-        for tap, gate in added:
-            term = block.tapped(tap, stream, served[tap.place]).float()
-            terms.append(term if gate is None else _float(block, gate, stream, served) * term)
-        errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
+        attended = block.layout.attended.get(stream)
+        if attended is not None:
+            found = block.tapped(attended, stream, served[attended.place])
+            errors[f"{block.name} {stream} attn"] = _sum_error(block, stream, start, added[:1], served, found)
+            added = added[1:]
+        if added:  # else nothing is claimed
+            found = block.read("block_output", stream)
+            errors[f"{block.name} {stream}"] = _sum_error(block, stream, start, added, served, found)
     return errors
+
+
+def _sum_error(
+    block: Block,
+    stream: str,
+    start: torch.Tensor,
+    added: list[Term],
+    served: Served,
+    found: torch.Tensor | None,
+) -> float:
+    """How far what was found is from the stream as it came and the gated terms."""
+    terms = [start.float()]
+    for tap, gate in added:
+        term = block.tapped(tap, stream, served[tap.place]).float()
+        terms.append(term if gate is None else _float(block, gate, stream, served) * term)
+    return _error(terms, found)
 
 
 def modulation_errors(block: Block, served: Served) -> dict[str, float]:
@@ -106,6 +125,8 @@ def _taps(block: Block, stream: str) -> Iterator[Tap]:
             yield gate
     for modulated in block.layout.modulated.get(stream, {}).values():
         yield from (modulated.normed, modulated.handed)
+    if stream in block.layout.attended:
+        yield block.layout.attended[stream]
 
 
 def _terms(block: Block, stream: str) -> list[Term]:

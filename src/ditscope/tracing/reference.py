@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,41 +37,46 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        inside: module name -> (submodule, argument or "" for its output) -> digest in the first call, in the
-            order in which the module passed them.
+        inside: module name -> (submodule, argument or "" for its output, call, calls) -> digest in the first visit,
+            in the order in which the module passed them.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed.
         n_given: image tokens with those of reference images.
+        n_registers: tokens that the transformer puts before the text.
         n_steps: step-end callbacks of the pipeline.
     """
 
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
-    inside: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
+    inside: dict[str, dict[tuple[str, str, int, int], str]] = field(default_factory=dict)
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
     n_tokens: tuple[int, int] = (0, 0)
     n_given: int = 0
+    n_registers: int = 0
     n_steps: int = 0
 
 
 def run_hooked(
     pipeline: Any,
-    blocks: Mapping[str, Iterable[tuple[str, str]]],
+    blocks: Mapping[str, Iterable[tuple[str, str, int, int]]],
     call: dict[str, Any],
     text_argument: str,
     readout: str,
+    registers: str | None = None,
 ) -> Hooked:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
         pipeline: the pipeline.
-        blocks: name of a block module -> what to watch inside it: (submodule, argument or "" for its output).
+        blocks: name of a block module -> what to watch inside it: (submodule, argument or "" for its output, number
+            of the call, calls in a visit).
         call: the pipeline's arguments.
         text_argument: the transformer's argument that carries the text embedding.
         readout: submodule of the transformer that is handed the last block's image stream.
+        registers: parameter of the transformer whose tokens go before the text.
     """
     found = Hooked(images=np.empty(0))
     calls: dict[str, int] = {}
@@ -82,13 +88,14 @@ def run_hooked(
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
         found.n_tokens = (image_tokens, text.shape[1])
+        found.n_registers = getattr(module, registers).shape[1] if registers else 0
         found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         found.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                for stream, tokens in _split(value, *found.n_tokens, found.n_given):
+                for stream, tokens in _split(value, *found.n_tokens, found.n_given, found.n_registers):
                     found.seen[name, calls[name], site, stream] = digest(tokens)
 
     def watch(name: str, module: Any):
@@ -103,16 +110,19 @@ def run_hooked(
 
         return before, after
 
-    def watch_inside(name: str, path: str, argument: str, module: Any) -> Any:
-        def note_first(value: Any) -> None:
-            if calls[name] == 0:
-                found.inside.setdefault(name, {})[path, argument] = digest(value)
+    def watch_inside(name: str, place: tuple[str, str, int, int], module: Any) -> Any:
+        _, argument, call, _ = place
+        passed = itertools.count()
+
+        def note_once(value: Any) -> None:
+            if next(passed) == call:
+                found.inside.setdefault(name, {})[place] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_first(_named(module, args, kwargs).get(argument))
+            note_once(_named(module, args, kwargs).get(argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
-            note_first(output)
+            note_once(output)
 
         if argument:
             return module.register_forward_pre_hook(before, with_kwargs=True)
@@ -133,8 +143,8 @@ def run_hooked(
             before, after = watch(name, module)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
-            for path, argument in places:
-                handles.append(watch_inside(name, path, argument, module.get_submodule(path)))
+            for place in places:
+                handles.append(watch_inside(name, place, module.get_submodule(place[0])))
         clock = {step_callback(pipeline): at_step_end}
         result = pipeline(**call, output_type="np", **clock)
     finally:
@@ -165,12 +175,15 @@ def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | N
     return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
 
 
-def _split(value: torch.Tensor, image: int, text: int, given: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Streams by their numbers of tokens; text comes before image where they are joined."""
-    if value.shape[1] == text:
-        yield "text", value
-    elif value.shape[1] == text + given:
-        yield "text", value[:, :text]
-        yield "image", value[:, text : text + image]
+def _split(
+    value: torch.Tensor, image: int, text: int, given: int, registers: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Streams by their numbers of tokens; registers, text and image follow each other where they are joined."""
+    end = registers + text
+    if value.shape[1] == end:
+        yield "text", value[:, registers:]
+    elif value.shape[1] == end + given:
+        yield "text", value[:, registers:end]
+        yield "image", value[:, end : end + image]
     else:
         yield "image", value[:, :image]
