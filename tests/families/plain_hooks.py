@@ -14,7 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 DOUBLED = ("sana", "sd3", "sd3.5-medium", "pixart-sigma", "auraflow")
-TWICE = ("flux", "flux2-klein-base", "qwen-image", "chroma", "cogview4")
+TWICE = ("flux", "flux2-klein-base", "qwen-image", "chroma", "cogview4", "lumina2")
 IMAGE_ONLY = ("sana", "pixart-sigma")
 IMAGE_FIRST = ("cogview4",)
 REGISTERS = {"auraflow": 8}
@@ -36,7 +36,7 @@ class Seen:
 
 def blocks_of(pipeline: Any) -> list[torch.nn.Module]:
     """Blocks in execution order."""
-    lists = ("joint_transformer_blocks", "transformer_blocks", "single_transformer_blocks")
+    lists = ("joint_transformer_blocks", "transformer_blocks", "single_transformer_blocks", "layers")
     return [block for name in lists for block in getattr(pipeline.transformer, name, [])]
 
 
@@ -55,7 +55,10 @@ def generate(
     seen = Seen()
 
     def before(module: Any, args: Any, kwargs: Any) -> None:
-        seen.text_tokens.append(kwargs["encoder_hidden_states"].shape[1])
+        text = kwargs["encoder_hidden_states"]
+        # Lumina2 takes padding out before the blocks.
+        mask = kwargs["encoder_attention_mask"] if name == "lumina2" else torch.ones(text.shape[:2])
+        seen.text_tokens.append(int(mask.sum(dim=1).max()))
 
     def after(number: int) -> Callable:
         def hook(module: Any, args: Any, output: Any) -> Any:

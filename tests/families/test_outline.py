@@ -79,6 +79,7 @@ REAL = {
         4096,
     ),
     "AuraFlow-v0.3": ("AuraFlow", {"pos_embed_max_size": 9216}, 8, {"joint": 4, "single": 32}, 3072),
+    "Lumina-Image-2.0": ("Lumina2", {}, 8, {"joint": 26}, 2304),
     "PixArt-Sigma": ("PixArt-Sigma", {"caption_channels": 4096, "sample_size": 128}, 8, {"cross": 28}, 1152),
 }
 

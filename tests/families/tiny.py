@@ -269,6 +269,29 @@ def cogview4() -> Any:
     )
 
 
+def lumina2() -> Any:
+    transformer = d.Lumina2Transformer2DModel(
+        sample_size=4,
+        in_channels=4,
+        hidden_size=32,
+        num_layers=3,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=8,
+        axes_dim_rope=(4, 6, 6),
+        axes_lens=(64, 16, 16),
+        cap_feat_dim=16,
+    )
+    return d.Lumina2Pipeline(
+        transformer=transformer,
+        scheduler=flow(),
+        vae=autoencoder(levels=4),  # the pipeline takes 8 pixels a cell for granted
+        text_encoder=t.Gemma2Model(decoder_config(t.Gemma2Config)),
+        tokenizer=tokenizer(40),
+    )
+
+
 def auraflow() -> Any:
     text = t.UMT5EncoderModel(
         t.UMT5Config(
@@ -328,6 +351,7 @@ TINY: dict[str, Tiny] = {
     "sd3.5-medium": Tiny(lambda: sd3(dual=(0, 1)), "SD3", {"max_sequence_length": 14}),
     "chroma": Tiny(chroma, "Chroma", {"max_sequence_length": 14}),
     "cogview4": Tiny(cogview4, "CogView4"),
+    "lumina2": Tiny(lumina2, "Lumina2", {"max_sequence_length": 40, "system_prompt": "a"}),
     "auraflow": Tiny(auraflow, "AuraFlow", {"max_sequence_length": 14}),
     "pixart-sigma": Tiny(pixart, "PixArt-Sigma", {**_UNBINNED, "max_sequence_length": 14}),
 }

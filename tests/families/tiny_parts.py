@@ -85,14 +85,14 @@ def decoder_config(kind: Any, **sizes: Any) -> Any:
     )
 
 
-def autoencoder(channels: int = 4) -> Any:
-    """Two levels: 2 pixels a latent cell."""
+def autoencoder(levels: int = 2) -> Any:
+    """2 pixels a latent cell with two levels, and twice as many with each more."""
     return d.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=(8,) * levels,
         layers_per_block=1,
-        latent_channels=channels,
+        latent_channels=4,
         norm_num_groups=4,
         mid_block_add_attention=False,
         shift_factor=0.0,

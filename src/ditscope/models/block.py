@@ -134,7 +134,9 @@ class Block(Envoy):
             width = self._run.width
             own = slice(tap.part * width, (tap.part + 1) * width)
             value = value.reshape(len(value), 1, -1)[:, :, own]
-            return value if tap.table is None else getattr(self._module, tap.table)[tap.part] + value
+            if tap.table is not None:
+                value = getattr(self._module, tap.table)[tap.part] + value
+            return value.tanh() if tap.tanh else value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)
         place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)

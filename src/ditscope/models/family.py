@@ -8,9 +8,11 @@ how many tokens a visit has, how many steps a schedule has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import Any
 
 from ditscope.models.taps import Modulated, Tap, Term
 
@@ -113,6 +115,8 @@ class Family:
         timestep_argument: argument of the transformer that carries the timestep.
         timestep_scale: that timestep divided by the scheduler's own (FLUX.1 hands over t / 1000); a name
             stands for that entry of the transformer's config.
+        timestep_offset: timestep that is handed over at the scheduler's 0; 1 with a scale below 0 where the
+            transformer counts from noise to image.
         token_pixels: edge of an image token in cells of the autoencoder's latent.
         grid_argument: argument of the transformer that tells where image tokens are: latents
             ``[row, channel, y, x]``, ids ``[token, (image, y, x, ...)]`` or shapes ``(frames, y, x)``.
@@ -120,8 +124,10 @@ class Family:
         text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
         registers: parameter ``[row, token, channel]`` of the transformer whose tokens go before the text in the
             blocks; they belong to no stream.
-        readout: submodule of the transformer that is handed the last block's image stream, as a check.
+        readout: submodule of the transformer that is handed the last block's image stream, as a check; None if none is.
+        text_padding_kept: whether the padding that ``text_mask_argument`` marks goes through the blocks.
         text_length_varies: whether the number of text tokens depends on the prompt.
+        width: entries of the transformer's config whose product is the number of channels.
         examples: hub ids of checkpoints of this family.
     """
 
@@ -137,6 +143,13 @@ class Family:
     text_argument: str = "encoder_hidden_states"
     text_mask_argument: str | None = None
     registers: str | None = None
-    readout: str = "norm_out"
+    readout: str | None = "norm_out"
+    text_padding_kept: bool = True
     text_length_varies: bool = False
+    timestep_offset: float = 0.0
+    width: tuple[str, ...] = ("num_attention_heads", "attention_head_dim")
     examples: tuple[str, ...] = ()
+
+    def channels(self, config: Mapping[str, Any]) -> int:
+        """Number of channels of a transformer of this config."""
+        return math.prod(int(config[entry]) for entry in self.width)

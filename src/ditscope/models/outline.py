@@ -124,7 +124,7 @@ def outline_of(
         name=name,
         family=family,
         blocks=blocks,
-        width=int(config.num_attention_heads * config.attention_head_dim),
+        width=family.channels(config),
         latent_channels=int(config.in_channels),
         packed=family.grid_argument != "hidden_states",
         vae_pixels=vae_pixels,

@@ -101,8 +101,7 @@ class CallablePipeline(_PipelineModule):
     @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
-        config = self.pipeline.transformer.config
-        return int(config.num_attention_heads * config.attention_head_dim)
+        return self._family.channels(self.pipeline.transformer.config)
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1

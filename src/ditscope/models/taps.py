@@ -56,6 +56,7 @@ class Tap:
         item: position in that output, where it is a tuple.
         part: which of the parts along channels, each as wide as the model; for modulation.
         table: parameter ``[part, channel]`` of the block that is added to the part.
+        tanh: whether the block takes the hyperbolic tangent of the part.
         joined: whether the streams' tokens come one after another in it.
         planar: whether it is ``[row, channel, y, x]``.
         call: which call of the module it is, of how many in a visit: a block may run a stream after the other
@@ -67,6 +68,7 @@ class Tap:
     item: int | None = None
     part: int | None = None
     table: str | None = None
+    tanh: bool = False
     joined: bool = False
     planar: bool = False
     call: tuple[int, int] = (0, 1)
@@ -83,7 +85,7 @@ Term = tuple[Tap, Tap | None]
 
 @dataclass(frozen=True)
 class Modulated:
-    """What shift and scale are applied to: ``handed == (1 + scale) * normed + shift``.
+    """What scale, and shift if there is one, are applied to: ``handed == (1 + scale) * normed + shift``.
 
     Attributes:
         normed: the normed stream.
@@ -95,7 +97,12 @@ class Modulated:
 
 
 def modulation(
-    *, sites: tuple[str, ...] = MODULATION, first: int = 0, stride: int = 1, **where: str
+    *,
+    sites: tuple[str, ...] = MODULATION,
+    first: int = 0,
+    stride: int = 1,
+    tanh: tuple[str, ...] = (),
+    **where: str,
 ) -> dict[str, Tap]:
     """Taps of modulation whose parts lie in the order of ``sites``.
 
@@ -103,7 +110,11 @@ def modulation(
         sites: what the parts are.
         first: number of the first part.
         stride: from one part to the next; 2 where the parts of two streams take turns.
+        tanh: sites of which the block takes the hyperbolic tangent.
         **where: where the whole is, as of :class:`Tap`.
     """
     parts = range(first, first + stride * len(sites), stride)
-    return {site: Tap(part=part, **where) for part, site in zip(parts, sites, strict=True)}  # type: ignore[arg-type]
+    return {
+        site: Tap(part=part, tanh=site in tanh, **where)  # type: ignore[arg-type]
+        for part, site in zip(parts, sites, strict=True)
+    }

@@ -73,6 +73,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
             dit.family.text_argument,
             dit.family.readout,
             dit.family.registers,
+            None if dit.family.text_padding_kept else dit.family.text_mask_argument,
         )
 
     whole = _places(dit)
@@ -108,6 +109,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
         *_equation("shift and scale make what attention and MLP are handed", traced["modulations"]),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
+        *_without_text(dit, prompt, guided, bare.images),
     )
 
 
@@ -201,11 +203,18 @@ def _same_output(raw: Any, rebuilt: Any) -> bool:
     )
 
 
-def _edited(dit: DiT, prompt: str, call: dict[str, Any], factor: float) -> np.ndarray:
+def _edited(
+    dit: DiT,
+    prompt: str,
+    call: dict[str, Any],
+    factor: float,
+    stream: str = "image",
+    blocks: Sequence[Block] | None = None,
+) -> np.ndarray:
     with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
         for _ in dit.visits(tracer):
-            for block in dit.blocks:
-                block.image[:] *= factor
+            for block in dit.blocks if blocks is None else blocks:
+                block.write("block_output", stream, block.read("block_output", stream) * factor)
         result = tracer.result.save()
     return np.asarray(result.images)
 
@@ -279,7 +288,7 @@ def _inside(bare: Hooked, found: dict[tuple[int, Place], str], block_names: list
 def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
     """Where streams share a tensor, hooks cannot tell them apart; what the output is made of can."""
     last = dit.blocks[-1]
-    if not last.layout.joined or len(last.layout.outputs) == 1:
+    if dit.family.readout is None or not _shares(last):
         return []
     found = [digests.get((visit, last.index, "block_output", "image")) for visit in range(len(bare.readouts))]
     return [
@@ -289,6 +298,20 @@ def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
             f"{sum(a == b for a, b in zip(found, bare.readouts, strict=True))} of {len(found)} visits",
         )
     ]
+
+
+def _shares(block: Block) -> bool:
+    """Whether the block's streams share a tensor."""
+    return block.layout.joined and len(block.layout.outputs) > 1
+
+
+def _without_text(dit: DiT, prompt: str, call: dict[str, Any], expected: np.ndarray) -> list[Finding]:
+    """Where no module is handed the image stream alone: what is made of the output tells it from the text."""
+    last = dit.blocks[-1]
+    if dit.family.readout is not None or not _shares(last):
+        return []
+    found = _edited(dit, prompt, call, 0.0, "text", [last])
+    return [_same("zeroing the text stream after the last block leaves the image as it is", found, expected)]
 
 
 def _rejoin(rejoined: list[bool]) -> Finding:

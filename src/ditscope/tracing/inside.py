@@ -94,7 +94,7 @@ def _sum_error(
 def modulation_errors(block: Block, served: Served) -> dict[str, float]:
     """How far what attention and MLP are handed is from the shifted and scaled norm, in float32::
 
-        handed == normed + scale * normed + shift
+        handed == normed + scale * normed + shift, or without shift where there is none
 
     Args:
         block: the block.
@@ -108,11 +108,10 @@ def modulation_errors(block: Block, served: Served) -> dict[str, float]:
         taps = block.layout.taps.get(stream, {})
         for part, modulated in block.layout.modulated.get(stream, {}).items():
             normed = _float(block, modulated.normed, stream, served)
-            scale, shift = (
-                _float(block, taps[f"{part}_{kind}"], stream, served) for kind in ("scale", "shift")
-            )
+            terms = [normed, _float(block, taps[f"{part}_scale"], stream, served) * normed]
+            if f"{part}_shift" in taps:
+                terms.append(_float(block, taps[f"{part}_shift"], stream, served).expand_as(normed))
             handed = block.tapped(modulated.handed, stream, served[modulated.handed.place])
-            terms = [normed, scale * normed, shift.expand_as(normed)]
             errors[f"{block.name} {stream} {part}"] = _error(terms, handed)
     return errors
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ditscope.models.taps import Place
+
 
 def digest(tensor: Any) -> str:
     """SHA-256 of a tensor's bytes, shape and dtype, or of several; empty where there is no tensor."""
@@ -37,8 +39,8 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        inside: module name -> (submodule, argument or "" for its output, call, calls) -> digest in the first visit,
-            in the order in which the module passed them.
+        inside: module name -> place inside it -> digest in the first visit, in the order in which the module
+            passed them.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed.
@@ -50,7 +52,7 @@ class Hooked:
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
-    inside: dict[str, dict[tuple[str, str, int, int], str]] = field(default_factory=dict)
+    inside: dict[str, dict[Place, str]] = field(default_factory=dict)
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
     n_tokens: tuple[int, int] = (0, 0)
@@ -61,22 +63,23 @@ class Hooked:
 
 def run_hooked(
     pipeline: Any,
-    blocks: Mapping[str, Iterable[tuple[str, str, int, int]]],
+    blocks: Mapping[str, Iterable[Place]],
     call: dict[str, Any],
     text_argument: str,
-    readout: str,
+    readout: str | None,
     registers: str | None = None,
+    text_kept: str | None = None,
 ) -> Hooked:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
         pipeline: the pipeline.
-        blocks: name of a block module -> what to watch inside it: (submodule, argument or "" for its output, number
-            of the call, calls in a visit).
+        blocks: name of a block module -> the places to watch inside it.
         call: the pipeline's arguments.
         text_argument: the transformer's argument that carries the text embedding.
-        readout: submodule of the transformer that is handed the last block's image stream.
+        readout: submodule of the transformer that is handed the last block's image stream, if any.
         registers: parameter of the transformer whose tokens go before the text.
+        text_kept: the transformer's argument that is 0 where a text token does not get to the blocks, if any.
     """
     found = Hooked(images=np.empty(0))
     calls: dict[str, int] = {}
@@ -87,7 +90,8 @@ def run_hooked(
         text = kwargs[text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
-        found.n_tokens = (image_tokens, text.shape[1])
+        text_tokens = text.shape[1] if text_kept is None else int(kwargs[text_kept].sum(dim=1).max())
+        found.n_tokens = (image_tokens, text_tokens)
         found.n_registers = getattr(module, registers).shape[1] if registers else 0
         found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         found.text_inputs.append(tuple(digest(row) for row in text))
@@ -110,21 +114,20 @@ def run_hooked(
 
         return before, after
 
-    def watch_inside(name: str, place: tuple[str, str, int, int], module: Any) -> Any:
-        _, argument, call, _ = place
+    def watch_inside(name: str, place: Place, module: Any) -> Any:
         passed = itertools.count()
 
         def note_once(value: Any) -> None:
-            if next(passed) == call:
+            if next(passed) == place.call:
                 found.inside.setdefault(name, {})[place] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_once(_named(module, args, kwargs).get(argument))
+            note_once(_named(module, args, kwargs).get(place.argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
             note_once(output)
 
-        if argument:
+        if place.argument:
             return module.register_forward_pre_hook(before, with_kwargs=True)
         return module.register_forward_hook(after)
 
@@ -137,14 +140,15 @@ def run_hooked(
 
     try:
         handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
-        handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
+        if readout is not None:
+            handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
         for name, places in blocks.items():
             module = transformer.get_submodule(name)
             before, after = watch(name, module)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
             for place in places:
-                handles.append(watch_inside(name, place, module.get_submodule(place[0])))
+                handles.append(watch_inside(name, place, module.get_submodule(place.module)))
         clock = {step_callback(pipeline): at_step_end}
         result = pipeline(**call, output_type="np", **clock)
     finally:
