@@ -113,6 +113,18 @@ REAL = {
         1152,
         (16, 72),
     ),
+    "Chroma1-HD": Real("Chroma", {}, {"double": 19, "single": 38}, 3072, (24, 128)),
+    "CogView4-6B": Real(
+        "CogView4",
+        {"num_layers": 28, "num_attention_heads": 32, "attention_head_dim": 128},
+        {"double": 28},
+        4096,
+        (32, 128),
+    ),
+    "AuraFlow-v0.3": Real(
+        "AuraFlow", {"pos_embed_max_size": 9216}, {"joint": 4, "single": 32}, 3072, (12, 256)
+    ),
+    "Lumina-Image-2.0": Real("Lumina2", {}, {"joint": 26}, 2304, (24, 96)),
 }
 
 

@@ -51,8 +51,8 @@ class Outline:
         name: what it was opened by.
         family: what is known of this kind of transformer.
         blocks: every block in execution order.
+        width: hidden width: the number of channels.
         heads: number of attention heads.
-        head_width: channels of one head.
         latent_channels: channels of a latent cell, or of a packed latent token.
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
@@ -63,8 +63,8 @@ class Outline:
     name: str
     family: Family
     blocks: tuple[OutlinedBlock, ...]
+    width: int
     heads: int
-    head_width: int
     latent_channels: int
     packed: bool
     vae_pixels: int
@@ -72,9 +72,9 @@ class Outline:
     facts: Mapping[str, Any]
 
     @property
-    def width(self) -> int:
-        """Hidden width: the number of channels."""
-        return self.heads * self.head_width
+    def head_width(self) -> int:
+        """Channels of one attention head."""
+        return self.width // self.heads
 
     @property
     def token_latent_channels(self) -> int:
@@ -190,8 +190,8 @@ def outline_of(
             OutlinedBlock(index, f"{layout.kind}.{position}", layout)
             for index, (position, layout) in enumerate(placed)
         ),
+        width=family.channels(config),
         heads=int(config.num_attention_heads),
-        head_width=int(config.attention_head_dim),
         latent_channels=int(config.in_channels),
         packed=packed,
         vae_pixels=vae_pixels,
