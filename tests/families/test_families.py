@@ -230,6 +230,7 @@ def test_prompts_of_different_lengths_in_one_batch_are_refused_where_padding_is_
     with ds.record(opened("lumina2"), tmp_path / "a.zarr", streams=["image", "text"]) as rec:
         real = rec.generate(PROMPTS, SEEDS, **call).hidden("text")["token_mask"]
     assert list(real.sum("token").sel(branch="cond").values) == [19, 11]
+    assert real.sizes["token"] == 19  # as long as the longest prompt, not as its padding
 
 
 def test_the_timestep_counts_up_where_the_transformer_does(opened) -> None:

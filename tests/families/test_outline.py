@@ -187,6 +187,12 @@ def test_a_real_size_is_that_of_the_pipelines_table(name) -> None:
         found.grid(1000, 1010, binned=False)
 
 
+def test_positions_of_a_square_are_counted_along_its_edge() -> None:
+    assert drawn("AuraFlow-v0.3").grid(1536, 1536) == (96, 96)
+    with pytest.raises(InputError, match="at most 1536 pixels"):
+        drawn("AuraFlow-v0.3").grid(1552, 1024)
+
+
 def test_every_pipeline_that_bins_has_its_cells() -> None:
     for family in FAMILIES:
         for pipeline in family.pipelines:

@@ -140,6 +140,9 @@ class Family:
         text_padding_kept: whether the padding that ``text_mask_argument`` marks goes through the blocks.
         nominal_cell: pixels of a latent cell that the pipelines' tables of trained sizes count in, whatever the
             autoencoder; None if there are no such tables.
+        size_step: pixels of which the pipelines want height and width to be multiples, whatever the autoencoder.
+        positions_along_edge: whether the transformer's ``pos_embed_max_size`` counts positions along one edge, and
+            not all of a square.
         text_length_varies: whether the number of text tokens depends on the prompt.
         width: entries of the transformer's config whose product is the number of channels.
         examples: hub ids of checkpoints of this family.
@@ -161,6 +164,8 @@ class Family:
     text_padding_kept: bool = True
     text_length_varies: bool = False
     nominal_cell: int | None = None
+    size_step: int = 1
+    positions_along_edge: bool = True
     timestep_offset: float = 0.0
     width: tuple[str, ...] = ("num_attention_heads", "attention_head_dim")
     examples: tuple[str, ...] = ()

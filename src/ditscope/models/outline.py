@@ -7,6 +7,7 @@ the configuration, and no memory is taken.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,6 +184,9 @@ def outline_of(
     ]
     config = model.config
     packed = family.grid_argument != "hidden_states"
+    positions = config.get("pos_embed_max_size")
+    if positions is not None and not family.positions_along_edge:
+        positions = math.isqrt(positions)
     return Outline(
         name=name,
         family=family,
@@ -198,10 +202,11 @@ def outline_of(
         sizes=Sizes(
             pipeline,
             nominal_cell=family.nominal_cell,
+            step=family.size_step,
             token_pixels=vae_pixels * family.token_pixels,
             rounds=packed,
             sample_size=config.get("sample_size"),
-            most_tokens=config.get("pos_embed_max_size"),
+            most_tokens=positions,
         ),
         facts={**signature_defaults(getattr(diffusers, pipeline)), **(facts or {})},
     )

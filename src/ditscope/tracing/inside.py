@@ -111,29 +111,26 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
         added = _terms(block, stream)
         attended = block.layout.attended.get(stream)
         if attended is not None:
+            terms = _summands(block, stream, start, added[:1], served)
             found = block.tapped(attended, stream, served[attended.place])
-            errors[f"{block.name} {stream} attn"] = _sum_error(block, stream, start, added[:1], served, found)
+            errors[f"{block.name} {stream} attn"] = _error(terms, found)
             added = added[1:]
         if added:  # else nothing is claimed
-            found = block.read("block_output", stream)
-            errors[f"{block.name} {stream}"] = _sum_error(block, stream, start, added, served, found)
+            # Before the output is read: offloading takes the block's tables away once that is served.
+            terms = _summands(block, stream, start, added, served)
+            errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
     return errors
 
 
-def _sum_error(
-    block: Block,
-    stream: str,
-    start: torch.Tensor,
-    added: list[Term],
-    served: Served,
-    found: torch.Tensor | None,
-) -> float:
-    """How far what was found is from the stream as it came and the gated terms."""
+def _summands(
+    block: Block, stream: str, start: torch.Tensor, added: list[Term], served: Served
+) -> list[torch.Tensor]:
+    """The stream as it came and the gated terms, in float32."""
     terms = [start.float()]
     for tap, gate in added:
         term = block.tapped(tap, stream, served[tap.place]).float()
         terms.append(term if gate is None else _float(block, gate, stream, served) * term)
-    return _error(terms, found)
+    return terms
 
 
 def modulation_errors(block: Block, served: Served) -> dict[str, float]:

@@ -75,5 +75,6 @@ AURAFLOW = Family(
     token_pixels=2,
     grid_argument="hidden_states",
     registers="register_tokens",
+    positions_along_edge=False,
     examples=("fal/AuraFlow-v0.3",),
 )

@@ -47,5 +47,6 @@ COGVIEW4 = Family(
     token_pixels=2,
     grid_argument="hidden_states",
     text_length_varies=True,
+    size_step=16,
     examples=("zai-org/CogView4-6B",),
 )
