@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-DOUBLED = ("sana", "sd3", "sd3.5-medium", "pixart-sigma")
-TWICE = ("flux", "flux2-klein-base", "qwen-image")
+DOUBLED = ("sana", "sd3", "sd3.5-medium", "pixart-sigma", "auraflow")
+TWICE = ("flux", "flux2-klein-base", "qwen-image", "chroma", "cogview4", "lumina2")
 IMAGE_ONLY = ("sana", "pixart-sigma")
+IMAGE_FIRST = ("cogview4",)
+REGISTERS = {"auraflow": 8}
+"""Learned tokens that go before the text."""
 
 Edit = Callable[[int, torch.Tensor], torch.Tensor]
 """A new image stream from the visit's number and the old one."""
@@ -33,8 +36,8 @@ class Seen:
 
 def blocks_of(pipeline: Any) -> list[torch.nn.Module]:
     """Blocks in execution order."""
-    single = getattr(pipeline.transformer, "single_transformer_blocks", [])
-    return [*pipeline.transformer.transformer_blocks, *single]
+    lists = ("joint_transformer_blocks", "transformer_blocks", "single_transformer_blocks", "layers")
+    return [block for name in lists for block in getattr(pipeline.transformer, name, [])]
 
 
 def generate(
@@ -64,25 +67,30 @@ def run(
     seen = Seen()
 
     def before(module: Any, args: Any, kwargs: Any) -> None:
-        seen.text_tokens.append(kwargs["encoder_hidden_states"].shape[1])
+        text = kwargs["encoder_hidden_states"]
+        # Lumina2 takes padding out before the blocks.
+        mask = kwargs["encoder_attention_mask"] if name == "lumina2" else torch.ones(text.shape[:2])
+        seen.text_tokens.append(int(mask.sum(dim=1).max()))
 
     def after(number: int) -> Callable:
         def hook(module: Any, args: Any, output: Any) -> Any:
-            visit, text = len(seen.text_tokens) - 1, seen.text_tokens[-1]
+            visit, start = len(seen.text_tokens) - 1, REGISTERS.get(name, 0)
+            end = start + seen.text_tokens[-1]
             if isinstance(output, tuple):
-                streams = {"text": output[0], "image": output[1]}
+                image, text = output if name in IMAGE_FIRST else output[::-1]
+                streams = {"text": text if text is None else text[:, start:], "image": image}
             elif name in IMAGE_ONLY:
                 streams = {"image": output}
             else:
-                streams = {"text": output[:, :text], "image": output[:, text:]}
+                streams = {"text": output[:, start:end], "image": output[:, end:]}
             if edit is not None and edit[0] == number:
                 streams["image"] = edit[1](visit, streams["image"].clone())
             for stream, tensor in streams.items():
                 if tensor is not None:
                     seen.hidden[visit, number, stream] = tensor.clone()
             if isinstance(output, tuple):
-                return streams["text"], streams["image"]
-            return torch.cat(list(streams.values()), dim=1)
+                return (streams["image"], text) if name in IMAGE_FIRST else (text, streams["image"])
+            return torch.cat([output[:, :start], *streams.values()], dim=1)
 
         return hook
 

@@ -7,7 +7,12 @@ import PIL.Image
 import pytest
 import tiny
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    FluxKontextPipeline,
+)
 
 import ditscope as ds
 from ditscope.cache.outlook import outlook
@@ -81,6 +86,39 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
     assert set(seen.values()) == {(4 * 6, tiny.TINY[name].call["max_sequence_length"])}
     with_reference = dit.handed["hidden_states"].shape[1]
     assert with_reference == 4 * 6 + 16 * 20
+
+
+@pytest.fixture(scope="module")
+def kontext(folder_of, tmp_path_factory):
+    """The tiny FLUX.1 pipeline as a Kontext one."""
+    folder = tmp_path_factory.mktemp("tiny") / "kontext"
+    FluxKontextPipeline.from_pipe(DiffusionPipeline.from_pretrained(folder_of("flux"))).save_pretrained(
+        folder
+    )
+    return ds.load(str(folder))
+
+
+@pytest.mark.parametrize("image", [None, picture(20, 16)])
+def test_kontext_runs_with_and_without_a_reference_image(kontext, tmp_path, image) -> None:
+    call = {"image": image, "_auto_resize": False, "max_area": 16 * 24, "max_sequence_length": 14, **SIZE}
+    report = kontext.check(PROMPT, **call)
+    assert report.ok, report
+    with ds.record(kontext, tmp_path / "a.zarr", streams=["image", "text"]) as rec:
+        cache = rec.generate(PROMPT, 5, num_inference_steps=2, **call)
+    assert kontext.handed["hidden_states"].shape[1] == 4 * 6 + (0 if image is None else 5 * 4)
+    assert cache.hidden("image").sizes["token"] == 4 * 6
+    assert cache.hidden("text").sizes["token"] == 14
+    edits = {"late": ds.edits.zero([1], steps=[-1])}
+    result = ds.compare(kontext, PROMPT, 5, edits=edits, metrics=["psnr"], num_inference_steps=2, **call)
+    assert result["fired"].item() == len(kontext.blocks)
+
+    pipeline = DiffusionPipeline.from_pretrained(kontext.name)
+    last, seen = pipeline.transformer.single_transformer_blocks[-1], []
+    last.register_forward_hook(lambda module, args, output: seen.append(output[1][0, : 4 * 6].clone()))
+    generator = [torch.Generator().manual_seed(5)]
+    pipeline(prompt=[PROMPT], generator=generator, num_inference_steps=2, **call)
+    found = cache.hidden("image").isel(sample=0, branch=0, block=-1).values
+    assert np.array_equal(found, torch.stack(seen).numpy())
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3", "qwen-image", "flux2-klein-base"])

@@ -32,6 +32,10 @@ def family_of(name: str) -> vocabulary.Family:
     return next(family for family in FAMILIES if family.name == tiny.TINY[name].family)
 
 
+UNCOUNTED = ("auraflow", "lumina2")
+"""Registers go before the text there, or padding is taken out: no count of tokens tells the text."""
+
+
 @pytest.fixture(scope="module")
 def explored(folder_of):
     """Name -> what is found out about the tiny pipeline."""
@@ -68,12 +72,17 @@ def test_a_draft_agrees_with_the_family_where_a_run_can_tell(drafted, name) -> N
     assert draft.timestep_scale == pytest.approx(1.0 if isinstance(expected, str) else expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in UNCOUNTED])
 def test_a_draft_has_the_familys_streams(drafted, name) -> None:
     for draft, layout in zip(drafted(name).block_lists, family_of(name).block_lists, strict=True):
         assert {what: getattr(draft, what) for what in STREAMS} == {
             what: getattr(layout, what) for what in STREAMS
         }, layout.path
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_a_draft_says_so_where_no_count_of_tokens_fits(explored, name) -> None:
+    assert "# it returns" in explored(name).draft()
 
 
 @pytest.mark.parametrize("name", NAMES)

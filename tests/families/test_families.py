@@ -33,8 +33,8 @@ def every_way(test):
 
 
 def size(name: str, square: bool = False) -> dict[str, int]:
-    """Not square unless asked: a swapped axis shows. SANA wants multiples of 32."""
-    edge = 32 if name == "sana" else 8
+    """Not square unless asked: a swapped axis shows. SANA wants multiples of 32, others of 16."""
+    edge = {"sana": 32, "cogview4": 16, "lumina2": 32}.get(name, 8)
     return {"height": 2 * edge, "width": (2 if square else 3) * edge}
 
 
@@ -43,6 +43,14 @@ def guided(name: str) -> dict[str, object]:
     if name in ("flux", "qwen-image"):
         return {"true_cfg_scale": 3.0, "negative_prompt": "plain"}
     return {"guidance_scale": 3.0}
+
+
+def batch(name: str) -> list[str]:
+    """Two prompts for one batch: equally long where a family wants them so."""
+    return [
+        PROMPTS[0],
+        "a large white star at the left on a plain red circle" if name == "lumina2" else PROMPTS[1],
+    ]
 
 
 def branches(name: str) -> tuple[str, ...]:
@@ -75,10 +83,10 @@ def test_what_is_recorded_is_what_plain_hooks_see(opened, folder_of, tmp_path, n
     call = {"num_inference_steps": 2, **size(name, square), **guided(name)}
     kept = returned(name, len(dit.blocks))
     with ds.record(dit, tmp_path / "a.zarr", streams=streams(name), blocks=kept, batch_size=2) as rec:
-        rec.generate(PROMPTS, SEEDS, **call)
+        rec.generate(batch(name), SEEDS, **call)
     cache = ds.open_cache(tmp_path / "a.zarr")
     arguments = {**tiny.TINY[name].call, **call}
-    seen = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 3], dtype=dtype, **arguments)
+    seen = plain_hooks.generate(folder_of(name), name, batch(name), [3, 3], dtype=dtype, **arguments)
     assert np.array_equal(cache.images.values, seen.images)
     for stream in streams(name):
         hidden = cache.hidden(stream)
@@ -102,7 +110,8 @@ def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, name, dt
     branch, block = branches(name)[-1], len(dit.blocks) - 2
     edit = ds.edits.zero([3, 7], blocks=[block], branches=[branch], steps=[1])
     visitor = EditedVisit(dit, [edit], 2)
-    images = run_traced(dit, [(PROMPTS[0], 3), (PROMPTS[1], 4)], visitor, **call).images
+    samples = list(zip(batch(name), [3, 4], strict=True))
+    images = run_traced(dit, samples, visitor, **call).images
     visitor.require_fired()
     table = visitor.firings.table()
     assert set(table["branch"]) == {branch}
@@ -117,9 +126,9 @@ def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, name, dt
 
     arguments = {**tiny.TINY[name].call, **call}
     arguments |= {"dtype": dtype}
-    seen = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 4], edit=(block, zeroed), **arguments)
+    seen = plain_hooks.generate(folder_of(name), name, batch(name), [3, 4], edit=(block, zeroed), **arguments)
     assert np.array_equal(images, seen.images)
-    plain = plain_hooks.generate(folder_of(name), name, PROMPTS, [3, 4], **arguments)
+    plain = plain_hooks.generate(folder_of(name), name, batch(name), [3, 4], **arguments)
     assert not np.array_equal(images, plain.images)
 
 
@@ -158,7 +167,7 @@ def relabel(dit, monkeypatch, **changes) -> None:
 
 
 def swap_streams(dit, monkeypatch) -> None:
-    relabel(dit, monkeypatch, outputs=("image", "text"))
+    relabel(dit, monkeypatch, outputs=dit.blocks[0].layout.outputs[::-1])
 
 
 def shift_blocks(dit, monkeypatch) -> None:
@@ -206,6 +215,32 @@ def test_a_tensor_of_the_neighbouring_block_makes_the_check_fail(opened, monkeyp
 def test_a_family_without_a_text_stream_refuses_it_by_name(opened, tmp_path, name) -> None:
     with pytest.raises(UnsupportedError, match="'text' asked of a cross block"):
         ds.record(opened(name), tmp_path / "a.zarr", streams=["text"])
+
+
+def test_prompts_of_different_lengths_in_one_batch_are_refused_where_padding_is_taken_out(
+    opened, tmp_path
+) -> None:
+    call = {"num_inference_steps": 1, **size("lumina2")}
+    with (
+        ds.record(opened("lumina2"), tmp_path / "a.zarr", batch_size=2) as rec,
+        pytest.raises(UnsupportedError, match="prompts of 19, 11 text tokens in one batch of Lumina2"),
+    ):
+        rec.generate(PROMPTS, SEEDS, **call)
+    assert not (tmp_path / "a.zarr").exists()
+    with ds.record(opened("lumina2"), tmp_path / "a.zarr", streams=["image", "text"]) as rec:
+        real = rec.generate(PROMPTS, SEEDS, **call).hidden("text")["token_mask"]
+    assert list(real.sum("token").sel(branch="cond").values) == [19, 11]
+    assert real.sizes["token"] == 19  # as long as the longest prompt, not as its padding
+
+
+def test_the_timestep_counts_up_where_the_transformer_does(opened) -> None:
+    dit, visited = opened("lumina2"), []
+    run_traced(
+        dit, [(PROMPTS[0], 0)], visited.append, num_inference_steps=3, guidance_scale=1.0, **size("lumina2")
+    )
+    timesteps, sigmas = [visit.timestep for visit in visited], [visit.sigma for visit in visited]
+    assert timesteps == sorted(timesteps)
+    assert timesteps == pytest.approx([1 - sigma for sigma in sigmas])
 
 
 def test_the_block_that_returns_no_text_refuses_it_by_name(opened, tmp_path) -> None:

@@ -115,6 +115,18 @@ REAL = {
         1152,
         (16, 72),
     ),
+    "Chroma1-HD": Real("Chroma", {}, {"double": 19, "single": 38}, 3072, (24, 128)),
+    "CogView4-6B": Real(
+        "CogView4",
+        {"num_layers": 28, "num_attention_heads": 32, "attention_head_dim": 128},
+        {"double": 28},
+        4096,
+        (32, 128),
+    ),
+    "AuraFlow-v0.3": Real(
+        "AuraFlow", {"pos_embed_max_size": 9216}, {"joint": 4, "single": 32}, 3072, (12, 256)
+    ),
+    "Lumina-Image-2.0": Real("Lumina2", {}, {"joint": 26}, 2304, (24, 96)),
 }
 
 
@@ -186,6 +198,12 @@ def test_a_real_size_is_that_of_the_pipelines_table(name) -> None:
     assert found.grid(512, 1024, binned=False) == (512 // edge, 1024 // edge)
     with pytest.raises(InputError, match=f"multiples of {edge}"):
         found.grid(1000, 1010, binned=False)
+
+
+def test_positions_of_a_square_are_counted_along_its_edge() -> None:
+    assert drawn("AuraFlow-v0.3").grid(1536, 1536) == (96, 96)
+    with pytest.raises(InputError, match="at most 1536 pixels"):
+        drawn("AuraFlow-v0.3").grid(1552, 1024)
 
 
 def test_every_pipeline_that_bins_has_its_cells() -> None:

@@ -1,4 +1,4 @@
-"""A tiny random pipeline of every family: the real classes, small, with tokenizers made on the spot."""
+"""A tiny random pipeline of every family: the real classes, small."""
 
 from __future__ import annotations
 
@@ -11,106 +11,9 @@ from typing import Any
 import diffusers as d
 import torch
 import transformers as t
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tiny_parts import HEADS, PROMPTS, VOCABULARY, autoencoder, clip, decoder_config, flow, t5, tokenizer
 
-WORDS = ["a", "small", "large", "red", "blue", "white", "circle", "star", "at", "the", "left", "on", "plain"]
-MARKS = ["<pad>", "</s>", "<s>", "<unk>"]
-VOCABULARY = {word: number for number, word in enumerate([*MARKS, *WORDS])}
-PROMPTS = ["a small red circle at the left on a plain blue background", "a large white star"]
-
-CHAT = "{% for m in messages %}{{ m['content'] if m['content'] is string else m['content'][0]['text'] }} {% endfor %}"
-
-
-def tokenizer(length: int = 16) -> Any:
-    """Word-level, with an end mark after the words."""
-    engine = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
-    engine.pre_tokenizer = pre_tokenizers.Whitespace()
-    engine.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", VOCABULARY["<s>"]), ("</s>", VOCABULARY["</s>"])]
-    )
-    return t.PreTrainedTokenizerFast(
-        tokenizer_object=engine,
-        pad_token="<pad>",
-        eos_token="</s>",
-        bos_token="<s>",
-        unk_token="<unk>",
-        model_max_length=length,
-        chat_template=CHAT,
-    )
-
-
-def t5(width: int = 32) -> Any:
-    return t.T5EncoderModel(
-        t.T5Config(
-            vocab_size=len(VOCABULARY),
-            d_model=width,
-            d_kv=8,
-            d_ff=32,
-            num_layers=1,
-            num_heads=2,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=0,
-            eos_token_id=1,
-        )
-    )
-
-
-def clip(kind: Any, width: int = 16) -> Any:
-    return kind(
-        t.CLIPTextConfig(
-            vocab_size=len(VOCABULARY),
-            hidden_size=width,
-            intermediate_size=16,
-            projection_dim=width,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=16,
-            pad_token_id=0,
-            bos_token_id=2,
-            eos_token_id=1,
-        )
-    )
-
-
-def decoder_config(kind: Any, **sizes: Any) -> Any:
-    """Sizes that the decoder-only text encoders share."""
-    return kind(
-        vocab_size=len(VOCABULARY),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=128,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=1,
-        **sizes,
-    )
-
-
-def autoencoder(channels: int = 4) -> Any:
-    """Two levels: 2 pixels a latent cell."""
-    return d.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=4,
-        mid_block_add_attention=False,
-        shift_factor=0.0,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-
-
-def flow() -> Any:
-    return d.FlowMatchEulerDiscreteScheduler(shift=2.0)
-
-
-HEADS = {"num_attention_heads": 2, "attention_head_dim": 16}
+__all__ = ["PROMPTS", "TINY", "save"]
 
 
 def flux(kind: Any = d.FluxPipeline, embedded: bool = False) -> Any:
@@ -323,6 +226,105 @@ def pixart() -> Any:
     )
 
 
+def chroma() -> Any:
+    transformer = d.ChromaTransformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=3,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 6, 6),
+        approximator_num_channels=16,
+        approximator_hidden_dim=16,
+        approximator_layers=1,
+        **HEADS,
+    )
+    return d.ChromaPipeline(
+        scheduler=flow(),
+        vae=autoencoder(),
+        text_encoder=t5(),
+        tokenizer=tokenizer(),
+        transformer=transformer,
+    )
+
+
+def cogview4() -> Any:
+    transformer = d.CogView4Transformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=3,
+        text_embed_dim=16,
+        time_embed_dim=16,
+        condition_dim=8,
+        sample_size=16,
+        **HEADS,
+    )
+    return d.CogView4Pipeline(
+        scheduler=d.FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, base_shift=0.25, max_shift=0.75, time_shift_type="linear"
+        ),
+        vae=autoencoder(),
+        text_encoder=t.GlmModel(decoder_config(t.GlmConfig)),
+        tokenizer=tokenizer(),
+        transformer=transformer,
+    )
+
+
+def lumina2() -> Any:
+    transformer = d.Lumina2Transformer2DModel(
+        sample_size=4,
+        in_channels=4,
+        hidden_size=32,
+        num_layers=3,
+        num_refiner_layers=1,
+        num_attention_heads=2,
+        num_kv_heads=1,
+        multiple_of=8,
+        axes_dim_rope=(4, 6, 6),
+        axes_lens=(64, 16, 16),
+        cap_feat_dim=16,
+    )
+    return d.Lumina2Pipeline(
+        transformer=transformer,
+        scheduler=flow(),
+        vae=autoencoder(levels=4),  # the pipeline takes 8 pixels a cell for granted
+        text_encoder=t.Gemma2Model(decoder_config(t.Gemma2Config)),
+        tokenizer=tokenizer(40),
+    )
+
+
+def auraflow() -> Any:
+    text = t.UMT5EncoderModel(
+        t.UMT5Config(
+            vocab_size=len(VOCABULARY),
+            d_model=32,
+            d_kv=8,
+            d_ff=32,
+            num_layers=1,
+            num_heads=2,
+            pad_token_id=0,
+            eos_token_id=1,
+        )
+    )
+    transformer = d.AuraFlowTransformer2DModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        num_mmdit_layers=2,
+        num_single_dit_layers=3,
+        joint_attention_dim=32,
+        caption_projection_dim=32,
+        pos_embed_max_size=256,
+        **HEADS,
+    )
+    return d.AuraFlowPipeline(
+        scheduler=flow(),
+        vae=autoencoder(),
+        text_encoder=text,
+        tokenizer=tokenizer(),
+        transformer=transformer,
+    )
+
+
 @dataclass(frozen=True)
 class Tiny:
     """How to build a tiny pipeline, and the call arguments that suit it."""
@@ -348,6 +350,10 @@ TINY: dict[str, Tiny] = {
     ),
     "sd3": Tiny(sd3, "SD3", {"max_sequence_length": 14}),
     "sd3.5-medium": Tiny(lambda: sd3(dual=(0, 1)), "SD3", {"max_sequence_length": 14}),
+    "chroma": Tiny(chroma, "Chroma", {"max_sequence_length": 14}),
+    "cogview4": Tiny(cogview4, "CogView4"),
+    "lumina2": Tiny(lumina2, "Lumina2", {"max_sequence_length": 40, "system_prompt": "a"}),
+    "auraflow": Tiny(auraflow, "AuraFlow", {"max_sequence_length": 14}),
     "pixart-sigma": Tiny(pixart, "PixArt-Sigma", {**_UNBINNED, "max_sequence_length": 14}),
 }
 

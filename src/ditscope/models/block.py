@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -141,14 +143,15 @@ class Block(Envoy):
             if value.shape[-1] < own.stop:
                 raise UnsupportedError(
                     found_expected(
-                        f"{value.shape[-1]} channels of modulation at {' '.join(filter(None, tap.place))} of "
-                        f"{self.name}",
+                        f"{value.shape[-1]} channels of modulation at {tap.module or tap.argument} of {self.name}",
                         f"at least {own.stop}, for part {tap.part} of width {width}",
                         "Compare the installed diffusers with the tested version, or mend the family.",
                     )
                 )
             value = value[:, :, own]
-            return value if tap.table is None else getattr(self._module, tap.table)[tap.part] + value
+            if tap.table is not None:
+                value = getattr(self._module, tap.table)[tap.part] + value
+            return value.tanh() if tap.tanh else value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)
         place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
@@ -156,11 +159,30 @@ class Block(Envoy):
 
     def served(self, place: Place) -> Any:
         """What nnsight serves at a place inside the block: an argument of a submodule, or its output."""
-        module, name = place
-        if not module:
-            return argument(self._parameters, self.inputs, name)
-        envoy = functools.reduce(getattr, module.split("."), self)
-        return argument(parameter_names(envoy._module), envoy.inputs, name) if name else envoy.output
+        if not place.module:
+            return argument(self._parameters, self.inputs, place.argument)
+        envoy = functools.reduce(getattr, place.module.split("."), self)
+        with self._at_call(place):
+            if not place.argument:
+                return envoy.output
+            return argument(parameter_names(envoy._module), envoy.inputs, place.argument)
+
+    @contextmanager
+    def _at_call(self, place: Place) -> Iterator[None]:
+        """Let what is asked of nnsight be of one call of a module that is called several times a visit.
+
+        nnsight would serve the next call that comes, and in the first visit always the first.
+        """
+        if place.calls == 1:
+            yield
+            return
+        mediator = Mediator.current(place.module)
+        before = mediator.iteration
+        mediator.iteration = (self._run.n_visits - 1) * place.calls + place.call
+        try:
+            yield
+        finally:
+            mediator.iteration = before
 
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
         raw = self.served(tap.place)
@@ -173,7 +195,8 @@ class Block(Envoy):
                 tensor = torch.cat([value[:, : place.start], tensor, value[:, place.stop :]], dim=1)
         if tap.item is not None:
             tensor = (*raw[: tap.item], tensor, *raw[tap.item + 1 :])
-        functools.reduce(getattr, tap.module.split("."), self).output = tensor
+        with self._at_call(tap.place):
+            functools.reduce(getattr, tap.module.split("."), self).output = tensor
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""

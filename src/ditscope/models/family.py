@@ -8,9 +8,11 @@ how many tokens a visit has, how many steps a schedule has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import Any
 
 from ditscope.models.taps import Modulated, Tap, Term
 
@@ -35,6 +37,8 @@ class BlockList:
         taps: stream -> site -> where the site is, for the sites inside the block.
         also_added: stream -> what the block adds to it beside ``attn_output`` and ``mlp_output``.
         modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
+        attended: stream -> where the stream with its gated attention is, in blocks that do not keep the sum: they
+            hand it to the MLP and add the MLP's output to the stream as it came.
     """
 
     path: str
@@ -48,6 +52,7 @@ class BlockList:
     taps: Mapping[str, Mapping[str, Tap]] = field(default_factory=dict)
     also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
     modulated: Mapping[str, Mapping[str, Modulated]] = field(default_factory=dict)
+    attended: Mapping[str, Tap] = field(default_factory=dict)
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""
@@ -124,15 +129,24 @@ class Family:
         timestep_argument: argument of the transformer that carries the timestep.
         timestep_scale: that timestep divided by the scheduler's own (FLUX.1 hands over t / 1000); a name
             stands for that entry of the transformer's config.
+        timestep_offset: timestep that is handed over at the scheduler's 0; 1 with a scale below 0 where the
+            transformer counts from noise to image.
         token_pixels: edge of an image token in cells of the autoencoder's latent.
         grid_argument: argument of the transformer that tells where image tokens are: latents
             ``[row, channel, y, x]``, ids ``[token, (image, y, x, ...)]`` or shapes ``(frames, y, x)``.
         text_argument: argument of the transformer that carries the text embedding ``[row, token, channel]``.
         text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
-        readout: submodule of the transformer that is handed the last block's image stream, as a check.
+        registers: parameter ``[row, token, channel]`` of the transformer whose tokens go before the text in the
+            blocks; they belong to no stream.
+        readout: submodule of the transformer that is handed the last block's image stream, as a check; None if none is.
+        text_padding_kept: whether the padding that ``text_mask_argument`` marks goes through the blocks.
         nominal_cell: pixels of a latent cell that the pipelines' tables of trained sizes count in, whatever the
             autoencoder; None if there are no such tables.
+        size_step: pixels of which the pipelines want height and width to be multiples, whatever the autoencoder.
+        positions_along_edge: whether the transformer's ``pos_embed_max_size`` counts positions along one edge, and
+            not all of a square.
         text_length_varies: whether the number of text tokens depends on the prompt.
+        width: entries of the transformer's config whose product is the number of channels.
         examples: hub ids of checkpoints of this family.
     """
 
@@ -147,7 +161,17 @@ class Family:
     grid_argument: str
     text_argument: str = "encoder_hidden_states"
     text_mask_argument: str | None = None
-    readout: str = "norm_out"
+    registers: str | None = None
+    readout: str | None = "norm_out"
+    text_padding_kept: bool = True
     text_length_varies: bool = False
     nominal_cell: int | None = None
+    size_step: int = 1
+    positions_along_edge: bool = True
+    timestep_offset: float = 0.0
+    width: tuple[str, ...] = ("num_attention_heads", "attention_head_dim")
     examples: tuple[str, ...] = ()
+
+    def channels(self, config: Mapping[str, Any]) -> int:
+        """Number of channels of a transformer of this config."""
+        return math.prod(int(config[entry]) for entry in self.width)

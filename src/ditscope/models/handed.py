@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditscope.errors import UnsupportedError, found_expected
 from ditscope.models.arguments import RawInputs, argument, parameter_names
 
 if TYPE_CHECKING:
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 
 
 class Handed:
-    """The transformer's arguments at one visit, read by a family's description."""
+    """The transformer's arguments at one visit, read by a family's description.
+
+    Attributes:
+        register_tokens: number of tokens that the transformer puts before the text.
+    """
 
     def __init__(self, family: Family, transformer: torch.nn.Module, raw: RawInputs) -> None:
         self._family, self._names, self._raw = family, parameter_names(transformer), raw
+        self.register_tokens = getattr(transformer, family.registers).shape[1] if family.registers else 0
 
     def __getitem__(self, name: str) -> Any:
         """The argument of that name."""
@@ -39,12 +45,31 @@ class Handed:
 
     @property
     def text_tokens(self) -> int:
-        """Number of text tokens, with padding."""
-        return int(self[self._family.text_argument].shape[1])
+        """Number of text tokens in the blocks, with the padding that goes through them.
+
+        Raises:
+            UnsupportedError: the rows of the batch differ in it.
+        """
+        if self._family.text_padding_kept or self._mask is None:
+            return int(self[self._family.text_argument].shape[1])
+        lengths = self._mask.sum(dim=1).tolist()
+        if len(set(lengths)) > 1:
+            raise UnsupportedError(
+                found_expected(
+                    f"prompts of {', '.join(map(str, lengths))} text tokens in one batch of {self._family.name}",
+                    "as many in each, where padding is taken out before the blocks",
+                    "Generate one prompt at a time, with batch_size=1.",
+                )
+            )
+        return int(lengths[0])
 
     @property
     def text_mask(self) -> torch.Tensor | None:
         """Which text tokens attention reads, bool ``[row, token]``; None if all."""
+        return self._mask if self._family.text_padding_kept else None
+
+    @property
+    def _mask(self) -> torch.Tensor | None:
         name = self._family.text_mask_argument
         mask = self[name] if name is not None else None
         return None if mask is None else mask.bool()

@@ -7,6 +7,7 @@ the configuration, and no memory is taken.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ class Outline:
         name: what it was opened by.
         family: what is known of this kind of transformer.
         blocks: every block in execution order.
+        width: hidden width: the number of channels.
         heads: number of attention heads.
-        head_width: channels of one head.
         latent_channels: channels of a latent cell, or of a packed latent token.
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
@@ -63,8 +64,8 @@ class Outline:
     name: str
     family: Family
     blocks: tuple[OutlinedBlock, ...]
+    width: int
     heads: int
-    head_width: int
     latent_channels: int
     packed: bool
     vae_pixels: int
@@ -72,9 +73,9 @@ class Outline:
     facts: Mapping[str, Any]
 
     @property
-    def width(self) -> int:
-        """Hidden width: the number of channels."""
-        return self.heads * self.head_width
+    def head_width(self) -> int:
+        """Channels of one attention head."""
+        return self.width // self.heads
 
     @property
     def token_latent_channels(self) -> int:
@@ -183,6 +184,9 @@ def outline_of(
     ]
     config = model.config
     packed = family.grid_argument != "hidden_states"
+    positions = config.get("pos_embed_max_size")
+    if positions is not None and not family.positions_along_edge:
+        positions = math.isqrt(positions)
     return Outline(
         name=name,
         family=family,
@@ -190,18 +194,19 @@ def outline_of(
             OutlinedBlock(index, f"{layout.kind}.{position}", layout)
             for index, (position, layout) in enumerate(placed)
         ),
+        width=family.channels(config),
         heads=int(config.num_attention_heads),
-        head_width=int(config.attention_head_dim),
         latent_channels=int(config.in_channels),
         packed=packed,
         vae_pixels=vae_pixels,
         sizes=Sizes(
             pipeline,
             nominal_cell=family.nominal_cell,
+            step=family.size_step,
             token_pixels=vae_pixels * family.token_pixels,
             rounds=packed,
             sample_size=config.get("sample_size"),
-            most_tokens=config.get("pos_embed_max_size"),
+            most_tokens=positions,
         ),
         facts={**signature_defaults(getattr(diffusers, pipeline)), **(facts or {})},
     )

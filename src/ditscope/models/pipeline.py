@@ -116,8 +116,7 @@ class CallablePipeline(_PipelineModule):
     @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
-        config = self.pipeline.transformer.config
-        return int(config.num_attention_heads * config.attention_head_dim)
+        return self._family.channels(self.pipeline.transformer.config)
 
     def _seeded(self, seed: int | None) -> dict[str, Any]:
         """A generator for each image, where there are seeds and no generators, on the device that computes.

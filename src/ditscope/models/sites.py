@@ -94,12 +94,16 @@ def _carrier(layout: BlockList, names: tuple[str, ...], site: str, stream: str, 
 
 def tokens_of(layout: BlockList, stream: str, handed: Handed, joined: bool | None = None) -> slice | None:
     """Where a stream's tokens are in the tensor that carries it; None if they are all of it."""
+    registers = handed.register_tokens
     if not (layout.joined if joined is None else joined):
-        return slice(0, handed.image_tokens) if stream == "image" and handed.reference_tokens else None
+        if stream == "text":
+            return slice(registers, registers + handed.text_tokens) if registers else None
+        return slice(0, handed.image_tokens) if handed.reference_tokens else None
     if len(layout.outputs) == 1 and not handed.reference_tokens:
         return None
     start = 0
     for other in layout.outputs:
+        start += registers if other == "text" else 0
         length = handed.text_tokens if other == "text" else handed.image_tokens
         if other == stream:
             break

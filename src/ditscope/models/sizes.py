@@ -39,6 +39,7 @@ class Sizes:
         pipeline: name of its class.
         nominal_cell: pixels of a latent cell that its tables of trained sizes and its checks of a size take for
             granted, whatever its autoencoder; None if it has no such tables.
+        step: pixels of which it wants height and width to be multiples beside whole tokens, if it rounds nothing.
         token_pixels: image pixels along one edge of an image token.
         rounds: whether a size is rounded down to whole tokens, and not refused.
         sample_size: edge in latent cells that the transformer was trained at; None if unknown.
@@ -47,6 +48,7 @@ class Sizes:
 
     pipeline: str
     nominal_cell: int | None
+    step: int
     token_pixels: int
     rounds: bool
     sample_size: int | None
@@ -63,7 +65,7 @@ class Sizes:
             height, width = self._nearest_trained(height, width)
         edge = self.token_pixels
         if not self.rounds:
-            step = math.lcm(edge, self.nominal_cell or 1)
+            step = math.lcm(edge, self.nominal_cell or 1, self.step)
             if min(height, width) < 1 or height % step or width % step:
                 raise InputError(
                     found_expected(

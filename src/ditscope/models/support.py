@@ -17,6 +17,10 @@ from ditscope.models.versions import VERIFIED
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
 TESTED: Mapping[str, Mapping[str, str]] = {
+    "AuraFlow": {"auraflow": "joint and single blocks, registers"},
+    "Chroma": {"chroma": "guided and not"},
+    "CogView4": {"cogview4": "guided and not"},
+    "Lumina2": {"lumina2": "guided and not; prompts of one length in a batch"},
     "FLUX.1": {
         "flux": "without an embedded scale",
         "flux-embedded": "with one",
@@ -31,13 +35,25 @@ TESTED: Mapping[str, Mapping[str, str]] = {
 }
 """Family -> tiny pipeline of the tests -> which variant of the family it is."""
 
+TESTED_IN_PART: Mapping[str, str] = {
+    "FluxKontextPipeline": "with and without a reference image; check, recording and edit, in float32, not square, "
+    "without a resume",
+}
+"""Pipeline class -> how it is tested, where that is less than all."""
+
 TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 """Families on which the tests run offloaded, cast and quantized pipelines."""
 
 TORCHAO = "0.18.0"
 """Version of torchao that the tests run with."""
 
-_ON = " and ".join(TESTED_IN_OTHER_WAYS)
+_ON = " and ".join(TESTED_IN_PART: Mapping[str, str] = {
+    "FluxKontextPipeline": "with and without a reference image; check, recording and edit, in float32, not square, "
+    "without a resume",
+}
+"""Pipeline class -> how it is tested, where that is less than all."""
+
+TESTED_IN_OTHER_WAYS)
 
 WAYS = (
     ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_ON}"),
@@ -95,6 +111,7 @@ def support_table() -> str:
         "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",
         "recording of blocks' outputs against plain hooks, an edit and a resume, in float32 and bfloat16, square and",
         "not, on CPU, with " + ", ".join(f"{name} {version}" for name, version in VERIFIED.items()) + ".",
+        "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
         "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
         "",

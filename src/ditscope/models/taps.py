@@ -12,6 +12,7 @@ and every tapped tensor against plain hooks: a library update that moves a tenso
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MODULATION: tuple[str, ...] = (
     "attn_shift",
@@ -29,6 +30,22 @@ def has_tokens(site: str) -> bool:
     return site not in MODULATION
 
 
+class Place(NamedTuple):
+    """Where inside a block something is handed on.
+
+    Attributes:
+        module: a submodule of the block; "" for the block itself.
+        argument: an argument of it; "" for its output.
+        call: number of the module's call within a visit.
+        calls: calls of the module in a visit.
+    """
+
+    module: str = ""
+    argument: str = ""
+    call: int = 0
+    calls: int = 1
+
+
 @dataclass(frozen=True)
 class Tap:
     """Where a tensor is.
@@ -39,8 +56,11 @@ class Tap:
         item: position in that output, where it is a tuple.
         part: which of the parts along channels, each as wide as the model; for modulation.
         table: parameter ``[part, channel]`` of the block that is added to the part.
+        tanh: whether the block takes the hyperbolic tangent of the part.
         joined: whether the streams' tokens come one after another in it.
         planar: whether it is ``[row, channel, y, x]``.
+        call: which call of the module it is, of how many in a visit: a block may run a stream after the other
+            through one module.
     """
 
     module: str = ""
@@ -48,17 +68,16 @@ class Tap:
     item: int | None = None
     part: int | None = None
     table: str | None = None
+    tanh: bool = False
     joined: bool = False
     planar: bool = False
+    call: tuple[int, int] = (0, 1)
 
     @property
     def place(self) -> Place:
         """Where the whole is of which this is a part."""
-        return self.module, self.argument
+        return Place(self.module, self.argument, *self.call)
 
-
-Place = tuple[str, str]
-"""A submodule of a block, "" for the block itself, and an argument of it, "" for its output."""
 
 Term = tuple[Tap, Tap | None]
 """What is added to the residual stream, and its gate, if it has one."""
@@ -66,7 +85,7 @@ Term = tuple[Tap, Tap | None]
 
 @dataclass(frozen=True)
 class Modulated:
-    """What shift and scale are applied to: ``handed == (1 + scale) * normed + shift``.
+    """What scale, and shift if there is one, are applied to: ``handed == (1 + scale) * normed + shift``.
 
     Attributes:
         normed: the normed stream.
@@ -77,6 +96,25 @@ class Modulated:
     handed: Tap
 
 
-def modulation(*, sites: tuple[str, ...] = MODULATION, **where: str) -> dict[str, Tap]:
-    """Taps of modulation whose parts lie side by side in the order of ``sites``."""
-    return {site: Tap(part=part, **where) for part, site in enumerate(sites)}  # type: ignore[arg-type]
+def modulation(
+    *,
+    sites: tuple[str, ...] = MODULATION,
+    first: int = 0,
+    stride: int = 1,
+    tanh: tuple[str, ...] = (),
+    **where: str,
+) -> dict[str, Tap]:
+    """Taps of modulation whose parts lie in the order of ``sites``.
+
+    Args:
+        sites: what the parts are.
+        first: number of the first part.
+        stride: from one part to the next; 2 where the parts of two streams take turns.
+        tanh: sites of which the block takes the hyperbolic tangent.
+        **where: where the whole is, as of :class:`Tap`.
+    """
+    parts = range(first, first + stride * len(sites), stride)
+    return {
+        site: Tap(part=part, tanh=site in tanh, **where)  # type: ignore[arg-type]
+        for part, site in zip(parts, sites, strict=True)
+    }

@@ -216,7 +216,10 @@ def live_schedule(dit: DiT) -> Schedule:
     branches = guidance.visited(dit.facts(dit.call))
     return Schedule(
         sigmas=tuple(noise_levels(scheduler)[first:]),
-        timesteps=tuple(float(value) * dit.timestep_scale for value in scheduler.timesteps[first:]),
+        timesteps=tuple(
+            float(value) * dit.timestep_scale + dit.family.timestep_offset
+            for value in scheduler.timesteps[first:]
+        ),
         branches=branches,
         doubled=guidance.doubled and len(branches) > 1,
         first_step=first,
@@ -261,6 +264,6 @@ def _hold_against_clocks(dit: DiT, visit: Visit) -> None:
             found_expected(
                 f"visit {visit.index} handed timestep {float(handed[0]):.6g} to the transformer",
                 f"timestep {visit.timestep:.6g} of step {visit.step} by the visit ledger",
-                "The family's timestep_scale or visiting order is wrong for this pipeline.",
+                "The family's timestep_scale, timestep_offset or visiting order is wrong for this pipeline.",
             )
         )

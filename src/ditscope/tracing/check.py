@@ -20,9 +20,9 @@ from ditscope.models.taps import Place
 from ditscope.models.versions import VERIFIED
 from ditscope.models.visits import Schedule, Visit, live_schedule
 from ditscope.tracing.inside import (
-    late_attention,
     missing,
     modulation_errors,
+    out_of_place,
     places,
     read_inside,
     residual_errors,
@@ -69,7 +69,13 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
     def hooked(call: dict[str, Any]) -> Hooked:
         arguments = _arguments(dit, prompt, call)
         return run_hooked(
-            dit.diffusers_pipeline, inside, arguments, dit.family.text_argument, dit.family.readout
+            dit.diffusers_pipeline,
+            inside,
+            arguments,
+            dit.family.text_argument,
+            dit.family.readout,
+            dit.family.registers,
+            None if dit.family.text_padding_kept else dit.family.text_mask_argument,
         )
 
     present = _places(dit)
@@ -110,6 +116,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> Report:
         *_equation("shift and scale make what attention and MLP are handed", traced["modulations"]),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
+        *_without_text(dit, prompt, guided, bare.images),
     )
 
 
@@ -120,7 +127,7 @@ def _report(dit: DiT, *findings: Finding) -> Report:
 
 def _require_distinct_streams(bare: Hooked) -> None:
     for image_tokens, text_tokens in bare.n_tokens:
-        if image_tokens == text_tokens:
+        if image_tokens == text_tokens + bare.n_registers:
             raise UnsupportedError(
                 found_expected(
                     f"{image_tokens} image tokens and as many text tokens",
@@ -206,11 +213,18 @@ def _same_output(raw: Any, rebuilt: Any) -> bool:
     )
 
 
-def _edited(dit: DiT, prompt: str, call: dict[str, Any], factor: float) -> np.ndarray:
+def _edited(
+    dit: DiT,
+    prompt: str,
+    call: dict[str, Any],
+    factor: float,
+    stream: str = "image",
+    blocks: Sequence[Block] | None = None,
+) -> np.ndarray:
     with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
         for _ in dit.visits(tracer):
-            for block in dit.blocks:
-                block.image[:] *= factor
+            for block in dit.blocks if blocks is None else blocks:
+                block.write("block_output", stream, block.read("block_output", stream) * factor)
         result = tracer.result.save()
     return np.asarray(result.images)
 
@@ -264,24 +278,22 @@ def _places(dit: DiT, passed: Sequence[Sequence[Place]] | None = None) -> Findin
     wanted = [(block, places(block)) for block in dit.blocks]
     absent = [f"{block.name} has no {what}" for block, found in wanted for what in missing(block, found)]
     for (block, found), seen in zip(wanted, passed or (), strict=passed is not None):
-        absent += [f"{block.name} does not call {module}" for module, _ in set(found) - set(seen)]
+        absent += [f"{block.name} does not call {place.module}" for place in set(found) - set(seen)]
     detail = "; ".join(absent[:3]) or f"{sum(len(found) for _, found in wanted)} places"
     return Finding("the places of the sites are in the blocks", not absent, detail)
 
 
 def _held(dit: DiT, passed: Sequence[Sequence[Place]]) -> Finding:
-    loose = [site for block in dit.blocks for site in unheld(block)]
-    late = [
-        site for block, order in zip(dit.blocks, passed, strict=True) for site in late_attention(block, order)
-    ]
+    loose = [f"nothing holds {site}" for block in dit.blocks for site in unheld(block)]
+    for block, order in zip(dit.blocks, passed, strict=True):
+        loose += [
+            f"attention does not come before the MLP in {stream}" for stream in out_of_place(block, order)
+        ]
     sites = sum(len(taps) for block in dit.blocks for taps in block.layout.taps.values())
-    detail = "; ".join(
-        [f"nothing holds {site}" for site in loose[:3]] + [f"{site} comes after the MLP" for site in late[:3]]
-    )
     return Finding(
         "every site is held by an equation, attention before the MLP",
-        not (loose or late),
-        detail or f"{sites} sites",
+        not loose,
+        "; ".join(loose[:3]) or f"{sites} sites",
     )
 
 
@@ -305,7 +317,7 @@ def _inside(
 def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
     """Where streams share a tensor, hooks cannot tell them apart; what the output is made of can."""
     last = dit.blocks[-1]
-    if not last.layout.joined or len(last.layout.outputs) == 1:
+    if dit.family.readout is None or not _shares(last):
         return []
     found = [digests.get((visit, last.index, "block_output", "image")) for visit in range(len(bare.readouts))]
     return [
@@ -315,6 +327,20 @@ def _readout(bare: Hooked, digests: dict, dit: DiT) -> list[Finding]:
             f"{sum(a == b for a, b in zip(found, bare.readouts, strict=True))} of {len(found)} visits",
         )
     ]
+
+
+def _shares(block: Block) -> bool:
+    """Whether the block's streams share a tensor."""
+    return block.layout.joined and len(block.layout.outputs) > 1
+
+
+def _without_text(dit: DiT, prompt: str, call: dict[str, Any], expected: np.ndarray) -> list[Finding]:
+    """Where no module is handed the image stream alone: what is made of the output tells it from the text."""
+    last = dit.blocks[-1]
+    if dit.family.readout is not None or not _shares(last):
+        return []
+    found = _edited(dit, prompt, call, 0.0, "text", [last])
+    return [_same("zeroing the text stream after the last block leaves the image as it is", found, expected)]
 
 
 def _rejoin(rejoined: list[bool]) -> Finding:

@@ -50,9 +50,17 @@ class Exploration:
 
     @property
     def timestep_scale(self) -> float | None:
-        """The timestep that the transformer is handed, divided by the scheduler's."""
+        """By how much the timestep that the transformer is handed grows with the scheduler's."""
         handed, scheduled = self.timesteps
-        return handed[0] / scheduled[0] if handed and scheduled and scheduled[0] else None
+        if not handed or not scheduled or scheduled[0] == scheduled[-1]:
+            return None
+        return (handed[-1] - handed[0]) / (scheduled[-1] - scheduled[0])
+
+    @property
+    def timestep_offset(self) -> float:
+        """The timestep that the transformer would be handed at the scheduler's 0."""
+        handed, scheduled = self.timesteps
+        return handed[0] - self.timestep_scale * scheduled[0] if self.timestep_scale is not None else 0.0
 
     def __str__(self) -> str:
         lines = [
@@ -78,6 +86,7 @@ class Exploration:
             for n, (path, (kind, _)) in enumerate(self.lists.items())
         )
         scale = self.timestep_scale
+        offset = f"    timestep_offset={self.timestep_offset:.4g},\n" if self.timestep_offset > 1e-3 else ""
         grid = next((name for name in ("img_ids", "img_shapes") if name in self.handed), "hidden_states")
         return (
             "FAMILY = Family(\n"
@@ -88,6 +97,7 @@ class Exploration:
             f"    guidance={self._guidance()}\n"
             f"    timestep_argument={'timestep' if 'timestep' in self.handed else '?'!r},\n"
             f"    timestep_scale={'?' if scale is None else f'{scale:.4g}'},\n"
+            f"{offset}"
             "    token_pixels=2,  # edge of a token in latent cells\n"
             f"    grid_argument={grid!r},\n"
             ")"

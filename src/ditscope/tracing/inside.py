@@ -32,46 +32,50 @@ def places(block: Block) -> list[Place]:
 def missing(block: Block, wanted: Iterable[Place]) -> list[str]:
     """Submodules and arguments that a block should have and does not."""
     absent = []
-    for path, argument in wanted:
-        module = _submodule(block._module, path)
+    for place in wanted:
+        module = _submodule(block._module, place.module)
         if module is None:
-            absent.append(path)
-        elif argument and argument not in parameter_names(module):
-            absent.append(f"{path or type(module).__name__}({argument}=)")
+            absent.append(place.module)
+        elif place.argument and place.argument not in parameter_names(module):
+            absent.append(f"{place.module or type(module).__name__}({place.argument}=)")
     return list(dict.fromkeys(absent))
 
 
 def unheld(block: Block) -> list[str]:
     """Sites of a block that no equation holds: they are offered, and nothing would tell if they were wrong.
 
-    Outputs and gates are held by the residual sum, shifts and scales by what they make; and an output must be
-    that of the module which is handed what they made, lest attention and MLP change places.
+    Outputs and gates are held by the residual sum, shifts and scales by what they make.
     """
     found = []
     for stream in tapped_streams(block):
         terms, modulated = _terms(block, stream), block.layout.modulated.get(stream, {})
-        taps = block.layout.taps.get(stream, {})
-        for site, tap in taps.items():
+        for site, tap in block.layout.taps.get(stream, {}).items():
             part, what = site.split("_")
-            if what == "output":
-                held = part not in modulated or modulated[part].handed.module == tap.module
-            elif what == "gate":
-                held = any(gate == tap for _, gate in terms)
-            else:
+            if what in ("shift", "scale"):
                 held = part in modulated
+            else:
+                held = what == "output" or any(gate == tap for _, gate in terms)
             if not held:
                 found.append(f"{site} of the {stream} stream of {block.name}")
     return found
 
 
-def late_attention(block: Block, order: Sequence[Place]) -> list[str]:
-    """Streams of a block whose attention output comes after that of the MLP, which no block does."""
+def out_of_place(block: Block, order: Sequence[Place]) -> list[str]:
+    """Streams of a block for which attention and MLP have changed places, which no sum notices.
+
+    Attention is handed its stream and puts out, then the MLP.
+    """
     found = []
     for stream in tapped_streams(block):
-        taps = block.layout.taps.get(stream, {})
-        outputs = [taps[site].place for site in ("attn_output", "mlp_output") if site in taps]
-        if len(outputs) == 2 and order.index(outputs[0]) > order.index(outputs[1]):
-            found.append(f"attn_output of the {stream} stream of {block.name}")
+        taps, modulated = block.layout.taps.get(stream, {}), block.layout.modulated.get(stream, {})
+        passed = []
+        for part in ("attn", "mlp"):
+            if f"{part}_output" in taps:
+                passed += [modulated[part].handed.place] if part in modulated else []
+                passed.append(taps[f"{part}_output"].place)
+        places_passed = [order.index(place) for place in passed]
+        if places_passed != sorted(places_passed):
+            found.append(f"the {stream} stream of {block.name}")
     return found
 
 
@@ -99,25 +103,40 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
 
     Returns:
         "block stream" -> largest difference in roundings of the output's dtype, each relative to the sum of the
-        terms' magnitudes at its place; infinite where the shapes do not fit.
+        terms' magnitudes at its place; infinite where the shapes do not fit. "block stream attn" for the sum with
+        attention alone, where the family says where that is.
     """
     errors = {}
     for stream, start in starts.items():
         added = _terms(block, stream)
-        if not added:  # then nothing is claimed
-            continue
-        terms = [start.float()]
-        for tap, gate in added:
-            term = block.tapped(tap, stream, served[tap.place]).float()
-            terms.append(term if gate is None else _float(block, gate, stream, served) * term)
-        errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
+        attended = block.layout.attended.get(stream)
+        if attended is not None:
+            terms = _summands(block, stream, start, added[:1], served)
+            found = block.tapped(attended, stream, served[attended.place])
+            errors[f"{block.name} {stream} attn"] = _error(terms, found)
+            added = added[1:]
+        if added:  # else nothing is claimed
+            # Before the output is read: offloading takes the block's tables away once that is served.
+            terms = _summands(block, stream, start, added, served)
+            errors[f"{block.name} {stream}"] = _error(terms, block.read("block_output", stream))
     return errors
+
+
+def _summands(
+    block: Block, stream: str, start: torch.Tensor, added: list[Term], served: Served
+) -> list[torch.Tensor]:
+    """The stream as it came and the gated terms, in float32."""
+    terms = [start.float()]
+    for tap, gate in added:
+        term = block.tapped(tap, stream, served[tap.place]).float()
+        terms.append(term if gate is None else _float(block, gate, stream, served) * term)
+    return terms
 
 
 def modulation_errors(block: Block, served: Served) -> dict[str, float]:
     """How far what attention and MLP are handed is from the shifted and scaled norm, in float32::
 
-        handed == normed + scale * normed + shift
+        handed == normed + scale * normed + shift, or without shift where there is none
 
     Args:
         block: the block.
@@ -130,14 +149,13 @@ def modulation_errors(block: Block, served: Served) -> dict[str, float]:
     for stream in tapped_streams(block):
         taps = block.layout.taps.get(stream, {})
         for part, modulated in block.layout.modulated.get(stream, {}).items():
-            if not {f"{part}_scale", f"{part}_shift"} <= set(taps):  # then nothing is claimed
+            if f"{part}_scale" not in taps:  # then nothing is claimed
                 continue
             normed = _float(block, modulated.normed, stream, served)
-            scale, shift = (
-                _float(block, taps[f"{part}_{kind}"], stream, served) for kind in ("scale", "shift")
-            )
+            terms = [normed, _float(block, taps[f"{part}_scale"], stream, served) * normed]
+            if f"{part}_shift" in taps:
+                terms.append(_float(block, taps[f"{part}_shift"], stream, served).expand_as(normed))
             handed = block.tapped(modulated.handed, stream, served[modulated.handed.place])
-            terms = [normed, scale * normed, shift.expand_as(normed)]
             errors[f"{block.name} {stream} {part}"] = _error(terms, handed)
     return errors
 
@@ -150,6 +168,8 @@ def _taps(block: Block, stream: str) -> Iterator[Tap]:
             yield gate
     for modulated in block.layout.modulated.get(stream, {}).values():
         yield from (modulated.normed, modulated.handed)
+    if stream in block.layout.attended:
+        yield block.layout.attended[stream]
 
 
 def _terms(block: Block, stream: str) -> list[Term]:

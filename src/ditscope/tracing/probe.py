@@ -6,6 +6,7 @@ a wrong argument fails before anything is written, and no shape is guessed.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from ditscope.tracing.run import check_call, generators
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+
+_TEXT_ARGUMENTS = ("max_sequence_length", "system_prompt")
+"""Call arguments on which the length of a prompt's embedding depends."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +121,13 @@ def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
 
 def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
-    pipeline = dit.diffusers_pipeline
-    limit = dit.facts(call)["max_sequence_length"]
+    encode, facts = dit.diffusers_pipeline.encode_prompt, dit.facts(call)
+    taken = inspect.signature(encode).parameters
+    given = {name: facts[name] for name in _TEXT_ARGUMENTS if name in taken}
+
+    def tokens(prompt: str) -> int:
+        encoded = encode(prompt=[prompt], **given)  # the embedding, and its mask where padding is taken out
+        return int(encoded[0].shape[1] if dit.family.text_padding_kept else encoded[1].sum())
+
     with torch.no_grad():
-        return max(
-            pipeline.encode_prompt(prompt=[prompt], max_sequence_length=limit)[0].shape[1]
-            for prompt in dict.fromkeys(prompts)
-        )
+        return max(map(tokens, dict.fromkeys(prompts)))

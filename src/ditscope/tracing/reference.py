@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+
+from ditscope.models.taps import Place
 
 
 def digest(tensor: Any) -> str:
@@ -40,41 +43,47 @@ class Hooked:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        inside: (module name, call number) -> (submodule, argument or "" for its output) -> digest, in the order
-            in which the module passed them; of the first :data:`CALLS_INSIDE` calls.
+        inside: (module name, call number) -> place inside it -> digest, in the order in which the module passed
+            them; of the first :data:`CALLS_INSIDE` calls.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
         n_tokens: image and text tokens that the transformer is handed, by call.
         n_given: image tokens with those of reference images.
+        n_registers: tokens that the transformer puts before the text.
         n_steps: step-end callbacks of the pipeline.
     """
 
     images: np.ndarray
     order: list[str] = field(default_factory=list)
     seen: dict[tuple[str, int, str, str], str] = field(default_factory=dict)
-    inside: dict[tuple[str, int], dict[tuple[str, str], str]] = field(default_factory=dict)
+    inside: dict[tuple[str, int], dict[Place, str]] = field(default_factory=dict)
     text_inputs: list[tuple[str, ...]] = field(default_factory=list)
     readouts: list[str] = field(default_factory=list)
     n_tokens: list[tuple[int, int]] = field(default_factory=list)
     n_given: int = 0
+    n_registers: int = 0
     n_steps: int = 0
 
 
 def run_hooked(
     pipeline: Any,
-    blocks: Mapping[str, Iterable[tuple[str, str]]],
+    blocks: Mapping[str, Iterable[Place]],
     call: dict[str, Any],
     text_argument: str,
-    readout: str,
+    readout: str | None,
+    registers: str | None = None,
+    text_kept: str | None = None,
 ) -> Hooked:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
         pipeline: the pipeline.
-        blocks: name of a block module -> what to watch inside it: (submodule, argument or "" for its output).
+        blocks: name of a block module -> the places to watch inside it.
         call: the pipeline's arguments.
         text_argument: the transformer's argument that carries the text embedding.
-        readout: submodule of the transformer that is handed the last block's image stream.
+        readout: submodule of the transformer that is handed the last block's image stream, if any.
+        registers: parameter of the transformer whose tokens go before the text.
+        text_kept: the transformer's argument that is 0 where a text token does not get to the blocks, if any.
     """
     found = Hooked(images=np.empty(0))
     calls: dict[str, int] = {}
@@ -85,14 +94,16 @@ def run_hooked(
         text = kwargs[text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
-        found.n_tokens.append((image_tokens, text.shape[1]))
+        text_tokens = text.shape[1] if text_kept is None else int(kwargs[text_kept].sum(dim=1).max())
+        found.n_tokens.append((image_tokens, text_tokens))
+        found.n_registers = getattr(module, registers).shape[1] if registers else 0
         found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         found.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                for stream, tokens in _split(value, *found.n_tokens[-1], found.n_given):
+                for stream, tokens in _split(value, *found.n_tokens[-1], found.n_given, found.n_registers):
                     found.seen[name, calls[name], site, stream] = digest(tokens)
 
     def watch(name: str, module: Any):
@@ -107,18 +118,20 @@ def run_hooked(
 
         return before, after
 
-    def watch_inside(name: str, path: str, argument: str, module: Any) -> Any:
+    def watch_inside(name: str, place: Place, module: Any) -> Any:
+        passed = itertools.count()
+
         def note_inside(value: Any) -> None:
-            if calls[name] < CALLS_INSIDE:
-                found.inside.setdefault((name, calls[name]), {})[path, argument] = digest(value)
+            if next(passed) % place.calls == place.call and calls[name] < CALLS_INSIDE:
+                found.inside.setdefault((name, calls[name]), {})[place] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_inside(_named(module, args, kwargs).get(argument))
+            note_inside(_named(module, args, kwargs).get(place.argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
             note_inside(output)
 
-        if argument:
+        if place.argument:
             return module.register_forward_pre_hook(before, with_kwargs=True)
         return module.register_forward_hook(after)
 
@@ -131,14 +144,15 @@ def run_hooked(
 
     try:
         handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
-        handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
+        if readout is not None:
+            handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
         for name, places in blocks.items():
             module = transformer.get_submodule(name)
             before, after = watch(name, module)
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
-            for path, argument in places:
-                handles.append(watch_inside(name, path, argument, module.get_submodule(path)))
+            for place in places:
+                handles.append(watch_inside(name, place, module.get_submodule(place.module)))
         clock = {step_callback(pipeline): at_step_end}
         result = pipeline(**call, output_type="np", **clock)
     finally:
@@ -169,12 +183,15 @@ def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | N
     return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
 
 
-def _split(value: torch.Tensor, image: int, text: int, given: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Streams by their numbers of tokens; text comes before image where they are joined."""
-    if value.shape[1] == text:
-        yield "text", value
-    elif value.shape[1] == text + given:
-        yield "text", value[:, :text]
-        yield "image", value[:, text : text + image]
+def _split(
+    value: torch.Tensor, image: int, text: int, given: int, registers: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Streams by their numbers of tokens; registers, text and image follow each other where they are joined."""
+    end = registers + text
+    if value.shape[1] == end:
+        yield "text", value[:, registers:]
+    elif value.shape[1] == end + given:
+        yield "text", value[:, registers:end]
+        yield "image", value[:, end : end + image]
     else:
         yield "image", value[:, :image]

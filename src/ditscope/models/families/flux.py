@@ -1,4 +1,7 @@
-"""FLUX.1: dual-stream ("double") blocks, then single-stream ones that return both streams again."""
+"""FLUX.1: dual-stream ("double") blocks, then single-stream ones that return both streams again.
+
+Kontext's reference image adds tokens behind those of the generated image; they belong to no stream.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ _SINGLE_MODULATED = {
 
 FLUX = Family(
     name="FLUX.1",
-    pipelines=("FluxPipeline", "FluxImg2ImgPipeline"),
+    pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxKontextPipeline"),
     transformer_class="FluxTransformer2DModel",
     block_lists=(
         BlockList(
@@ -71,5 +74,9 @@ FLUX = Family(
     timestep_scale=1e-3,
     token_pixels=2,
     grid_argument="img_ids",
-    examples=("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"),
+    examples=(
+        "black-forest-labs/FLUX.1-dev",
+        "black-forest-labs/FLUX.1-schnell",
+        "black-forest-labs/FLUX.1-Kontext-dev",
+    ),
 )
