@@ -47,13 +47,7 @@ TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 TORCHAO = "0.18.0"
 """Version of torchao that the tests run with."""
 
-_ON = " and ".join(TESTED_IN_PART: Mapping[str, str] = {
-    "FluxKontextPipeline": "with and without a reference image; check, recording and edit, in float32, not square, "
-    "without a resume",
-}
-"""Pipeline class -> how it is tested, where that is less than all."""
-
-TESTED_IN_OTHER_WAYS)
+_ON = " and ".join(TESTED_IN_OTHER_WAYS)
 
 WAYS = (
     ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_ON}"),
