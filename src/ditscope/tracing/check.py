@@ -224,7 +224,8 @@ def _edited(
     with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
         for _ in dit.visits(tracer):
             for block in dit.blocks if blocks is None else blocks:
-                block.write("block_output", stream, block.read("block_output", stream) * factor)
+                hidden = getattr(block, stream)
+                hidden[:] *= factor
         result = tracer.result.save()
     return np.asarray(result.images)
 
