@@ -151,6 +151,9 @@ def test_streams_that_hooks_cannot_tell_apart_are_refused(dit) -> None:
         ({"generator": None}, "generator"),
         ({"num_inference_steps": 0}, "num_inference_steps 0"),
         ({"num_inference_steps": "2"}, "num_inference_steps '2'"),
+        ({"sigmas": "x"}, "sigmas 'x'"),
+        ({"sigmas": []}, "sigmas []"),
+        ({"sigmas": [1.0, None]}, "sigmas [1.0, None]"),
     ],
 )
 def test_wrong_arguments_are_refused(dit, call, told) -> None:

@@ -58,6 +58,16 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
         raise InputError(
             found_expected(f"num_inference_steps {steps!r}", "a whole number from 1", "Pass 20, say.")
         )
+    for name in ("sigmas", "timesteps"):
+        if call.get(name) is not None and not _is_schedule(call[name]):
+            raise InputError(
+                found_expected(f"{name} {call[name]!r}", "a list of numbers", "Pass one for each step.")
+            )
+
+
+def _is_schedule(values: Any) -> bool:
+    array = np.asarray(values)
+    return array.ndim == 1 and len(array) > 0 and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
 
 
 def check_prompts(prompts: str | Sequence[str]) -> list[str]:
