@@ -39,7 +39,7 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
     """Refuse pipeline arguments that the pipeline does not have, or that ditscope sets itself.
 
     Raises:
-        InputError: one of them is among the call's arguments.
+        InputError: one of them is among the call's arguments, or a number of steps or a schedule is none.
     """
     parameters = inspect.signature(type(dit.diffusers_pipeline).__call__).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
