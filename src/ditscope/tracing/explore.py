@@ -14,7 +14,7 @@ import torch
 
 from ditscope.models.family import Guidance
 from ditscope.tracing.explore_guidance import guidance_of
-from ditscope.tracing.reference import _image_tokens, _named, step_callback
+from ditscope.tracing.reference import image_tokens_of, named_arguments, step_callback
 
 TEXT_FIRST = ("text", "image")
 """The order of streams in one tensor, which numbers of tokens cannot tell; that of FLUX.1 and FLUX.2."""
@@ -168,7 +168,7 @@ def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> E
     steps: list[int] = []
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        given = _named(module, args, kwargs)
+        given = named_arguments(module, args, kwargs)
         if not visits:
             found.handed = {name: _shape(value) for name, value in given.items()}
             found.n_tokens = _handed_tokens(module, given)
@@ -177,7 +177,7 @@ def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> E
 
     def watch(path: str):
         def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-            given = {name: _shape(value) for name, value in _named(module, args, kwargs).items()}
+            given = {name: _shape(value) for name, value in named_arguments(module, args, kwargs).items()}
             found.calls.setdefault(path, (given, _shape(output)))
             counts = tuple(map(_tokens, output)) if isinstance(output, tuple) else _tokens(output)
             found.returned.setdefault(path, counts)
@@ -224,7 +224,7 @@ def _handed_tokens(transformer: Any, given: dict[str, Any]) -> tuple[int, int]:
         return 0, text
     patched = latents.ndim == 4 and isinstance(transformer.config.get("patch_size"), int)
     known = latents.ndim == 3 or patched
-    return (_image_tokens(transformer, latents, given.get("img_ids")) if known else 0), text
+    return (image_tokens_of(transformer, latents, given.get("img_ids")) if known else 0), text
 
 
 def _tokens(value: Any) -> int | None:

@@ -12,7 +12,7 @@ import torch
 
 from ditscope.models.family import Guidance
 from ditscope.models.pipeline import signature_defaults
-from ditscope.tracing.reference import _named, step_callback
+from ditscope.tracing.reference import named_arguments, step_callback
 
 SCALES = ("true_cfg_scale", "guidance_scale")
 """Call arguments that may scale classifier-free guidance; a pipeline with both embeds the second."""
@@ -77,7 +77,7 @@ def _visits(pipeline: Any, prompt: str, **call: Any) -> list[_Visit]:
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         if not ended:
-            found.append(_Visit(_named(module, args, kwargs)))
+            found.append(_Visit(named_arguments(module, args, kwargs)))
 
     def at_step_end(*_: Any) -> dict[str, Any]:
         ended.append(None)

@@ -93,7 +93,7 @@ def run_hooked(
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         text = kwargs[text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
-        image_tokens = _image_tokens(module, latents, kwargs.get("img_ids"))
+        image_tokens = image_tokens_of(module, latents, kwargs.get("img_ids"))
         text_tokens = text.shape[1] if text_kept is None else int(kwargs[text_kept].sum(dim=1).max())
         found.n_tokens.append((image_tokens, text_tokens))
         found.n_registers = getattr(module, registers).shape[1] if registers else 0
@@ -110,7 +110,7 @@ def run_hooked(
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
             calls[name] = calls.get(name, -1) + 1
             found.order.append(name)
-            given = _named(module, args, kwargs)
+            given = named_arguments(module, args, kwargs)
             note(name, "block_input", [given.get("encoder_hidden_states"), given.get("hidden_states")])
 
         def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
@@ -126,7 +126,7 @@ def run_hooked(
                 found.inside.setdefault((name, calls[name]), {})[place] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_inside(_named(module, args, kwargs).get(place.argument))
+            note_inside(named_arguments(module, args, kwargs).get(place.argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
             note_inside(output)
@@ -168,13 +168,13 @@ def step_callback(pipeline: Any) -> str:
     return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
 
 
-def _named(module: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+def named_arguments(module: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     """A call's arguments by name."""
     names = list(inspect.signature(type(module).forward).parameters)[1:]
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-def _image_tokens(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:
+def image_tokens_of(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:
     """Tokens of the image that is generated, from what the transformer is handed."""
     if latents.ndim == 4:
         return latents[0, 0].numel() // transformer.config.patch_size**2
