@@ -35,8 +35,8 @@ import torch
 import ditscope as ds
 import result_table
 from ditscope.cache.reader import Cache
-from ditscope.cache.record import record  # here, so that no run is charged for the import
-from ditscope.tracing.report import Report
+from ditscope.checking.report import Report
+from ditscope.recording.record import record  # here, so that no run is charged for the import
 from ditscope.tracing.run import generators
 from measuring import Taken, device_name, take
 from random_models import MODELS, Model, open_random
@@ -117,7 +117,7 @@ def measure(model: Model, home: Path, options: argparse.Namespace) -> tuple[ds.D
             store = home / f"{name}.zarr"
             shutil.rmtree(store, ignore_errors=True)  # of the round before
             taken = take(lambda s=store, t=tensors: recorded(dit, s, call, t), options.device, transformer)
-            taken.visits = taken.visits[-dit.n_visits :]  # without the look at the call
+            taken.visits = taken.visits[-dit.run_state.n_visits :]  # without the look at the call
             result.runs.setdefault(name, []).append(taken)
             result.store_bytes[name] = size_on_disk(store)
             result.found[name] = found_in(taken.result, bare.result)

@@ -14,27 +14,10 @@ is quick::
     ds.plots.ablation(result)
 """
 
-from ditscope._lazy import attach
+import lazy_loader
+
 from ditscope._version import __version__
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Cache": "cache.reader",
-        "DiT": "models.dit",
-        "cache": "cache",
-        "compare": "comparison",
-        "edits": "edits",
-        "errors": "errors",
-        "load": "models.loading",
-        "metrics": "metrics",
-        "models": "models",
-        "open_cache": "cache.reader",
-        "passes": "passes",
-        "plots": "plots",
-        "record": "cache.record",
-        "shapes": "shapes",
-        "verify": "cache.verification",
-    },
-)
+# The names are in the stub beside this file, where editors and type checkers read them too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]

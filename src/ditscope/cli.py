@@ -86,8 +86,8 @@ def check(
     """Verify that labels tell the truth on a checkpoint; exits with 1 where a check fails."""
     arguments = _call_arguments(call, height=height, width=width, num_inference_steps=steps)
     if explore:
+        from ditscope.checking.explore import explore as look_at
         from ditscope.models.loading import load_undescribed
-        from ditscope.tracing.explore import explore as look_at
 
         pipeline, suited = load_undescribed(name, dtype, device)
         typer.echo(str(look_at(pipeline, **{**suited, **arguments})))
@@ -121,7 +121,7 @@ def record(
     device: Device = None,
 ) -> None:
     """Record hidden states of every block into a zarr store."""
-    from ditscope.cache.record import record as open_recording
+    from ditscope.recording.record import record as open_recording
     from ditscope.shapes.prompt_sets import prompts as captions
 
     arguments = _call_arguments(call, height=height, width=width, num_inference_steps=steps)
@@ -161,8 +161,8 @@ def forecast(
     text_tokens: Annotated[int | None, typer.Option(help="Length of the text stream.")] = None,
 ) -> None:
     """Say what recording one image would take on disk, from the model's configuration alone."""
-    from ditscope.cache.outlook import outlook
-    from ditscope.models.outline import outline
+    from ditscope.models.configuration import outline
+    from ditscope.recording.forecast import outlook
 
     found = outlook(
         outline(name),

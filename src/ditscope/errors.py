@@ -1,4 +1,4 @@
-"""What can go wrong, as types a caller can catch. Every message says found, expected, remedy."""
+"""What can go wrong, as types a caller can catch. Every error says found, expected, remedy, and keeps the parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections.abc import Iterable
 
 
 class DitscopeError(Exception):
-    """Base of every error that ditscope raises on purpose."""
+    """Base of every error that ditscope raises on purpose.
+
+    Attributes:
+        found: what was found.
+        expected: what was expected.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, found: object, expected: object, remedy: str) -> None:
+        super().__init__(found, expected, remedy)
+        self.found, self.expected, self.remedy = str(found), str(expected), remedy
+
+    def __str__(self) -> str:
+        return f"found {self.found}; expected {self.expected}. {self.remedy}"
 
 
 class InputError(DitscopeError, ValueError):
@@ -37,12 +50,6 @@ class EditError(DitscopeError, RuntimeError):
     """An edit that did not do what it says, such as one that never fired."""
 
 
-def found_expected(found: object, expected: object, remedy: str) -> str:
-    """The one form of a message: what was found, what was expected, what to do."""
-    return f"found {found}; expected {expected}. {remedy}"
-
-
-def one_of(what: str, found: object, known: Iterable[object]) -> str:
-    """The message for a name that is not among the known ones."""
-    listed = ", ".join(repr(name) for name in known)
-    return found_expected(f"{what} {found!r}", f"one of {listed}", f"Pass a known {what}.")
+def unknown_name(what: str, found: object, known: Iterable[object]) -> InputError:
+    """The error for a name that is not among the known ones."""
+    return InputError(f"{what} {found!r}", f"one of {', '.join(map(repr, known))}", f"Pass a known {what}.")

@@ -13,7 +13,7 @@ import full_size
 import measuring
 import random_models
 import result_table
-from ditscope.models.outline import outline_of
+from ditscope.models.configuration import configuration_of
 
 BILLIONS = {
     "FLUX.1-dev": 11.90,
@@ -62,7 +62,7 @@ def test_configurations_are_the_published_ones(name) -> None:
         library_class = getattr(random_models.diffusers, family.transformer_class)
         transformer = library_class.from_config(model.config())
     assert sum(p.numel() for p in transformer.parameters()) / 1e9 == pytest.approx(BILLIONS[name], abs=0.006)
-    cut = outline_of(family, model.config(layers=1), vae_pixels=8)
+    cut = configuration_of(family, model.config(layers=1), vae_pixels=8)
     assert [block.name for block in cut.blocks] == [f"{layout.kind}.0" for layout in family.block_lists]
 
 

@@ -13,9 +13,9 @@ import xarray as xr
 
 import bare_pipeline
 import ditscope as ds
+from ditscope.channels.channel_set import ChannelSet
 from ditscope.edits import EditedVisit, Scope
 from ditscope.errors import EditError, InputError
-from ditscope.passes.channels import ChannelSet
 from ditscope.tracing.run import run_traced
 
 SAMPLES = [("a red circle", 5), ("a white star", 6)]

@@ -15,9 +15,9 @@ from diffusers import (
 )
 
 import ditscope as ds
-from ditscope.cache.outlook import outlook
 from ditscope.errors import UnsupportedError
-from ditscope.models.outline import outline
+from ditscope.models.configuration import outline
+from ditscope.recording.forecast import outlook
 from ditscope.tracing.run import run_traced
 
 PROMPT = tiny.PROMPTS[0]
@@ -84,7 +84,7 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
 
     run_traced(dit, [(PROMPT, 0)], at_visit, **call)
     assert set(seen.values()) == {(4 * 6, tiny.TINY[name].call["max_sequence_length"])}
-    with_reference = dit.handed["hidden_states"].shape[1]
+    with_reference = dit.run_state.inputs["hidden_states"].shape[1]
     assert with_reference == 4 * 6 + 16 * 20
 
 

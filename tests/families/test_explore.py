@@ -11,10 +11,10 @@ from diffusers import DiffusionPipeline
 from test_families import NAMES, size
 from typer.testing import CliRunner
 
+from ditscope.checking.explore import explore
 from ditscope.cli import app
 from ditscope.models import family as vocabulary
 from ditscope.models.families import FAMILIES
-from ditscope.tracing.explore import explore
 
 VOCABULARY = {
     "Family": vocabulary.Family,

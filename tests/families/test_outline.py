@@ -11,12 +11,12 @@ import tiny
 import torch
 
 import random_models
-from ditscope.cache.outlook import outlook
 from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.configuration import configuration_of, latent_cell_pixels, outline
 from ditscope.models.families import FAMILIES
-from ditscope.models.outline import latent_cell_pixels, outline, outline_of
 from ditscope.models.pipeline import signature_defaults
 from ditscope.models.sizes import BINNING
+from ditscope.recording.forecast import outlook
 
 
 class Real(NamedTuple):
@@ -136,7 +136,7 @@ def family_named(name: str) -> Any:
 
 def drawn(name: str, **facts: Any) -> Any:
     real = REAL[name]
-    return outline_of(
+    return configuration_of(
         family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=facts
     )
 

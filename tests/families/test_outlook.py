@@ -13,10 +13,10 @@ from test_families import NAMES, PROMPTS, SEEDS, batch, branches, guided, return
 from typer.testing import CliRunner
 
 import ditscope as ds
-from ditscope.cache.outlook import outlook
 from ditscope.cli import app
 from ditscope.errors import DitscopeError, InputError, UnsupportedError
-from ditscope.models.outline import outline
+from ditscope.models.configuration import outline
+from ditscope.recording.forecast import outlook
 from ditscope.tracing.probe import probe
 
 
@@ -124,7 +124,11 @@ def test_a_binned_size_is_that_of_the_run(trained_at, tmp_path, name, sample_siz
     found = outlook(drawn, *asked, 2, binned=True, dtype="float32")
     assert found.full == promised(dit, tmp_path / "a.zarr", 2, call)
     stream = found.schema.streams[0]
-    assert (stream.grid_height, stream.grid_width) == dit.handed.grid == drawn.grid(*asked, binned=True)
+    assert (
+        (stream.grid_height, stream.grid_width)
+        == dit.run_state.inputs.grid
+        == drawn.grid(*asked, binned=True)
+    )
     assert (stream.grid_height, stream.grid_width) != tuple(side // dit.token_pixels for side in asked)
     assert (found.schema.image_height, found.schema.image_width) == asked
 

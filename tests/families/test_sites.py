@@ -333,7 +333,9 @@ def test_what_is_wrong_in_the_uncond_visit_alone_makes_the_check_fail(opened, mo
 
     def wrong_in_the_second_visit(self, place):
         served = honest(self, place)
-        second = dit.n_visits == 2 and self.index == 0 and (place.module, place.argument) == ("attn", "")
+        second = (
+            dit.run_state.n_visits == 2 and self.index == 0 and (place.module, place.argument) == ("attn", "")
+        )
         return tuple(2 * part for part in served) if second else served
 
     monkeypatch.setattr(Block, "served", wrong_in_the_second_visit)

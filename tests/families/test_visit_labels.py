@@ -27,7 +27,7 @@ def labelled(dit, prompts: list[str], **call: Any) -> list[tuple[Visit, int]]:
     generator = torch.Generator().manual_seed(0)
     with dit.generate(prompts, generator=generator, output_type="latent", **call) as tracer:
         for visit in dit.visits(tracer):
-            found.append((visit, len(dit.handed["hidden_states"])))
+            found.append((visit, len(dit.run_state.inputs["hidden_states"])))
     return found
 
 

@@ -192,8 +192,8 @@ def test_the_fingerprint_tells_weights_and_dtypes_apart(untrained_folder, dit, p
 
 def test_a_call_fills_in_the_folder_s_arguments_and_nothing_else(dit, prompts) -> None:
     dit.generate(prompts, seed=0, num_inference_steps=2, true_cfg_scale=1.0)
-    assert dit.call["height"] == 64
-    assert dit.call["true_cfg_scale"] == 1.0
-    assert dit.call["negative_prompt"] == ["", ""]
+    assert dit.run_state.call["height"] == 64
+    assert dit.run_state.call["true_cfg_scale"] == 1.0
+    assert dit.run_state.call["negative_prompt"] == ["", ""]
     assert dit.call_defaults["true_cfg_scale"] == 2.5
     assert dit.call_defaults["negative_prompt"] == ""

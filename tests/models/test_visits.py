@@ -106,7 +106,7 @@ def test_a_block_that_never_comes_again_is_found_out_though_the_body_would_leave
 @pytest.mark.parametrize("at", range(4))
 def test_blocks_in_order_may_be_followed_by_leaving_the_loop(dit, by, at) -> None:
     walk_and_leave(dit, at=at, by=by, order=(0, 5))
-    assert dit.n_visits == (4 if by == "break" else at + 1)
+    assert dit.run_state.n_visits == (4 if by == "break" else at + 1)
 
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -18,7 +18,7 @@ from matplotlib.container import BarContainer
 
 from ditscope import plots
 from ditscope.plots.axes import number
-from ditscope.plots.overlays import borders
+from ditscope.plots.mask_grid import borders
 from ditscope.plots.scores import over_median
 from ditscope.plots.style import CONTROL, DISTINCT, looks
 from ditscope.plots.text import MINUS, width, wrap

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ditscope.metrics.intervals import wilson_interval
+from ditscope.intervals import wilson_interval
 from ditscope.shapes import ATTRIBUTE_VALUES, load_oracle, make_scene, make_scenes
 from ditscope.shapes.assembly import save_oracle
 from ditscope.shapes.oracle import Oracle, attribute_labels

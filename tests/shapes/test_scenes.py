@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.path import Path as Outline
+from matplotlib.path import Path as ModelConfiguration
 
 from ditscope.shapes import Attributes, ObjectWords, draw_scene, make_scene, make_scenes
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES
@@ -68,7 +68,7 @@ def test_a_polygon_is_inside_where_matplotlib_says_and_as_far_as_its_outline(sha
     corners = _POLYGONS[shape]
     u, v = np.random.default_rng(0).uniform(-1.4, 1.4, size=(2, 400))
     found = signed_distance(shape, u, v)
-    assert np.array_equal(found < 0, Outline(corners).contains_points(np.stack([u, v], axis=1)))
+    assert np.array_equal(found < 0, ModelConfiguration(corners).contains_points(np.stack([u, v], axis=1)))
     share = np.linspace(0, 1, 400)[:, None, None]
     outline = (corners + share * (np.roll(corners, -1, axis=0) - corners)).reshape(-1, 2)
     nearest = np.hypot(u[:, None] - outline[:, 0], v[:, None] - outline[:, 1]).min(axis=1)

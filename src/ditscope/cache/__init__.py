@@ -16,26 +16,28 @@ A store, version 1, is one zarr v3 group::
 Every group repeats its labels, so that it opens on its own. A sample's files lie under ``<array>/c/<sample>/``.
 """
 
-from ditscope._lazy import attach
+from ditscope.cache.layout import Forecast, forecast
+from ditscope.cache.manifest import build_manifest, config_hash, differences
+from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
+from ditscope.cache.verification import Report, verify
+from ditscope.cache.writer import CacheWriter
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "BlockSpec": "schema",
-        "Cache": "reader",
-        "CacheWriter": "writer",
-        "Forecast": "layout",
-        "Report": "verification",
-        "SampleSpec": "schema",
-        "Schema": "schema",
-        "StepSpec": "schema",
-        "StreamSpec": "schema",
-        "TrajectorySpec": "schema",
-        "build_manifest": "manifest",
-        "config_hash": "manifest",
-        "differences": "manifest",
-        "forecast": "layout",
-        "open_cache": "reader",
-        "verify": "verification",
-    },
-)
+__all__ = [
+    "BlockSpec",
+    "Cache",
+    "CacheWriter",
+    "Forecast",
+    "Report",
+    "SampleSpec",
+    "Schema",
+    "StepSpec",
+    "StreamSpec",
+    "TrajectorySpec",
+    "build_manifest",
+    "config_hash",
+    "differences",
+    "forecast",
+    "open_cache",
+    "verify",
+]

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RESERVED = frozenset(
@@ -24,46 +24,36 @@ def name(what: str, value: object) -> None:
     """Refuse what cannot name a group or array beside the coordinates."""
     if not isinstance(value, str) or not NAME.fullmatch(value) or value in RESERVED:
         raise InputError(
-            found_expected(
-                f"{what} {value!r}",
-                "a lower-case name that is no coordinate's",
-                "Use letters, digits and underscores.",
-            )
+            f"{what} {value!r}",
+            "a lower-case name that is no coordinate's",
+            "Use letters, digits and underscores.",
         )
 
 
 def text(what: str, value: object) -> None:
     """Refuse what is not a string."""
     if not isinstance(value, str):
-        raise InputError(found_expected(f"{what} {value!r}", "a string", "Pass text."))
+        raise InputError(f"{what} {value!r}", "a string", "Pass text.")
 
 
 def integer(what: str, value: object, least: int, most: int) -> None:
     """Refuse what is not an int from ``least`` to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InputError(
-            found_expected(
-                f"{what} {value!r}", f"an integer from {least} to {most}", "Pass a Python int in range."
-            )
+            f"{what} {value!r}", f"an integer from {least} to {most}", "Pass a Python int in range."
         )
 
 
 def number(what: str, value: object) -> None:
     """Refuse what is not a finite real number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(
-            found_expected(f"{what} {value!r}", "a finite number", "Pass the scheduler's own value.")
-        )
+        raise InputError(f"{what} {value!r}", "a finite number", "Pass the scheduler's own value.")
 
 
 def distinct(what: str, values: Sequence[object]) -> None:
     """Refuse an empty list and one that repeats a name."""
     if not values or len(set(values)) != len(values):
-        raise InputError(
-            found_expected(
-                f"{what} names {list(values)}", "at least one, each once", f"List each {what} once."
-            )
-        )
+        raise InputError(f"{what} names {list(values)}", "at least one, each once", f"List each {what} once.")
 
 
 def increasing(what: str, values: Iterable[int]) -> None:
@@ -74,9 +64,7 @@ def increasing(what: str, values: Iterable[int]) -> None:
     if not listed or any(b <= a for a, b in itertools.pairwise(listed)):
         shown = str(listed) if len(listed) < 20 else f"{str(listed[:20])[:-1]}, ...]"
         raise InputError(
-            found_expected(
-                f"{what} indices {shown}",
-                "at least one, in increasing order",
-                f"Sort the {what}s, each once.",
-            )
+            f"{what} indices {shown}",
+            "at least one, in increasing order",
+            f"Sort the {what}s, each once.",
         )

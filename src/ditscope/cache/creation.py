@@ -25,7 +25,7 @@ from ditscope.cache import bfloat16, labels, ledger, storage
 from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.manifest import ATTRIBUTE
 from ditscope.cache.schema import Schema
-from ditscope.models.taps import has_tokens
+from ditscope.vocabulary import site_spec
 
 
 def done_plan(schema: Schema) -> ArrayPlan:
@@ -62,7 +62,7 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
         _write_labels(group, labels.hidden_labels(schema, stream), extra=extra)
         if schema.stats:
             stats = group.create_group("stats")
-            for site in filter(has_tokens, schema.sites):
+            for site in filter(lambda name: site_spec(name).has_tokens, schema.sites):
                 inner = stats.create_group(site, attributes={"stream": stream.name, "site": site})
                 _write_labels(inner, labels.stats_labels(schema))
     if schema.trajectory is not None:

@@ -6,7 +6,7 @@ import html as escaping
 from typing import TYPE_CHECKING
 
 from ditscope.cache.layout import forecast, readable_bytes
-from ditscope.models.taps import has_tokens
+from ditscope.vocabulary import site_spec
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache
@@ -25,11 +25,11 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)}), "
         f"block {len(schema.blocks)}"
     )
-    with_tokens = any(map(has_tokens, schema.sites))
+    with_tokens = any(site_spec(name).has_tokens for name in schema.sites)
     parts = {
         "tensors": schema.tensors and with_tokens,
         "stats": schema.stats and with_tokens,
-        "modulation": not all(map(has_tokens, schema.sites)),
+        "modulation": not all((site_spec(name).has_tokens for name in schema.sites)),
         "trajectory": schema.trajectory,
         "images": schema.image_height,
     }
@@ -44,7 +44,7 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
             tokens += f" ({stream.grid_height} x {stream.grid_width})"
         channels = f"channel {len(schema.channels)} of {schema.width}"
         for site in schema.sites:
-            if not has_tokens(site):
+            if not site_spec(site).has_tokens:
                 held, inner = "float32", ""
             elif schema.tensors:
                 held, inner = schema.dtype, f"{tokens}, "

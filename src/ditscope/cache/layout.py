@@ -20,7 +20,7 @@ import numpy as np
 
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
 from ditscope.cache.schema import Schema, StreamSpec
-from ditscope.models.taps import has_tokens
+from ditscope.vocabulary import site_spec
 
 CHANNELS_PER_CHUNK = 32
 """Most channels in one chunk of a hidden state."""
@@ -232,7 +232,7 @@ def _site_plans(schema: Schema, stream: StreamSpec, site: str) -> Iterator[Array
     lengths = (len(schema.samples), len(schema.steps), len(schema.branches), len(schema.blocks))
     shape = (*lengths, len(schema.channels))
     small = min(STATS_BYTES, schema.shard_bytes)
-    if not has_tokens(site):
+    if not site_spec(site).has_tokens:
         # As small as one statistic, so there is no choice of what to keep; float32 holds every dtype exactly.
         yield _plan(f"{stream.name}/{site}", "modulation", dims, shape, cell=3, dtype="float32", target=small)
         return

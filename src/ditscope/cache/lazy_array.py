@@ -71,8 +71,9 @@ class StoredArray:
             values = self._array.oindex[index].read().result()
         except (ValueError, OSError) as error:
             raise CacheError(
-                f"found unreadable data in {self.plan.path} of {self.store} ({error}); expected what was "
-                f"recorded. ditscope.cache.verify names every damaged chunk."
+                f"unreadable data in {self.plan.path} of {self.store} ({error})",
+                "what was recorded",
+                "ditscope.cache.verify names every damaged chunk.",
             ) from error
         return values[tuple(residue)]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan
-from ditscope.errors import CacheError, found_expected
+from ditscope.errors import CacheError
 
 try:
     import fcntl
@@ -96,14 +96,12 @@ def check_files(store: Path, entry: Entry) -> None:
         found = storage.plain_file_size(store / name)
         if found != size:
             raise CacheError(
-                found_expected(
-                    f"{'no file' if found is None else f'{found} bytes in'} {name} of committed sample "
-                    f"{entry.sample}",
-                    f"a plain file of {size} bytes",
-                    f"Fetch it again; or delete {FOLDER}/{entry_path(store, entry.sample).name} and record "
-                    "with the same configuration to record this sample anew; "
-                    "or open with check_files=False to read the rest.",
-                )
+                f"{'no file' if found is None else f'{found} bytes in'} {name} of committed sample "
+                f"{entry.sample}",
+                f"a plain file of {size} bytes",
+                f"Fetch it again; or delete {FOLDER}/{entry_path(store, entry.sample).name} and record "
+                "with the same configuration to record this sample anew; "
+                "or open with check_files=False to read the rest.",
             )
 
 
@@ -120,11 +118,9 @@ def sole_writer(store: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise CacheError(
-                    found_expected(
-                        f"{store} open for recording elsewhere",
-                        "one writer at a time",
-                        "Wait for the other recording to end, or record into another path.",
-                    )
+                    f"{store} open for recording elsewhere",
+                    "one writer at a time",
+                    "Wait for the other recording to end, or record into another path.",
                 ) from error
         yield
 
@@ -152,9 +148,7 @@ def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entr
 
 def _unusable(path: Path, found: str, expected: str) -> CacheError:
     return CacheError(
-        found_expected(
-            f"{found} in {path}",
-            expected,
-            "Delete that entry and record the sample anew, or fetch the store again.",
-        )
+        f"{found} in {path}",
+        expected,
+        "Delete that entry and record the sample anew, or fetch the store again.",
     )

@@ -17,7 +17,7 @@ from importlib import metadata
 from typing import Any
 
 from ditscope.cache.schema import Schema
-from ditscope.errors import CacheError, InputError, found_expected
+from ditscope.errors import CacheError, InputError
 
 FORMAT = "ditscope-cache"
 VERSION = 1
@@ -83,43 +83,35 @@ def validate_manifest(manifest: object, where: str) -> Schema:
     """
     if not isinstance(manifest, Mapping) or manifest.get("format") != FORMAT:
         raise CacheError(
-            found_expected(
-                f"a zarr group without a ditscope manifest at {where}",
-                "a cache that ditscope recorded",
-                "Check the path.",
-            )
+            f"a zarr group without a ditscope manifest at {where}",
+            "a cache that ditscope recorded",
+            "Check the path.",
         )
     if manifest.get("version") != VERSION:
         raise CacheError(
-            found_expected(
-                f"cache version {manifest.get('version')!r} at {where}",
-                f"version {VERSION}",
-                "Open it with the ditscope version that wrote it, or update ditscope.",
-            )
+            f"cache version {manifest.get('version')!r} at {where}",
+            f"version {VERSION}",
+            "Open it with the ditscope version that wrote it, or update ditscope.",
         )
     if set(manifest) != _FIELDS or not all(
         isinstance(manifest[name], Mapping) for name in ("schema", "config", "environment")
     ):
         raise CacheError(
-            found_expected(
-                f"manifest fields {', '.join(sorted(map(str, manifest)))} at {where}",
-                f"{', '.join(sorted(_FIELDS))}",
-                "The store is damaged; fetch it again or record it anew.",
-            )
+            f"manifest fields {', '.join(sorted(map(str, manifest)))} at {where}",
+            f"{', '.join(sorted(_FIELDS))}",
+            "The store is damaged; fetch it again or record it anew.",
         )
     actual = _digest(manifest["schema"], manifest["config"])
     if actual != manifest["config_hash"]:
         raise CacheError(
-            found_expected(
-                f"a manifest whose contents hash to {actual[:12]} at {where}",
-                f"its own config_hash {str(manifest['config_hash'])[:12]}",
-                "The manifest was altered; fetch the store again or record it anew.",
-            )
+            f"a manifest whose contents hash to {actual[:12]} at {where}",
+            f"its own config_hash {str(manifest['config_hash'])[:12]}",
+            "The manifest was altered; fetch the store again or record it anew.",
         )
     try:
         return Schema.from_json(manifest["schema"])
     except InputError as error:
-        raise CacheError(f"the manifest at {where} cannot be used: {error}") from error
+        raise CacheError(f"{error.found} in the manifest at {where}", error.expected, error.remedy) from error
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Difference]:
@@ -155,11 +147,9 @@ def _json(values: Mapping[str, Any], what: str) -> Any:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(
-                found_expected(
-                    f"{what} value {name!r} of type {type(value).__name__} ({error})",
-                    "JSON values: text, finite numbers, booleans, None, lists, dicts",
-                    "Convert it before recording.",
-                )
+                f"{what} value {name!r} of type {type(value).__name__} ({error})",
+                "JSON values: text, finite numbers, booleans, None, lists, dicts",
+                "Convert it before recording.",
             ) from error
     return json.loads(json.dumps(dict(values)))
 

@@ -11,7 +11,7 @@ from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.manifest import ATTRIBUTE, validate_manifest
 from ditscope.cache.schema import Schema
-from ditscope.errors import CacheError, InputError, found_expected
+from ditscope.errors import CacheError, InputError
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -21,7 +21,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         InputError: it is not one.
     """
     if not isinstance(path, (str, os.PathLike)) or "://" in os.fspath(path):
-        raise InputError(found_expected(f"path {path!r}", "a path on this machine", "Pass a local folder."))
+        raise InputError(f"path {path!r}", "a path on this machine", "Pass a local folder.")
     return Path(path)
 
 
@@ -32,16 +32,10 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], Schema]:
         CacheError: there is nothing there, or something other than a cache of this version.
     """
     if not path.exists():
-        raise CacheError(
-            found_expected(f"nothing at {path}", "a cache", "Check the path, or record one first.")
-        )
+        raise CacheError(f"nothing at {path}", "a cache", "Check the path, or record one first.")
     if not (path / "zarr.json").is_file():
         kind = "a folder without zarr.json" if path.is_dir() else "a file"
-        raise CacheError(
-            found_expected(
-                f"{kind} at {path}", "a cache (a zarr v3 group made by ditscope)", "Check the path."
-            )
-        )
+        raise CacheError(f"{kind} at {path}", "a cache (a zarr v3 group made by ditscope)", "Check the path.")
     root = storage.read_json(path / "zarr.json", "the metadata of a zarr v3 group")
     attributes = root.get("attributes") if isinstance(root, dict) else None
     manifest = attributes.get(ATTRIBUTE) if isinstance(attributes, dict) else None
@@ -62,9 +56,7 @@ def check_layout(path: Path, plans: Mapping[str, ArrayPlan]) -> None:
             # storage_transformers may be left out when there are none.
             if found != expected and not (name == "storage_transformers" and not found):
                 raise CacheError(
-                    found_expected(
-                        f"{name} {found!r} in the metadata of array {plan.path} at {path}",
-                        repr(expected),
-                        "The store was altered: fetch it again, or record into a new path.",
-                    )
+                    f"{name} {found!r} in the metadata of array {plan.path} at {path}",
+                    repr(expected),
+                    "The store was altered: fetch it again, or record into a new path.",
                 )

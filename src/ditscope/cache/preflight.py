@@ -10,7 +10,7 @@ from typing import Any
 from ditscope.cache.layout import ArrayPlan, forecast, plan_arrays, readable_bytes
 from ditscope.cache.manifest import differences
 from ditscope.cache.schema import Schema
-from ditscope.errors import CacheError, ConfigMismatchError, InputError, found_expected
+from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
 _NAMED_DIFFERENCES = 6
 _DISK_BLOCK = 4096
@@ -42,12 +42,10 @@ def memory_budget(schema: Schema, threads: int, asked: int | None) -> int:
         return least + 2 * largest_shard(plans)
     if asked < least:
         raise InputError(
-            found_expected(
-                f"memory_budget of {readable_bytes(asked)}",
-                f"at least {readable_bytes(least)} for shards of {readable_bytes(largest_shard(plans))} at "
-                f"batch size {schema.batch_size}",
-                "Raise memory_budget, or lower shard_bytes or the batch size.",
-            )
+            f"memory_budget of {readable_bytes(asked)}",
+            f"at least {readable_bytes(least)} for shards of {readable_bytes(largest_shard(plans))} at "
+            f"batch size {schema.batch_size}",
+            "Raise memory_budget, or lower shard_bytes or the batch size.",
         )
     return asked
 
@@ -65,8 +63,9 @@ def check_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]
     if len(named) > _NAMED_DIFFERENCES:
         listed += f"; and {len(named) - _NAMED_DIFFERENCES} more"
     raise ConfigMismatchError(
-        f"the cache at {path} was recorded with another configuration ({listed}). "
-        "Record with that configuration to go on with it, or choose another path."
+        f"a cache at {path} that was recorded with another configuration ({listed})",
+        "the configuration that is to be recorded",
+        "Record with that configuration to go on with it, or choose another path.",
     )
 
 
@@ -83,9 +82,7 @@ def check_disk(path: Path, schema: Schema, samples: int) -> None:
     free = shutil.disk_usage(existing).free
     if need.total + need.shards * _DISK_BLOCK > free:
         raise CacheError(
-            found_expected(
-                f"{readable_bytes(free)} free at {existing}",
-                f"room for {need}",
-                "Free some space, choose another disk, or record fewer samples, blocks, steps or channels.",
-            )
+            f"{readable_bytes(free)} free at {existing}",
+            f"room for {need}",
+            "Free some space, choose another disk, or record fewer samples, blocks, steps or channels.",
         )

@@ -22,8 +22,8 @@ from ditscope.cache.labels import Labels, hidden_labels, sample_labels, stats_la
 from ditscope.cache.layout import STATISTICS, plan_arrays
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.opening import as_path, check_layout, read_manifest
-from ditscope.errors import CacheError, InputError, found_expected, one_of
-from ditscope.models.taps import has_tokens
+from ditscope.errors import CacheError, InputError, unknown_name
+from ditscope.vocabulary import site_spec
 
 
 def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cache:
@@ -90,30 +90,28 @@ class Cache:
             CacheError: the cache has statistics only.
         """
         self._check_place(stream, site)
-        if has_tokens(site) and not self.schema.tensors:
+        if site_spec(site).has_tokens and not self.schema.tensors:
             raise CacheError(
-                found_expected(
-                    "a cache of statistics only",
-                    "hidden states",
-                    "Use .stats(), or record with tensors=True.",
-                )
+                "a cache of statistics only",
+                "hidden states",
+                "Use .stats(), or record with tensors=True.",
             )
         samples = self._samples(committed_only)
         spec = self.schema.stream(stream)
         axes = (
             hidden_labels(self.schema, spec, samples)
-            if has_tokens(site)
+            if site_spec(site).has_tokens
             else stats_labels(self.schema, samples)
         )
         labels = self._with_done(axes, samples)
         positions = None if channels is None else self._channel_positions(channels)
         if positions is not None:
             labels["channel"] = (("channel",), labels["channel"][1][positions])
-        if has_tokens(site) and not spec.has_grid:
+        if site_spec(site).has_tokens and not spec.has_grid:
             mask = StoredArray(self.path, self.plans[f"{stream}/token_mask"], samples)
             labels["token_mask"] = (("sample", "branch", "token"), mask[:])
         attributes: dict[str, Any] = {"stream": stream, "site": site}
-        if has_tokens(site) and spec.has_grid:
+        if site_spec(site).has_tokens and spec.has_grid:
             attributes |= {"grid_height": spec.grid_height, "grid_width": spec.grid_width}
         array = self._array(f"{stream}/{site}", samples, positions)
         return array.rename(site).assign_coords(labels).assign_attrs(attributes)
@@ -138,12 +136,10 @@ class Cache:
             CacheError: the cache was recorded without statistics.
         """
         self._check_place(stream, site)
-        if not has_tokens(site):
+        if not site_spec(site).has_tokens:
             return _statistics_of_one(self.hidden(stream, site, committed_only=committed_only))
         if not self.schema.stats:
-            raise CacheError(
-                found_expected("a cache without statistics", "statistics", "Record with stats=True.")
-            )
+            raise CacheError("a cache without statistics", "statistics", "Record with stats=True.")
         samples = self._samples(committed_only)
         arrays = {
             name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in (*STATISTICS, "count")
@@ -155,9 +151,7 @@ class Cache:
     def images(self) -> xr.DataArray:
         """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``."""
         if "images" not in self.plans:
-            raise CacheError(
-                found_expected("a cache without images", "images", "Record with the images' size.")
-            )
+            raise CacheError("a cache without images", "images", "Record with the images' size.")
         labels = self._with_done(sample_labels(self.schema, self.committed), self.committed)
         return self._array("images", self.committed).rename("images").assign_coords(labels)
 
@@ -170,7 +164,7 @@ class Cache:
         ``[sample, step, branch, token, latent_channel]`` in the model's dtype.
         """
         if self.schema.trajectory is None:
-            raise CacheError(found_expected("a cache without trajectory", "a trajectory", "Record with one."))
+            raise CacheError("a cache without trajectory", "a trajectory", "Record with one.")
         arrays = {
             name: self._array(f"trajectory/{name}", self.committed)
             for name in ("latents", "transformer_output")
@@ -235,7 +229,7 @@ class Cache:
     def _check_place(self, stream: str, site: str) -> None:
         self.schema.stream(stream)
         if site not in self.schema.sites:
-            raise InputError(one_of("site", site, self.schema.sites))
+            raise unknown_name("site", site, self.schema.sites)
 
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
         place = {channel: position for position, channel in enumerate(self.schema.channels)}
@@ -243,11 +237,9 @@ class Cache:
         for channel in wanted:
             if channel not in place:
                 raise InputError(
-                    found_expected(
-                        f"channel {channel}",
-                        f"one of the {len(place)} recorded of {self.schema.width}",
-                        "Pass recorded channel ids.",
-                    )
+                    f"channel {channel}",
+                    f"one of the {len(place)} recorded of {self.schema.width}",
+                    "Pass recorded channel ids.",
                 )
         return [place[channel] for channel in wanted]
 

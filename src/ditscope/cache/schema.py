@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ditscope.cache import checks
-from ditscope.errors import InputError, found_expected, one_of
+from ditscope.errors import InputError, unknown_name
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Dtypes that hidden states may have in a store."""
@@ -49,22 +49,18 @@ class StreamSpec:
         checks.integer("tokens", self.tokens, 1, _MOST_TOKENS)
         if (self.grid_height is None) != (self.grid_width is None):
             raise InputError(
-                found_expected(
-                    f"grid {self.grid_height} x {self.grid_width} for stream {self.name!r}",
-                    "both sides or neither",
-                    "Give grid_height and grid_width together.",
-                )
+                f"grid {self.grid_height} x {self.grid_width} for stream {self.name!r}",
+                "both sides or neither",
+                "Give grid_height and grid_width together.",
             )
         if self.grid_height is not None and self.grid_width is not None:
             checks.integer("grid_height", self.grid_height, 1, _MOST_TOKENS)
             checks.integer("grid_width", self.grid_width, 1, _MOST_TOKENS)
             if self.grid_height * self.grid_width != self.tokens:
                 raise InputError(
-                    found_expected(
-                        f"{self.tokens} tokens on a {self.grid_height} x {self.grid_width} grid",
-                        f"{self.grid_height * self.grid_width} tokens",
-                        "Pass the latent grid after patching.",
-                    )
+                    f"{self.tokens} tokens on a {self.grid_height} x {self.grid_width} grid",
+                    f"{self.grid_height * self.grid_width} tokens",
+                    "Pass the latent grid after patching.",
                 )
 
     @property
@@ -189,22 +185,18 @@ class Schema:
         checks.increasing("channel", self.channels)
         checks.integer("last channel", self.channels[-1], 0, self.width - 1)
         if self.dtype not in DTYPES:
-            raise InputError(one_of("dtype", self.dtype, DTYPES))
+            raise unknown_name("dtype", self.dtype, DTYPES)
         if self.compression not in (None, *COMPRESSIONS):
-            raise InputError(one_of("compression", self.compression, (None, *COMPRESSIONS)))
+            raise unknown_name("compression", self.compression, (None, *COMPRESSIONS))
         if not self.samples:
-            raise InputError(found_expected("no samples", "at least one", "Pass prompts and seeds."))
+            raise InputError("no samples", "at least one", "Pass prompts and seeds.")
         if not (self.tensors or self.stats):
-            raise InputError(
-                found_expected("tensors=False and stats=False", "at least one of them", "Keep one.")
-            )
+            raise InputError("tensors=False and stats=False", "at least one of them", "Keep one.")
         if (self.image_height is None) != (self.image_width is None):
             raise InputError(
-                found_expected(
-                    f"image of {self.image_height} x {self.image_width} pixels",
-                    "both sides or neither",
-                    "Give image_height and image_width together.",
-                )
+                f"image of {self.image_height} x {self.image_width} pixels",
+                "both sides or neither",
+                "Give image_height and image_width together.",
             )
         for side in (self.image_height, self.image_width):
             if side is not None:
@@ -226,7 +218,7 @@ class Schema:
         for stream in self.streams:
             if stream.name == name:
                 return stream
-        raise InputError(one_of("stream", name, self.stream_names))
+        raise unknown_name("stream", name, self.stream_names)
 
     def to_json(self) -> dict[str, Any]:
         """The schema as JSON values."""
@@ -243,11 +235,9 @@ class Schema:
         if set(data) != known:
             odd = sorted(set(data) ^ known)
             raise InputError(
-                found_expected(
-                    f"a schema whose fields differ in {', '.join(odd)}",
-                    "the fields of cache version 1",
-                    "Open it with the ditscope version that wrote it.",
-                )
+                f"a schema whose fields differ in {', '.join(odd)}",
+                "the fields of cache version 1",
+                "Open it with the ditscope version that wrote it.",
             )
         try:
             values = dict(data)
@@ -264,11 +254,9 @@ class Schema:
             return cls(**values)
         except (TypeError, KeyError) as error:
             raise InputError(
-                found_expected(
-                    f"an unreadable schema ({error})",
-                    "the fields of cache version 1",
-                    "Record again, or open it with the ditscope version that wrote it.",
-                )
+                f"an unreadable schema ({error})",
+                "the fields of cache version 1",
+                "Record again, or open it with the ditscope version that wrote it.",
             ) from error
 
 

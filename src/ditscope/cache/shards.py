@@ -17,7 +17,7 @@ import numpy as np
 
 from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan, readable_bytes
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 
 
 class ShardBuffer:
@@ -80,12 +80,10 @@ class Budget:
             while self.used + size > self.limit:
                 if self.pending == 0:
                     raise InputError(
-                        found_expected(
-                            f"{readable_bytes(self.used)} of unfinished shards in memory and "
-                            f"{readable_bytes(size)} more asked for",
-                            f"at most {readable_bytes(self.limit)}",
-                            "Put the cells in execution order, or raise memory_budget.",
-                        )
+                        f"{readable_bytes(self.used)} of unfinished shards in memory and "
+                        f"{readable_bytes(size)} more asked for",
+                        f"at most {readable_bytes(self.limit)}",
+                        "Put the cells in execution order, or raise memory_budget.",
                     )
                 self._changed.wait()
             self.used += size

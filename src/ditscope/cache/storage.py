@@ -18,7 +18,7 @@ import numpy as np
 import tensorstore
 
 from ditscope.cache.layout import ArrayPlan
-from ditscope.errors import CacheError, found_expected
+from ditscope.errors import CacheError
 
 CONTEXT = {"file_io_sync": True}
 """TensorStore's settings: every file is synced before it gets its name."""
@@ -138,17 +138,13 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise CacheError(
-            found_expected(
-                f"no readable file {path} ({error.strerror})",
-                what,
-                "The store was cut short: fetch it again, or record into a new path.",
-            )
+            f"no readable file {path} ({error.strerror})",
+            what,
+            "The store was cut short: fetch it again, or record into a new path.",
         ) from error
     except (ValueError, RecursionError) as error:
         raise CacheError(
-            found_expected(
-                f"{path} which is not JSON ({error})",
-                what,
-                "The store is damaged: fetch it again, or record into a new path.",
-            )
+            f"{path} which is not JSON ({error})",
+            what,
+            "The store is damaged: fetch it again, or record into a new path.",
         ) from error

@@ -24,8 +24,8 @@ from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.opening import as_path, check_layout, read_manifest
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardBuffer, ShardWriter
-from ditscope.errors import CacheError, InputError, found_expected, one_of
-from ditscope.models.taps import has_tokens
+from ditscope.errors import CacheError, InputError, unknown_name
+from ditscope.vocabulary import site_spec
 
 
 class CacheWriter:
@@ -101,11 +101,7 @@ class CacheWriter:
         """
         path = as_path(path)
         if validate_manifest(manifest, "the argument manifest") != schema:
-            raise InputError(
-                found_expected(
-                    "a manifest of another schema", "build_manifest(schema, ...)", "Build it anew."
-                )
-            )
+            raise InputError("a manifest of another schema", "build_manifest(schema, ...)", "Build it anew.")
         budget = preflight.memory_budget(schema, threads, memory_budget)
         fresh = not path.exists() or (path.is_dir() and not any(path.iterdir()))
         committed: set[int] = set()
@@ -153,7 +149,7 @@ class CacheWriter:
         short = not self.schema.stream(stream).has_grid
         array = values.hidden_state(plan, array, may_be_short=short)
         self._put(plan, sample, (step_position, branch_position, block_position), array)
-        if not (self.schema.stats and has_tokens(site)):  # else the statistics bring the count
+        if not (self.schema.stats and site_spec(site).has_tokens):  # else the statistics bring the count
             self._count_nonfinite(sample, plan.path, int((~np.isfinite(array)).sum()))
 
     def put_stats(
@@ -245,9 +241,7 @@ class CacheWriter:
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
         if sample in self.committed:
-            raise CacheError(
-                found_expected(f"committed sample {sample}", "one that is not", "Committed samples stay.")
-            )
+            raise CacheError(f"committed sample {sample}", "one that is not", "Committed samples stay.")
         for buffer in self._open.pop(sample, {}).values():
             self._budget.release(buffer.plan.region_bytes(buffer.shard), pending=False)
         self._shards.forget(sample)
@@ -277,22 +271,16 @@ class CacheWriter:
         for dim, position, length in zip(plan.dims[1:], cell, plan.shape[1:], strict=False):
             if not 0 <= position < length:
                 raise InputError(
-                    found_expected(
-                        f"{dim} position {position} for {plan.path}",
-                        f"0 to {length - 1}",
-                        f"Count the recorded {dim}s.",
-                    )
+                    f"{dim} position {position} for {plan.path}",
+                    f"0 to {length - 1}",
+                    f"Count the recorded {dim}s.",
                 )
         shard = plan.shard_of(sample, cell)
         key = (plan.path, shard)
         opened = self._open.setdefault(sample, {})
         buffer = opened.get(key)
         if key in self._sent.get(sample, ()) or (buffer is not None and buffer.has(cell)):
-            raise CacheError(
-                found_expected(
-                    f"a second value for {_where(plan, sample, cell)}", "one", "Put each cell once."
-                )
-            )
+            raise CacheError(f"a second value for {_where(plan, sample, cell)}", "one", "Put each cell once.")
         if buffer is None:
             self._budget.acquire(plan.region_bytes(shard))
             buffer = opened[key] = ShardBuffer(plan, shard)
@@ -305,37 +293,27 @@ class CacheWriter:
     def _ready(self, sample: int) -> None:
         self._shards.raise_failure()
         if self._closed:
-            raise CacheError(
-                found_expected("a closed writer", "an open one", "Call CacheWriter.create_or_resume again.")
-            )
+            raise CacheError("a closed writer", "an open one", "Call CacheWriter.create_or_resume again.")
         if not 0 <= sample < len(self.schema.samples):
             raise InputError(
-                found_expected(
-                    f"sample {sample}", f"0 to {len(self.schema.samples) - 1}", "Count prompts x seeds."
-                )
+                f"sample {sample}", f"0 to {len(self.schema.samples) - 1}", "Count prompts x seeds."
             )
         if sample in self.committed:
             raise CacheError(
-                found_expected(
-                    f"committed sample {sample}", "one that is not", "Skip the samples in writer.committed."
-                )
+                f"committed sample {sample}", "one that is not", "Skip the samples in writer.committed."
             )
 
     def _plan(self, stream: str, site: str, *, tensors: bool) -> ArrayPlan:
         self.schema.stream(stream)
         if site not in self.schema.sites:
-            raise InputError(one_of("site", site, self.schema.sites))
-        if not has_tokens(site):
+            raise unknown_name("site", site, self.schema.sites)
+        if not site_spec(site).has_tokens:
             if not tensors:
-                raise InputError(
-                    found_expected(f"statistics of {site}, which has no tokens", "its values", "Call put().")
-                )
+                raise InputError(f"statistics of {site}, which has no tokens", "its values", "Call put().")
             return self._plans[f"{stream}/{site}"]
         if not (self.schema.tensors if tensors else self.schema.stats):
             what = "tensors" if tensors else "stats"
-            raise InputError(
-                found_expected(f"{what} for a store without", f"{what}=True", "Set it in the schema.")
-            )
+            raise InputError(f"{what} for a store without", f"{what}=True", "Set it in the schema.")
         return self._plans[f"{stream}/{site}" if tensors else f"{stream}/stats/{site}/mean"]
 
     def _count_nonfinite(self, sample: int, place: str, count: int) -> None:
@@ -355,11 +333,9 @@ class CacheWriter:
             else tuple(part.start for part in plan.region(shard)[1 : 1 + plan.cell])
         )
         raise CacheError(
-            found_expected(
-                f"no value for {_where(plan, sample, cell)}",
-                "every cell before commit",
-                "Put what is missing, or discard the sample.",
-            )
+            f"no value for {_where(plan, sample, cell)}",
+            "every cell before commit",
+            "Put what is missing, or discard the sample.",
         )
 
     def _clear_uncommitted(self) -> None:

@@ -1,16 +1,7 @@
 """Interventions on hidden states, with a scope, and the record of what they did."""
 
-from ditscope._lazy import attach
+from ditscope.edits.applying import EditedVisit, Firings
+from ditscope.edits.channel_edits import Edit, mean, scale, zero
+from ditscope.edits.scope import Scope
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Edit": "channel_edits",
-        "EditedVisit": "applying",
-        "Firings": "applying",
-        "Scope": "scope",
-        "mean": "channel_edits",
-        "scale": "channel_edits",
-        "zero": "channel_edits",
-    },
-)
+__all__ = ["Edit", "EditedVisit", "Firings", "Scope", "mean", "scale", "zero"]

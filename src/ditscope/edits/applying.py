@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 
 from ditscope.edits.channel_edits import Edit
-from ditscope.errors import EditError, InputError, found_expected
-from ditscope.models.family import STREAMS
-from ditscope.models.sites import SITES, require_stream
+from ditscope.errors import EditError, InputError
+from ditscope.models.sites import require_stream
+from ditscope.vocabulary import EDITABLE_SITES, STREAMS
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -89,7 +89,7 @@ class EditedVisit:
     def __call__(self, visit: Visit) -> None:
         """Apply the edits to every block of a visit, in execution order."""
         for block in self._dit.blocks:
-            for site in SITES:
+            for site in EDITABLE_SITES:
                 self.apply(visit, block, site)
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
@@ -126,11 +126,9 @@ class EditedVisit:
         for edit, fired in zip(self._edits, self._fired, strict=True):
             if not fired:
                 raise EditError(
-                    found_expected(
-                        f"the edit '{edit.label}' fired nowhere ({edit.scope})",
-                        "at least one block, step, branch and token that it covers",
-                        "Widen its scope; without guidance there is no uncond branch.",
-                    )
+                    f"the edit '{edit.label}' fired nowhere ({edit.scope})",
+                    "at least one block, step, branch and token that it covers",
+                    "Widen its scope; without guidance there is no uncond branch.",
                 )
 
 
@@ -143,28 +141,22 @@ def _check_channels(edit: Edit, dit: DiT) -> None:
     largest = int(edit.channels.ids.max())
     if largest >= dit.width:
         raise InputError(
-            found_expected(
-                f"channel {largest} in the edit '{edit.label}'",
-                f"channels under the model's width {dit.width}",
-                "Rank the channels on this model.",
-            )
+            f"channel {largest} in the edit '{edit.label}'",
+            f"channels under the model's width {dit.width}",
+            "Rank the channels on this model.",
         )
     if edit.scope.stream != edit.channels.stream:
         raise InputError(
-            found_expected(
-                f"channels of the {edit.channels.stream} stream in an edit of the {edit.scope.stream} stream",
-                "one stream",
-                "Rank that stream, or drop stream=.",
-            )
+            f"channels of the {edit.channels.stream} stream in an edit of the {edit.scope.stream} stream",
+            "one stream",
+            "Rank that stream, or drop stream=.",
         )
     named = edit.scope.chosen(dit.blocks) if edit.scope.blocks is not None else ()
     acting = edit.chosen(dit.blocks)
     missing = [dit.blocks[index].name for index in named if index not in acting]
     if missing:
         raise InputError(
-            found_expected(
-                f"no channels for block {', '.join(missing)}, which the edit '{edit.label}' names",
-                "channels for every block that is named",
-                "Rank these blocks too, or take them out of blocks=.",
-            )
+            f"no channels for block {', '.join(missing)}, which the edit '{edit.label}' names",
+            "channels for every block that is named",
+            "Rank these blocks too, or take them out of blocks=.",
         )

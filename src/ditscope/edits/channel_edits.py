@@ -11,9 +11,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ditscope.channels.channel_set import ChannelSet
 from ditscope.edits.scope import Scope
-from ditscope.errors import InputError, found_expected
-from ditscope.passes.channels import ChannelSet
+from ditscope.errors import InputError
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -77,7 +77,7 @@ def zero(channels: Any, **scope: Any) -> Edit:
     """Set channels to zero.
 
     Args:
-        channels: a :class:`~ditscope.passes.channels.ChannelSet`, or channel ids for every block.
+        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block.
         **scope: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps``,
             ``branches``, ``stream``, ``site``, ``tokens``; see :class:`Scope`.
 
@@ -99,7 +99,7 @@ def scale(channels: Any, factor: float, **scope: Any) -> Edit:
         InputError: ``factor`` is no number, or an unknown or empty part of the scope.
     """
     if isinstance(factor, bool) or not isinstance(factor, Real):
-        raise InputError(found_expected(f"factor {factor!r}", "a number", "Pass factor=0.5, say."))
+        raise InputError(f"factor {factor!r}", "a number", "Pass factor=0.5, say.")
     return _edit(
         f"scale by {float(factor):g}", channels, lambda values, block, ids: values * float(factor), scope
     )
@@ -127,11 +127,9 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any
         return _edit("mean of", channels, _own_mean, scope)
     if not isinstance(calibration, xr.DataArray) or set(calibration.dims) != {"block", "channel"}:
         raise InputError(
-            found_expected(
-                f"calibration means {getattr(calibration, 'dims', type(calibration).__name__)}",
-                "a DataArray with dims ('block', 'channel')",
-                "Average over the other dims first.",
-            )
+            f"calibration means {getattr(calibration, 'dims', type(calibration).__name__)}",
+            "a DataArray with dims ('block', 'channel')",
+            "Average over the other dims first.",
         )
     table = calibration.transpose("block", "channel").load()
 
@@ -140,11 +138,9 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **scope: Any
             means = table.sel(block=block.index, channel=ids.cpu().numpy()).values.astype(np.float32)
         except KeyError as error:
             raise InputError(
-                found_expected(
-                    f"no calibration mean for {block.name}, channels {ids.tolist()}",
-                    "means of every block and channel that is edited",
-                    "Record statistics of all of them, or narrow the edit.",
-                )
+                f"no calibration mean for {block.name}, channels {ids.tolist()}",
+                "means of every block and channel that is edited",
+                "Record statistics of all of them, or narrow the edit.",
             ) from error
         return torch.as_tensor(means, device=values.device).expand_as(values)
 
@@ -159,20 +155,16 @@ def _edit(kind: str, channels: Any, rule: Rule, scope: dict[str, Any]) -> Edit:
     if not isinstance(channels, ChannelSet):
         if not isinstance(channels, Sequence | np.ndarray | set | dict | range):
             raise InputError(
-                found_expected(
-                    f"channels of type {type(channels).__name__}",
-                    "a ChannelSet, channel ids, or ids by block",
-                    "Take ranking.top(12), or pass [3, 77].",
-                )
+                f"channels of type {type(channels).__name__}",
+                "a ChannelSet, channel ids, or ids by block",
+                "Take ranking.top(12), or pass [3, 77].",
             )
         channels = ChannelSet.of(channels, stream=scope.get("stream", "image"))
     unknown = sorted(set(scope) - {"blocks", "steps", "branches", "stream", "site", "tokens"})
     if unknown:
         raise InputError(
-            found_expected(
-                f"scope {', '.join(unknown)}",
-                "blocks, steps, branches, stream, site or tokens",
-                "Mend the scope.",
-            )
+            f"scope {', '.join(unknown)}",
+            "blocks, steps, branches, stream, site or tokens",
+            "Mend the scope.",
         )
     return Edit(kind, channels, rule, Scope(**{"stream": channels.stream, **scope}))

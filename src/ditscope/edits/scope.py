@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ditscope.errors import InputError, found_expected, one_of
-from ditscope.models.block_choice import Address, check_addresses, find_blocks
-from ditscope.models.family import BRANCHES, STREAMS
-from ditscope.models.sites import SITES
+from ditscope.checks import Address, block_addresses, find_blocks
+from ditscope.errors import InputError, unknown_name
+from ditscope.vocabulary import BRANCHES, EDITABLE_SITES, STREAMS
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -46,11 +45,11 @@ class Scope:
 
     def __post_init__(self) -> None:
         if self.stream not in STREAMS:
-            raise InputError(one_of("stream", self.stream, STREAMS))
-        if self.site not in SITES:
-            raise InputError(one_of("site", self.site, SITES))
+            raise unknown_name("stream", self.stream, STREAMS)
+        if self.site not in EDITABLE_SITES:
+            raise unknown_name("site", self.site, EDITABLE_SITES)
         if self.blocks is not None:
-            object.__setattr__(self, "blocks", check_addresses(self.blocks))
+            object.__setattr__(self, "blocks", block_addresses(self.blocks))
         for name, kinds, expected in (
             ("steps", (int, np.integer), "step indices"),
             ("branches", (str,), "branch names"),
@@ -60,18 +59,14 @@ class Scope:
                 continue
             entries = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
             if not entries:
-                raise InputError(
-                    found_expected(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out.")
-                )
+                raise InputError(f"no {name}", f"some {name}, or None for all", f"Leave {name}= out.")
             wrong = [entry for entry in entries if not isinstance(entry, kinds) or isinstance(entry, bool)]
             if wrong:
-                raise InputError(
-                    found_expected(f"{name} {wrong!r} in an edit's scope", expected, f"Mend {name}=.")
-                )
+                raise InputError(f"{name} {wrong!r} in an edit's scope", expected, f"Mend {name}=.")
             object.__setattr__(self, name, entries)
         for branch in self.branches or ():
             if branch not in BRANCHES:
-                raise InputError(one_of("branch", branch, BRANCHES))
+                raise unknown_name("branch", branch, BRANCHES)
         if self.tokens is not None:
             object.__setattr__(self, "tokens", _flat_tokens(self.tokens))
 
@@ -105,11 +100,9 @@ class Scope:
         fits = len(tokens) == n_tokens if tokens.dtype == bool else (np.abs(tokens) < n_tokens).all()
         if not fits:
             raise InputError(
-                found_expected(
-                    f"a token selection of {len(tokens)} entries ({tokens.dtype})",
-                    f"a mask of {n_tokens} tokens, or positions under {n_tokens}",
-                    "Take the mask at the run's own height and width.",
-                )
+                f"a token selection of {len(tokens)} entries ({tokens.dtype})",
+                f"a mask of {n_tokens} tokens, or positions under {n_tokens}",
+                "Take the mask at the run's own height and width.",
             )
         chosen = np.flatnonzero(tokens) if tokens.dtype == bool else tokens % n_tokens
         return torch.as_tensor(chosen, dtype=torch.int64, device=device)
@@ -124,9 +117,7 @@ class Scope:
         for step in self.steps or ():
             if not -n_steps <= step < n_steps:
                 raise InputError(
-                    found_expected(
-                        f"step {step} in an edit's scope", f"a step of {n_steps}", "Count steps from 0."
-                    )
+                    f"step {step} in an edit's scope", f"a step of {n_steps}", "Count steps from 0."
                 )
 
 
@@ -138,10 +129,8 @@ def _flat_tokens(tokens: Any) -> np.ndarray:
     different = len(set(flat.tolist()))
     if not (mask or positions) or not different or (positions and different < len(flat)):
         raise InputError(
-            found_expected(
-                f"{len(flat)} tokens of dtype {flat.dtype}, {different} of them different",
-                "a bool mask, or different whole-number positions",
-                "Turn a mask of 0 and 1 into bool with mask.astype(bool).",
-            )
+            f"{len(flat)} tokens of dtype {flat.dtype}, {different} of them different",
+            "a bool mask, or different whole-number positions",
+            "Turn a mask of 0 and 1 into bool with mask.astype(bool).",
         )
     return flat

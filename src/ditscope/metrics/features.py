@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 
 Features: TypeAlias = Callable[[np.ndarray], np.ndarray | Sequence[np.ndarray]]
 """From images uint8 ``[image, y, x, rgb]`` to feature maps ``[image, channel, y, x]`` or vectors
@@ -43,11 +43,9 @@ def feature_distance(images: Any, reference: Any, features: Features, *, batch: 
     images, reference = np.asarray(images), np.asarray(reference)
     if images.ndim != 4 or images.shape != reference.shape:
         raise InputError(
-            found_expected(
-                f"images {images.shape} and reference {reference.shape}",
-                "two arrays [image, y, x, rgb]",
-                "Pair them.",
-            )
+            f"images {images.shape} and reference {reference.shape}",
+            "two arrays [image, y, x, rgb]",
+            "Pair them.",
         )
     found = np.zeros(len(images))
     for start in range(0, len(images), batch):
@@ -63,9 +61,7 @@ def clip_image_distance(images: Any, reference: Any, scorer: ImageEncoder) -> np
     one, other = scorer.image_features(images), scorer.image_features(reference)
     if one.shape != other.shape:
         raise InputError(
-            found_expected(
-                f"{len(one)} images and {len(other)} reference images", "as many of each", "Pair them."
-            )
+            f"{len(one)} images and {len(other)} reference images", "as many of each", "Pair them."
         )
     return 1 - (one.astype(np.float64) * other).sum(-1)
 

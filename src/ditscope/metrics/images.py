@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from ditscope.errors import InputError, found_expected, one_of
+from ditscope.errors import InputError, unknown_name
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 _SIGMA, _RADIUS = 1.5, 5  # Wang et al. 2004: an 11-pixel Gaussian window
@@ -26,24 +26,18 @@ def as_unit(images: Any, *, what: str = "images") -> np.ndarray:
     """
     array = np.asarray(images)
     if array.ndim < 3 or array.shape[-1] != 3 or 0 in array.shape:
-        raise InputError(
-            found_expected(f"{what} of shape {array.shape}", "[..., y, x, rgb]", "Put the colours last.")
-        )
+        raise InputError(f"{what} of shape {array.shape}", "[..., y, x, rgb]", "Put the colours last.")
     if array.dtype == np.uint8:
         return array / 255.0
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(
-            found_expected(f"{what} of {array.dtype}", "uint8, or floats from 0 to 1", "Convert them.")
-        )
+        raise InputError(f"{what} of {array.dtype}", "uint8, or floats from 0 to 1", "Convert them.")
     wide = array.astype(np.float64)
     low, high = float(wide.min()), float(wide.max())
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         raise InputError(
-            found_expected(
-                f"{what} with values from {low:.3g} to {high:.3g}",
-                "floats from 0 to 1",
-                "Rescale, or pass uint8.",
-            )
+            f"{what} with values from {low:.3g} to {high:.3g}",
+            "floats from 0 to 1",
+            "Rescale, or pass uint8.",
         )
     return np.clip(wide, 0, 1)
 
@@ -87,15 +81,13 @@ def ssim(images: Any, reference: Any, *, space: str = "rgb") -> np.ndarray:
         1 for equal images.
     """
     if space not in ("rgb", "luminance"):
-        raise InputError(one_of("space", space, ("rgb", "luminance")))
+        raise unknown_name("space", space, ("rgb", "luminance"))
     images, reference = np.broadcast_arrays(*_pair(images, reference))
     if min(images.shape[-3:-1]) < 2 * _RADIUS + 1:
         raise InputError(
-            found_expected(
-                f"images of {images.shape[-3]} x {images.shape[-2]} pixels",
-                f"at least {2 * _RADIUS + 1} each way",
-                "SSIM needs room for its window.",
-            )
+            f"images of {images.shape[-3]} x {images.shape[-2]} pixels",
+            f"at least {2 * _RADIUS + 1} each way",
+            "SSIM needs room for its window.",
         )
     lead = images.shape[:-3]
     pairs = zip(
@@ -121,9 +113,7 @@ def high_frequency_energy(images: Any, *, cutoff: float = 0.25) -> np.ndarray:
         0 to 1; 0 for an image of one colour.
     """
     if not 0 < cutoff < 0.5:
-        raise InputError(
-            found_expected(f"cutoff={cutoff}", "0 to 0.5 cycles per pixel, both left out", "Use 0.25.")
-        )
+        raise InputError(f"cutoff={cutoff}", "0 to 0.5 cycles per pixel, both left out", "Use 0.25.")
     values = luminance(images)
     rows, columns = values.shape[-2:]
     window = np.outer(_hann(rows), _hann(columns))
@@ -145,11 +135,9 @@ def _pair(images: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
         shape = None
     if shape is None or images.shape[-3:] != reference.shape[-3:]:
         raise InputError(
-            found_expected(
-                f"images {images.shape} and reference {reference.shape}",
-                "images of one size and number",
-                "Pair them.",
-            )
+            f"images {images.shape} and reference {reference.shape}",
+            "images of one size and number",
+            "Pair them.",
         )
     return images, reference
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ditscope.errors import InputError, found_expected, one_of
+from ditscope.errors import InputError, unknown_name
 from ditscope.metrics import images as image_metrics
 from ditscope.metrics.features import Features, clip_image_distance, feature_distance
 from ditscope.metrics.text_image import ClipScorer
@@ -57,15 +57,11 @@ class Metric:
         """
         images = np.asarray(images)
         if images.ndim != 4:
-            raise InputError(
-                found_expected(f"images of shape {images.shape}", "[image, y, x, rgb]", "Stack them.")
-            )
+            raise InputError(f"images of shape {images.shape}", "[image, y, x, rgb]", "Stack them.")
         if self.paired and reference is None:
-            raise InputError(
-                found_expected(f"no reference for {self.name}", "the baseline images", "Pass reference=.")
-            )
+            raise InputError(f"no reference for {self.name}", "the baseline images", "Pass reference=.")
         if self.prompted and prompts is None:
-            raise InputError(found_expected(f"no prompts for {self.name}", "one per image", "Pass prompts=."))
+            raise InputError(f"no prompts for {self.name}", "one per image", "Pass prompts=.")
         return np.asarray(
             self.compute(
                 images, np.asarray(reference) if self.paired else None, prompts if self.prompted else None
@@ -114,24 +110,22 @@ def resolve(
     """
     wanted = [names] if isinstance(names, (str, Metric)) else list(names)
     if not wanted:
-        raise InputError(found_expected("no metrics", "at least one", f"Choose from {', '.join(METRICS)}."))
+        raise InputError("no metrics", "at least one", f"Choose from {', '.join(METRICS)}.")
     titles = [metric.name if isinstance(metric, Metric) else metric for metric in wanted]
     for metric, title in zip(wanted, titles, strict=True):
         if not isinstance(metric, Metric) and metric not in METRICS:
-            raise InputError(one_of("metric", metric, METRICS))
+            raise unknown_name("metric", metric, METRICS)
         if titles.count(title) > 1:
-            raise InputError(found_expected(f"metric {title!r} twice", "distinct names", "Drop one."))
+            raise InputError(f"metric {title!r} twice", "distinct names", "Drop one.")
     needing = [
         t for t in wanted if isinstance(t, str) and (t in _NEED_CLIP or (t == "lpips" and features is None))
     ]
     if needing and clip is None:
         raise InputError(
-            found_expected(
-                f"{needing[0]} without a CLIP",
-                "a scorer",
-                "Pass clip=ClipScorer.from_pretrained(folder or hub id)"
-                + (", or features= for lpips." if "lpips" in needing else "."),
-            )
+            f"{needing[0]} without a CLIP",
+            "a scorer",
+            "Pass clip=ClipScorer.from_pretrained(folder or hub id)"
+            + (", or features= for lpips." if "lpips" in needing else "."),
         )
     scorer = _open(clip) if needing else None
     return {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ditscope.errors import InputError, UnsupportedError, found_expected, one_of
+from ditscope.errors import InputError, UnsupportedError, unknown_name
 from ditscope.metrics.images import as_unit
 
 if TYPE_CHECKING:
@@ -91,11 +91,9 @@ class ClipScorer:
             tokenizer = AutoTokenizer.from_pretrained(name_or_path)
         except (OSError, ValueError) as error:
             raise InputError(
-                found_expected(
-                    f"no CLIP at {str(name_or_path)!r} ({str(error).splitlines()[0]})",
-                    "a folder or hub id with a CLIPModel in safetensors and its tokenizer",
-                    "Check the name and the connection.",
-                )
+                f"no CLIP at {str(name_or_path)!r} ({str(error).splitlines()[0]})",
+                "a folder or hub id with a CLIPModel in safetensors and its tokenizer",
+                "Check the name and the connection.",
             ) from error
         return cls(model, tokenizer, device=device, batch_size=batch_size, **_preprocessing(config))
 
@@ -112,14 +110,12 @@ class ClipScorer:
             float64 ``[image]``.
         """
         if convention not in CONVENTIONS:
-            raise InputError(one_of("convention", convention, CONVENTIONS))
+            raise unknown_name("convention", convention, CONVENTIONS)
         images = self._check_images(images)
         prompts = _check_prompts(prompts)
         if len(prompts) != len(images):
             raise InputError(
-                found_expected(
-                    f"{len(images)} images and {len(prompts)} prompts", "one prompt per image", "Pair them."
-                )
+                f"{len(images)} images and {len(prompts)} prompts", "one prompt per image", "Pair them."
             )
         cosine = (self.image_features(images).astype(np.float64) * self.text_features(prompts)).sum(-1)
         return 2.5 * np.maximum(cosine, 0) if convention == "hessel" else 100 * cosine
@@ -214,9 +210,7 @@ class ClipScorer:
     def _check_images(self, images: Any) -> np.ndarray:
         array = np.asarray(images)
         if array.ndim != 4:
-            raise InputError(
-                found_expected(f"images of shape {array.shape}", "[image, y, x, rgb]", "Stack them.")
-            )
+            raise InputError(f"images of shape {array.shape}", "[image, y, x, rgb]", "Stack them.")
         as_unit(array)
         return array
 
@@ -232,9 +226,7 @@ def _unit(features: torch.Tensor) -> np.ndarray:
 def _check_prompts(prompts: Sequence[str]) -> list[str]:
     listed = [prompts] if isinstance(prompts, str) else list(prompts)
     if not listed or not all(isinstance(prompt, str) for prompt in listed):
-        raise InputError(
-            found_expected(f"prompts {listed[:3]!r}", "at least one, all strings", "Pass a list of captions.")
-        )
+        raise InputError(f"prompts {listed[:3]!r}", "at least one, all strings", "Pass a list of captions.")
     return [str(prompt) for prompt in listed]
 
 
@@ -246,8 +238,6 @@ def _preprocessing(config: str | None) -> dict[str, Any]:
     if isinstance(size, dict):
         size = size.get("shortest_edge", size.get("height"))
     if size is not None and not isinstance(size, int):
-        raise UnsupportedError(
-            found_expected(f"image size {size!r}", "one edge in pixels", "Build ClipScorer by hand.")
-        )
+        raise UnsupportedError(f"image size {size!r}", "one edge in pixels", "Build ClipScorer by hand.")
     given = {"size": size, "image_mean": found.get("image_mean"), "image_std": found.get("image_std")}
     return {name: value for name, value in given.items() if value is not None}

@@ -1,20 +1,10 @@
 """What a DiT is: families as data, blocks with named streams, visits with steps and branches."""
 
-from ditscope._lazy import attach
+from ditscope.models.block import Block
+from ditscope.models.dit import DiT
+from ditscope.models.families import FAMILIES
+from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.loading import load
+from ditscope.models.visits import Visit
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "BRANCHES": "family",
-        "Block": "block",
-        "BlockList": "family",
-        "DiT": "dit",
-        "FAMILIES": "families",
-        "Family": "family",
-        "Guidance": "family",
-        "SITES": "sites",
-        "STREAMS": "family",
-        "Visit": "visits",
-        "load": "loading",
-    },
-)
+__all__ = ["Block", "BlockList", "DiT", "FAMILIES", "Family", "Guidance", "Visit", "load"]

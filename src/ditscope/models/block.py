@@ -12,11 +12,12 @@ from nnsight.intervention.envoy import Envoy
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import Mediator
 
-from ditscope.errors import InputError, UnsupportedError, found_expected, one_of
+from ditscope.errors import UnsupportedError, unknown_name
 from ditscope.models import sites
 from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
-from ditscope.models.taps import Place, Tap
+from ditscope.models.taps import HookPoint, Tap
+from ditscope.vocabulary import BLOCK_ENDS, EDITABLE_SITES
 
 if TYPE_CHECKING:
     from ditscope.models.pipeline import CallablePipeline
@@ -97,7 +98,7 @@ class Block(Envoy):
             InputError: there is no such site.
             UnsupportedError: this block has no such site, or not in this stream.
         """
-        if site not in sites.ENDS:
+        if site not in BLOCK_ENDS:
             sites.require_stream(self.layout, stream, site)
             return self.tapped(self.layout.taps[stream][site], stream)
         return self.part(site, stream, getattr(self, _location(site)))
@@ -109,9 +110,9 @@ class Block(Envoy):
             InputError: there is no such site, or it is modulation, which can only be read.
             UnsupportedError: this block has no such site, or not in this stream.
         """
-        if site not in sites.ENDS:
-            if site not in sites.SITES:
-                raise InputError(one_of("site to write", site, sites.SITES))
+        if site not in BLOCK_ENDS:
+            if site not in EDITABLE_SITES:
+                raise unknown_name("site to write", site, EDITABLE_SITES)
             sites.require_stream(self.layout, stream, site)
             self._write_tap(self.layout.taps[stream][site], stream, tensor)
             return
@@ -142,11 +143,9 @@ class Block(Envoy):
             value = value.reshape(len(value), 1, -1)
             if value.shape[-1] < own.stop:
                 raise UnsupportedError(
-                    found_expected(
-                        f"{value.shape[-1]} channels of modulation at {tap.module or tap.argument} of {self.name}",
-                        f"at least {own.stop}, for part {tap.part} of width {width}",
-                        "Compare the installed diffusers with the tested version, or mend the family.",
-                    )
+                    f"{value.shape[-1]} channels of modulation at {tap.module or tap.argument} of {self.name}",
+                    f"at least {own.stop}, for part {tap.part} of width {width}",
+                    "Compare the installed diffusers with the tested version, or mend the family.",
                 )
             value = value[:, :, own]
             if tap.table is not None:
@@ -154,10 +153,10 @@ class Block(Envoy):
             return value.tanh() if tap.tanh else value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)
-        place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
+        place = sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
         return value if place is None else value[:, place]
 
-    def served(self, place: Place) -> Any:
+    def served(self, place: HookPoint) -> Any:
         """What nnsight serves at a place inside the block: an argument of a submodule, or its output."""
         if not place.module:
             return argument(self._parameters, self.inputs, place.argument)
@@ -168,7 +167,7 @@ class Block(Envoy):
             return argument(parameter_names(envoy._module), envoy.inputs, place.argument)
 
     @contextmanager
-    def _at_call(self, place: Place) -> Iterator[None]:
+    def _at_call(self, place: HookPoint) -> Iterator[None]:
         """Let what is asked of nnsight be of one call of a module that is called several times a visit.
 
         nnsight would serve the next call that comes, and in the first visit always the first.
@@ -190,7 +189,7 @@ class Block(Envoy):
         if tap.planar:
             tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])
         else:
-            place = sites.tokens_of(self.layout, stream, self._run.handed, joined=tap.joined)
+            place = sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
             if place is not None:
                 tensor = torch.cat([value[:, : place.start], tensor, value[:, place.stop :]], dim=1)
         if tap.item is not None:
@@ -200,11 +199,11 @@ class Block(Envoy):
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""
-        return sites.read(self.layout, self._parameters, site, stream, raw, self._run.handed)
+        return sites.read(self.layout, self._parameters, site, stream, raw, self._run.inputs)
 
     def whole(self, site: str, stream: str, raw: Any, tensor: Any) -> Any:
         """What nnsight serves at a site with the stream's tensor replaced."""
-        return sites.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.handed)
+        return sites.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.inputs)
 
 
 def _location(site: str) -> str:

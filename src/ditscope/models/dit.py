@@ -12,14 +12,13 @@ from nnsight.modeling.diffusion import DiffusionModel
 
 from ditscope.models.block import Block
 from ditscope.models.family import Family
-from ditscope.models.forwards import refuse_replaced
-from ditscope.models.handed import Handed
 from ditscope.models.pipeline import CallablePipeline, call_defaults, signature_defaults
 from ditscope.models.refusals import refuse_offloaded_tables, refuse_unmapped
-from ditscope.models.visits import Visit, Walk, visits
+from ditscope.models.replaced_modules import refuse_replaced
+from ditscope.models.visits import Visit, VisitProgress, visits
 
 if TYPE_CHECKING:
-    from ditscope.tracing.check import Report
+    from ditscope.checking.check import Report
 
 
 class DiT(DiffusionModel):
@@ -78,31 +77,21 @@ class DiT(DiffusionModel):
         return torch.device(self.diffusers_pipeline._execution_device)
 
     @property
-    def call(self) -> Mapping[str, Any]:
-        """Pipeline arguments of the run in progress, or of the last one, with defaults filled in."""
-        return self._module.call
+    def run_state(self) -> CallablePipeline:
+        """The run in progress, or the last one: its call, its visits, what the transformer is passed."""
+        return self._module
 
     @property
     def call_defaults(self) -> Mapping[str, Any]:
         """Pipeline arguments that are filled in where a call leaves them out."""
         return self._module.defaults
 
-    def facts(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    def full_call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments with the pipeline's own defaults, and the entries of the pipeline's config."""
         pipeline = self.diffusers_pipeline
         return {**pipeline.config, **signature_defaults(type(pipeline)), **self.call_defaults, **call}
 
-    @property
-    def n_visits(self) -> int:
-        """Visits begun in the run in progress, or made in the last one."""
-        return self._module.n_visits
-
-    @property
-    def handed(self) -> Handed:
-        """What the transformer is handed at the visit in progress, or at the last one."""
-        return self._module.handed
-
-    def begin_walk(self, walk: Walk) -> Walk:
+    def begin_walk(self, walk: VisitProgress) -> VisitProgress:
         """Let the run in progress end with an error unless ``walk`` comes to its end with it."""
         self._module.walk = walk
         return walk
@@ -130,13 +119,13 @@ class DiT(DiffusionModel):
 
     def image_size(self, call: Mapping[str, Any]) -> tuple[int, int]:
         """(height, width) in pixels that a call asks for, with the pipeline's defaults."""
-        pipeline, facts = self.diffusers_pipeline, self.facts(call)
+        pipeline, facts = self.diffusers_pipeline, self.full_call(call)
         cells = getattr(pipeline, "default_sample_size", None) or pipeline.transformer.config.sample_size
         default = cells * pipeline.vae_scale_factor
         return int(facts.get("height") or default), int(facts.get("width") or default)
 
     def visits(self, tracer: Any) -> Iterator[Visit]:
-        """Walk the visits of the run being traced, in order, each with its step and branch.
+        """VisitProgress the visits of the run being traced, in order, each with its step and branch.
 
         Inside the loop's body, read and write blocks in execution order (``block_input`` before
         ``block_output``); statements after the loop run when the last visit is over. Leave the loop with
@@ -159,7 +148,7 @@ class DiT(DiffusionModel):
         return visits(self, tracer)
 
     def check(self, prompt: str | None = None, **call: Any) -> Report:
-        """Verify on this very checkpoint that labels tell the truth; see :mod:`ditscope.tracing.check`.
+        """Verify on this very checkpoint that labels tell the truth; see :mod:`ditscope.checking.check`.
 
         Args:
             prompt: what to generate; a neutral sentence if left out.
@@ -173,7 +162,7 @@ class DiT(DiffusionModel):
             UnsupportedError: what breaks the mapping from visits to steps, such as step caching or replaced blocks.
         """
         # The checks trace the model, so they live a layer further on; this is only their door.
-        from ditscope.tracing.check import check_model
+        from ditscope.checking.check import check_model
 
         return check_model(self, prompt, **call)
 

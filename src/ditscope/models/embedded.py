@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 
 EMBEDDED = "shapes"
 """Name under which the embedded pipeline is opened."""
@@ -23,9 +23,7 @@ def embedded_folder() -> Path:
         if (folder / "model_index.json").is_file():
             return folder
     raise InputError(
-        found_expected(
-            f"no embedded pipeline in {_PACKAGED} or {_CHECKOUT}",
-            "the folder that comes with ditscope",
-            "Install ditscope again, or train it with `python -m ditscope.shapes.training`.",
-        )
+        f"no embedded pipeline in {_PACKAGED} or {_CHECKOUT}",
+        "the folder that comes with ditscope",
+        "Install ditscope again, or train it with `python -m ditscope.shapes.training`.",
     )

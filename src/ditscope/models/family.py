@@ -16,9 +16,6 @@ from typing import Any
 
 from ditscope.models.taps import Modulated, Tap, Term
 
-STREAMS: tuple[str, ...] = ("image", "text")
-BRANCHES: tuple[str, ...] = ("cond", "uncond")
-
 
 @dataclass(frozen=True)
 class BlockList:

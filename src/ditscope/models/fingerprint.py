@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ditscope.errors import UnsupportedError, found_expected
+from ditscope.errors import UnsupportedError
 from ditscope.models.offload import stored_parameters
 
 if TYPE_CHECKING:
@@ -68,11 +68,9 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 def _sample(name: str, tensor: torch.Tensor) -> bytes:
     if tensor.is_meta:
         raise UnsupportedError(
-            found_expected(
-                f"weights {name} on the meta device, with values kept in an unknown place",
-                "weights in memory, or offloaded by diffusers or accelerate",
-                "Load the pipeline without offloading it.",
-            )
+            f"weights {name} on the meta device, with values kept in an unknown place",
+            "weights in memory, or offloaded by diffusers or accelerate",
+            "Load the pipeline without offloading it.",
         )
     flat = tensor.detach().flatten()
     places = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)

@@ -12,7 +12,7 @@ import diffusers
 import torch
 
 from ditscope._quiet import quiet_unless_terminal
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of
@@ -52,10 +52,10 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
     device = kwargs.pop("device", None)
     if "dtype" in kwargs:
         if "torch_dtype" in kwargs:
-            raise InputError(found_expected("both dtype= and torch_dtype=", "one of them", "Drop dtype=."))
+            raise InputError("both dtype= and torch_dtype=", "one of them", "Drop dtype=.")
         kwargs["torch_dtype"] = kwargs.pop("dtype")
     if device is not None and "device_map" in kwargs:
-        raise InputError(found_expected("both device= and device_map=", "one of them", "Drop device=."))
+        raise InputError("both device= and device_map=", "one of them", "Drop device=.")
     if "torch_dtype" in kwargs:
         kwargs["torch_dtype"] = _dtype(kwargs["torch_dtype"])
     if device is not None:
@@ -84,11 +84,9 @@ def load_undescribed(name_or_path: str, dtype: Any = None, device: Any = None) -
         _require_device(device)
     if "transformer" not in pipeline_config(source, None):
         raise InputError(
-            found_expected(
-                f"{name_or_path!r}, a pipeline without a transformer",
-                "one with a transformer",
-                "Try another.",
-            )
+            f"{name_or_path!r}, a pipeline without a transformer",
+            "one with a transformer",
+            "Try another.",
         )
     given = {} if dtype is None else {"torch_dtype": _dtype(dtype)}
     pipeline = diffusers.DiffusionPipeline.from_pretrained(source, use_safetensors=True, **given)
@@ -105,9 +103,7 @@ def _dtype(asked: Any) -> Any:
     dtype = getattr(torch, asked.removeprefix("torch."), None) if isinstance(asked, str) else asked
     if not isinstance(dtype, torch.dtype | Mapping):
         raise InputError(
-            found_expected(
-                f"dtype {asked!r}", "a torch dtype such as torch.bfloat16", "Pass torch_dtype=torch.bfloat16."
-            )
+            f"dtype {asked!r}", "a torch dtype such as torch.bfloat16", "Pass torch_dtype=torch.bfloat16."
         )
     return dtype
 
@@ -117,11 +113,9 @@ def _require_device(device: Any) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(
-            found_expected(
-                f"device {device!r} ({str(error).splitlines()[0]})",
-                "a device that torch can use here",
-                "Pass device='cpu', or install torch for that device.",
-            )
+            f"device {device!r} ({str(error).splitlines()[0]})",
+            "a device that torch can use here",
+            "Pass device='cpu', or install torch for that device.",
         ) from error
 
 
@@ -136,35 +130,27 @@ def pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
         index = folder / "model_index.json"
         if not index.is_file():
             raise InputError(
-                found_expected(
-                    f"folder {source} without model_index.json",
-                    "a diffusers pipeline folder",
-                    "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
-                )
+                f"folder {source} without model_index.json",
+                "a diffusers pipeline folder",
+                "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
             )
         try:
             return {"_class_name": _NO_CLASS, **json.loads(index.read_text())}
         except (ValueError, TypeError) as error:
             raise InputError(
-                found_expected(
-                    f"an unreadable model_index.json in {source} ({error})",
-                    "a JSON object that names a pipeline class",
-                    "Save the pipeline again with pipeline.save_pretrained(folder).",
-                )
+                f"an unreadable model_index.json in {source} ({error})",
+                "a JSON object that names a pipeline class",
+                "Save the pipeline again with pipeline.save_pretrained(folder).",
             ) from error
     if folder.exists():
-        raise InputError(
-            found_expected(f"the file {source}", "a diffusers pipeline folder", "Pass the folder it is in.")
-        )
+        raise InputError(f"the file {source}", "a diffusers pipeline folder", "Pass the folder it is in.")
     try:
         return diffusers.DiffusionPipeline.load_config(source, revision=revision)
     except (OSError, ValueError) as error:
         raise InputError(
-            found_expected(
-                f"{source!r}, which is no folder and cannot be fetched as a hub id ({type(error).__name__})",
-                f"'{EMBEDDED}', a pipeline folder or a reachable hub id",
-                "Check the spelling, the network and your access to the repository.",
-            )
+            f"{source!r}, which is no folder and cannot be fetched as a hub id ({type(error).__name__})",
+            f"'{EMBEDDED}', a pipeline folder or a reachable hub id",
+            "Check the spelling, the network and your access to the repository.",
         ) from error
 
 
@@ -178,11 +164,9 @@ def _refuse_missing_weights(source: str, config: Mapping[str, Any], given: Mappi
     missing = [name for name in saved if not _is_saved(folder / name)]
     if missing:
         raise InputError(
-            found_expected(
-                f"no safetensors weights for {', '.join(missing)} in {source}",
-                "weights beside every config.json",
-                "Save the pipeline again with pipeline.save_pretrained(folder, safe_serialization=True).",
-            )
+            f"no safetensors weights for {', '.join(missing)} in {source}",
+            "weights beside every config.json",
+            "Save the pipeline again with pipeline.save_pretrained(folder, safe_serialization=True).",
         )
 
 
@@ -200,9 +184,7 @@ def _refuse_unknown(kwargs: Mapping[str, Any], config: Mapping[str, Any]) -> Non
     unknown = sorted(set(kwargs) - _LOADING_ARGUMENTS - components)
     if unknown:
         raise InputError(
-            found_expected(
-                f"loading argument {', '.join(unknown)}, which diffusers would ignore",
-                f"one of {', '.join(sorted(_LOADING_ARGUMENTS))}, dtype, device or a component's name",
-                "Call arguments such as num_inference_steps belong to generate().",
-            )
+            f"loading argument {', '.join(unknown)}, which diffusers would ignore",
+            f"one of {', '.join(sorted(_LOADING_ARGUMENTS))}, dtype, device or a component's name",
+            "Call arguments such as num_inference_steps belong to generate().",
         )

@@ -17,12 +17,12 @@ import torch
 from nnsight.intervention.interleaver import EarlyStopException
 from nnsight.modeling.diffusion import _PipelineModule
 
-from ditscope.errors import InputError, UnsupportedError, found_expected
-from ditscope.models.handed import Handed
+from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family
-    from ditscope.models.visits import Walk
+    from ditscope.models.visits import VisitProgress
 
 SETTINGS_FILE = "ditscope.json"
 
@@ -40,9 +40,7 @@ def call_defaults(source: str) -> dict[str, Any]:
         return dict(json.loads(path.read_text())["call"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            found_expected(
-                f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file."
-            )
+            f"{path} without readable call arguments", '{"call": {...}}', "Mend or remove the file."
         ) from error
 
 
@@ -59,15 +57,15 @@ class CallablePipeline(_PipelineModule):
         defaults: call arguments to fill in.
         call: the arguments of the run in progress, or of the last one.
         n_visits: visits begun in the run in progress, or made in the last one.
-        handed: what the transformer is handed at the visit in progress, or at the last one.
+        inputs: what the transformer is handed at the visit in progress, or at the last one.
         walk: the walk over the visits of the run in progress, once it has begun.
     """
 
     defaults: Mapping[str, Any]
     call: dict[str, Any]
     n_visits: int
-    handed: Handed
-    walk: Walk | None
+    inputs: TransformerInputs
+    walk: VisitProgress | None
 
     def __init__(self, pipeline: Any, family: Family, defaults: Mapping[str, Any]) -> None:
         super().__init__(pipeline)
@@ -86,11 +84,9 @@ class CallablePipeline(_PipelineModule):
         """
         if self._running:
             raise UnsupportedError(
-                found_expected(
-                    "a second run on a model that is in a run",
-                    "one run at a time, in one thread",
-                    "Wait for the first, or load the model twice.",
-                )
+                "a second run on a model that is in a run",
+                "one run at a time, in one thread",
+                "Wait for the first, or load the model twice.",
             )
         if args:
             kwargs["prompt"], args = args[0], args[1:]
@@ -137,7 +133,7 @@ class CallablePipeline(_PipelineModule):
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
-        self.handed = Handed(self._family, transformer, (args, kwargs))
+        self.inputs = TransformerInputs(self._family, transformer, (args, kwargs))
 
 
 def complete_call(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditscope.errors import UnsupportedError, found_expected
-from ditscope.models.forwards import named, refuse_replaced_since_opening
+from ditscope.errors import UnsupportedError
 from ditscope.models.offload import is_offloaded, mixed_up_on_disk
+from ditscope.models.replaced_modules import named, refuse_replaced_since_opening
 from ditscope.models.schedule import require_own_schedule, require_step_clock
 
 if TYPE_CHECKING:
@@ -44,37 +44,29 @@ def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
     transformer = pipeline.transformer
     for found in _caching(pipeline, transformer):
         raise UnsupportedError(
-            found_expected(
-                f"step caching enabled on the transformer ({found})",
-                "every block to run in every step",
-                "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
-            )
+            f"step caching enabled on the transformer ({found})",
+            "every block to run in every step",
+            "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
         )
     for name, module in named(dit.family, transformer):
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise UnsupportedError(
-                found_expected(
-                    f"{name} compiled with torch.compile",
-                    "modules that run as they are written, to be read inside",
-                    "Load the pipeline without compiling it.",
-                )
+                f"{name} compiled with torch.compile",
+                "modules that run as they are written, to be read inside",
+                "Load the pipeline without compiling it.",
             )
     refuse_replaced_since_opening(dit)
     if (call or {}).get("skip_guidance_layers") is not None:
         raise UnsupportedError(
-            found_expected(
-                "skip-layer guidance (skip_guidance_layers)",
-                "visits in which every block runs",
-                "Leave skip_guidance_layers out.",
-            )
+            "skip-layer guidance (skip_guidance_layers)",
+            "visits in which every block runs",
+            "Leave skip_guidance_layers out.",
         )
     for first, second in mixed_up_on_disk(dit.networks):
         raise UnsupportedError(
-            found_expected(
-                f"the weights of {first} and {second} mixed up on disk by group offload",
-                "a file for each of them, and no weight in both",
-                "Load afresh, and offload the transformer alone to disk, in an empty folder.",
-            )
+            f"the weights of {first} and {second} mixed up on disk by group offload",
+            "a file for each of them, and no weight in both",
+            "Load afresh, and offload the transformer alone to disk, in an empty folder.",
         )
     require_step_clock(pipeline.scheduler)
     require_own_schedule(pipeline.scheduler, call or {})
@@ -93,11 +85,9 @@ def refuse_offloaded_tables(dit: DiT) -> None:
         taps = [tap for sites in block.layout.taps.values() for tap in sites.values()]
         if any(tap.table for tap in taps) and is_offloaded(block._module):
             raise UnsupportedError(
-                found_expected(
-                    f"block {block.name} offloaded before the model is opened",
-                    f"its {next(tap.table for tap in taps if tap.table)} in place when its inputs are read",
-                    "Open the model first, then offload dit.diffusers_pipeline or its transformer.",
-                )
+                f"block {block.name} offloaded before the model is opened",
+                f"its {next(tap.table for tap in taps if tap.table)} in place when its inputs are read",
+                "Open the model first, then offload dit.diffusers_pipeline or its transformer.",
             )
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ditscope.errors import UnsupportedError, found_expected
+from ditscope.errors import UnsupportedError
 
 
 def noise_levels(scheduler: Any) -> list[float]:
@@ -49,20 +49,16 @@ def require_step_clock(scheduler: Any) -> None:
     name = type(scheduler).__name__
     if getattr(scheduler, "order", 1) != 1:
         raise UnsupportedError(
-            found_expected(
-                f"scheduler {name} of order {scheduler.order}",
-                "a scheduler that calls the transformer once a step",
-                "Use FlowMatchEulerDiscreteScheduler or DPMSolverMultistepScheduler.",
-            )
+            f"scheduler {name} of order {scheduler.order}",
+            "a scheduler that calls the transformer once a step",
+            "Use FlowMatchEulerDiscreteScheduler or DPMSolverMultistepScheduler.",
         )
     missing = [part for part in ("sigmas", "step_index", "begin_index") if not hasattr(scheduler, part)]
     if missing:
         raise UnsupportedError(
-            found_expected(
-                f"scheduler {name} without {', '.join(missing)}",
-                "a scheduler that counts its steps and knows their noise",
-                "Use FlowMatchEulerDiscreteScheduler or DPMSolverMultistepScheduler.",
-            )
+            f"scheduler {name} without {', '.join(missing)}",
+            "a scheduler that counts its steps and knows their noise",
+            "Use FlowMatchEulerDiscreteScheduler or DPMSolverMultistepScheduler.",
         )
 
 
@@ -78,11 +74,9 @@ def require_own_schedule(scheduler: Any, call: Mapping[str, Any]) -> None:
         counted = name == "timesteps" and scheduler.config.get("use_flow_sigmas")
         if call.get(name) is not None and (name not in taken or counted):
             raise UnsupportedError(
-                found_expected(
-                    f"{name}= with scheduler {type(scheduler).__name__}, which makes its own",
-                    f"a scheduler that can be set to {name}",
-                    f"Leave {name}= out, or use FlowMatchEulerDiscreteScheduler if the model is a flow.",
-                )
+                f"{name}= with scheduler {type(scheduler).__name__}, which makes its own",
+                f"a scheduler that can be set to {name}",
+                f"Leave {name}= out, or use FlowMatchEulerDiscreteScheduler if the model is a flow.",
             )
 
 
@@ -98,9 +92,7 @@ def require_plain_start(scheduler: Any) -> None:
     timesteps = [float(timestep) for timestep in scheduler.timesteps]
     if scheduler.begin_index is None and timesteps.count(timesteps[0]) > 1:
         raise UnsupportedError(
-            found_expected(
-                f"timestep {timesteps[0]:g} first and once more in the schedule",
-                "a first timestep that comes once",
-                "Pass sigmas= or timesteps= that fall from the first on.",
-            )
+            f"timestep {timesteps[0]:g} first and once more in the schedule",
+            "a first timestep that comes once",
+            "Pass sigmas= or timesteps= that fall from the first on.",
         )

@@ -16,7 +16,7 @@ from typing import Any
 import diffusers
 from diffusers.image_processor import PixArtImageProcessor
 
-from ditscope.errors import InputError, UnsupportedError, found_expected
+from ditscope.errors import InputError, UnsupportedError
 
 BINNING = "use_resolution_binning"
 """Call argument by which a pipeline generates at the nearest trained size."""
@@ -68,23 +68,17 @@ class Sizes:
             step = math.lcm(edge, self.nominal_cell or 1, self.step)
             if min(height, width) < 1 or height % step or width % step:
                 raise InputError(
-                    found_expected(
-                        f"an image of {height} x {width} pixels of {self.pipeline}",
-                        f"multiples of {step}",
-                        "Change the size.",
-                    )
+                    f"an image of {height} x {width} pixels of {self.pipeline}",
+                    f"multiples of {step}",
+                    "Change the size.",
                 )
         if min(height, width) < edge:
-            raise InputError(
-                found_expected(f"an image of {height} x {width}", f"at least {edge} pixels", "Enlarge it.")
-            )
+            raise InputError(f"an image of {height} x {width}", f"at least {edge} pixels", "Enlarge it.")
         if self.most_tokens is not None and max(height, width) > edge * self.most_tokens:
             raise InputError(
-                found_expected(
-                    f"an image of {height} x {width}",
-                    f"at most {edge * self.most_tokens} pixels, for which the transformer has positions",
-                    "Make it smaller.",
-                )
+                f"an image of {height} x {width}",
+                f"at most {edge * self.most_tokens} pixels, for which the transformer has positions",
+                "Make it smaller.",
             )
         return height // edge * edge, width // edge * edge
 
@@ -92,16 +86,12 @@ class Sizes:
         cell = self.nominal_cell
         if cell is None:
             raise UnsupportedError(
-                found_expected(
-                    f"resolution binning asked of {self.pipeline}",
-                    "a pipeline that has tables of trained sizes",
-                    "Leave it out.",
-                )
+                f"resolution binning asked of {self.pipeline}",
+                "a pipeline that has tables of trained sizes",
+                "Leave it out.",
             )
         if min(height, width) < 1:
-            raise InputError(
-                found_expected(f"an image of {height} x {width}", "at least 1 pixel", "Enlarge it.")
-            )
+            raise InputError(f"an image of {height} x {width}", "at least 1 pixel", "Enlarge it.")
         module = importlib.import_module(getattr(diffusers, self.pipeline).__module__)
         tables = {
             int(name.split("_")[2]) // cell: table
@@ -110,10 +100,8 @@ class Sizes:
         }
         if self.sample_size not in tables:
             raise InputError(
-                found_expected(
-                    f"resolution binning with a transformer of sample_size {self.sample_size}",
-                    f"one of {', '.join(map(str, sorted(tables)))}, for which {self.pipeline} has a table of sizes",
-                    f"Switch it off with {BINNING}=False.",
-                )
+                f"resolution binning with a transformer of sample_size {self.sample_size}",
+                f"one of {', '.join(map(str, sorted(tables)))}, for which {self.pipeline} has a table of sizes",
+                f"Switch it off with {BINNING}=False.",
             )
         return PixArtImageProcessor.classify_height_width_bin(height, width, ratios=tables[self.sample_size])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ditscope.models.families import FAMILIES
 from ditscope.models.family import Family, Guidance
-from ditscope.models.sites import ENDS, EVERY_SITE
 from ditscope.models.versions import VERIFIED
+from ditscope.vocabulary import SITES
 
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
@@ -150,7 +150,7 @@ def _row(family: Family) -> str:
 
 
 def _inner(taps) -> list[str]:
-    inner = [site for site in EVERY_SITE if site not in ENDS]
+    inner = [name for name, site in SITES.items() if site.inside]
     return [site for site in inner if any(site in places for places in taps.values())]
 
 

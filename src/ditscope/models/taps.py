@@ -14,23 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MODULATION: tuple[str, ...] = (
-    "attn_shift",
-    "attn_scale",
-    "attn_gate",
-    "mlp_shift",
-    "mlp_scale",
-    "mlp_gate",
-)
-"""AdaLN modulation of attention and MLP, ``[row, 1, channel]``, as in force at the block."""
+from ditscope.vocabulary import MODULATION
 
 
-def has_tokens(site: str) -> bool:
-    """Whether there is a value for every token at a site, as there is not of modulation."""
-    return site not in MODULATION
-
-
-class Place(NamedTuple):
+class HookPoint(NamedTuple):
     """Where inside a block something is handed on.
 
     Attributes:
@@ -74,9 +61,9 @@ class Tap:
     call: tuple[int, int] = (0, 1)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> HookPoint:
         """Where the whole is of which this is a part."""
-        return Place(self.module, self.argument, *self.call)
+        return HookPoint(self.module, self.argument, *self.call)
 
 
 Term = tuple[Tap, Tap | None]

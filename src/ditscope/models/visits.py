@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditscope.errors import InputError, VisitError, found_expected, one_of
+from ditscope.errors import VisitError, unknown_name
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.schedule import noise_levels, require_plain_start, step_clock
 
@@ -58,11 +58,9 @@ class Visit:
         """
         if len(self.branches) > 1:
             raise VisitError(
-                found_expected(
-                    f"branches {' and '.join(self.branches)} in one visit",
-                    "one branch",
-                    "Use visit.branches, and visit.rows(tensor, branch) for a branch's part of a tensor.",
-                )
+                f"branches {' and '.join(self.branches)} in one visit",
+                "one branch",
+                "Use visit.branches, and visit.rows(tensor, branch) for a branch's part of a tensor.",
             )
         return self.branches[0]
 
@@ -81,7 +79,7 @@ class Visit:
             InputError: the branch does not run in this visit.
         """
         if branch not in self.branches:
-            raise InputError(one_of("branch", branch, self.branches))
+            raise unknown_name("branch", branch, self.branches)
         size = n_rows // len(self.branches)
         place = self.branches.index(branch)
         return slice(place * size, (place + 1) * size)
@@ -126,7 +124,7 @@ class Schedule:
 
 
 @dataclass
-class Walk:
+class VisitProgress:
     """How far a walk over the visits of a run has come.
 
     nnsight serves a block that was passed already from the *next* visit, and ends a loop quietly when
@@ -169,11 +167,9 @@ class Walk:
     def _require_own_visit(self, n_visits: int) -> None:
         if n_visits > self.finished + 1:
             raise VisitError(
-                found_expected(
-                    f"the body of visit {self.finished} ending in visit {n_visits - 1}",
-                    "in its own",
-                    _MEND_THE_BODY,
-                )
+                f"the body of visit {self.finished} ending in visit {n_visits - 1}",
+                "in its own",
+                _MEND_THE_BODY,
             )
 
     def require_complete(self, n_visits: int) -> None:
@@ -187,20 +183,16 @@ class Walk:
         expected = len(self.schedule)
         if n_visits != expected:
             raise VisitError(
-                found_expected(
-                    f"{n_visits} visits of the transformer in the run",
-                    f"{expected} by the visit ledger ({len(self.schedule.timesteps)} steps, branches "
-                    f"{' '.join(self.schedule.branches)})",
-                    _MEND_THE_FAMILY,
-                )
+                f"{n_visits} visits of the transformer in the run",
+                f"{expected} by the visit ledger ({len(self.schedule.timesteps)} steps, branches "
+                f"{' '.join(self.schedule.branches)})",
+                _MEND_THE_FAMILY,
             )
         if self.finished < expected and self.left is None:
             raise VisitError(
-                found_expected(
-                    f"the run ending before the body of visit {self.finished}",
-                    "after it",
-                    _MEND_THE_BODY,
-                )
+                f"the run ending before the body of visit {self.finished}",
+                "after it",
+                _MEND_THE_BODY,
             )
 
 
@@ -213,7 +205,7 @@ def live_schedule(dit: DiT) -> Schedule:
     scheduler, guidance = dit.diffusers_pipeline.scheduler, dit.family.guidance
     require_plain_start(scheduler)
     first = int(scheduler.begin_index or 0)
-    branches = guidance.visited(dit.facts(dit.call))
+    branches = guidance.visited(dit.full_call(dit.run_state.call))
     return Schedule(
         sigmas=tuple(noise_levels(scheduler)[first:]),
         timesteps=tuple(
@@ -227,22 +219,22 @@ def live_schedule(dit: DiT) -> Schedule:
 
 
 def visits(dit: DiT, tracer: Any) -> Iterator[Visit]:
-    """Walk the visits of the run being traced; see :meth:`ditscope.models.dit.DiT.visits`."""
-    walk: Walk | None = None
+    """VisitProgress the visits of the run being traced; see :meth:`ditscope.models.dit.DiT.visits`."""
+    walk: VisitProgress | None = None
     for index in tracer.iter[:]:
         # Reading the inputs parks the trace until the transformer is called for the index-th time.
         _ = dit.transformer.inputs
         if walk is None:
-            refuse_unmapped(dit, dit.call)
-            walk = dit.begin_walk(Walk(live_schedule(dit)))
+            refuse_unmapped(dit, dit.run_state.call)
+            walk = dit.begin_walk(VisitProgress(live_schedule(dit)))
         visit = walk.schedule.visit(index)
         _hold_against_clocks(dit, visit)
         try:
             yield visit
         except GeneratorExit:
-            walk.leave(dit.n_visits)
+            walk.leave(dit.run_state.n_visits)
             raise
-        walk.finish(dit.n_visits)
+        walk.finish(dit.run_state.n_visits)
         if walk.finished == len(walk.schedule):
             return
 
@@ -251,19 +243,15 @@ def _hold_against_clocks(dit: DiT, visit: Visit) -> None:
     clock = step_clock(dit.diffusers_pipeline.scheduler)
     if clock != visit.step:
         raise VisitError(
-            found_expected(
-                f"visit {visit.index} at the scheduler's step {clock}",
-                f"step {visit.step} ({' '.join(visit.branches)}) by the visit ledger",
-                _MEND_THE_FAMILY,
-            )
+            f"visit {visit.index} at the scheduler's step {clock}",
+            f"step {visit.step} ({' '.join(visit.branches)}) by the visit ledger",
+            _MEND_THE_FAMILY,
         )
-    handed = dit.handed.timesteps
+    handed = dit.run_state.inputs.timesteps
     # bfloat16 keeps 8 bits of the timestep.
     if not all(math.isclose(float(value), visit.timestep, rel_tol=2**-7, abs_tol=1e-6) for value in handed):
         raise VisitError(
-            found_expected(
-                f"visit {visit.index} handed timestep {float(handed[0]):.6g} to the transformer",
-                f"timestep {visit.timestep:.6g} of step {visit.step} by the visit ledger",
-                "The family's timestep_scale, timestep_offset or visiting order is wrong for this pipeline.",
-            )
+            f"visit {visit.index} handed timestep {float(handed[0]):.6g} to the transformer",
+            f"timestep {visit.timestep:.6g} of step {visit.step} by the visit ledger",
+            "The family's timestep_scale, timestep_offset or visiting order is wrong for this pipeline.",
         )

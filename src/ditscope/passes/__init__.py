@@ -3,31 +3,36 @@
 A pass takes a cache, a hidden-state array or a statistics dataset, and never opens a model.
 """
 
-from ditscope._lazy import attach
+from ditscope.passes.concentration import energy_share, exceeds_threshold, gini, measure_concentration
+from ditscope.passes.grids import iou
+from ditscope.passes.mask_scores import mask_study, mask_summary, score_masks
+from ditscope.passes.masks import spatial_masks
+from ditscope.passes.overlap import expected_jaccard, jaccard, rank_biased_overlap, spearman
+from ditscope.passes.ranking import Ranking, rank_channels
+from ditscope.passes.samples_needed import samples_needed
+from ditscope.passes.stability import stability
+from ditscope.passes.statistics import channel_statistics, token_statistics
+from ditscope.vocabulary import STATISTICS
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "ChannelSet": "channels",
-        "Ranking": "ranking",
-        "STATISTICS": "statistics",
-        "channel_statistics": "statistics",
-        "energy_share": "concentration",
-        "exceeds_threshold": "concentration",
-        "expected_jaccard": "overlap",
-        "gini": "concentration",
-        "iou": "grids",
-        "jaccard": "overlap",
-        "mask_summary": "mask_scores",
-        "mask_study": "mask_scores",
-        "measure_concentration": "concentration",
-        "rank_biased_overlap": "overlap",
-        "rank_channels": "ranking",
-        "samples_needed": "convergence",
-        "score_masks": "mask_scores",
-        "spatial_masks": "masks",
-        "spearman": "overlap",
-        "stability": "agreement",
-        "token_statistics": "statistics",
-    },
-)
+__all__ = [
+    "Ranking",
+    "STATISTICS",
+    "channel_statistics",
+    "energy_share",
+    "exceeds_threshold",
+    "expected_jaccard",
+    "gini",
+    "iou",
+    "jaccard",
+    "mask_study",
+    "mask_summary",
+    "measure_concentration",
+    "rank_biased_overlap",
+    "rank_channels",
+    "samples_needed",
+    "score_masks",
+    "spatial_masks",
+    "spearman",
+    "stability",
+    "token_statistics",
+]

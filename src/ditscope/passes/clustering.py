@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from ditscope.errors import InputError, found_expected, one_of
-from ditscope.passes.source import check_count
+from ditscope import checks
+from ditscope.errors import InputError, unknown_name
 
 SCALES = ("minmax", "zscore", "percentile", "none")
 POLARITIES = ("signed", "abs", "border", "minority")
@@ -48,22 +48,20 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise InputError(one_of("scale", self.scale, SCALES))
+            raise unknown_name("scale", self.scale, SCALES)
         if self.polarity not in POLARITIES:
-            raise InputError(one_of("polarity", self.polarity, POLARITIES))
+            raise unknown_name("polarity", self.polarity, POLARITIES)
         if not 0 <= self.percentile < 50:
-            raise InputError(
-                found_expected(f"percentile={self.percentile}", "0 to 50, 50 left out", "Use 2.")
-            )
-        if check_count(self.k, what="k") < 2:
-            raise InputError(found_expected("k=1", "at least two clusters", "Use k=2."))
-        check_count(self.n_init, what="n_init")
+            raise InputError(f"percentile={self.percentile}", "0 to 50, 50 left out", "Use 2.")
+        if checks.whole_number("k", self.k) < 2:
+            raise InputError("k=1", "at least two clusters", "Use k=2.")
+        checks.whole_number("n_init", self.n_init)
         if self.components is not None:
-            check_count(self.components, what="components")
+            checks.whole_number("components", self.components)
 
 
 @dataclass(frozen=True)
-class Located:
+class ImageMask:
     """The mask of one image: ``mask`` bool, ``heat`` float and ``cluster`` int, each ``[token]``.
 
     ``lost`` is the number of channels left out for NaN or infinity.
@@ -75,7 +73,7 @@ class Located:
     lost: int
 
 
-def locate(values: np.ndarray, border: np.ndarray, protocol: Protocol) -> Located:
+def locate(values: np.ndarray, border: np.ndarray, protocol: Protocol) -> ImageMask:
     """Foreground mask of one image.
 
     Args:
@@ -99,7 +97,7 @@ def locate(values: np.ndarray, border: np.ndarray, protocol: Protocol) -> Locate
     lost = int((~finite).sum())
     if len(np.unique(scaled, axis=0)) < protocol.k:
         empty = np.zeros(len(values), dtype=int)
-        return Located(empty.astype(bool), heat, empty, lost)
+        return ImageMask(empty.astype(bool), heat, empty, lost)
     means = KMeans(protocol.k, n_init=protocol.n_init, random_state=protocol.seed)
     cluster = means.fit_predict(scaled)
     member = np.eye(protocol.k, dtype=bool)[cluster].T  # [cluster, token]
@@ -109,7 +107,7 @@ def locate(values: np.ndarray, border: np.ndarray, protocol: Protocol) -> Locate
         chosen = np.argmin(member.sum(1))
     else:
         chosen = np.argmax([heat[m].mean() for m in member])
-    return Located(member[chosen], heat, cluster, lost)
+    return ImageMask(member[chosen], heat, cluster, lost)
 
 
 def scale_channels(values: np.ndarray, scale: str, percentile: float = 2.0) -> np.ndarray:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected
-from ditscope.passes.source import check_count
+from ditscope import checks
+from ditscope.errors import InputError
 
 MAGNITUDE = 100.0
 """Sun et al.'s absolute threshold, in the model's own activation unit."""
@@ -32,7 +32,7 @@ def gini(scores: xr.DataArray, *, top: int | None = None) -> xr.DataArray:
     """
     _check_scores(scores)
     if top is not None:
-        check_count(top, what="top", at_most=scores.sizes["channel"], of=" (the channels there are)")
+        checks.whole_number("top", top, most=scores.sizes["channel"], of=" (the channels there are)")
     return xr.apply_ufunc(
         _gini,
         scores,
@@ -54,7 +54,7 @@ def energy_share(energy: xr.DataArray, k: int) -> xr.DataArray:
         ``[...]`` from 0 to 1.
     """
     _check_scores(energy)
-    check_count(k, what="k", at_most=energy.sizes["channel"], of=" (the channels there are)")
+    checks.whole_number("k", k, most=energy.sizes["channel"], of=" (the channels there are)")
     values = np.sort(np.nan_to_num(energy.transpose(..., "channel").values, nan=0.0), axis=-1)
     with np.errstate(invalid="ignore"):
         share = values[..., -k:].sum(-1) / values.sum(-1)
@@ -111,7 +111,7 @@ def measure_concentration(
         of channels), each ``[*kept]``.
     """
     scores = statistics[statistic].transpose(..., "channel")
-    check_count(k, what="k", at_most=scores.sizes["channel"], of=" (the channels there are)")
+    checks.whole_number("k", k, most=scores.sizes["channel"], of=" (the channels there are)")
     relative = ratio_to_median(scores)
     ordered = -np.sort(-relative.values, axis=-1)  # NaN sorts last
     cell = relative.isel(channel=0, drop=True)
@@ -144,9 +144,7 @@ def _gini(values: np.ndarray, top: int | None) -> float:
 def _check_scores(scores: xr.DataArray) -> None:
     if "channel" not in scores.dims or bool((scores < 0).any()):
         raise InputError(
-            found_expected(
-                f"scores with dims {', '.join(map(str, scores.dims))}, smallest {float(scores.min()):.3g}",
-                "non-negative scores with a channel dimension",
-                "Pass a statistic such as mean_abs.",
-            )
+            f"scores with dims {', '.join(map(str, scores.dims))}, smallest {float(scores.min()):.3g}",
+            "non-negative scores with a channel dimension",
+            "Pass a statistic such as mean_abs.",
         )

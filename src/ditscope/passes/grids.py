@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 
 
 def iou(mask: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -21,11 +21,9 @@ def iou(mask: np.ndarray, reference: np.ndarray) -> np.ndarray:
     mask, reference = np.asarray(mask), np.asarray(reference)
     if mask.dtype != bool or reference.dtype != bool or mask.shape[-2:] != reference.shape[-2:]:
         raise InputError(
-            found_expected(
-                f"{mask.dtype} {mask.shape} and {reference.dtype} {reference.shape}",
-                "two bool masks [..., y, x] of one size",
-                "Threshold and resize them first.",
-            )
+            f"{mask.dtype} {mask.shape} and {reference.dtype} {reference.shape}",
+            "two bool masks [..., y, x] of one size",
+            "Threshold and resize them first.",
         )
     return ratio((mask & reference).sum((-2, -1)), (mask | reference).sum((-2, -1)))
 
@@ -47,11 +45,9 @@ def cell_counts(reference: np.ndarray, height: int, width: int) -> tuple[np.ndar
     rows, columns = reference.shape[-2:]
     if rows < height or columns < width:
         raise InputError(
-            found_expected(
-                f"a reference of {rows} x {columns} pixels",
-                f"at least the latent grid's {height} x {width}",
-                "Pass the mask of the image, in pixels.",
-            )
+            f"a reference of {rows} x {columns} pixels",
+            f"at least the latent grid's {height} x {width}",
+            "Pass the mask of the image, in pixels.",
         )
     down, across = _membership(rows, height), _membership(columns, width)
     covered = down.T @ reference.astype(np.float64) @ across
@@ -68,19 +64,15 @@ def align_reference(reference: xr.DataArray | np.ndarray, samples: xr.DataArray)
         missing = [label for label in samples.values if label not in labels]
         if missing:
             raise InputError(
-                found_expected(
-                    f"no reference for sample {missing[0]}", "a reference for every sample", "Add it."
-                )
+                f"no reference for sample {missing[0]}", "a reference for every sample", "Add it."
             )
         reference = reference.isel(sample=[labels.index(label) for label in samples.values])
     values = np.asarray(reference)
     if values.dtype != bool or values.ndim != 3 or len(values) != samples.size:
         raise InputError(
-            found_expected(
-                f"a reference of {values.dtype} {values.shape}",
-                f"bool [sample, y_pixel, x_pixel] with {samples.size} samples",
-                "Threshold it and pass one mask per sample.",
-            )
+            f"a reference of {values.dtype} {values.shape}",
+            f"bool [sample, y_pixel, x_pixel] with {samples.size} samples",
+            "Threshold it and pass one mask per sample.",
         )
     return values
 

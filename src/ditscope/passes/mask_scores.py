@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected, one_of
-from ditscope.passes.channels import ChannelSet
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import InputError, unknown_name
+from ditscope.intervals import LEVEL, RESAMPLES, interval_over
 from ditscope.passes.clustering import Protocol, locate
 from ditscope.passes.grids import align_reference, cell_counts, ratio
 from ditscope.passes.masks import COLLAPSE_SHARE, MaskTable, channel_lookup, images, select, used_channels
-from ditscope.passes.resampling import LEVEL, RESAMPLES, interval_over
 from ditscope.passes.source import Source
 
 
@@ -39,7 +39,7 @@ def score_masks(
         both masks are empty.
     """
     if resize not in ("mask", "reference"):
-        raise InputError(one_of("resize", resize, ("mask", "reference")))
+        raise unknown_name("resize", resize, ("mask", "reference"))
     mask = masks["mask"].transpose(..., "sample", "y", "x")
     values = align_reference(reference, masks["sample"])
     covered, pixels = cell_counts(values, mask.sizes["y"], mask.sizes["x"])
@@ -110,13 +110,11 @@ def mask_study(
         means with intervals.
     """
     if not sets:
-        raise InputError(
-            found_expected("no channel sets", "at least one", "Pass {'top': ranking.top(12), ...}.")
-        )
+        raise InputError("no channel sets", "at least one", "Pass {'top': ranking.top(12), ...}.")
     if "pca" in sets and pca is not None:
-        raise InputError(found_expected("a set named 'pca'", "another name", "Rename it, or pass pca=None."))
+        raise InputError("a set named 'pca'", "another name", "Rename it, or pass pca=None.")
     if not isinstance(step, (int, np.integer)):
-        raise InputError(found_expected(f"step={step!r}", "one step", "Call once per step."))
+        raise InputError(f"step={step!r}", "one step", "Call once per step.")
     options: dict[str, Any] = {
         "k": k,
         "scale": scale,

@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ditscope.errors import InputError, found_expected, one_of
-from ditscope.passes.channels import ChannelSet
-from ditscope.passes.clustering import Located, Protocol, locate
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import InputError, unknown_name
+from ditscope.passes.clustering import ImageMask, Protocol, locate
 from ditscope.passes.source import Source, hidden_states
 
 Lookup: TypeAlias = Callable[[Mapping[str, Any], int], np.ndarray]
@@ -90,7 +90,7 @@ def spatial_masks(
         InputError: for an unknown block, step, branch, channel or option.
     """
     if features not in ("channels", "pca"):
-        raise InputError(one_of("features", features, ("channels", "pca")))
+        raise unknown_name("features", features, ("channels", "pca"))
     protocol = Protocol(
         k, scale, percentile, polarity, components if features == "pca" else None, seed, n_init
     )
@@ -123,9 +123,7 @@ def select(
     hidden = hidden_states(source, "image", site, channels=channels)
     if not {"y", "x"} <= set(hidden.coords):
         raise InputError(
-            found_expected(
-                "tokens without y and x", "tokens with the latent grid's y and x", "Pass the image stream."
-            )
+            "tokens without y and x", "tokens with the latent grid's y and x", "Pass the image stream."
         )
     for dim in ("sample", "step", "branch", "block"):
         if dim not in hidden.dims:
@@ -133,7 +131,7 @@ def select(
     if "branch" in hidden.coords:
         known = [str(name) for name in hidden["branch"].values]
         if branch not in known:
-            raise InputError(one_of("branch", branch, known))
+            raise unknown_name("branch", branch, known)
         hidden = hidden.isel(branch=known.index(branch))
     else:
         hidden = hidden.isel(branch=0)
@@ -146,15 +144,11 @@ def channel_lookup(channels: ChannelSet | Sequence[int] | str, hidden: xr.DataAr
     ids = hidden["channel"].values
     if isinstance(channels, str):
         if channels != "all":
-            raise InputError(
-                found_expected(f"channels={channels!r}", "a ChannelSet, a list of ids, or 'all'", "Use one.")
-            )
+            raise InputError(f"channels={channels!r}", "a ChannelSet, a list of ids, or 'all'", "Use one.")
         return (lambda labels, draw: ids), 1
     chosen = channels if isinstance(channels, ChannelSet) else ChannelSet.of(channels)
     if chosen.stream != "image":
-        raise InputError(
-            found_expected(f"channels of the {chosen.stream} stream", "the image stream", "Rank that stream.")
-        )
+        raise InputError(f"channels of the {chosen.stream} stream", "the image stream", "Rank that stream.")
     recorded = set(ids.tolist())
     draws = [chosen.draw(number) for number in range(chosen.draws)]
     kept = [dim for dim in draws[0].kept if dim != "block"]
@@ -168,11 +162,9 @@ def channel_lookup(channels: ChannelSet | Sequence[int] | str, hidden: xr.DataAr
             missing = [int(channel) for channel in asked if channel not in recorded]
             if missing:
                 raise InputError(
-                    found_expected(
-                        f"channel {missing[0]} in the set",
-                        f"one of the {len(ids)} recorded channels",
-                        "Record all channels.",
-                    )
+                    f"channel {missing[0]} in the set",
+                    f"one of the {len(ids)} recorded channels",
+                    "Record all channels.",
                 )
             memory[key] = asked
         return memory[key]
@@ -217,11 +209,9 @@ class MaskTable:
         self.height, self.width = (int(edge.max()) + 1 for edge in (self._y, self._x))
         if self.height * self.width != hidden.sizes["token"]:
             raise InputError(
-                found_expected(
-                    f"{hidden.sizes['token']} tokens on a {self.height} x {self.width} grid",
-                    "a token for every cell",
-                    "Record all image tokens.",
-                )
+                f"{hidden.sizes['token']} tokens on a {self.height} x {self.width} grid",
+                "a token for every cell",
+                "Record all image tokens.",
             )
         self.border = (
             (self._y == 0) | (self._x == 0) | (self._y == self.height - 1) | (self._x == self.width - 1)
@@ -233,8 +223,8 @@ class MaskTable:
         self.cluster = np.zeros(grid, dtype=np.int8)
         self.lost = np.zeros(cells, dtype=int)
 
-    def put(self, at: tuple[int, int, int, int], found: Located) -> None:
-        """Place one image's mask on its grid."""
+    def put(self, at: tuple[int, int, int, int], found: ImageMask) -> None:
+        """HookPoint one image's mask on its grid."""
         self.mask[at][self._y, self._x] = found.mask
         self.heat[at][self._y, self._x] = found.heat
         self.cluster[at][self._y, self._x] = found.cluster
@@ -294,7 +284,7 @@ def _positions(hidden: xr.DataArray, dim: str, asked: Any) -> list[int]:
         elif whole and -len(labels) <= one < 0:
             found.append(len(labels) + int(one))
         else:
-            raise InputError(one_of(dim, one, [*labels, *names]))
+            raise unknown_name(dim, one, [*labels, *names])
     if not found:
-        raise InputError(found_expected(f"no {dim}", f"at least one {dim}", f"Pass {dim}=None for all."))
+        raise InputError(f"no {dim}", f"at least one {dim}", f"Pass {dim}=None for all.")
     return found

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import hypergeom, rankdata
 
-from ditscope.errors import InputError, found_expected
-from ditscope.passes.source import check_count
+from ditscope import checks
+from ditscope.errors import InputError
 
 PERSISTENCE = 0.9
 """Webber et al.'s p: at 0.9 the first ten ranks carry 86 % of the weight."""
@@ -32,7 +32,7 @@ def jaccard(scores: np.ndarray, k: int) -> np.ndarray:
         k: size of each set.
     """
     scores = _check(scores)
-    return jaccard_of_ranks(ranks(scores), check_count(k, what="k", at_most=scores.shape[1], of=" channels"))
+    return jaccard_of_ranks(ranks(scores), checks.whole_number("k", k, most=scores.shape[1], of=" channels"))
 
 
 def rank_biased_overlap(
@@ -52,7 +52,7 @@ def rank_biased_overlap(
     scores = _check(scores)
     deepest = default_depth(persistence, scores.shape[1])
     depth = deepest if depth is None else depth
-    check_count(depth, what="depth", at_most=scores.shape[1], of=" channels")
+    checks.whole_number("depth", depth, most=scores.shape[1], of=" channels")
     return rbo_of_ranks(ranks(scores), persistence, depth)
 
 
@@ -70,7 +70,7 @@ def spearman(scores: np.ndarray) -> np.ndarray:
 def default_depth(persistence: float, channels: int) -> int:
     """The rank beyond which less than 0.1 % of rank-biased overlap's weight lies."""
     if not 0 < persistence < 1:
-        raise InputError(found_expected(f"persistence={persistence}", "a number between 0 and 1", "Use 0.9."))
+        raise InputError(f"persistence={persistence}", "a number between 0 and 1", "Use 0.9.")
     return min(channels, int(np.ceil(np.log(1e-3) / np.log(persistence))))
 
 
@@ -110,10 +110,8 @@ def _check(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, dtype=float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         raise InputError(
-            found_expected(
-                f"scores of shape {scores.shape}, {int((~np.isfinite(scores)).sum())} of them not finite",
-                "finite scores [item, channel]",
-                "Drop the channels that are not finite in every item.",
-            )
+            f"scores of shape {scores.shape}, {int((~np.isfinite(scores)).sum())} of them not finite",
+            "finite scores [item, channel]",
+            "Drop the channels that are not finite in every item.",
         )
     return scores

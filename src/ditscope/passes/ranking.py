@@ -11,11 +11,12 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected
-from ditscope.passes.channels import PADDING, ChannelSet
+from ditscope import checks
+from ditscope.channels.channel_set import PADDING, ChannelSet
+from ditscope.errors import InputError
 from ditscope.passes.concentration import MAGNITUDE, RATIO, measure_concentration
-from ditscope.passes.source import Source, check_count
-from ditscope.passes.statistics import OVER, channel_statistics, check_statistic, progress
+from ditscope.passes.source import Source
+from ditscope.passes.statistics import OVER, channel_statistics, progress
 
 
 def rank_channels(
@@ -46,7 +47,7 @@ def rank_channels(
     Warns:
         UserWarning: if channels hold NaN or infinity; they are excluded, never ranked.
     """
-    check_statistic(statistic)
+    checks.statistic(statistic)
     over = (over,) if isinstance(over, str) else tuple(over)
     lazy = channel_statistics(source, over=over, stream=stream, site=site)
     with progress("statistics"):
@@ -133,9 +134,7 @@ class Ranking:
         """Ranks ``start`` to ``stop - 1``, 0 being the largest score (SPARK's rank-window sweep)."""
         if not 0 <= start < stop <= self.ranked:
             raise InputError(
-                found_expected(
-                    f"ranks {start} to {stop}", f"0 <= start < stop <= {self.ranked}", "Pass another window."
-                )
+                f"ranks {start} to {stop}", f"0 <= start < stop <= {self.ranked}", "Pass another window."
             )
         return self._slice(stop - start, lambda ids: ids[start:stop], f"ranks {start} to {stop - 1}")
 
@@ -177,9 +176,7 @@ class Ranking:
         """
         if channels.stream != self.stream:
             raise InputError(
-                found_expected(
-                    f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
-                )
+                f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
             )
         energy, labels = self.energy.values, self.excluded["channel"].values
         target = channels.draw(0) if channels.draws == 1 else channels
@@ -194,11 +191,9 @@ class Ranking:
             outside = shuffled[~np.isin(shuffled, chosen)]
             if unknown or len(outside) == 0:
                 raise InputError(
-                    found_expected(
-                        f"a set with channel {unknown[0]}" if unknown else "a set of every channel",
-                        "ranked channels, with others left over",
-                        "Pass a set from this ranking.",
-                    )
+                    f"a set with channel {unknown[0]}" if unknown else "a set of every channel",
+                    "ranked channels, with others left over",
+                    "Pass a set from this ranking.",
                 )
             wanted = sum(here[int(i)] for i in chosen)
             reached = np.cumsum([here[int(i)] for i in outside])
@@ -237,7 +232,7 @@ class Ranking:
         shared: bool,
         pick: Callable[[np.ndarray, dict[str, object]], np.ndarray],
     ) -> xr.DataArray:
-        check_count(draws, what="draws")
+        checks.whole_number("draws", draws)
         shape = tuple(self.excluded.sizes[dim] for dim in self.kept)
         order = self.order.values
         rows: list[np.ndarray] = []
@@ -264,7 +259,7 @@ class Ranking:
         return xr.DataArray(values, dims=(*self.kept, *dims), coords=coords)
 
     def _check_size(self, k: int) -> int:
-        return check_count(k, what="k", at_most=self.ranked, of=" (the channels that have a rank)")
+        return checks.whole_number("k", k, most=self.ranked, of=" (the channels that have a rank)")
 
     def _summary(self) -> str:
         kept = ", ".join(f"{self.excluded.sizes[dim]} {dim}" for dim in self.kept) or "one ranking"

@@ -19,30 +19,15 @@ import numpy as np
 import xarray as xr
 from tqdm.dask import TqdmCallback
 
-from ditscope.errors import InputError, one_of
-from ditscope.passes.source import DIMS, RECORDED, Source, check_dims, hidden_states, recorded_statistics
-
-STATISTICS = {
-    "mean_abs": "mean over tokens of abs(x)",
-    "abs_mean": "absolute value of the mean over tokens of x",
-    "std": "population standard deviation over tokens",
-    "abs_max": "largest abs(x) over tokens",
-    "energy": "mean over tokens of x squared",
-}
-"""Name of each statistic and its definition."""
+from ditscope import checks
+from ditscope.passes.source import Source, hidden_states, recorded_statistics
+from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
 
 OVER = ("sample", "step", "branch", "token")
 """Dimensions that a ranking reduces unless told otherwise: it keeps one score per block and channel."""
 
 _PIECE = 1 << 20  # values per float64 working copy: 8 MB, whatever the array's size
 _CHUNK_BYTES = 64 << 20
-
-
-def check_statistic(name: object) -> str:
-    """``name``, if it is a known statistic."""
-    if name not in STATISTICS:
-        raise InputError(one_of("statistic", name, STATISTICS))
-    return str(name)
 
 
 def progress(label: str) -> AbstractContextManager[object]:
@@ -83,11 +68,11 @@ def token_statistics(
         output_core_dims=[["statistic"]],
         dask="parallelized",
         output_dtypes=[np.float64],
-        dask_gufunc_kwargs={"output_sizes": {"statistic": len(RECORDED) + 1}},
+        dask_gufunc_kwargs={"output_sizes": {"statistic": len(RECORDED_STATISTICS) + 1}},
         keep_attrs=True,
     )
-    stats = xr.Dataset({name: reduced.isel(statistic=row) for row, name in enumerate(RECORDED)})
-    stats["nonfinite"] = reduced.isel(statistic=len(RECORDED)).astype(np.int64)
+    stats = xr.Dataset({name: reduced.isel(statistic=row) for row, name in enumerate(RECORDED_STATISTICS)})
+    stats["nonfinite"] = reduced.isel(statistic=len(RECORDED_STATISTICS)).astype(np.int64)
     stats["count"] = mask.sum("token")
     return stats.assign_attrs(stream=stream, site=site)
 
@@ -111,7 +96,7 @@ def channel_statistics(
     Raises:
         InputError: for an unknown stream, site or dimension.
     """
-    dims = check_dims(over, known=DIMS[:-1], what="dimension to reduce over")
+    dims = checks.names_of("dimension to reduce over", over, HIDDEN_DIMS[:-1])
     if "token" in dims:
         cells = _named(token_statistics(source, stream=stream, site=site))
         rest = [dim for dim in dims if dim in cells.dims]
@@ -125,7 +110,7 @@ def channel_statistics(
 
 def _named(stats: xr.Dataset) -> xr.Dataset:
     """Recorded variables as the named statistics, float64."""
-    values = stats[list(RECORDED)].astype(np.float64)
+    values = stats[list(RECORDED_STATISTICS)].astype(np.float64)
     named = xr.Dataset(
         {
             "mean_abs": values["mean_abs"],
@@ -182,12 +167,12 @@ def _reduce_tokens(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     # A mask arrives as [..., channel of size 1, token], or [token] where it does not vary.
     real = mask if mask.ndim == 1 else mask[..., 0, :]
     real = np.broadcast_to(real, (*lead, tokens)).reshape(-1, tokens)
-    out = np.empty((len(slabs), len(RECORDED) + 1, channels))
+    out = np.empty((len(slabs), len(RECORDED_STATISTICS) + 1, channels))
     rows = max(1, _PIECE // max(1, tokens * channels))
     for start in range(0, len(slabs), rows):
         part = slice(start, start + rows)
         out[part] = _reduce_slabs(slabs[part], real[part])
-    return np.moveaxis(out, 1, -1).reshape(*lead, channels, len(RECORDED) + 1)
+    return np.moveaxis(out, 1, -1).reshape(*lead, channels, len(RECORDED_STATISTICS) + 1)
 
 
 def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -5,23 +5,27 @@ which model, stream, site and how many samples, axes carry units, and colours st
 colour-blind readers. Nothing here touches pyplot or the caller's matplotlib settings.
 """
 
-from __future__ import annotations
+from ditscope.plots.ablation import ablation
+from ditscope.plots.channel_magnitude import channel_magnitude
+from ditscope.plots.channel_spectrum import channel_spectrum
+from ditscope.plots.curves import iou_by_block, stability_curve
+from ditscope.plots.image_grid import image_grid
+from ditscope.plots.jaccard_matrix import jaccard_matrix
+from ditscope.plots.loss_curve import loss_curve
+from ditscope.plots.mask_grid import mask_grid
+from ditscope.plots.sheet import save_png
+from ditscope.plots.token_channel import token_channel
 
-from ditscope._lazy import attach
-
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "ablation": "bars",
-        "channel_magnitude": "magnitude",
-        "channel_spectrum": "spectrum",
-        "image_grid": "pictures",
-        "iou_by_block": "curves",
-        "jaccard_matrix": "matrices",
-        "loss_curve": "training",
-        "mask_grid": "overlays",
-        "save_png": "sheet",
-        "stability_curve": "curves",
-        "token_channel": "tokens",
-    },
-)
+__all__ = [
+    "ablation",
+    "channel_magnitude",
+    "channel_spectrum",
+    "image_grid",
+    "iou_by_block",
+    "jaccard_matrix",
+    "loss_curve",
+    "mask_grid",
+    "save_png",
+    "stability_curve",
+    "token_channel",
+]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.axes import block_ticks, grid, kind_names
 from ditscope.plots.labels import facts, labels, pretty, require_dims, require_variables, sentence, values
 from ditscope.plots.sheet import sheet
@@ -110,9 +110,7 @@ def stability_curve(
     by_block = isinstance(running, xr.DataArray) and "block" in running.dims
     running = require_dims(running, ("block", "samples") if by_block else ("samples",), "running agreement")
     if "samples" not in running.coords:
-        raise InputError(
-            found_expected("no coord 'samples'", "the samples seen at each point", "Add the coord.")
-        )
+        raise InputError("no coord 'samples'", "the samples seen at each point", "Add the coord.")
     threshold = running.attrs.get("threshold") if threshold is None else threshold
     stop = running.attrs.get("stop") if stop is None else stop
     seen = np.asarray(running["samples"].values, dtype=float)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.text import SIGMA
 
 _ACRONYMS = {
@@ -42,9 +42,7 @@ def require_dims(array: Any, dims: Sequence[str], what: str, *, remedy: str | No
     """
     wanted = f"{what} with dims [{', '.join(dims)}]"
     if not isinstance(array, xr.DataArray):
-        raise InputError(
-            found_expected(type(array).__name__, f"a DataArray of {wanted}", "Label the array first.")
-        )
+        raise InputError(type(array).__name__, f"a DataArray of {wanted}", "Label the array first.")
     if set(array.dims) != set(dims):
         extra = [str(dim) for dim in array.dims if dim not in dims]
         hint = remedy or (
@@ -52,7 +50,7 @@ def require_dims(array: Any, dims: Sequence[str], what: str, *, remedy: str | No
             if extra
             else "Give the missing dims, e.g. with expand_dims."
         )
-        raise InputError(found_expected(f"dims [{', '.join(map(str, array.dims))}]", wanted, hint))
+        raise InputError(f"dims [{', '.join(map(str, array.dims))}]", wanted, hint)
     require_filled(array, what)
     return array.transpose(*dims)
 
@@ -61,24 +59,18 @@ def require_filled(array: xr.DataArray, what: str) -> None:
     """Refuse an array that has nothing in it."""
     empty = [str(dim) for dim, size in array.sizes.items() if size == 0]
     if empty:
-        raise InputError(
-            found_expected(f"no {empty[0]} in {what}", "at least one", "Check the selection before it.")
-        )
+        raise InputError(f"no {empty[0]} in {what}", "at least one", "Check the selection before it.")
 
 
 def require_variables(dataset: Any, names: Sequence[str], what: str) -> xr.Dataset:
     """The dataset, when it has these variables."""
     if not isinstance(dataset, xr.Dataset):
-        raise InputError(
-            found_expected(type(dataset).__name__, f"a Dataset of {what}", "Label the values first.")
-        )
+        raise InputError(type(dataset).__name__, f"a Dataset of {what}", "Label the values first.")
     missing = [name for name in names if name not in dataset]
     if missing:
         found = ", ".join(map(str, dataset.data_vars)) or "none"
         raise InputError(
-            found_expected(
-                f"the variables {found}", f"{', '.join(names)} in {what}", f"Add {', '.join(missing)}."
-            )
+            f"the variables {found}", f"{', '.join(names)} in {what}", f"Add {', '.join(missing)}."
         )
     return dataset
 
@@ -138,17 +130,13 @@ def image_dims(array: xr.DataArray) -> tuple[str, str, str]:
         for names in _IMAGE_DIMS:
             if set(names) <= set(array.dims):
                 if array.sizes["rgb"] != 3:
-                    raise InputError(
-                        found_expected(f"{array.sizes['rgb']} colours", "3 (rgb)", "Drop the alpha channel.")
-                    )
+                    raise InputError(f"{array.sizes['rgb']} colours", "3 (rgb)", "Drop the alpha channel.")
                 return names
         found = f"dims [{', '.join(map(str, array.dims))}]"
     else:
         found = type(array).__name__
     raise InputError(
-        found_expected(
-            found, "a DataArray of images with dims [..., y_pixel, x_pixel, rgb]", "Label the images' dims."
-        )
+        found, "a DataArray of images with dims [..., y_pixel, x_pixel, rgb]", "Label the images' dims."
     )
 
 

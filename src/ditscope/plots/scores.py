@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.labels import require_dims, values
 
 
@@ -23,9 +23,7 @@ def as_scores(source: Any) -> xr.DataArray:
     }
     array = array.assign_attrs({**extra, **array.attrs})
     if bool((values(array) < 0).any()):
-        raise InputError(
-            found_expected("negative scores", "magnitudes, 0 or larger", "Take the absolute value first.")
-        )
+        raise InputError("negative scores", "magnitudes, 0 or larger", "Take the absolute value first.")
     return array
 
 

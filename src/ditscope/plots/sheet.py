@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.style import FAINT, INK, MUTED, styled
 from ditscope.plots.text import literal, wrap
 from ditscope.plots.text import width as text_width
@@ -123,11 +123,9 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     if not isinstance(figure, Figure):
-        raise InputError(
-            found_expected(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
-        )
+        raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
     if target.suffix.lower() != ".png":
-        raise InputError(found_expected(f"the file name {target.name!r}", "one ending in .png", "Rename it."))
+        raise InputError(f"the file name {target.name!r}", "one ending in .png", "Rename it.")
     data = png(figure)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")

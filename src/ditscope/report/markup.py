@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.text import DASH, MINUS
 
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -85,11 +85,9 @@ def frame(table: Any) -> pd.DataFrame:
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return pd.DataFrame(table)
     raise InputError(
-        found_expected(
-            type(table).__name__,
-            "a DataFrame, a Dataset, a DataArray or a list of mappings",
-            "Convert it first.",
-        )
+        type(table).__name__,
+        "a DataFrame, a Dataset, a DataArray or a list of mappings",
+        "Convert it first.",
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
 from ditscope.plots.sheet import DPI, png
 from ditscope.report.markup import escape, frame, inline, paragraphs, table_rows
 
@@ -51,9 +51,7 @@ class Report:
 
     def __init__(self, title: str, subtitle: str = "") -> None:
         if not isinstance(title, str) or not title.strip():
-            raise InputError(
-                found_expected(repr(title), "a title", "Say in a few words what the report is about.")
-            )
+            raise InputError(repr(title), "a title", "Say in a few words what the report is about.")
         self.title, self.subtitle = title, subtitle
         self.sections: list[Section] = []
         self._numbers: list[tuple[str, str]] = []
@@ -136,13 +134,9 @@ class Report:
         """
         target = Path(folder)
         if not self.sections:
-            raise InputError(
-                found_expected("a report without sections", "at least one", "Call report.section(title).")
-            )
+            raise InputError("a report without sections", "at least one", "Call report.section(title).")
         if target.exists() and not target.is_dir():
-            raise InputError(
-                found_expected(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
-            )
+            raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
         files = {f"{picture.name}.png": picture.data for picture in self._pictures.values()}
         files[name] = self.html().encode("utf-8")
         target.mkdir(parents=True, exist_ok=True)
@@ -154,20 +148,14 @@ class Report:
 
     def _add_picture(self, figure: Figure, name: str | None) -> _Picture:
         if not isinstance(figure, Figure):
-            raise InputError(
-                found_expected(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
-            )
+            raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
         name = name or f"figure-{len(self._pictures) + 1}"
         if not _NAME.fullmatch(name):
             raise InputError(
-                found_expected(
-                    f"the figure name {name!r}", "lower-case letters, digits, - and _", "Pass a plain name."
-                )
+                f"the figure name {name!r}", "lower-case letters, digits, - and _", "Pass a plain name."
             )
         if name in self._pictures:
-            raise InputError(
-                found_expected(f"a second figure named {name!r}", "names used once", "Pass another name.")
-            )
+            raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
         data = png(figure)
         # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
         wide, high = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))

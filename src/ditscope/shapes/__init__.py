@@ -1,20 +1,21 @@
 """The embedded world: captioned scenes with known masks, and the pipeline trained on them."""
 
-from ditscope._lazy import attach
+from ditscope.shapes.captions import Attributes, ObjectWords, parse_caption
+from ditscope.shapes.oracle import ATTRIBUTE_VALUES, load_oracle
+from ditscope.shapes.prompt_sets import prompts
+from ditscope.shapes.reference import reference_mask
+from ditscope.shapes.scenes import Scene, draw_scene, make_scene, make_scenes
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "ATTRIBUTE_VALUES": "oracle",
-        "Attributes": "captions",
-        "ObjectWords": "captions",
-        "Scene": "scenes",
-        "draw_scene": "scenes",
-        "load_oracle": "oracle",
-        "make_scene": "scenes",
-        "make_scenes": "scenes",
-        "parse_caption": "captions",
-        "prompts": "prompt_sets",
-        "reference_mask": "reference",
-    },
-)
+__all__ = [
+    "ATTRIBUTE_VALUES",
+    "Attributes",
+    "ObjectWords",
+    "Scene",
+    "draw_scene",
+    "load_oracle",
+    "make_scene",
+    "make_scenes",
+    "parse_caption",
+    "prompts",
+    "reference_mask",
+]

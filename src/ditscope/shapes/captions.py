@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ditscope.errors import InputError
+
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 40),
     "green": (38, 166, 70),
@@ -72,16 +74,16 @@ def parse_caption(caption: str) -> Attributes:
     """Read a caption of the shapes world back into its attributes.
 
     Raises:
-        ValueError: the caption does not name at least one object and its background in the
+        InputError: the caption does not name at least one object and its background in the
             words of the shapes world.
     """
     objects = tuple(ObjectWords(**found.groupdict()) for found in _OBJECT.finditer(caption))
     background = _BACKGROUND.search(caption)
     if not objects or background is None:
-        raise ValueError(
-            f"found the caption {caption!r}; expected one of the shapes world, such as "
-            "'a small red circle at the left on a striped blue background'. Build captions "
-            "with ditscope.shapes.Attributes, or take them from ditscope.shapes.make_scene."
+        raise InputError(
+            f"the caption {caption!r}",
+            "one of the shapes world, such as 'a small red circle at the left on a striped blue background'",
+            "Build captions with ditscope.shapes.Attributes, or take them from ditscope.shapes.make_scene.",
         )
     return Attributes(objects, background["background"], background["texture"])
 

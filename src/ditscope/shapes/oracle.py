@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ditscope.errors import InputError
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Attributes
 
 ATTRIBUTE_VALUES: dict[str, tuple[str, ...]] = {
@@ -30,12 +31,13 @@ def attribute_labels(attributes: Attributes) -> list[int]:
     """Indices into :data:`ATTRIBUTE_VALUES` of a one-object scene's attributes.
 
     Raises:
-        ValueError: the scene has two objects.
+        InputError: the scene has two objects.
     """
     if len(attributes.objects) != 1:
-        raise ValueError(
-            f"found {len(attributes.objects)} objects in {attributes.caption!r}; expected 1. "
-            "The oracle answers about one-object scenes: leave the others out."
+        raise InputError(
+            f"{len(attributes.objects)} objects in {attributes.caption!r}",
+            "one",
+            "The oracle answers about one-object scenes: leave the others out.",
         )
     found = {
         "background": attributes.background,
@@ -68,13 +70,14 @@ class Oracle(nn.Module):
         """Answers int64 ``[image, attribute]`` for images uint8 ``[image, y, x, rgb]`` of 64 pixels.
 
         Raises:
-            ValueError: the images are not uint8 or not 64x64.
+            InputError: the images are not uint8 or not 64x64.
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != (64, 64, 3):
-            raise ValueError(
-                f"found images {images.dtype} {images.shape}; expected uint8 [image, 64, 64, 3]. "
-                "Pass the pipeline's images as bytes."
+            raise InputError(
+                f"images {images.dtype} {images.shape}",
+                "uint8 [image, 64, 64, 3]",
+                "Pass the pipeline's images as bytes.",
             )
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         logits = self(pixels)

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ditscope.metrics.intervals import wilson_interval
+from ditscope.intervals import wilson_interval
 from ditscope.shapes.captions import parse_caption
 from ditscope.shapes.oracle import ATTRIBUTE_VALUES, Oracle, attribute_labels
 from ditscope.shapes.scenes import make_scenes
-from ditscope.tracing.run import pair_samples, run_traced
+from ditscope.tracing.run import run_traced
+from ditscope.tracing.samples import pair_samples
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ditscope.errors import InputError
 from ditscope.shapes.captions import COLOURS, parse_caption
 from ditscope.shapes.scenes import MID_GREY, TEXTURE_DEPTH
 
@@ -23,13 +24,12 @@ def reference_mask(image: np.ndarray, caption: str) -> np.ndarray:
         bool ``[y, x]``.
 
     Raises:
-        ValueError: the caption is not of the shapes world, or the image is not uint8 ``[y, x, rgb]``.
+        InputError: the caption is not of the shapes world, or the image is not uint8 ``[y, x, rgb]``.
     """
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
-        raise ValueError(
-            f"found an image {pixels.dtype} {pixels.shape}; expected uint8 [y, x, rgb]. "
-            "Pass one image as bytes."
+        raise InputError(
+            f"an image {pixels.dtype} {pixels.shape}", "uint8 [y, x, rgb]", "Pass one image as bytes."
         )
     attributes = parse_caption(caption)
     values = pixels.astype(np.float64)

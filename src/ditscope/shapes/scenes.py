@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ditscope.errors import InputError
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Attributes, ObjectWords
 
 PIXELS = 64
@@ -68,11 +69,11 @@ def make_scene(seed: int, index: int = 0, *, n_objects: int = 1, pixels: int = P
         pixels: edge length of the square image.
 
     Raises:
-        ValueError: ``n_objects`` is not 1 or 2, or ``pixels`` is under 8.
+        InputError: ``n_objects`` is not 1 or 2, or ``pixels`` is under 8.
     """
     if n_objects not in (1, 2) or pixels < 8:
-        raise ValueError(
-            f"found n_objects={n_objects}, pixels={pixels}; expected 1 or 2 objects and 8 pixels or more."
+        raise InputError(
+            f"n_objects={n_objects}, pixels={pixels}", "1 or 2 objects and 8 pixels or more", "Pass others."
         )
     rng = np.random.default_rng([seed, index, n_objects])
     attributes = _draw_attributes(rng, n_objects)

@@ -1,5 +1,5 @@
 """Whole studies: a claim, its design and controls, and a report of what was found."""
 
-from ditscope._lazy import attach
+from ditscope.studies.first_look import FirstLook, run_first_look
 
-__getattr__, __dir__, __all__ = attach(__name__, {"FirstLook": "first_look", "run_first_look": "first_look"})
+__all__ = ["FirstLook", "run_first_look"]

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ditscope.cache.record import record
-from ditscope.comparison import compare
 from ditscope.edits.channel_edits import mean, zero
-from ditscope.errors import InputError, found_expected
+from ditscope.errors import InputError
+from ditscope.experiments.compare import compare
 from ditscope.models.embedded import EMBEDDED
 from ditscope.models.loading import load
-from ditscope.passes.agreement import stability
-from ditscope.passes.convergence import samples_needed
 from ditscope.passes.mask_scores import mask_study, mask_summary
 from ditscope.passes.ranking import rank_channels
+from ditscope.passes.samples_needed import samples_needed
+from ditscope.passes.stability import stability
+from ditscope.recording.record import record
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
 from ditscope.shapes.reference import reference_mask
 
@@ -96,7 +96,7 @@ class FirstLook:
         found = list(self.prompts or (shapes_prompts(self.n_prompts) if embedded else _PROMPTS))
         found = found[: self.n_prompts]
         if len(found) < 6:
-            raise InputError(found_expected(f"{len(found)} prompts", "six or more", "Raise n_prompts."))
+            raise InputError(f"{len(found)} prompts", "six or more", "Raise n_prompts.")
         return found
 
 
@@ -159,11 +159,9 @@ def run_first_look(
     prompts = config.prompt_list()
     if dit is not None and dit.name != config.model:
         raise InputError(
-            found_expected(
-                f"the model {dit.name!r} for a study of {config.model!r}",
-                "one model",
-                "Set FirstLook(model=...).",
-            )
+            f"the model {dit.name!r} for a study of {config.model!r}",
+            "one model",
+            "Set FirstLook(model=...).",
         )
     clock = _Clock(say)
     clock.start("open the model and check it against plain hooks")

@@ -1,8 +1,6 @@
-"""Traced runs of a pipeline: probing, reading, checking."""
+"""Traced runs of a pipeline."""
 
-from ditscope._lazy import attach
+from ditscope.tracing.probe import probe
+from ditscope.tracing.run import run_traced
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {"Report": "report", "check_model": "check", "probe": "probe", "run_traced": "run"},
-)
+__all__ = ["probe", "run_traced"]

@@ -17,7 +17,8 @@ import torch
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.sizes import is_binned
 from ditscope.models.visits import Schedule, live_schedule
-from ditscope.tracing.run import check_call, generators
+from ditscope.tracing.run import check_call
+from ditscope.tracing.samples import generators
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -86,8 +87,8 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
             times.append(time.perf_counter())
             if not schedules:
                 schedules.append(live_schedule(dit))
-                shapes["latents"].append(tuple(dit.handed.latents.shape))
-                grids.append(dit.handed.grid)
+                shapes["latents"].append(tuple(dit.run_state.inputs.latents.shape))
+                grids.append(dit.run_state.inputs.grid)
             for stream in block.layout.streams("block_output"):
                 hidden = block.read("block_output", stream)
                 shapes[stream].append(tuple(hidden.shape))
@@ -114,14 +115,14 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
 
 def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the image in pixels: the tokens' own, unless it is resized to what was asked."""
-    if is_binned(dit.facts(dit.call)):
-        return dit.image_size(dit.call)
+    if is_binned(dit.full_call(dit.run_state.call)):
+        return dit.image_size(dit.run_state.call)
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
 
 
 def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
-    encode, facts = dit.diffusers_pipeline.encode_prompt, dit.facts(call)
+    encode, facts = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
     taken = inspect.signature(encode).parameters
     given = {name: facts[name] for name in _TEXT_ARGUMENTS if name in taken}
 

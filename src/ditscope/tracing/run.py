@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ditscope.errors import InputError, VisitError, found_expected
+from ditscope.checking.plain_hooks import step_callback
+from ditscope.errors import InputError, VisitError
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.tracing.reference import step_callback
+from ditscope.tracing.samples import generators
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -47,92 +48,21 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
     wrong = [name for name in call if name not in known]
     if wrong:
         raise InputError(
-            found_expected(
-                f"pipeline argument {', '.join(wrong)}",
-                f"any of {', '.join(sorted(known))}",
-                "Prompts and seeds are given as such, one image for each pair.",
-            )
+            f"pipeline argument {', '.join(wrong)}",
+            f"any of {', '.join(sorted(known))}",
+            "Prompts and seeds are given as such, one image for each pair.",
         )
     steps = call.get("num_inference_steps", 1)
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(
-            found_expected(f"num_inference_steps {steps!r}", "a whole number from 1", "Pass 20, say.")
-        )
+        raise InputError(f"num_inference_steps {steps!r}", "a whole number from 1", "Pass 20, say.")
     for name in ("sigmas", "timesteps"):
         if call.get(name) is not None and not _is_schedule(call[name]):
-            raise InputError(
-                found_expected(f"{name} {call[name]!r}", "a list of numbers", "Pass one for each step.")
-            )
+            raise InputError(f"{name} {call[name]!r}", "a list of numbers", "Pass one for each step.")
 
 
 def _is_schedule(values: Any) -> bool:
     array = np.asarray(values)
     return array.ndim == 1 and len(array) > 0 and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
-
-
-def check_prompts(prompts: str | Sequence[str]) -> list[str]:
-    """The prompts as a list.
-
-    Raises:
-        InputError: there are none, or one is not a non-empty string.
-    """
-    found = _listed(prompts, str)
-    wrong = [prompt for prompt in found if not (isinstance(prompt, str) and prompt.strip())]
-    if wrong or not found:
-        bad = f"prompts {wrong!r}" if wrong else "no prompts"
-        raise InputError(found_expected(bad, "one or more non-empty strings", "Mend the list of prompts."))
-    return found
-
-
-def check_seeds(seeds: int | Sequence[int]) -> list[int]:
-    """The seeds as a list.
-
-    Raises:
-        InputError: there are none, one is no integer of 64 bits, or one comes twice.
-    """
-    found = _listed(seeds, int)
-    whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool) for seed in found)
-    if (
-        not found
-        or not whole
-        or len(set(found)) != len(found)
-        or not all(-(2**63) <= s < 2**63 for s in found)
-    ):
-        raise InputError(
-            found_expected(
-                f"seeds {found!r}", "one or more different integers of 64 bits", "Pass seeds=range(4), say."
-            )
-        )
-    return [int(seed) for seed in found]
-
-
-def check_batch_size(batch_size: int) -> int:
-    """The batch size itself.
-
-    Raises:
-        InputError: it is no whole number from 1.
-    """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(
-            found_expected(f"batch_size {batch_size!r}", "a whole number from 1", "Mend batch_size=.")
-        )
-    return batch_size
-
-
-def _listed(values: Any, single: type) -> list[Any]:
-    """Values as a list; one alone, and what cannot be walked, as a list of itself."""
-    return list(values) if isinstance(values, Iterable) and not isinstance(values, single) else [values]
-
-
-def pair_samples(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Every prompt with every seed, prompt-major: the order of the ``sample`` dimension."""
-    return [(prompt, seed) for prompt in prompts for seed in seeds]
-
-
-def generators(dit: DiT, seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator for each image, so that an image does not depend on its neighbours' seeds."""
-    device = dit.diffusers_pipeline._execution_device
-    return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
 
 def run_traced(
@@ -172,7 +102,7 @@ def run_traced(
         keep(step, latents)
 
     def keep(step: int, latents: torch.Tensor) -> None:
-        clock.append((step, _copy(dit.handed.as_tokens(latents)) if keep_latents else None))
+        clock.append((step, _copy(dit.run_state.inputs.as_tokens(latents)) if keep_latents else None))
 
     first: list[torch.Tensor] = []
     visited: list[Visit] = []
@@ -187,7 +117,7 @@ def run_traced(
     with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             if keep_latents and not visited:
-                first.append(_copy(dit.handed.latents[: len(samples)]))
+                first.append(_copy(dit.run_state.inputs.latents[: len(samples)]))
             visited.append(visit)
             if at_visit is not None:
                 at_visit(visit)
@@ -197,11 +127,9 @@ def run_traced(
     expected = visited[-1].step - visited[0].step + 1  # the pipeline counts the steps that it runs
     if steps != list(range(expected)):
         raise VisitError(
-            found_expected(
-                f"the pipeline's step counter at {steps}",
-                f"steps 0 to {expected - 1} by the visit ledger",
-                "The pipeline ends or repeats steps in a way that its family does not describe.",
-            )
+            f"the pipeline's step counter at {steps}",
+            f"steps 0 to {expected - 1} by the visit ledger",
+            "The pipeline ends or repeats steps in a way that its family does not describe.",
         )
     # A model that makes NaN makes black pixels; the hidden states tell where it began.
     images = np.round(np.nan_to_num(np.asarray(result.images)) * 255.0).astype(np.uint8)

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 
-from ditscope.errors import UnsupportedError, found_expected
+from ditscope.errors import UnsupportedError
 from ditscope.models.family import Family
 
 
@@ -36,10 +36,8 @@ def family_of(pipeline_class: str) -> Family:
         if pipeline_class in family.pipelines:
             return family
     raise UnsupportedError(
-        found_expected(
-            f"a pipeline of class {pipeline_class}",
-            f"one of {supported()}",
-            "To add a family, describe its blocks in one file of data in ditscope/models/families/ "
-            "and run `ditscope check` on it.",
-        )
+        f"a pipeline of class {pipeline_class}",
+        f"one of {supported()}",
+        "To add a family, describe its blocks in one file of data in ditscope/models/families/ "
+        "and run `ditscope check` on it.",
     )

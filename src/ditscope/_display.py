@@ -1,0 +1,31 @@
+"""Rows of names and values as text and as HTML: what every repr is made of."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+Rows = Sequence[Sequence[str]]
+
+
+def text_table(title: str, rows: Rows) -> str:
+    """A title and, below it, one line a row, with the first column padded to one width."""
+    width = max((len(row[0]) for row in rows), default=0)
+    return "\n".join([title, *(f"  {row[0]:<{width}}  {'  '.join(row[1:])}".rstrip() for row in rows)])
+
+
+def html_table(title: str, rows: Rows, head: Sequence[str] = ()) -> str:
+    """The same as an HTML table; everything is escaped, since a store's words may be a stranger's."""
+    lines = [_row(head, "th")] if head else []
+    lines += [_row(row, "td") for row in rows]
+    return f"<table><caption>{html.escape(title)}</caption>{''.join(lines)}</table>"
+
+
+def first_rows(rows: list[tuple[str, str]], most: int, what: str) -> list[tuple[str, str]]:
+    """At most ``most`` rows, the last of them saying how many more there are of ``what``."""
+    return rows if len(rows) <= most else [*rows[: most - 1], ("...", f"{len(rows) - most + 1} more {what}")]
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    inner = "".join(f'<{tag} style="text-align:left">{html.escape(cell)}</{tag}>' for cell in cells)
+    return f"<tr>{inner}</tr>"

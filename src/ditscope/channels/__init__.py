@@ -1,0 +1,5 @@
+"""Sets of channels: what a ranking gives and an edit takes."""
+
+from ditscope.channels.channel_set import ChannelSet
+
+__all__ = ["ChannelSet"]

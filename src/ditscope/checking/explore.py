@@ -1,0 +1,240 @@
+"""What can be found out about a transformer that no family describes, and a draft of its family file.
+
+Plain PyTorch hooks on short runs; nothing is assumed but that blocks are in lists of modules. Streams are told
+by their numbers of tokens, so let image and text have different ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ditscope.checking.explore_guidance import guidance_of
+from ditscope.checking.plain_hooks import image_tokens_of, named_arguments, step_callback
+from ditscope.models.family import Guidance
+
+TEXT_FIRST = ("text", "image")
+"""The order of streams in one tensor, which numbers of tokens cannot tell; that of FLUX.1 and FLUX.2."""
+
+
+@dataclass
+class Exploration:
+    """What a run of an unknown pipeline showed.
+
+    Attributes:
+        pipeline: class of the pipeline.
+        transformer: class of its transformer.
+        lists: path -> class and number of the modules in every list of modules that ran.
+        calls: path -> how the first block of a list was called and what it returned.
+        returned: path -> tokens of what the first block returned: of its tensor, or of each item of its tuple.
+        handed: what the transformer was handed in its first visit.
+        n_tokens: image tokens and text tokens that it was handed.
+        guidance: how guidance shows in its visits; None if that could not be told.
+        visits_per_step: calls of the transformer divided by steps.
+        timesteps: those handed to the transformer, and those of the scheduler.
+    """
+
+    pipeline: str
+    transformer: str
+    lists: dict[str, tuple[str, int]] = field(default_factory=dict)
+    calls: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
+    returned: dict[str, int | tuple[int | None, ...] | None] = field(default_factory=dict)
+    handed: dict[str, str] = field(default_factory=dict)
+    n_tokens: tuple[int, int] = (0, 0)
+    guidance: Guidance | None = None
+    visits_per_step: float = 0.0
+    timesteps: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def timestep_scale(self) -> float | None:
+        """By how much the timestep that the transformer is handed grows with the scheduler's."""
+        handed, scheduled = self.timesteps
+        if not handed or not scheduled or scheduled[0] == scheduled[-1]:
+            return None
+        return (handed[-1] - handed[0]) / (scheduled[-1] - scheduled[0])
+
+    @property
+    def timestep_offset(self) -> float:
+        """The timestep that the transformer would be handed at the scheduler's 0."""
+        handed, scheduled = self.timesteps
+        return handed[0] - self.timestep_scale * scheduled[0] if self.timestep_scale is not None else 0.0
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.pipeline} with {self.transformer}, {self.visits_per_step:g} visits a step",
+            "  {} image tokens, {} text tokens".format(*self.n_tokens),
+            f"  guidance: {self._guidance_in_words()}",
+        ]
+        lines += [f"  handed {name}: {value}" for name, value in self.handed.items()]
+        for path, (kind, count) in self.lists.items():
+            arguments, returned = self.calls[path]
+            lines.append(f"  {path}: {count} x {kind}")
+            lines += [f"    takes {name}: {value}" for name, value in arguments.items()]
+            lines.append(f"    returns {returned}")
+        return "\n".join(
+            [*lines, "", "A draft of its family file; verify every line of it:", "", self.draft()]
+        )
+
+    def draft(self) -> str:
+        """A family file to be completed and verified."""
+        blocks = "".join(
+            f"        BlockList({path!r}, {'block' if n == 0 else f'block{n}'!r}, {kind!r}, "
+            f"{self._streams(path)}),{self._doubt(path)}\n"
+            for n, (path, (kind, _)) in enumerate(self.lists.items())
+        )
+        scale = self.timestep_scale
+        offset = f"    timestep_offset={self.timestep_offset:.4g},\n" if self.timestep_offset > 1e-3 else ""
+        grid = next((name for name in ("img_ids", "img_shapes") if name in self.handed), "hidden_states")
+        return (
+            "FAMILY = Family(\n"
+            f"    name={self.pipeline.removesuffix('Pipeline')!r},\n"
+            f"    pipelines=({self.pipeline!r},),\n"
+            f"    transformer_class={self.transformer!r},\n"
+            f"    block_lists=(\n{blocks}    ),\n"
+            f"    guidance={self._guidance()}\n"
+            f"    timestep_argument={'timestep' if 'timestep' in self.handed else '?'!r},\n"
+            f"    timestep_scale={'?' if scale is None else f'{scale:.4g}'},\n"
+            f"{offset}"
+            "    token_pixels=2,  # edge of a token in latent cells\n"
+            f"    grid_argument={grid!r},\n"
+            ")"
+        )
+
+    def _streams(self, path: str) -> str:
+        """Inputs, outputs and ``joined`` of a list's blocks, by the tokens of what the first one returns."""
+        image, text = self.n_tokens
+        returned = self.returned[path]
+        if isinstance(returned, tuple):
+            named = {image: "image", text: "text"}
+            outputs = tuple(named[tokens] for tokens in returned if tokens in named)
+            outputs = TEXT_FIRST if len(outputs) == 2 and image == text else outputs
+            arguments_of = {"image": "hidden_states", "text": "encoder_hidden_states"}
+            inputs = {stream: arguments_of[stream] for stream in arguments_of if stream in outputs}
+            return f"{inputs}, {outputs}"
+        both = returned == image + text
+        outputs = TEXT_FIRST if both else ("image",)
+        inputs = {stream: "hidden_states" for stream in ("image", "text") if stream in outputs}
+        return f"{inputs}, {outputs}, joined=True"
+
+    def _doubt(self, path: str) -> str:
+        """A comment where what a block returns has neither stream's number of tokens, nor the sum."""
+        image, text = self.n_tokens
+        returned = self.returned[path]
+        known = {image, text} if isinstance(returned, tuple) else {image, image + text}
+        found = returned if isinstance(returned, tuple) else (returned,)
+        return "" if known.issuperset(found) else f"  # it returns {returned} tokens"
+
+    def _guidance(self) -> str:
+        """The draft's guidance, with what is to be verified."""
+        found = self.guidance
+        if found is None:
+            return "?,  # its runs are neither one branch nor two that can be told apart"
+        if found.scale is None:
+            if found.embedded:
+                return "replace(NO_GUIDANCE, embedded=True),"
+            return (
+                "NO_GUIDANCE,  # no scale made a second branch; perhaps with another config of the pipeline"
+            )
+        given = [f"branches={found.branches}", f"scale={found.scale!r}"]
+        given += [f"negatives={found.negatives}"] if found.negatives else []
+        given += [f"{name}=True" for name in ("doubled", "embedded") if getattr(found, name)]
+        return f"Guidance({', '.join(given)}),"
+
+    def _guidance_in_words(self) -> str:
+        found = self.guidance
+        if found is None:
+            return "not told by the runs"
+        embedded = "; a scale is embedded" if found.embedded else ""
+        if found.scale is None:
+            return f"one branch, whatever the scale{embedded}"
+        way = "the halves of a doubled batch" if found.doubled else "a visit each"
+        return f"{', '.join(found.branches)}, {way}, where {found.scale} exceeds 1{embedded}"
+
+
+def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> Exploration:
+    """Run a pipeline for two steps under plain hooks, and for one step a few times more to tell its guidance.
+
+    Args:
+        pipeline: a diffusers pipeline with a ``transformer``.
+        prompt: what to generate.
+        **call: further arguments of the pipeline.
+    """
+    transformer = pipeline.transformer
+    found = Exploration(type(pipeline).__name__, type(transformer).__name__)
+    visits: list[float] = []
+    steps: list[int] = []
+
+    def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        given = named_arguments(module, args, kwargs)
+        if not visits:
+            found.handed = {name: _shape(value) for name, value in given.items()}
+            found.n_tokens = _handed_tokens(module, given)
+        time = given.get("timestep")
+        visits.append(float(time.flatten()[0]) if isinstance(time, torch.Tensor) else float("nan"))
+
+    def watch(path: str):
+        def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            given = {name: _shape(value) for name, value in named_arguments(module, args, kwargs).items()}
+            found.calls.setdefault(path, (given, _shape(output)))
+            counts = tuple(map(_tokens, output)) if isinstance(output, tuple) else _tokens(output)
+            found.returned.setdefault(path, counts)
+
+        return after
+
+    handles = [transformer.register_forward_pre_hook(before, with_kwargs=True)]
+    lists = {
+        path: module
+        for path, module in transformer.named_children()
+        if isinstance(module, torch.nn.ModuleList) and len(module) > 1
+    }
+    handles += [
+        modules[0].register_forward_hook(watch(path), with_kwargs=True) for path, modules in lists.items()
+    ]
+
+    def at_step_end(*_: Any) -> dict[str, Any]:
+        steps.append(len(visits))
+        return {}
+
+    try:
+        pipeline(
+            prompt=prompt,
+            **{"num_inference_steps": 2, **call},
+            output_type="latent",
+            **{step_callback(pipeline): at_step_end},
+        )
+    finally:
+        for handle in handles:
+            handle.remove()
+    for path in found.calls:
+        classes = Counter(type(module).__name__ for module in lists[path])
+        found.lists[path] = (classes.most_common(1)[0][0], len(lists[path]))
+    found.visits_per_step = len(visits) / max(1, len(steps))
+    found.timesteps = (visits, [float(value) for value in pipeline.scheduler.timesteps])
+    found.guidance = guidance_of(pipeline, prompt, **call)
+    return found
+
+
+def _handed_tokens(transformer: Any, given: dict[str, Any]) -> tuple[int, int]:
+    """Image and text tokens that a transformer is handed, 0 where it is handed none in a known form."""
+    latents, text = given.get("hidden_states"), _tokens(given.get("encoder_hidden_states")) or 0
+    if not isinstance(latents, torch.Tensor):
+        return 0, text
+    patched = latents.ndim == 4 and isinstance(transformer.config.get("patch_size"), int)
+    known = latents.ndim == 3 or patched
+    return (image_tokens_of(transformer, latents, given.get("img_ids")) if known else 0), text
+
+
+def _tokens(value: Any) -> int | None:
+    """Tokens of a tensor ``[row, token, channel]``."""
+    return value.shape[1] if isinstance(value, torch.Tensor) and value.ndim == 3 else None
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_shape, value))})" if len(value) < 5 else f"{len(value)} values"
+    return repr(value) if isinstance(value, int | float | bool | str | None) else type(value).__name__

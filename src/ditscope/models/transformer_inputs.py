@@ -1,0 +1,114 @@
+"""What the transformer is handed at a visit: latents, text, timestep, and where image tokens are.
+
+The run itself says how its tokens are to be split and placed, so that no call argument has to be
+interpreted: a height may be left out, rounded, or taken from a reference image.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.errors import UnsupportedError
+from ditscope.models.arguments import RawInputs, argument, parameter_names
+
+if TYPE_CHECKING:
+    from ditscope.models.family import Family
+
+
+class TransformerInputs:
+    """The transformer's arguments at one visit, read by a family's description.
+
+    Attributes:
+        register_tokens: number of tokens that the transformer puts before the text.
+    """
+
+    def __init__(self, family: Family, transformer: torch.nn.Module, raw: RawInputs) -> None:
+        self._family, self._names, self._raw = family, parameter_names(transformer), raw
+        self.register_tokens = getattr(transformer, family.registers).shape[1] if family.registers else 0
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument of that name."""
+        return argument(self._names, self._raw, name)
+
+    @property
+    def latents(self) -> torch.Tensor:
+        """Latents as tokens ``[row, token, latent channel]``; see :func:`as_tokens`."""
+        return self.as_tokens(self["hidden_states"])
+
+    @property
+    def timesteps(self) -> torch.Tensor:
+        """The timestep of each row, in the transformer's unit."""
+        return self[self._family.timestep_argument].flatten()
+
+    @property
+    def text_tokens(self) -> int:
+        """Number of text tokens in the blocks, with the padding that goes through them.
+
+        Raises:
+            UnsupportedError: the rows of the batch differ in it.
+        """
+        if self._family.text_padding_kept or self._mask is None:
+            return int(self[self._family.text_argument].shape[1])
+        lengths = self._mask.sum(dim=1).tolist()
+        if len(set(lengths)) > 1:
+            raise UnsupportedError(
+                f"prompts of {', '.join(map(str, lengths))} text tokens in one batch of {self._family.name}",
+                "as many in each, where padding is taken out before the blocks",
+                "Generate one prompt at a time, with batch_size=1.",
+            )
+        return int(lengths[0])
+
+    @property
+    def text_mask(self) -> torch.Tensor | None:
+        """Which text tokens attention reads, bool ``[row, token]``; None if all."""
+        return self._mask if self._family.text_padding_kept else None
+
+    @property
+    def _mask(self) -> torch.Tensor | None:
+        name = self._family.text_mask_argument
+        mask = self[name] if name is not None else None
+        return None if mask is None else mask.bool()
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """(height, width) of the generated image in tokens."""
+        place = self[self._family.grid_argument]
+        if isinstance(place, list | tuple):  # shapes (frames, height, width), by row and image
+            while isinstance(place[0], list | tuple):
+                place = place[0]
+            return int(place[1]), int(place[2])
+        if place.ndim == 4:
+            edge = self._family.token_pixels
+            return place.shape[-2] // edge, place.shape[-1] // edge
+        ids = place.reshape(-1, place.shape[-2], place.shape[-1])[0]
+        own = ids[ids[:, 0] == 0]  # reference images count from another number
+        return int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1
+
+    @property
+    def image_tokens(self) -> int:
+        """Number of tokens of the generated image, without those of reference images."""
+        height, width = self.grid
+        return height * width
+
+    @property
+    def reference_tokens(self) -> int:
+        """Number of tokens of reference images, behind those of the generated image."""
+        latents = self["hidden_states"]
+        return latents.shape[1] - self.image_tokens if latents.ndim == 3 else 0
+
+    def as_tokens(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The transformer's input or output as tokens, ``[row, token, latent channel]``.
+
+        ``[row, channel, y, x]`` is cut into the transformer's own patches: token ``y * width + x``, and
+        within it channel-major, then rows, then columns, as FLUX.1 packs its latents. Channels beyond
+        those of the latents (a learned variance) and tokens of reference images are left out.
+        """
+        if tensor.ndim == 3:
+            return tensor[:, : self.image_tokens]
+        channels, edge = self["hidden_states"].shape[1], self._family.token_pixels
+        height, width = self.grid
+        patches = tensor[:, :channels].reshape(len(tensor), channels, height, edge, width, edge)
+        return patches.permute(0, 2, 4, 1, 3, 5).reshape(len(tensor), height * width, -1)

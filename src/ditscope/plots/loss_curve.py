@@ -1,0 +1,120 @@
+"""The course of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ditscope.errors import InputError
+from ditscope.plots.axes import grid, log_axis
+from ditscope.plots.labels import facts, pretty, sentence
+from ditscope.plots.sheet import sheet
+from ditscope.plots.style import ACCENT, FAINT, MUTED, RULE, styled
+from ditscope.plots.text import literal
+
+_BOOKKEEPING = ("step", "seconds")
+
+
+@styled
+def loss_curve(
+    rows: pd.DataFrame | Iterable[Mapping[str, float]],
+    *,
+    columns: Sequence[str] | None = None,
+    stages: str | None = None,
+    units: Mapping[str, str] | None = None,
+    smooth: int = 15,
+    title: str | None = None,
+    about: Mapping[str, object] | None = None,
+) -> Figure:
+    """Each logged figure against the optimizer step: raw in grey, its running mean in colour.
+
+    Args:
+        rows: one mapping per logged step (the lines of a ``.jsonl``), with ``step`` in each.
+        columns: what is drawn, one panel each; by default all but step, seconds and ``stages``.
+        stages: a column whose changes are ruled and named, such as ``pixels`` of a curriculum.
+        units: axis label of a column.
+        smooth: rows in the running mean, centred so that it does not lag; 1 for none.
+        title: another title.
+        about: facts for the line below it.
+
+    Raises:
+        InputError: no rows, no ``step``, a column that is not there, or ``smooth`` out of range.
+    """
+    table = pd.DataFrame(rows if isinstance(rows, pd.DataFrame) else list(rows))
+    if table.empty or "step" not in table:
+        found = "no rows" if table.empty else f"the columns {', '.join(map(str, table.columns))}"
+        raise InputError(found, "rows with 'step' and at least one figure", "Log some steps first.")
+    if smooth < 1:
+        raise InputError(f"smooth={smooth}", "a number of rows, 1 or more", "Pass 1 for no smoothing.")
+    # A resumed run may log a step again: the later row is the one that counts.
+    table = table.drop_duplicates("step", keep="last").sort_values("step")
+    drawn = list(columns) if columns is not None else [c for c in table if c not in (*_BOOKKEEPING, stages)]
+    missing = [name for name in [*drawn, *([stages] if stages else [])] if name not in table]
+    if missing or not drawn:
+        raise InputError(
+            f"no column {(missing or ['?'])[0]!r}",
+            f"one of {', '.join(map(str, table.columns))}",
+            "Check the name.",
+        )
+    steps = table["step"].to_numpy(dtype=float)
+    known: dict[str, object] = {"steps": f"{int(steps.max()):,}"}
+    if "seconds" in table:
+        known["minutes"] = f"{float(table['seconds'].max()) / 60:.0f}"
+    figure = sheet(
+        7.4,
+        2.2 * len(drawn) + 0.9,
+        title=title or "Training curve",
+        facts=facts(None, known | dict(about or {})),
+    )
+    panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, name in zip(panels, drawn, strict=True):
+        raw = table[name].to_numpy(dtype=float)
+        trend = pd.Series(raw).rolling(smooth, center=True, min_periods=1).mean().to_numpy()
+        if smooth > 1:
+            ax.plot(steps, raw, color=FAINT, linewidth=0.8, alpha=0.7, label="logged")
+        ax.plot(steps, trend, color=ACCENT, linewidth=1.8, label="running mean" if smooth > 1 else "logged")
+        positive = raw[np.isfinite(raw)]
+        if positive.size and positive.min() > 0 and positive.max() > 8 * positive.min():
+            ax.set_yscale("log")
+            log_axis(ax.yaxis, float(positive.min()), float(positive.max()))
+        unit = (units or {}).get(name)
+        ax.set_ylabel(literal(sentence(pretty(name)) + (f" ({unit})" if unit else "")))
+        grid(ax)
+        finite = trend[np.isfinite(trend)]
+        if finite.size:
+            ax.annotate(
+                f"{finite[-1]:.3g}",
+                (steps[-1], finite[-1]),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                color=ACCENT,
+                fontsize=8.5,
+                fontweight="bold",
+                annotation_clip=False,
+            )
+        if stages:
+            changed = np.flatnonzero(
+                np.r_[True, table[stages].to_numpy()[1:] != table[stages].to_numpy()[:-1]]
+            )
+            for index in changed:
+                if index:
+                    ax.axvline(steps[index], color=RULE, linewidth=1.0)
+                if ax is panels[0]:
+                    ax.annotate(
+                        f"{pretty(stages)} {table[stages].iloc[index]:g}",
+                        (steps[index], 1.0),
+                        xycoords=ax.get_xaxis_transform(),
+                        xytext=(3, 2),
+                        textcoords="offset points",
+                        fontsize=7.5,
+                        color=MUTED,
+                    )
+    panels[-1].set_xlabel("optimizer step")
+    panels[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if smooth > 1:
+        panels[0].legend(loc="upper right", ncols=2)
+    return figure

@@ -1,0 +1,147 @@
+"""What a recording keeps: streams, sites, blocks, steps, branches and channels, checked against a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ditscope import checks
+from ditscope.checks import Address, NamedBlock, find_blocks
+from ditscope.errors import InputError
+from ditscope.models.sites import require_stream
+from ditscope.vocabulary import BRANCHES
+
+if TYPE_CHECKING:
+    from ditscope.models.family import BlockList
+    from ditscope.models.visits import Schedule
+
+
+class Selectable(NamedBlock, Protocol):
+    """What a selection asks of a block."""
+
+    @property
+    def layout(self) -> BlockList:
+        """How it takes and returns its streams."""
+
+
+class SelectedModel(Protocol):
+    """What a selection asks of a model: a DiT has it, and an outline."""
+
+    @property
+    def blocks(self) -> Sequence[Selectable]:
+        """Every block in execution order."""
+
+    @property
+    def width(self) -> int:
+        """Number of channels."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to keep; ``steps`` and ``branches`` are settled when the call is known.
+
+    Attributes:
+        streams: ``image``, ``text``.
+        sites: in the order in which a block passes them.
+        blocks: block indices in execution order.
+        steps: step indices, negative ones counting from the last; None for all.
+        branches: ``cond``, ``uncond``; None for those that the call visits.
+        channels: channel ids in increasing order.
+    """
+
+    streams: tuple[str, ...]
+    sites: tuple[str, ...]
+    blocks: tuple[int, ...]
+    steps: tuple[int, ...] | None
+    branches: tuple[str, ...] | None
+    channels: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        dit: SelectedModel,
+        *,
+        streams: Iterable[str],
+        sites: Iterable[str],
+        blocks: Address | Iterable[Address] | None,
+        steps: Iterable[int] | None,
+        branches: Iterable[str] | None,
+        channels: Iterable[int] | None,
+    ) -> Selection:
+        """Check a selection against a model.
+
+        Args:
+            dit: the model, or its outline.
+            streams: ``image``, ``text`` or both.
+            sites: names of sites.
+            blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
+            steps: step indices, negative ones counting from the last; None for all.
+            branches: ``cond``, ``uncond``; None for those that the call visits.
+            channels: channel ids; None for all.
+
+        Returns:
+            The selection, with blocks and channels settled and everything in order.
+
+        Raises:
+            InputError: a name or number that the model does not have.
+            UnsupportedError: a site or stream that a selected block lacks.
+        """
+        chosen = find_blocks(dit.blocks, blocks)
+        checked_streams, checked_sites = checks.streams(streams), checks.sites(sites)
+        for block in chosen:
+            for stream in checked_streams:
+                for site in checked_sites:
+                    require_stream(block.layout, stream, site)
+        return cls(
+            streams=checked_streams,
+            sites=checked_sites,
+            blocks=tuple(block.index for block in chosen),
+            steps=None if steps is None else checks.whole_numbers("steps", steps),
+            branches=None if branches is None else checks.branches(branches),
+            channels=_channels(dit.width, channels),
+        )
+
+    def settled_steps(self, schedule: Schedule) -> tuple[int, ...]:
+        """The steps to keep of a schedule, in order.
+
+        Raises:
+            InputError: a step that the schedule does not have.
+        """
+        run, end = schedule.steps, schedule.steps.stop
+        if self.steps is None:
+            return tuple(run)
+        wrong = [step for step in self.steps if not -end <= step < end or step % end not in run]
+        if wrong:
+            raise InputError(
+                f"step {wrong[0]}",
+                f"steps {run.start} to {end - 1}, or {run.start - end} to -1, of a run of {len(run)}",
+                "Mend steps=, or raise num_inference_steps.",
+            )
+        return tuple(sorted({step % end for step in self.steps}))
+
+    def settled_branches(self, schedule: Schedule) -> tuple[str, ...]:
+        """The branches to keep of a schedule, ``cond`` before ``uncond``.
+
+        Raises:
+            InputError: a branch that the call does not visit.
+        """
+        if self.branches is None:
+            return tuple(branch for branch in BRANCHES if branch in schedule.branches)
+        for branch in self.branches:
+            if branch not in schedule.branches:
+                raise InputError(
+                    f"branch {branch!r} in a call that visits {', '.join(schedule.branches)}",
+                    "a branch that is visited",
+                    "Switch guidance on, or leave branches= out.",
+                )
+        return self.branches
+
+
+def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:
+    if channels is None:
+        return tuple(range(width))
+    ids = tuple(sorted(set(checks.whole_numbers("channels", channels))))
+    if ids[0] < 0 or ids[-1] >= width:
+        raise InputError(f"channels {ids[0]} to {ids[-1]}", f"channels 0 to {width - 1}", "Mend channels=.")
+    return ids

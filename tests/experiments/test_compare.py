@@ -1,0 +1,216 @@
+"""`compare`: pairing, arithmetic, and what it refuses before the first image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bare_pipeline
+import ditscope as ds
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import DitscopeError, EditError, InputError
+from ditscope.metrics.registry import Metric
+from ditscope.tracing.run import pair_samples
+
+PROMPTS = ["a red circle", "a white star"]
+SEEDS = [5, 9]
+CALL = {"num_inference_steps": 2, **bare_pipeline.GUIDED}
+DRAWN = ChannelSet(
+    xr.DataArray(
+        [[[1, 2], [3, 4], [5, 6]]] * 10, dims=("block", "draw", "rank"), coords={"block": range(10)}
+    ),
+    label="random 2",
+)
+EDITS = {
+    "massive": ds.edits.zero(range(12)),
+    "random": ds.edits.zero(DRAWN),
+    "nothing": ds.edits.scale(range(12), 1.0),
+    "both": [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], stream="text")],
+}
+RED = Metric(
+    "redness",
+    "mean red",
+    "levels",
+    False,
+    "either",
+    lambda images, reference, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
+    prompted=True,
+)
+
+
+def compare(dit, edits=EDITS, prompts=PROMPTS, seeds=SEEDS, metrics=("mean_abs_difference", RED), **more):
+    return ds.compare(
+        dit, prompts, seeds, edits, metrics, **{"resamples": 200, "batch_size": 2, **CALL, **more}
+    )
+
+
+@pytest.fixture(scope="module")
+def result(dit) -> xr.Dataset:
+    return compare(dit)
+
+
+def generate(untrained_folder, samples, **more) -> np.ndarray:
+    prompts, seeds = map(list, zip(*samples, strict=True))
+    return bare_pipeline.generate(
+        bare_pipeline.opened(untrained_folder), prompts, seeds, **CALL, **more
+    ).images
+
+
+def test_labels_name_edits_samples_and_draws(dit, result) -> None:
+    assert result["edit"].values.tolist() == list(EDITS)
+    assert result["draws"].values.tolist() == [1, 3, 1, 1]
+    assert result["metric"].values.tolist() == ["mean_abs_difference", "redness"]
+    assert result["value"].dims == ("metric", "edit", "draw", "sample")
+    assert result["value"].shape == (2, 4, 3, 4)
+    samples = list(zip(result["prompt"].values, result["seed"].values, strict=True))
+    assert samples == pair_samples(PROMPTS, SEEDS)
+    assert result.attrs["model"] == dit.name
+    assert result.attrs["batch_size"] == 2
+    # What an edit does not have is not there, rather than zero.
+    have = np.isfinite(result["value"]).all(("metric", "sample"))
+    assert have.values.tolist() == [
+        [True, False, False],
+        [True] * 3,
+        [True, False, False],
+        [True, False, False],
+    ]
+
+
+def test_baselines_are_the_images_of_the_bare_pipeline(result, untrained_folder) -> None:
+    samples = pair_samples(PROMPTS, SEEDS)
+    expected = np.concatenate(
+        [generate(untrained_folder, samples[:2]), generate(untrained_folder, samples[2:])]
+    )
+    assert np.array_equal(result["baseline_images"], expected)
+
+
+@pytest.mark.parametrize(
+    ("edit", "draw", "channels"), [("massive", 0, range(12)), ("random", 0, [1, 2]), ("random", 2, [5, 6])]
+)
+def test_edited_images_differ_from_their_baseline_by_the_edit_alone(
+    result, untrained_folder, edit, draw, channels
+) -> None:
+    def zeroed(visit, block, tensor):
+        tensor = tensor.clone()
+        tensor[:, :, list(channels)] = 0
+        return tensor
+
+    samples = pair_samples(PROMPTS, SEEDS)[2:]
+    expected = generate(untrained_folder, samples, edits={("block_output", "image"): zeroed})
+    assert np.array_equal(result["images"].sel(edit=edit, draw=draw, sample=[2, 3]), expected)
+
+
+def test_effects_are_edited_minus_baseline_for_one_image_and_the_score_itself_for_two(result) -> None:
+    baseline = result["baseline_images"].values.astype(float)
+    images = result["images"].values.astype(float)
+    red = images[..., 0].mean(axis=(-1, -2)) - baseline[..., 0].mean(axis=(-1, -2))
+    difference = np.abs(images - baseline).mean(axis=(-1, -2, -3)) / 255
+    for edit, name in enumerate(EDITS):
+        for draw in range(int(result["draws"][edit])):
+            place = {"edit": name, "draw": draw}
+            np.testing.assert_allclose(
+                result["effect"].sel(metric="redness", **place), red[edit, draw], atol=1e-9
+            )
+            found = result["effect"].sel(metric="mean_abs_difference", **place)
+            np.testing.assert_allclose(found, difference[edit, draw], rtol=1e-6)
+    # The prompts went with their images: only the first two are red.
+    own = result["baseline_value"].sel(metric="redness").values - baseline[..., 0].mean(axis=(-1, -2))
+    np.testing.assert_allclose(own, [100, 100, 0, 0], atol=1e-9)
+    assert np.isnan(result["baseline_value"].sel(metric="mean_abs_difference")).all()
+
+
+def test_a_no_op_edit_has_no_effect(result) -> None:
+    nothing = result.sel(edit="nothing", draw=0)
+    assert np.array_equal(nothing["images"], result["baseline_images"])
+    assert not nothing["effect"].values.any()
+    assert nothing["mean"].values.tolist() == nothing["low"].values.tolist() == [0, 0]
+    assert float(result["energy_removed"].sel(edit="nothing")) == 0
+    assert float(result["energy_moved"].sel(edit="nothing")) == 0
+
+
+def test_means_and_contrasts_are_over_draws_then_samples(result) -> None:
+    by_sample = np.nanmean(result["effect"].values, axis=2)
+    np.testing.assert_allclose(result["mean"], by_sample.mean(axis=-1))
+    np.testing.assert_allclose(
+        result["contrast_mean"], (by_sample[:, :1] - by_sample).mean(axis=-1), atol=1e-12
+    )
+    assert not result["contrast_mean"].sel(edit="massive").values.any()
+    for name in ("", "contrast_"):
+        low, middle, high = (result[f"{name}{end}"] for end in ("low", "mean", "high"))
+        assert ((low <= middle + 1e-9) & (middle <= high + 1e-9)).all()
+
+
+def test_firings_and_energies_are_those_of_the_edits(result, dit) -> None:
+    # 2 steps, 2 branches, 10 blocks; the pair of edits fires in 1 + 10 blocks.
+    assert result["fired"].sel(draw=0).values.tolist() == [40, 40, 40, 44]
+    assert result["fired"].sel(edit="random").values.tolist() == [40, 40, 40]
+    removed = result["energy_removed_by_sample"]
+    assert np.isfinite(removed.sel(edit="random")).all()
+    share = removed.sel(edit="massive", draw=0)
+    assert ((share > 0) & (share < 1)).all()
+    # Zeroing moves what it removes.
+    np.testing.assert_allclose(
+        result["energy_moved"].sel(edit="massive"), result["energy_removed"].sel(edit="massive")
+    )
+    np.testing.assert_allclose(result["energy_removed"].sel(edit="random"), removed.sel(edit="random").mean())
+
+
+def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
+    three = compare(dit, {"massive": EDITS["massive"]}, batch_size=3, metrics=["mean_abs_difference"])
+    # Other batches, other last bits: levels may differ by a rounding.
+    apart = three["images"].astype(int) - result["images"].sel(edit=["massive"], draw=[0]).astype(int)
+    assert abs(apart).max() <= 2
+    assert three["fired"].item() == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"edits": {}}, "no edits"),
+        ({"edits": [ds.edits.zero([1])]}, "no edits"),
+        ({"edits": {"a": []}}, "edits 'a'"),
+        ({"edits": {"a": "zero"}}, "edits 'a'"),
+        ({"edits": {"a": ds.edits.zero([128])}}, "channel 128"),
+        ({"edits": {"a": ds.edits.zero([1], steps=[2])}}, "step 2"),
+        ({"prompts": []}, "no prompts"),
+        ({"seeds": [1, 1]}, "seeds [1, 1]"),
+        ({"metrics": ["beauty"]}, "metric 'beauty'"),
+        ({"metrics": []}, "no metrics"),
+        ({"metrics": ["clip_score"]}, "clip_score without a CLIP"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"resamples": 0}, "resamples"),
+        ({"steps": 5}, "pipeline argument steps"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_the_first_image(dit, monkeypatch, changes, told) -> None:
+    def unexpected(*_: object, **__: object) -> None:
+        raise AssertionError("an image was generated")
+
+    monkeypatch.setattr("ditscope.experiments.compare.run_traced", unexpected)
+    with pytest.raises(DitscopeError, match="expected") as error:
+        compare(dit, **changes)
+    assert isinstance(error.value, InputError)
+    assert told in str(error.value)
+
+
+def test_an_edit_that_never_fires_is_an_error(dit) -> None:
+    with pytest.raises(EditError, match="fired nowhere"):
+        compare(dit, {"uncond": ds.edits.zero([1], branches="uncond")}, seeds=0, true_cfg_scale=1.0)
+
+
+def test_several_edits_at_one_place_count_its_energy_once(dit) -> None:
+    parts = [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], blocks=[0])]
+    both = {"at once": ds.edits.zero([3, 4], blocks=[0]), "one by one": parts}
+    found = compare(dit, both, prompts=PROMPTS[:1], seeds=[5], metrics=["psnr"])
+    shares = found["energy_removed"].values
+    assert shares[0] > 0
+    assert shares[1] == pytest.approx(shares[0], rel=1e-5)
+
+
+def test_a_site_that_blocks_lack_is_refused_before_the_first_image(dit, monkeypatch) -> None:
+    monkeypatch.setattr(
+        "ditscope.experiments.compare.run_traced", lambda *a, **k: pytest.fail("an image was made")
+    )
+    with pytest.raises(ds.errors.UnsupportedError, match="attn_output"):
+        compare(dit, {"x": ds.edits.zero([3], site="attn_output")})

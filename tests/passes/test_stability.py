@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ditscope import passes
+from ditscope.errors import InputError
+
+FAST = {"permutations": 20, "resamples": 100, "k": 5}
+
+
+def top(row, k=5):
+    return set(np.argsort(-row, kind="stable")[:k])
+
+
+def jaccard(a, b):
+    return len(top(a) & top(b)) / len(top(a) | top(b))
+
+
+def noisy(make_hidden):
+    """Channels of nearly equal magnitude, so that every pair of rankings differs."""
+    return make_hidden(spread=1.3)
+
+
+@pytest.fixture
+def scores(make_hidden):
+    """``[sample, step, branch, block, channel]``: the mean of abs over tokens, by numpy."""
+    return abs(noisy(make_hidden).values.astype(float)).mean(-2)
+
+
+def test_mean_jaccard_by_hand(make_hidden, scores):
+    found = passes.stability(noisy(make_hidden), across=["sample", "step", "branch", "block"], **FAST)
+    at = found["agreement"].sel(measure="jaccard")
+    samples = scores.mean((1, 2))
+    pairs = [jaccard(samples[a, b], samples[c, b]) for b in range(4) for a, c in combinations(range(6), 2)]
+    assert at.sel(across="sample") == pytest.approx(np.mean(pairs))
+    steps = scores.mean(2)
+    pairs = [
+        jaccard(steps[s, a, b], steps[s, c, b])
+        for s in range(6)
+        for b in range(4)
+        for a, c in combinations(range(3), 2)
+    ]
+    assert at.sel(across="step") == pytest.approx(np.mean(pairs))
+    branches = scores.mean(1)
+    pairs = [jaccard(branches[s, 0, b], branches[s, 1, b]) for s in range(6) for b in range(4)]
+    assert at.sel(across="branch") == pytest.approx(np.mean(pairs))
+    blocks = scores.mean((1, 2))
+    pairs = [jaccard(blocks[s, a], blocks[s, b]) for s in range(6) for a, b in combinations(range(4), 2)]
+    assert at.sel(across="block") == pytest.approx(np.mean(pairs))
+
+
+def test_prompt_and_seed_compare_the_right_pairs(make_hidden, scores):
+    found = passes.stability(noisy(make_hidden), across=["prompt", "seed"], **FAST)
+    samples, prompt, seed = scores.mean((1, 2)), np.arange(6) // 2, np.arange(6) % 2
+    chosen = {
+        "prompt": [
+            (a, b) for a, b in combinations(range(6), 2) if prompt[a] != prompt[b] and seed[a] == seed[b]
+        ],
+        "seed": [(a, b) for a, b in combinations(range(6), 2) if prompt[a] == prompt[b]],
+    }
+    for name, pairs in chosen.items():
+        expected = np.mean(
+            [jaccard(samples[a, block], samples[b, block]) for a, b in pairs for block in range(4)]
+        )
+        assert found["agreement"].sel(across=name, measure="jaccard") == pytest.approx(expected)
+
+
+def test_matrices_are_labelled_and_symmetric(make_hidden, scores):
+    found = passes.stability(noisy(make_hidden), across=["sample", "step", "block"], **FAST)
+    matrix = found["jaccard_step"].sel(block=2)
+    expected = [
+        [np.mean([jaccard(s[a], s[b]) for s in scores.mean(2)[:, :, 2]]) for a in range(3)] for b in range(3)
+    ]
+    np.testing.assert_allclose(matrix, expected)
+    assert found["jaccard_sample"].dims == ("sample", "sample_other")
+    assert found["jaccard_block"].dims == ("block", "block_other")
+    assert found["jaccard_block"].attrs["chance"] == pytest.approx(passes.expected_jaccard(5, 24))
+
+
+def test_equal_rankings_agree_fully_and_beat_the_null(make_hidden):
+    one = make_hidden(samples=1, steps=1, dtype=np.float32, chunks=None)
+    same = xr.concat(
+        [one.assign_coords(sample=[i], prompt=("sample", [f"{i}"])) for i in range(5)], dim="sample"
+    )
+    found = passes.stability(same, across=["sample"], permutations=99, resamples=50, k=5).isel(across=0)
+    np.testing.assert_allclose(found["agreement"], 1)
+    np.testing.assert_allclose(found["low"], 1)
+    assert (found["p_value"] == 0.01).all()
+    assert (found["null_high"] < 0.6).all()
+
+
+def test_unrelated_rankings_look_like_the_null(make_hidden):
+    random = np.random.default_rng(0)
+    hidden = make_hidden(
+        samples=12, steps=1, branches=1, blocks=1, channels=60, dtype=np.float32, chunks=None
+    )
+    values = random.normal(size=hidden.shape) * random.gamma(1, size=(12, 1, 1, 1, 1, 60))
+    found = passes.stability(hidden.copy(data=values), across=["sample"], permutations=200, k=8)
+    assert (found["p_value"] > 0.02).all()
+    assert found["null"].sel(measure="jaccard") == pytest.approx(passes.expected_jaccard(8, 60), abs=0.01)
+    assert abs(found["null"].sel(measure="spearman")) < 0.02
+
+
+def test_a_ranking_that_averaged_goes_back_to_its_source(make_hidden, fake_cache):
+    hidden = make_hidden()
+    direct = passes.stability(hidden, **FAST)
+    xr.testing.assert_equal(direct, passes.stability(passes.rank_channels(hidden), **FAST))
+    kept = passes.rank_channels(hidden, over=("branch", "token"))
+    object.__setattr__(kept, "source", None)  # what it kept is enough
+    xr.testing.assert_allclose(direct, passes.stability(kept, **FAST))
+
+
+def test_the_rankings_statistic_is_used(make_hidden):
+    ranking = passes.rank_channels(make_hidden(), statistic="abs_max")
+    found = passes.stability(ranking, **FAST)
+    xr.testing.assert_equal(found, passes.stability(make_hidden(), statistic="abs_max", **FAST))
+    assert found.attrs["statistic"] == "abs_max"
+
+
+def test_intervals_draw_prompts(make_hidden):
+    # Two prompts with opposite rankings: within a prompt agreement is 1, across it is low.
+    hidden = make_hidden(samples=8, steps=1, branches=1, blocks=1, dtype=np.float32, chunks=None)
+    rising = np.linspace(1, 2, 24)
+    values = np.where((np.arange(8) < 4)[:, None], rising, rising[::-1])[:, None, None, None, None]
+    hidden = hidden.copy(data=np.broadcast_to(values, hidden.shape).copy())
+    labels = [f"p{i // 4}" for i in range(8)]
+    found = passes.stability(hidden.assign_coords(prompt=("sample", labels)), across=["sample"], **FAST)
+    row = found.sel(across="sample", measure="jaccard")
+    assert row["agreement"] == pytest.approx(12 / 28)
+    assert row["high"] == 1  # a resample that draws one prompt twice
+    alone = passes.stability(
+        hidden.assign_coords(prompt=("sample", [str(i) for i in range(8)])), across=["sample"], **FAST
+    )
+    assert alone.sel(across="sample", measure="jaccard")["high"] < 1
+
+
+def test_pairs_weigh_as_often_as_both_samples_are_drawn():
+    from ditscope.intervals import cluster_weights
+    from ditscope.passes.stability import _pair_interval, _Settings
+
+    random = np.random.default_rng(0)
+    codes, level, draws = np.array([0, 0, 0, 1, 1, 2, 3]), 0.9, 400
+    matrix, pairs = random.random((7, 7)), np.triu(random.random((7, 7)) < 0.8, 1)
+    means = []
+    for weight in cluster_weights(4, draws, seed=3):
+        total = count = 0.0
+        for a, b in zip(*np.nonzero(pairs), strict=True):
+            # Two samples of one prompt meet once in each copy of it; others meet in every pair of copies.
+            times = weight[codes[a]] * (1 if codes[a] == codes[b] else weight[codes[b]])
+            total, count = total + times * matrix[a, b], count + times
+        means.append(total / count if count else np.nan)
+    found = _pair_interval(matrix, pairs, codes, _Settings(1, 0.9, level, draws, 1, seed=3))
+    np.testing.assert_allclose(found, np.nanquantile(means, [0.05, 0.95]))
+
+
+def test_without_samples_there_is_no_interval(make_hidden):
+    ranking = passes.rank_channels(make_hidden(), over=("sample", "branch", "token"))
+    object.__setattr__(ranking, "source", make_hidden().isel(sample=0))
+    found = passes.stability(ranking, across=["step"], **FAST)
+    assert found["low"].isnull().all()
+    assert found["agreement"].notnull().all()
+
+
+def test_non_finite_channels_are_left_out_and_named(make_hidden):
+    hidden = make_hidden(dtype=np.float32, chunks=None)
+    hidden[2, 0, 0, 0, 0, 9] = np.nan
+    with pytest.warns(UserWarning, match="1 channels.*ids 9"):
+        found = passes.stability(hidden, across=["sample"], **FAST)
+    xr.testing.assert_allclose(
+        found["agreement"],
+        passes.stability(hidden.drop_sel(channel=9), across=["sample"], **FAST)["agreement"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"across": ["time"]}, "'time'"),
+        ({"across": ["step"], "k": 25}, "k=25"),
+        ({"statistic": "max"}, "'max'"),
+        ({"permutations": 0}, "permutations"),
+        ({"persistence": 1.0}, "persistence"),
+        ({"stream": "text"}, "stream='image'"),
+    ],
+)
+def test_bad_input(make_hidden, options, words):
+    with pytest.raises(InputError, match=words):
+        passes.stability(make_hidden(), **options)
+
+
+def test_too_few_items(make_hidden):
+    with pytest.raises(InputError, match="one step"):
+        passes.stability(make_hidden(steps=1), across=["step"], k=3)
+    with pytest.raises(InputError, match="two seeds of one prompt"):
+        passes.stability(
+            make_hidden(samples=2).assign_coords(prompt=("sample", ["a", "b"])), across=["seed"], k=3
+        )
+    with pytest.raises(InputError, match="prompt"):
+        passes.stability(make_hidden().drop_vars("prompt"), across=["prompt"], k=3)

@@ -1,0 +1,337 @@
+"""Recording a real pipeline, held against plain PyTorch hooks on a separately opened one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SAMPLES, SEEDS, record
+
+import bare_pipeline
+import ditscope as ds
+from ditscope.errors import CacheError, DitscopeError, InputError
+from ditscope.recording.recorded_visit import as_array
+
+
+@pytest.fixture(scope="module")
+def guided_seen(untrained_folder) -> list[bare_pipeline.Seen]:
+    """The bare runs of the same batches."""
+    pipeline = bare_pipeline.opened(untrained_folder)
+    batches = (SAMPLES[:3], SAMPLES[3:])
+    return [
+        bare_pipeline.generate(pipeline, *map(list, zip(*batch, strict=True)), **GUIDED) for batch in batches
+    ]
+
+
+def bits(array: Any) -> np.ndarray:
+    array = np.ascontiguousarray(array)
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def as_bits(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.contiguous().view(torch.uint16 if tensor.dtype == torch.bfloat16 else torch.uint32).numpy()
+
+
+def assert_hidden(
+    cache: ds.Cache, sample: int, seen: bare_pipeline.Seen, row: int, branches: list[str]
+) -> None:
+    """Every address of a sample holds, bit for bit, what the hooks saw there."""
+    wrong = []
+    for site in cache.schema.sites:
+        for stream in cache.schema.stream_names:
+            hidden = cache.hidden(stream, site).sel(sample=sample).compute()
+            for step, branch, block in np.ndindex(len(seen.scheduler), len(branches), 10):
+                expected = seen.hidden[step * len(branches) + branch, block, site, stream][row]
+                found = hidden.sel(step=step, branch=branches[branch], block=block)
+                if not np.array_equal(bits(found), as_bits(expected)):
+                    wrong.append((site, stream, step, branches[branch], block))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("sample", range(4))
+def test_every_address_holds_what_plain_hooks_see_there(guided, guided_seen, sample) -> None:
+    seen, row = (guided_seen[0], sample) if sample < 3 else (guided_seen[1], 0)
+    assert_hidden(guided, sample, seen, row, ["cond", "uncond"])
+    assert np.array_equal(guided.images.sel(sample=sample), seen.images[row])
+
+
+def test_without_guidance_there_is_one_branch(dit, untrained_folder, tmp_path) -> None:
+    cache = record(dit, tmp_path / "plain", PROMPTS[0], 5, PLAIN, **BOTH)
+    seen = bare_pipeline.generate(bare_pipeline.opened(untrained_folder), PROMPTS[:1], [5], **PLAIN)
+    assert cache.hidden().branch.values.tolist() == ["cond"]
+    assert_hidden(cache, 0, seen, 0, ["cond"])
+    assert np.array_equal(cache.images[0], seen.images[0])
+
+
+def test_labels_are_those_of_the_run(guided, guided_seen) -> None:
+    hidden = guided.hidden("image", "block_output")
+    assert hidden.dims == ("sample", "step", "branch", "block", "token", "channel")
+    assert hidden.shape == (4, 2, 2, 10, 96, 128)
+    assert list(zip(hidden.prompt.values, hidden.seed.values, strict=True)) == SAMPLES
+    sigmas, timesteps = zip(*guided_seen[0].scheduler, strict=True)
+    assert hidden.sigma.values.tolist() == list(sigmas)
+    assert hidden.timestep.values.tolist() == pytest.approx([value / 1000 for value in timesteps])
+    assert hidden.branch.values.tolist() == ["cond", "uncond"]
+    names = [f"double.{i}" for i in range(4)] + [f"single.{i}" for i in range(6)]
+    assert hidden.block_name.values.tolist() == names
+    assert hidden.block_kind.values.tolist() == ["double"] * 4 + ["single"] * 6
+    # 32 x 48 pixels are 8 rows of 12 tokens.
+    assert [(int(hidden.y[token]), int(hidden.x[token])) for token in (0, 11, 12, 95)] == [
+        (0, 0),
+        (0, 11),
+        (1, 0),
+        (7, 11),
+    ]
+    assert (hidden.attrs["grid_height"], hidden.attrs["grid_width"]) == (8, 12)
+    text = guided.hidden("text", "block_input")
+    assert text.sizes["token"] == 24
+    assert bool(text.token_mask.all())
+
+
+@pytest.mark.parametrize("site", BOTH["sites"])
+@pytest.mark.parametrize("stream", BOTH["streams"])
+def test_statistics_are_those_of_the_stored_values(guided, stream, site) -> None:
+    stats = guided.stats(stream, site).load()
+    values = guided.hidden(stream, site).values.astype(np.float64)
+    reference = {
+        "mean": values.mean(-2),
+        "mean_abs": np.abs(values).mean(-2),
+        "std": values.std(-2),
+        "abs_max": np.abs(values).max(-2),
+    }
+    for name, expected in reference.items():
+        np.testing.assert_allclose(
+            stats[name], expected, rtol=2e-6, atol=2e-6 * np.abs(values).max(), err_msg=name
+        )
+    assert not stats["nonfinite"].any()
+    assert (stats["count"] == values.shape[-2]).all()
+
+
+def test_the_trajectory_runs_from_the_noise_to_the_image(guided, guided_seen, untrained_folder) -> None:
+    latents = guided.trajectory["latents"].values
+    for sample in range(4):
+        seen, row = (guided_seen[0], sample) if sample < 3 else (guided_seen[1], 0)
+        boundaries = [seen.latents[0], seen.latents[2], seen.latents[-1]]
+        assert np.array_equal(
+            bits(latents[sample]), as_bits(torch.stack([state[row] for state in boundaries]))
+        )
+        outputs = torch.stack([output[row] for output in seen.outputs]).unflatten(0, (2, 2))
+        assert np.array_equal(
+            bits(guided.trajectory["transformer_output"].sel(sample=sample)), as_bits(outputs)
+        )
+    noise = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(SEEDS[0]))
+    packed = noise.view(1, 4, 8, 2, 12, 2).permute(0, 2, 4, 1, 3, 5).reshape(96, 16)
+    assert np.array_equal(latents[0, 0], packed.numpy())
+
+    vae = bare_pipeline.opened(untrained_folder).vae
+    last = (
+        torch.from_numpy(latents[:, -1])
+        .view(4, 8, 12, 4, 2, 2)
+        .permute(0, 3, 1, 4, 2, 5)
+        .reshape(4, 4, 16, 24)
+    )
+    with torch.no_grad():
+        decoded = vae.decode(last / vae.config.scaling_factor + vae.config.shift_factor).sample
+    images = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(images - guided.images.values.astype(float)).max() <= 1  # another batch, other last bits
+
+
+def test_bfloat16_is_stored_as_bfloat16(untrained_folder, tmp_path) -> None:
+    dit = ds.load(str(untrained_folder), torch_dtype=torch.bfloat16)
+    cache = record(dit, tmp_path / "bf16", PROMPTS[:1], SEEDS[0], **BOTH)
+    assert str(cache.hidden().dtype) == "bfloat16"
+    pipeline = bare_pipeline.opened(untrained_folder, torch.bfloat16)
+    seen = bare_pipeline.generate(pipeline, PROMPTS[:1], SEEDS[:1], **GUIDED)
+    assert_hidden(cache, 0, seen, 0, ["cond", "uncond"])
+    assert np.array_equal(cache.images[0], seen.images[0])
+    output = cache.trajectory["transformer_output"]
+    assert np.array_equal(bits(output[0, 1, 1]), as_bits(seen.outputs[3][0]))
+    exact = cache.hidden().values.astype(np.float64)
+    np.testing.assert_allclose(
+        cache.stats()["mean"], exact.mean(-2), rtol=2e-6, atol=1e-6 * np.abs(exact).max()
+    )
+
+
+def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
+    patterns = torch.arange(2**16, dtype=torch.int32).to(
+        torch.uint16
+    )  # every value that there is, NaNs included
+    array = as_array(patterns.view(torch.bfloat16).view(256, 256).T)
+    assert str(array.dtype) == "bfloat16"
+    assert np.array_equal(bits(array), patterns.numpy().reshape(256, 256).T)
+
+
+@pytest.mark.parametrize(
+    ("keep", "picked"),
+    [
+        ({"steps": [1]}, {"step": [1]}),
+        ({"steps": -2}, {"step": [0]}),
+        ({"blocks": ["single.2", 0, -1]}, {"block": [0, 6, 9]}),
+        ({"branches": "uncond"}, {"branch": ["uncond"]}),
+        ({"channels": [100, 5, 3]}, {"channel": [3, 5, 100]}),
+        (
+            {"steps": [-1], "blocks": [7], "branches": ["cond"], "channels": 64},
+            {"step": [1], "block": [7], "branch": ["cond"], "channel": [64]},
+        ),
+    ],
+)
+def test_a_selection_keeps_the_right_values_under_the_right_labels(
+    dit, guided, tmp_path, keep, picked
+) -> None:
+    cache = record(dit, tmp_path / "part", batch_size=3, **BOTH, **keep)
+    for site in BOTH["sites"]:
+        for stream in BOTH["streams"]:
+            found, expected = cache.hidden(stream, site), guided.hidden(stream, site).sel(picked)
+            for dim, labels in picked.items():
+                assert found[dim].values.tolist() == labels
+            assert found.block_name.values.tolist() == expected.block_name.values.tolist()
+            assert found.sigma.values.tolist() == expected.sigma.values.tolist()
+            assert np.array_equal(bits(found), bits(expected))
+            stats, whole = cache.stats(stream, site), guided.stats(stream, site).sel(picked)
+            # A reduction over fewer channels may be summed in another order.
+            np.testing.assert_allclose(stats["std"], whole["std"], rtol=1e-5)
+    assert bool(cache.hidden("text").token_mask.all())
+    branches = picked.get("branch", ["cond", "uncond"])
+    outputs = guided.trajectory["transformer_output"].sel(branch=branches)
+    assert np.array_equal(cache.trajectory["transformer_output"], outputs)
+    assert np.array_equal(cache.trajectory["latents"], guided.trajectory["latents"])
+
+
+def test_statistics_alone(dit, guided, tmp_path) -> None:
+    cache = record(dit, tmp_path / "stats", batch_size=3, tensors=False)
+    assert cache.stats().load().equals(guided.stats().load())
+    assert cache.nbytes < guided.nbytes / 10
+    with pytest.raises(CacheError, match="statistics only"):
+        cache.hidden()
+
+
+def test_tensors_alone(dit, guided, tmp_path) -> None:
+    cache = record(dit, tmp_path / "tensors", PROMPTS, SEEDS, batch_size=3, stats=False)
+    assert np.array_equal(bits(cache.hidden()), bits(guided.hidden()))
+    with pytest.raises(CacheError, match="without statistics"):
+        cache.stats()
+
+
+def test_the_forecast_is_what_the_store_takes_and_writes_nothing(dit, tmp_path) -> None:
+    path = tmp_path / "store"
+    with ds.record(dit, path, batch_size=2) as rec:
+        forecast = rec.forecast(PROMPTS, SEEDS, **GUIDED)
+        assert not path.exists()
+        cache = rec.generate(PROMPTS, SEEDS, **GUIDED)
+    assert forecast.nbytes == cache.nbytes
+    assert "4 samples" in repr(forecast)
+    assert forecast.seconds > 0
+
+
+def test_the_manifest_says_what_made_the_numbers(guided, dit) -> None:
+    config = guided.manifest["config"]
+    assert config["model"] == dit.name
+    assert config["family"] == "FLUX.1"
+    assert config["pipeline"] == "FluxPipeline"
+    assert config["scheduler"]["class"] == "FlowMatchEulerDiscreteScheduler"
+    assert config["call"]["true_cfg_scale"] == 2.5
+    assert config["call"]["num_inference_steps"] == 2
+    assert guided.manifest["schema"]["batch_size"] == 3
+    assert guided.manifest["environment"]["versions"]["torch"] == torch.__version__
+    assert dit.name in repr(guided)
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> None:
+    dit = ds.load(str(untrained_folder))
+    with torch.no_grad():
+        dit.diffusers_pipeline.transformer.single_transformer_blocks[2].proj_out.bias[17] = torch.nan
+    cache = record(dit, tmp_path / "nan", PROMPTS[0], 0, PLAIN)
+    hidden = cache.hidden().values.astype(np.float32)
+    stats = cache.stats().load()
+    assert not np.isnan(hidden[0, 0, 0, :6]).any()
+    assert np.isnan(hidden[0, 0, 0, 6]).any(axis=0).nonzero()[0].tolist() == [17]
+    first = stats.sel(sample=0, step=0, branch="cond")
+    assert not first["nonfinite"].sel(block=slice(0, 5)).any()
+    assert first["nonfinite"].sel(block=6, channel=17) == first["count"].sel(block=6) == 96
+    assert first["nonfinite"].sel(block=6).sum() == 96
+    assert np.isfinite(stats["std"]).all()
+    assert np.array_equal(stats["nonfinite"], np.isnan(hidden).sum(axis=4))
+    assert int(cache.nonfinite["count"].sum()) == np.isnan(hidden).sum()
+    assert "NaN" in repr(cache)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"streams": ["sound"]}, "stream 'sound'"),
+        ({"streams": []}, "no stream"),
+        ({"sites": "mlp"}, "site 'mlp'"),
+        ({"blocks": ["single.6"]}, "block 'single.6'"),
+        ({"blocks": [10]}, "block 10"),
+        ({"blocks": [1.5]}, "block 1.5"),
+        ({"blocks": []}, "no blocks"),
+        ({"steps": [2]}, "step 2"),
+        ({"steps": ["first"]}, "steps ('first',)"),
+        ({"steps": []}, "steps ()"),
+        ({"branches": ["positive"]}, "branch 'positive'"),
+        ({"branches": ["uncond"], "call": PLAIN}, "branch 'uncond' in a call that visits cond"),
+        ({"channels": [128]}, "channels 128 to 128"),
+        ({"channels": [-1]}, "channels -1 to -1"),
+        ({"channels": "abc"}, "channels ('a', 'b', 'c')"),
+        ({"tensors": False, "stats": False}, "tensors=False and stats=False"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 1.5}, "batch_size 1.5"),
+        ({"compression": "gzip"}, "compression 'gzip'"),
+        ({"memory_budget": 10}, "memory_budget of 10 B"),
+        ({"memory_budget": "10"}, "memory_budget '10'"),
+        ({"prompts": []}, "no prompts"),
+        ({"prompts": ["a circle", " "]}, "prompts [' ']"),
+        ({"prompts": [3]}, "prompts [3]"),
+        ({"seeds": []}, "seeds []"),
+        ({"seeds": [1, 1]}, "seeds [1, 1]"),
+        ({"seeds": 0.5}, "seeds [0.5]"),
+        ({"call": {"steps": 3}}, "pipeline argument steps"),
+        ({"call": {"num_inference_steps": 0}}, "num_inference_steps 0"),
+        (
+            {"call": {**GUIDED, "callback_on_step_end": lambda *_: {}}},
+            "callback_on_step_end of type function",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_any_file_is_touched(
+    dit, tmp_path, arguments, told
+) -> None:
+    path = tmp_path / "store"
+    with pytest.raises(DitscopeError, match="expected") as error:
+        record(dit, path, **arguments)
+    assert isinstance(error.value, InputError)
+    assert told in str(error.value)
+    assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, 3, "s3://bucket/store"])
+def test_a_path_that_is_none_is_refused(dit, path) -> None:
+    with pytest.raises(InputError, match="expected a path on this machine"):
+        ds.record(dit, path)
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(dit, tmp_path) -> None:
+    call = {
+        **PLAIN,
+        "true_cfg_scale": np.float32(1.0),
+        "sigmas": np.array([1.0, 0.5]),
+        "height": np.int64(32),
+    }
+    del call["num_inference_steps"]
+    cache = record(dit, tmp_path / "store", PROMPTS[0], 0, call, blocks=[0])
+    assert cache.manifest["config"]["call"]["sigmas"] == [1.0, 0.5]
+
+
+def test_a_recording_that_is_not_open_is_refused(dit, tmp_path) -> None:
+    recording = ds.record(dit, tmp_path / "store")
+    with pytest.raises(CacheError, match="use inside its with block"):
+        recording.generate(PROMPTS, SEEDS, **GUIDED)
+    with recording:
+        pass
+    with pytest.raises(CacheError, match="use inside its with block"):
+        recording.generate(PROMPTS, SEEDS, **GUIDED)
+    assert not (tmp_path / "store").exists()

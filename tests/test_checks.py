@@ -1,0 +1,163 @@
+"""Which blocks ``blocks=`` stands for: the same for what is recorded and for where an edit acts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ditscope as ds
+from ditscope.checks import find_blocks
+from ditscope.edits import EditedVisit
+from ditscope.errors import InputError, UnsupportedError
+
+PROMPT = "a small red circle at the left on a plain blue background"
+CALL = {"num_inference_steps": 1, "height": 32, "width": 48}
+
+
+class Entry(NamedTuple):
+    """A block in a list: its name and its kind."""
+
+    name: str
+    kind: str
+
+
+@st.composite
+def models(draw: st.DrawFn) -> list[Entry]:
+    kinds = draw(st.lists(st.sampled_from(["double", "single", "joint", "cross"]), min_size=1, unique=True))
+    return [
+        Entry(f"{kind}.{position}", kind) for kind in kinds for position in range(draw(st.integers(1, 5)))
+    ]
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> tuple[list[Entry], list[int | str | np.integer]]:
+    """A model and addresses of some of its blocks."""
+    blocks = draw(models())
+    address = st.one_of(
+        st.integers(-len(blocks), len(blocks) - 1),
+        st.integers(-len(blocks), len(blocks) - 1).map(np.int64),
+        st.sampled_from([block.name for block in blocks]),
+        st.sampled_from([block.kind for block in blocks]),
+    )
+    return blocks, draw(st.lists(address, min_size=1, max_size=6))
+
+
+def meant(blocks: list[Entry], address: int | str | np.integer) -> set[Entry]:
+    """What one address stands for, by Python's own indexing and by looking at every block."""
+    if isinstance(address, str):
+        return {block for block in blocks if address == block.name or address == block.kind}
+    return {blocks[address]}
+
+
+@given(wishes())
+def test_the_choice_is_what_each_address_means_once_and_in_order(wish) -> None:
+    blocks, wanted = wish
+    found = find_blocks(blocks, wanted)
+    assert set(found) == set().union(*(meant(blocks, address) for address in wanted))
+    places = [blocks.index(block) for block in found]
+    assert places == sorted(set(places))
+    assert find_blocks(blocks, reversed(wanted)) == find_blocks(blocks, iter(wanted * 2)) == found
+    assert find_blocks(blocks, found[0].name) == [found[0]]
+    assert find_blocks(blocks, wanted[0]) == find_blocks(blocks, wanted[:1])
+
+
+@given(wishes())
+def test_every_address_of_a_block_means_that_block(wish) -> None:
+    blocks, _ = wish
+    for place, block in enumerate(blocks):
+        for address in (place, place - len(blocks), np.int32(place), block.name):
+            assert find_blocks(blocks, address) == [block]
+    kinds = {block.kind for block in blocks}
+    assert find_blocks(blocks, kinds) == find_blocks(blocks) == find_blocks(blocks, None) == blocks
+
+
+@given(
+    wishes(),
+    st.one_of(
+        st.integers().filter(lambda number: not -1 <= number <= 1),
+        st.text(),
+        st.floats(),
+        st.booleans(),
+        st.none(),
+    ),
+)
+def test_what_stands_for_no_block_is_refused_by_name_wherever_it_comes(wish, wrong) -> None:
+    blocks, wanted = wish
+    known = {name for block in blocks for name in block}
+    if isinstance(wrong, str) and wrong in known:
+        return
+    if isinstance(wrong, int) and not isinstance(wrong, bool):
+        wrong = wrong * len(blocks) if wrong > 0 else wrong * len(blocks) - 1
+    for wish_list in ([wrong, *wanted], [*wanted, wrong]):
+        with pytest.raises(InputError) as error:
+            find_blocks(blocks, wish_list)
+        assert f"found block {wrong!r}; expected an index" in str(error.value)
+        assert "a kind" in str(error.value)
+
+
+def recorded(dit, path, blocks, **keep) -> list[str]:
+    with ds.record(dit, path, blocks=blocks, **{"tensors": False, **keep}) as rec:
+        stats = rec.generate(PROMPT, 0, **CALL).stats("image", keep.get("sites", ["block_output"])[0])
+    return stats.block_name.values.tolist()
+
+
+def fired(dit, blocks) -> list[str]:
+    visitor = EditedVisit(dit, [ds.edits.scale([0], 0.5, blocks=blocks)], 1)
+    ds.tracing.run_traced(dit, [(PROMPT, 0)], visitor, **CALL)
+    return visitor.firings.table()["block_name"].unique().tolist()
+
+
+DOUBLE, SINGLE = [f"double.{i}" for i in range(4)], [f"single.{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "names"),
+    [
+        (-1, ["single.5"]),
+        ([-1, "double.1", 0], ["double.0", "double.1", "single.5"]),
+        ("double", DOUBLE),
+        (["single", -10, "double.0"], ["double.0", *SINGLE]),
+        (np.array([-1, 2]), ["double.2", "single.5"]),
+    ],
+)
+def test_recordings_and_edits_mean_the_same_blocks(dit, tmp_path, blocks, names) -> None:
+    assert recorded(dit, tmp_path / "a.zarr", blocks) == names
+    assert fired(dit, blocks) == names
+
+
+@pytest.mark.parametrize("blocks", ["treble", "single.6", 10, -11, [0, "double."], 1.5, True, [None], []])
+def test_recordings_and_edits_refuse_the_same_in_the_same_words(dit, tmp_path, blocks) -> None:
+    told = []
+    for action in (
+        lambda: ds.record(dit, tmp_path / "a.zarr", blocks=blocks),
+        lambda: EditedVisit(dit, [ds.edits.zero([0], blocks=blocks)], 1),
+    ):
+        with pytest.raises(InputError, match="expected") as error:
+            action()
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+def test_a_kind_takes_the_blocks_that_have_a_site(dit, tmp_path) -> None:
+    """FLUX.1's single blocks have no attention output of their own."""
+    with pytest.raises(UnsupportedError, match="asked of a single block"):
+        ds.record(dit, tmp_path / "a.zarr", sites=["attn_output"])
+    assert recorded(dit, tmp_path / "a.zarr", "double", sites=["attn_output"], tensors=True) == DOUBLE
+    edit = ds.edits.scale([0], 0.5, site="attn_output", blocks="double")
+    visitor = EditedVisit(dit, [edit], 1)
+    ds.tracing.run_traced(dit, [(PROMPT, 0)], visitor, **CALL)
+    assert visitor.firings.table()["block_name"].unique().tolist() == DOUBLE
+
+
+def test_a_kind_and_its_names_record_the_same_values(dit, tmp_path) -> None:
+    caches = []
+    for name, blocks in (("a", "double"), ("b", DOUBLE)):
+        with ds.record(dit, tmp_path / name, sites=["attn_output"], blocks=blocks) as rec:
+            caches.append(rec.generate(PROMPT, 0, **CALL))
+    assert caches[0].manifest["config_hash"] == caches[1].manifest["config_hash"]
+    first, second = (cache.hidden("image", "attn_output").values for cache in caches)
+    assert np.array_equal(first, second)
