@@ -10,7 +10,7 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.errors import DitscopeError, EditError, InputError
-from ditscope.metrics.registry import Metric
+from ditscope.metrics.metric import Metric
 from ditscope.tracing.run import pair_samples
 
 PROMPTS = ["a red circle", "a white star"]
@@ -31,11 +31,8 @@ EDITS = {
 RED = Metric(
     "redness",
     "mean red",
-    "levels",
-    False,
-    "either",
-    lambda images, reference, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
-    prompted=True,
+    lambda images, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
+    unit="levels",
 )
 
 

@@ -15,14 +15,14 @@ from ditscope.edits.applying import EditedVisit
 from ditscope.edits.channel_edits import Edit
 from ditscope.errors import InputError
 from ditscope.intervals import LEVEL, check_interval, paired_difference, paired_interval
-from ditscope.metrics.registry import Metric, resolve
+from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 from ditscope.tracing.samples import pair_samples
 
 if TYPE_CHECKING:
-    from ditscope.metrics.text_image import ClipScorer
+    from ditscope.metrics.clip_scorer import ClipScorer
     from ditscope.models.dit import DiT
 
 

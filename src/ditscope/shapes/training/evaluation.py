@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope import plots
-from ditscope.metrics.text_image import ClipScorer
+from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.models.loading import load
 from ditscope.shapes.oracle import load_oracle
 from ditscope.shapes.prompt_sets import prompts as make_prompts

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ditscope.errors import InputError, UnsupportedError, unknown_name
-from ditscope.metrics.images import as_unit
+from ditscope import checks
+from ditscope.errors import InputError, UnsupportedError
+from ditscope.metrics._images import as_unit, stacked
 
 if TYPE_CHECKING:
     import torch
     from transformers import CLIPModel, PreTrainedTokenizerBase
+
+__all__ = ["ClipScorer"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -109,10 +112,9 @@ class ClipScorer:
         Returns:
             float64 ``[image]``.
         """
-        if convention not in CONVENTIONS:
-            raise unknown_name("convention", convention, CONVENTIONS)
+        checks.name_of("convention", convention, CONVENTIONS)
         images = self._check_images(images)
-        prompts = _check_prompts(prompts)
+        prompts = checks.prompts(prompts)
         if len(prompts) != len(images):
             raise InputError(
                 f"{len(images)} images and {len(prompts)} prompts", "one prompt per image", "Pair them."
@@ -136,7 +138,7 @@ class ClipScorer:
         """Unit vectors float32 ``[prompt, feature]``; a repeated prompt is encoded once."""
         import torch
 
-        prompts = _check_prompts(prompts)
+        prompts = checks.prompts(prompts)
         distinct = list(dict.fromkeys(prompts))
         longest = max(len(ids) for ids in self.tokenizer(distinct)["input_ids"])
         if longest > self.max_length:
@@ -158,8 +160,7 @@ class ClipScorer:
                     input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
                 )
                 parts.append(_unit(self.model.text_projection(text.pooler_output)))
-        found = np.concatenate(parts)
-        return found[[distinct.index(prompt) for prompt in prompts]]
+        return np.concatenate(parts)[[distinct.index(prompt) for prompt in prompts]]
 
     def feature_maps(self, images: Any) -> list[np.ndarray]:
         """Patch features of every vision layer, float32 ``[image, channel, y, x]`` each."""
@@ -208,9 +209,7 @@ class ClipScorer:
         return (cut / 255.0).astype(np.float32)
 
     def _check_images(self, images: Any) -> np.ndarray:
-        array = np.asarray(images)
-        if array.ndim != 4:
-            raise InputError(f"images of shape {array.shape}", "[image, y, x, rgb]", "Stack them.")
+        array = stacked(images)
         as_unit(array)
         return array
 
@@ -223,21 +222,16 @@ def _unit(features: torch.Tensor) -> np.ndarray:
     return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
-def _check_prompts(prompts: Sequence[str]) -> list[str]:
-    listed = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not listed or not all(isinstance(prompt, str) for prompt in listed):
-        raise InputError(f"prompts {listed[:3]!r}", "at least one, all strings", "Pass a list of captions.")
-    return [str(prompt) for prompt in listed]
-
-
 def _preprocessing(config: str | None) -> dict[str, Any]:
     if config is None:
         return {}
-    found = json.loads(Path(config).read_text())
-    size = found.get("crop_size", found.get("size"))
+    settings = json.loads(Path(config).read_text())
+    size = settings.get("crop_size", settings.get("size"))
     if isinstance(size, dict):
         size = size.get("shortest_edge", size.get("height"))
     if size is not None and not isinstance(size, int):
         raise UnsupportedError(f"image size {size!r}", "one edge in pixels", "Build ClipScorer by hand.")
-    given = {"size": size, "image_mean": found.get("image_mean"), "image_std": found.get("image_std")}
-    return {name: value for name, value in given.items() if value is not None}
+    settings["size"] = size
+    return {
+        name: settings[name] for name in ("size", "image_mean", "image_std") if settings.get(name) is not None
+    }
