@@ -18,7 +18,6 @@ from typing import Any
 
 import lazy_loader
 
-from ditscope._version import __version__
 from ditscope.errors import no_attribute
 
 # The names are in the stub beside this file, where editors and type checkers read them too.

@@ -46,7 +46,8 @@ def as_pair(images: Any, reference: Any) -> tuple[np.ndarray, np.ndarray]:
     images, reference = as_unit(images), as_unit(reference, what="reference images")
     if images.shape[-3:] == reference.shape[-3:]:
         try:
-            return tuple(np.broadcast_arrays(images, reference))
+            images, reference = np.broadcast_arrays(images, reference)
+            return images, reference
         except ValueError:
             pass
     raise InputError(

@@ -57,10 +57,10 @@ def lpips(images: Any, reference: Any, *, net: str = "alex", batch_size: int = 1
 def _network(net: str) -> Any:
     try:
         import lpips as library
-        import torchvision  # noqa: F401  (told apart from the weights, which it loads)
+        import torchvision  # noqa: F401  (here, so that it is not taken for missing weights)
     except ImportError as error:
         raise UnsupportedError(
-            f"no library {error.name}",
+            f"no LPIPS here ({error})",
             "the libraries lpips and torchvision",
             'Install them with pip install "ditscope[metrics]", or use feature_distance.',
         ) from error
@@ -73,6 +73,6 @@ def _network(net: str) -> Any:
     except (OSError, RuntimeError) as error:
         raise UnsupportedError(
             f"no weights of the backbone {net} ({error})",
-            f"torchvision's, below {torch.hub.get_dir()}",
+            f"torchvision's, in {torch.hub.get_dir()}/checkpoints",
             "Compute LPIPS once where there is a connection, and copy them from there, or use feature_distance.",
         ) from error
