@@ -66,23 +66,25 @@ def stub(package: str) -> str:
     """Text of the package's ``__init__.pyi``: the names of its modules, and what its ``__init__.py`` defines itself."""
     home = importlib.import_module(package)
     source = ast.parse(Path(str(home.__file__)).read_text(encoding="utf-8"))
-    own = [node for node in source.body if isinstance(node, ast.FunctionDef | ast.AnnAssign)]
-    for node in own:
-        if isinstance(node, ast.FunctionDef):
-            node.body, node.decorator_list = [ast.Expr(ast.Constant(...))], []
-        else:
-            node.value = None
-    used = {node.id for statement in own for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    own = [
+        node for node in source.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    values = [node for node in source.body if isinstance(node, ast.AnnAssign)]
+    for function in own:
+        function.body, function.decorator_list = [ast.Expr(ast.Constant(...))], []
+    for value in values:
+        value.value = None
+    defined = [*values, *own]
+    used = {node.id for statement in defined for node in ast.walk(statement) if isinstance(node, ast.Name)}
     lines = ["# Written by `python -m ditscope._discovery`."]
-    for imported in source.body:
-        if isinstance(imported, ast.ImportFrom):
-            lines += [
-                f"from {imported.module} import {each.name}" for each in imported.names if each.name in used
-            ]
+    for node in source.body:
+        if isinstance(node, ast.ImportFrom):
+            lines += [f"from {node.module} import {each.name}" for each in node.names if each.name in used]
     for module in _modules(home):
         short = module.__name__.removeprefix(package)
-        lines += [f"from {short} import {name} as {name}" for name in sorted(module.__all__)]
-    return "\n".join([*lines, *map(ast.unparse, own), ""])
+        shown = [name for name in sorted(module.__all__) if vars(home).get(name) is getattr(module, name)]
+        lines += [f"from {short} import {name} as {name}" for name in shown]
+    return "\n".join([*lines, *map(ast.unparse, defined), ""])
 
 
 def _modules(package: ModuleType) -> Iterator[ModuleType]:

@@ -2,7 +2,7 @@
 
 The coarse stage draws the same scenes at half the resolution: a quarter of the tokens, at positions
 that the fine grid shares, so that colours, places and outlines are learnt where they are cheap.
-No mask, attribute label or classifier enters the loss: what the channels come to hold about the
+No mask, attribute label or classifier enters the loss: what the channels come to say about the
 subject is the network's own doing.
 """
 
