@@ -35,7 +35,7 @@ def public_names(package: str) -> dict[str, Any]:
     Warns:
         UserWarning: an entry point cannot be loaded, or has a name that the package has already; it is left out.
     """
-    home = sys.modules[package]
+    home = importlib.import_module(package)
     names = {name: getattr(module, name) for module in _modules(home) for name in module.__all__}
     unfinished: dict[str, EntryPoint] = {}
     for entry in entry_points(group=package):
