@@ -137,8 +137,9 @@ def study():
     said = command_line("study")
     assert "A model has channels." in said, said
     said = command_line("study", "width", "--out", "runs", "--set", "least=2")
-    assert json.load(open("runs/results.json"))["width"] == 128, said
-    assert "128 channels" in open("runs/report.html").read()
+    assert "open runs/report.html" in said, said
+    assert json.load(open("runs/results.json"))["width"] == 128
+    assert "128 channels" in open("runs/report.html").read(), said
 
 def command():
     assert "Greet somebody." in command_line("greet", "--help")
