@@ -159,7 +159,9 @@ def interval_over(
         "resamples": resamples,
         "clustered_by": cluster if isinstance(cluster, str) and labels is not None else over,
     }
-    return xr.Dataset({name: kept.copy(data=getattr(interval, name)) for name in Interval._fields}, attrs=attrs)
+    return xr.Dataset(
+        {name: kept.copy(data=getattr(interval, name)) for name in Interval._fields}, attrs=attrs
+    )
 
 
 def paired_difference(
@@ -223,7 +225,9 @@ def _bounds(sums: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
         plain = np.sqrt((off**2).sum(-1, keepdims=True) * factor) / everything
         drawn = count @ weights.T
         shift = off @ weights.T / drawn  # [row, resample]: the resample's mean less the mean
-        squares = off**2 @ weights.T - 2 * shift * ((off * count) @ weights.T) + shift**2 * (count**2 @ weights.T)
+        squares = (
+            off**2 @ weights.T - 2 * shift * ((off * count) @ weights.T) + shift**2 * (count**2 @ weights.T)
+        )
         drawn_error = np.sqrt(factor * np.maximum(squares, 0)) / drawn
         low, high = _quantiles(shift / np.maximum(drawn_error, plain / 3), tails)
     student = stdtrit(np.maximum(clusters - 1, 1), tails[1])[:, 0]

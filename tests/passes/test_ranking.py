@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from ditscope import passes
+from ditscope.channels import ChannelSet
 from ditscope.errors import InputError
 
 DIMS = ("sample", "step", "branch", "block", "token", "channel")
@@ -67,6 +68,15 @@ def test_kept_dimensions_have_a_ranking_each(make_hidden):
     assert whole.top(3)["any name"].shape == (3,)
 
 
+def test_what_a_ranking_offers_as_controls_says_so(make_hidden):
+    ranking = passes.rank_channels(make_hidden())
+    massive = ranking.top(3)
+    assert not massive.control
+    controls = [ranking.bottom(3), ranking.middle(3), ranking.window(3, 6), ranking.random(3)]
+    assert all(each.control for each in [*controls, ranking.energy_matched(massive)])
+    assert ranking.random(3, draws=2).draw(1).control
+
+
 def test_random_sets_are_reproducible_and_independent(make_hidden):
     ranking = passes.rank_channels(make_hidden())
     sets = ranking.random(8, draws=3, seed=5)
@@ -120,7 +130,7 @@ def test_non_finite_channels_are_reported_and_never_ranked(make_hidden):
     hidden = make_hidden(dtype=np.float32, chunks=None)
     hidden[0, 0, 0, 1, 0, 5] = np.inf
     hidden[0, 0, 0, 1, 0, 6] = np.nan
-    with pytest.warns(UserWarning, match="2 channels hold NaN or infinity.*5, 6"):
+    with pytest.warns(UserWarning, match="2 channels with NaN or infinity.*5, 6.*excluded"):
         ranking = passes.rank_channels(hidden)
     assert ranking.excluded.sel(block=1, channel=[5, 6]).all()
     assert ranking.excluded.sum() == 2
@@ -143,9 +153,9 @@ def test_non_finite_channels_are_reported_and_never_ranked(make_hidden):
         (lambda r: r.window(20, 25), "<= 24"),
         (lambda r: r.energy_matched(r.random(3, draws=2)), "draw"),
         (lambda r: r.energy_matched(r.top(24)), "every channel"),
-        (lambda r: r.energy_matched(passes.ChannelSet.of([99])), "channel 99"),
-        (lambda r: r.energy_matched(passes.ChannelSet.of([9], stream="text")), "text stream"),
-        (lambda r: r.energy_matched(passes.ChannelSet.of({0: [9]})), "block 1"),
+        (lambda r: r.energy_matched(ChannelSet.of([99])), "channel 99"),
+        (lambda r: r.energy_matched(ChannelSet.of([9], stream="text")), "text stream"),
+        (lambda r: r.energy_matched(ChannelSet.of({0: [9]})), "block 1"),
     ],
 )
 def test_impossible_sets_are_refused(make_hidden, call, words):
@@ -162,7 +172,7 @@ def test_repr_names_the_leaders_and_escapes_html(make_hidden):
     hidden = make_hidden().assign_coords(block_name=("block", ["<b>x", "b", "c", "d"]))
     ranking = passes.rank_channels(hidden)
     leader = str(reference_order(hidden)[1, 0])
-    assert f"block b: {leader} (" in repr(ranking)
+    assert f"block b     {leader} (" in repr(ranking)
     assert "&lt;b&gt;x" in ranking._repr_html_()
     assert "<b>x" not in ranking._repr_html_()
     assert "<b>x" not in ranking.top(2)._repr_html_()

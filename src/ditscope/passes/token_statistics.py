@@ -1,38 +1,18 @@
-"""Channel statistics of hidden states, in float64, with non-finite values counted and left out.
-
-A statistic is taken over the tokens of one (sample, step, branch, block) and then averaged over the
-other reduced dimensions (the maximum for ``abs_max``). Which statistic names the massive channels is
-in dispute: the first paper words it as the absolute channel mean over image tokens, which reads as
-``abs_mean``, while the same group's SPARK (arXiv 2609.03813) defines ``mean_abs``; the order of averaging
-over samples and steps is not stated in either. Channels of mixed sign rank in opposite ways, so both
-are here and neither is called the right one.
-"""
+"""Statistics over tokens, in float64, with non-finite values counted and left out."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import Any
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from tqdm.dask import TqdmCallback
 
-from ditscope import checks
 from ditscope.passes.source import Source, hidden_states, recorded_statistics
-from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
+from ditscope.vocabulary import RECORDED_STATISTICS
 
-OVER = ("sample", "step", "branch", "token")
-"""Dimensions that a ranking reduces unless told otherwise: it keeps one score per block and channel."""
+__all__ = ["token_statistics"]
 
 _PIECE = 1 << 20  # values per float64 working copy: 8 MB, whatever the array's size
 _CHUNK_BYTES = 64 << 20
-
-
-def progress(label: str) -> AbstractContextManager[object]:
-    """A bar over dask's tasks: silent when not on a terminal, and on short work."""
-    return TqdmCallback(desc=label, disable=None, delay=2, leave=False)
 
 
 def token_statistics(
@@ -51,10 +31,11 @@ def token_statistics(
         tensors and as stored when recorded; ``nonfinite`` ``[..., channel]`` the number of NaN or
         infinite values; ``count`` ``[...]`` the number of tokens. Lazy: nothing is read until needed.
     """
-    found = recorded_statistics(source, stream, site) if recorded or isinstance(source, xr.Dataset) else None
-    if found is not None:
-        return found
-    hidden = _chunked(hidden_states(source, stream, site))
+    if recorded or isinstance(source, xr.Dataset):
+        statistics = recorded_statistics(source, stream, site)
+        if statistics is not None:
+            return statistics
+    hidden = chunked(hidden_states(source, stream, site))
     if "token_mask" in hidden.coords:
         mask = hidden["token_mask"].astype(bool).chunk()
     else:
@@ -77,77 +58,7 @@ def token_statistics(
     return stats.assign_attrs(stream=stream, site=site)
 
 
-def channel_statistics(
-    source: Source,
-    *,
-    over: Iterable[str] = OVER,
-    stream: str = "image",
-    site: str = "block_output",
-) -> xr.Dataset:
-    """Every statistic, reduced over ``over``, lazily.
-
-    With ``token`` in ``over`` the statistic is taken over tokens first and then averaged over the
-    other reduced dimensions (maximum for ``abs_max``); recorded statistics are used where they exist.
-    Without ``token`` it is taken over the reduced dimensions directly, from tensors, for each token.
-
-    Returns:
-        One variable per name in :data:`STATISTICS`, and ``nonfinite``, all ``[*kept, channel]``.
-
-    Raises:
-        InputError: for an unknown stream, site or dimension.
-    """
-    dims = checks.names_of("dimension to reduce over", over, HIDDEN_DIMS[:-1])
-    if "token" in dims:
-        cells = _named(token_statistics(source, stream=stream, site=site))
-        rest = [dim for dim in dims if dim in cells.dims]
-        reduced = cells.drop_vars(["abs_max", "nonfinite"]).mean(rest)
-        reduced["abs_max"] = cells["abs_max"].max(rest)
-        reduced["nonfinite"] = cells["nonfinite"].sum(rest)
-    else:
-        reduced = _over_directly(hidden_states(source, stream, site), dims)
-    return reduced.assign_attrs(stream=stream, site=site)
-
-
-def _named(stats: xr.Dataset) -> xr.Dataset:
-    """Recorded variables as the named statistics, float64."""
-    values = stats[list(RECORDED_STATISTICS)].astype(np.float64)
-    named = xr.Dataset(
-        {
-            "mean_abs": values["mean_abs"],
-            "abs_mean": abs(values["mean"]),
-            "std": values["std"],
-            "abs_max": values["abs_max"],
-            "energy": values["mean"] ** 2 + values["std"] ** 2,
-        }
-    )
-    lost = ~np.isfinite(values["mean_abs"]).astype(bool)
-    named["nonfinite"] = (
-        stats["nonfinite"].astype(np.int64) if "nonfinite" in stats else lost.astype(np.int64)
-    )
-    return named
-
-
-def _over_directly(hidden: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
-    rest = [dim for dim in dims if dim in hidden.dims]
-    wide = (
-        _chunked(hidden).astype(np.float32 if hidden.dtype != np.float64 else np.float64).astype(np.float64)
-    )
-    finite: Any = np.isfinite(wide)
-    real: Any = hidden["token_mask"].astype(bool) if "token_mask" in hidden.coords else True
-    values = wide.where(finite & real)
-    return xr.Dataset(
-        {
-            "mean_abs": abs(values).mean(rest),
-            "abs_mean": abs(values.mean(rest)),
-            "std": values.std(rest),
-            "abs_max": abs(values).max(rest),
-            "energy": (values**2).mean(rest),
-            "nonfinite": (~finite & real).sum(rest),
-        }
-    )
-
-
-def _chunked(hidden: xr.DataArray) -> xr.DataArray:
+def chunked(hidden: xr.DataArray) -> xr.DataArray:
     """Dask chunks that hold all tokens of a few blocks, so that memory follows the chunk, not the store."""
     if hidden.chunks is not None:
         return hidden.chunk({"token": -1})
@@ -185,10 +96,8 @@ def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:
     lost = np.zeros((count, channels), dtype=np.int64)
 
     def piece(part: slice) -> tuple[np.ndarray, np.ndarray]:
-        # bfloat16 and float16 go through float32, which holds them exactly; all sums are float64.
-        wide = (
-            slabs[:, part].astype(np.float32 if slabs.dtype != np.float64 else np.float64).astype(np.float64)
-        )
+        # bfloat16 and float16 go through float32, which has room for all of their values; sums are float64.
+        wide = slabs[:, part].astype(np.result_type(slabs.dtype, np.float32)).astype(np.float64)
         valid = np.isfinite(wide) & real[:, part, None]
         return np.where(valid, wide, 0.0), valid
 
