@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
 from itertools import combinations
 
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import binom
+from scipy.stats import t as student
 
 from ditscope import passes
 from ditscope.errors import InputError
@@ -182,3 +185,103 @@ def test_too_few_items(make_hidden):
         )
     with pytest.raises(InputError, match="prompt"):
         passes.stability(make_hidden().drop_vars("prompt"), across=["prompt"], k=3)
+
+
+def study(random, *, samples=16, steps=2, channels=16, shared=()):
+    """Recorded statistics of 8 prompts x 2 seeds: one profile for each label of ``shared``, or independent ones."""
+    size = dict(sample=samples, step=steps, branch=2, block=2, channel=channels)
+    coords = {
+        "sample": range(samples),
+        "prompt": ("sample", [f"p{i // 2}" for i in range(samples)]),
+        "seed": ("sample", np.arange(samples) % 2),
+    }
+    noise = xr.DataArray(random.random(tuple(size.values())), dims=tuple(size), coords=coords)
+    for name in shared:  # things of one label are almost the same, those of another are unrelated
+        codes = np.unique(noise[name], return_inverse=True)[1] if name in noise.coords else range(size[name])
+        dim = "sample" if name in ("prompt", "seed") else name
+        profiles = xr.DataArray(random.random((max(codes) + 1, channels))[codes], dims=(dim, "channel"))
+        noise = 0.05 * noise + profiles
+    return xr.Dataset(dict.fromkeys(("mean", "mean_abs", "std", "abs_max"), noise))
+
+
+ACROSS = ["sample", "prompt", "seed", "step", "branch", "block"]
+
+
+def rejected(trials, across, **options):
+    """How often ``p <= 0.05``, ``[across, measure]``, in studies of other random seeds."""
+    quick = {"k": 4, "permutations": 19, "resamples": 2}
+    return sum(
+        (passes.stability(study(np.random.default_rng(trial), **options), across=across, **quick)["p_value"] <= 0.05)
+        for trial in range(trials)
+    )
+
+
+def test_p_values_hold_their_level_where_nothing_is_related():
+    counts = rejected(100, ACROSS)
+    # Binomial of 100 at 0.05; 18 of them, so the bound is exceeded once in 60 if all is right.
+    assert (counts <= binom.isf(0.001, 100, 0.05)).all()
+    assert counts.sum() >= binom.ppf(0.001, 600, 0.05)  # and they are not merely cautious
+
+
+@pytest.mark.parametrize("name", ["prompt", "seed", "step", "branch", "block"])
+def test_p_values_hold_their_level_where_all_else_is_shared(name):
+    """Samples at one step may be alike though steps are unrelated: they are no independent evidence."""
+    assert (rejected(60, [name], shared=[name]) <= binom.isf(0.001, 60, 0.05)).all()
+
+
+def test_p_values_find_what_is_related():
+    for name, others in (("step", ["prompt"]), ("seed", ["prompt"]), ("prompt", ["seed"]), ("block", ["sample"])):
+        result = passes.stability(
+            study(np.random.default_rng(0), shared=others), across=[name], k=4, permutations=99, resamples=2
+        )
+        assert (result["p_value"] == 0.01).all(), name
+
+
+def test_intervals_across_prompts_cover():
+    """Jaccard across samples of 8 prompts with unequal noise; the docstring states 93 % and more."""
+    random = np.random.default_rng(0)
+    results = []
+    for _ in range(150):
+        noise = random.lognormal(0, 0.6, 8).repeat(2)[:, None]
+        scores = 5 + np.linspace(0, 2, 30) + noise * random.normal(size=(16, 30))
+        data = study(random, steps=1, channels=30)
+        data = data.isel(step=[0]) * 0 + xr.DataArray(scores, dims=("sample", "channel"))
+        results.append(
+            passes.stability(abs(data), across=["sample", "seed"], k=6, permutations=1, resamples=1)
+            .sel(measure="jaccard")
+            .drop_vars(["jaccard_sample"])
+        )
+    joined = xr.concat(results, dim="trial")
+    truth = joined["agreement"].mean("trial")
+    covered = ((joined["low"] <= truth) & (truth <= joined["high"])).mean("trial")
+    assert (covered >= 0.89).all()
+    assert (covered <= 1).all()
+    assert (joined["high"] - joined["low"]).median() < 0.4
+
+
+def test_pair_intervals_leave_one_prompt_out():
+    from ditscope.passes.stability import _pair_interval
+
+    random = np.random.default_rng(0)
+    codes = np.array([0, 0, 0, 1, 1, 2, 3])
+    matrix, pairs = random.random((7, 7)), np.triu(random.random((7, 7)) < 0.8, 1)
+    mean, low, high = _pair_interval(matrix[None], pairs, codes, 0.9)
+    left_out = [
+        np.mean([matrix[a, b] for a, b in np.argwhere(pairs) if gone not in (codes[a], codes[b])])
+        for gone in range(4)
+    ]
+    error = np.sqrt(3 / 4 * np.square(np.array(left_out) - matrix[pairs].mean()).sum())
+    np.testing.assert_allclose([mean[0], (low[0] + high[0]) / 2], matrix[pairs].mean())
+    np.testing.assert_allclose(high[0] - mean[0], student.ppf(0.95, 3) * error)
+
+
+def test_large_studies_are_tested_on_spread_groups(make_hidden, monkeypatch):
+    module = sys.modules["ditscope.passes.stability"]
+    whole = passes.stability(noisy(make_hidden), across=ACROSS, **FAST)
+    assert whole["tested"].values.tolist() == [4, 4, 4, 24, 24, 6]
+    monkeypatch.setattr(module, "_NULL_VALUES", 500)
+    part = passes.stability(noisy(make_hidden), across=ACROSS, **FAST)
+    assert (part["tested"] < whole["tested"]).all()
+    assert (part["tested"] >= 1).all()
+    xr.testing.assert_equal(part["agreement"], whole["agreement"])
+    assert (abs(part["null"] - whole["null"]) < 0.1).all()

@@ -190,21 +190,22 @@ def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement
     tested_groups = _spread(together, int(max(1, _NULL_VALUES / cost) ** (0.5 if parts > 1 else 1)))
     tested_parts = _spread(parts, int(_NULL_VALUES / cost / len(tested_groups)))
     rows: list[np.ndarray] = []
+    tested: list[np.ndarray] = []
     total: Any = 0.0
-    sums: Any = 0.0
     channels = profiles.sizes["channel"]
-    groups = tqdm(
+    progress = tqdm(
         _groups(profiles, name), f"stability across {name}s", parts, disable=None, delay=2, leave=False
     )
-    for part, (scores, kept) in enumerate(groups):
+    for part, every in enumerate(progress):
+        scores = _finite(every)
         channels = min(channels, scores.shape[-1])
-        rank, unit = ranks(scores), rank_units(scores)
-        matrices = _agreement(rank, unit, settings)  # [group, measure, item, item]
+        matrices = _agreement(ranks(scores), rank_units(scores), settings)  # [group, measure, item, item]
         rows.append(matrices[..., pairs].mean(-1))
         total = total + matrices
         if part in tested_parts:
-            sums = sums + _permuted(rank[tested_groups], unit[tested_groups], kept, pairs, units, settings)
+            tested.append(every[tested_groups])
     values, matrix = np.stack(rows), total / len(rows)
+    null = _null(_finite(np.concatenate(tested)), pairs, units, settings)
     labels, codes = _clusters(profiles)
     if between:
         interval = _pair_interval(matrix[0], pairs, codes, settings.level)
@@ -221,20 +222,35 @@ def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement
         by_block = xr.DataArray(blocks.T, dims=("measure", "block"), coords=_coords(profiles, "block"))
     labelled = xr.DataArray(shown, dims=(*over, f"{dim}_other"), coords=_coords(profiles, *over))
     labelled = labelled.assign_coords({f"{dim}_other": profiles[dim].values})
-    tested = len(tested_parts) * len(tested_groups)
-    return _Agreement(*interval, sums / tested, tested, by_block, labelled, channels)
+    count = len(tested_parts) * len(tested_groups)
+    return _Agreement(*interval, null, count, by_block, labelled, channels)
 
 
-def _groups(profiles: xr.Dataset, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Scores ``[group, item, channel]`` of one block or sample after the other, and which channels they are of."""
+def _groups(profiles: xr.Dataset, name: str) -> Iterator[np.ndarray]:
+    """Scores ``[group, item, channel]`` of one block or sample after the other, NaN where left out."""
     if name in _BETWEEN:
-        scores, kept = _finite(profiles.transpose("block", "sample", "channel"))
-        yield from ((each[None], kept) for each in scores)
+        scores = _scores(profiles.transpose("block", "sample", "channel"))
+        # One set of channels for all blocks, since their matrices are averaged.
+        yield from np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)[:, None]
     else:
         dims = ("block", "channel") if name == "block" else ("block", name, "channel")
         for sample in range(profiles.sizes["sample"]):
-            scores, kept = _finite(profiles.isel(sample=sample).transpose(*dims))
-            yield scores.reshape(-1, *scores.shape[-2:]), kept
+            scores = _scores(profiles.isel(sample=sample).transpose(*dims))
+            yield scores.reshape(-1, *scores.shape[-2:])
+
+
+def _scores(profiles: xr.Dataset) -> np.ndarray:
+    """The statistic, the channel last; NaN where a channel has values that are not finite."""
+    loaded = profiles.compute()
+    scores = loaded.drop_vars("nonfinite").to_dataarray().isel(variable=0)
+    left_out = (loaded["nonfinite"] > 0) | scores.isnull()
+    warn_left_out(left_out, "left out")
+    return scores.where(~left_out).values
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """Scores ``[group, item, channel]`` of the channels that have one in every item."""
+    return scores[..., np.isfinite(scores).all((0, 1))]
 
 
 def _spread(count: int, most: int) -> np.ndarray:
@@ -249,27 +265,17 @@ def _agreement(rank: np.ndarray, unit: np.ndarray, settings: _Settings) -> np.nd
     return np.stack([jaccard_of_ranks(rank, settings.k), rbo, spearman_of_units(unit)], axis=-3)
 
 
-def _permuted(
-    rank: np.ndarray,
-    unit: np.ndarray,
-    kept: np.ndarray,
-    pairs: np.ndarray,
-    units: np.ndarray,
-    settings: _Settings,
-) -> np.ndarray:
-    """Agreement summed over groups, ``[draw, measure]``: draw 0 as it is, then with permuted channel labels.
-
-    The draws are the same in every call, so that sums over calls are those of one permutation of each unit.
-    """
+def _null(scores: np.ndarray, pairs: np.ndarray, units: np.ndarray, settings: _Settings) -> np.ndarray:
+    """Mean agreement ``[draw, measure]``: draw 0 as it is, then with the channel labels of each unit permuted."""
     random = np.random.default_rng(settings.seed)
-    rank, unit = rank.astype(np.int32), unit.astype(np.float32)
-    sums = [_agreement(rank, unit, settings)[..., pairs].mean(-1).sum(0)]
+    rank, unit = ranks(scores).astype(np.int32), rank_units(scores).astype(np.float32)
+    means = [_agreement(rank, unit, settings)[..., pairs].mean((0, -1))]
+    channels = np.arange(scores.shape[-1])
     for _ in range(settings.permutations):
-        keys = random.random((units.max() + 1, len(kept)), dtype=np.float32)[:, kept]
-        order = np.argsort(keys, axis=-1)[units][None]
+        order = random.permuted(np.tile(channels, (units.max() + 1, 1)), axis=-1)[units][None]
         moved = (np.take_along_axis(values, order, axis=-1) for values in (rank, unit))
-        sums.append(_agreement(*moved, settings)[..., pairs].mean(-1).sum(0))
-    return np.stack(sums)
+        means.append(_agreement(*moved, settings)[..., pairs].mean((0, -1)))
+    return np.stack(means)
 
 
 def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
@@ -316,16 +322,6 @@ def _pair_interval(
         variance = (clusters - 1) / clusters * ((left_out - mean[:, None]) ** 2).sum(-1)
     half = stdtrit(clusters - 1.0, (1 + level) / 2) * np.sqrt(variance)
     return mean, mean - half, mean + half
-
-
-def _finite(profiles: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Scores without the channels that are not finite in some item, the channel last; and which are kept."""
-    loaded = profiles.compute()
-    scores = loaded.drop_vars("nonfinite").to_dataarray().isel(variable=0)
-    left_out = (loaded["nonfinite"] > 0) | scores.isnull()
-    warn_left_out(left_out, "left out")
-    kept = ~left_out.values.any(tuple(range(left_out.ndim - 1)))
-    return scores.values[..., kept], kept
 
 
 def _clusters(profiles: xr.Dataset) -> tuple[np.ndarray | None, np.ndarray]:
