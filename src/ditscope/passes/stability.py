@@ -242,10 +242,12 @@ def _groups(profiles: xr.Dataset, name: str) -> Iterator[np.ndarray]:
 def _scores(profiles: xr.Dataset) -> np.ndarray:
     """The statistic, the channel last; NaN where a channel has values that are not finite."""
     loaded = profiles.compute()
-    scores = loaded.drop_vars("nonfinite").to_dataarray().isel(variable=0)
-    left_out = (loaded["nonfinite"] > 0) | scores.isnull()
-    warn_left_out(left_out, "left out")
-    return scores.where(~left_out).values
+    statistic = next(name for name in loaded if name != "nonfinite")
+    scores = loaded[statistic].values
+    left_out = (loaded["nonfinite"].values > 0) | np.isnan(scores)
+    if left_out.any():
+        warn_left_out(loaded[statistic].copy(data=left_out), "left out")
+    return np.where(left_out, np.nan, scores)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
