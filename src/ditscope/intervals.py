@@ -193,7 +193,7 @@ def paired_difference(
 
 
 def wilson_interval(successes: Any, trials: Any, *, level: float = LEVEL) -> Interval:
-    """A proportion with Wilson's score interval (Wilson 1927), which holds near 0 and 1.
+    """A proportion with Wilson's score interval (Wilson 1927), which covers well near 0 and 1 too.
 
     Args:
         successes: how many, ``[...]``.

@@ -38,7 +38,7 @@ def rank_channels(
         InputError: for an unknown statistic, stream, site or dimension.
 
     Warns:
-        UserWarning: if channels hold NaN or infinity; they are excluded, never ranked.
+        UserWarning: if channels have NaN or infinity; they are excluded, never ranked.
     """
     checks.statistic(statistic)
     over = checks.several(over)

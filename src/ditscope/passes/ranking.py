@@ -76,7 +76,7 @@ class Ranking:
         return self._slice(k, lambda ids: ids[:k], f"top {k}", control=False)
 
     def bottom(self, k: int) -> ChannelSet:
-        """The ``k`` channels of smallest score, smallest first. They hold almost no energy."""
+        """The ``k`` channels of smallest score, smallest first. They have almost no energy."""
         return self._slice(k, lambda ids: ids[::-1][:k], f"bottom {k}")
 
     def middle(self, k: int) -> ChannelSet:

@@ -275,8 +275,8 @@ def _null(scores: np.ndarray, pairs: np.ndarray, units: np.ndarray, settings: _S
     channels = np.arange(scores.shape[-1])
     for _ in range(settings.permutations):
         order = random.permuted(np.tile(channels, (units.max() + 1, 1)), axis=-1)[units][None]
-        moved = (np.take_along_axis(values, order, axis=-1) for values in (rank, unit))
-        means.append(_agreement(*moved, settings)[..., pairs].mean((0, -1)))
+        moved = [np.take_along_axis(values, order, axis=-1) for values in (rank, unit)]
+        means.append(_agreement(moved[0], moved[1], settings)[..., pairs].mean((0, -1)))
     return np.stack(means)
 
 

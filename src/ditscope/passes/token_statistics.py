@@ -59,7 +59,7 @@ def token_statistics(
 
 
 def chunked(hidden: xr.DataArray) -> xr.DataArray:
-    """Dask chunks that hold all tokens of a few blocks, so that memory follows the chunk, not the store."""
+    """Dask chunks with all tokens of a few blocks, so that memory follows the chunk, not the store."""
     if hidden.chunks is not None:
         return hidden.chunk({"token": -1})
     budget = max(1, _CHUNK_BYTES // (hidden.dtype.itemsize * hidden.sizes["token"] * hidden.sizes["channel"]))
@@ -93,7 +93,7 @@ def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:
     pieces = [slice(start, start + length) for start in range(0, tokens, length)]
     total, absolute, largest, squared = np.zeros((4, count, channels))
     used = np.zeros((count, channels), dtype=np.int64)
-    lost = np.zeros((count, channels), dtype=np.int64)
+    nonfinite = np.zeros((count, channels), dtype=np.int64)
 
     def piece(part: slice) -> tuple[np.ndarray, np.ndarray]:
         # bfloat16 and float16 go through float32, which has room for all of their values; sums are float64.
@@ -104,7 +104,7 @@ def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:
     for part in pieces:
         values, valid = piece(part)
         used += valid.sum(1)
-        lost += (real[:, part, None] & ~valid).sum(1)
+        nonfinite += (real[:, part, None] & ~valid).sum(1)
         total += values.sum(1)
         magnitude = abs(values)
         absolute += magnitude.sum(1)
@@ -115,5 +115,5 @@ def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:
             values, valid = piece(part)
             deviation = np.where(valid, values - mean[:, None], 0.0)
             squared += (deviation**2).sum(1)
-        columns = [mean, absolute / used, np.sqrt(squared / used), np.where(used > 0, largest, np.nan), lost]
+        columns = [mean, absolute / used, np.sqrt(squared / used), np.where(used > 0, largest, np.nan), nonfinite]
     return np.stack(columns, axis=1)
