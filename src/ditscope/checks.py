@@ -109,12 +109,12 @@ def whole_numbers(what: str, values: Any) -> tuple[int, ...]:
     Raises:
         InputError: there are none, or one is no whole number.
     """
-    found = several(values)
-    if not found or not all(map(is_whole, found)):
+    numbers = several(values)
+    if not numbers or not all(map(is_whole, numbers)):
         raise InputError(
             f"{what}={values!r}", "one or more whole numbers", f"Pass numbers, or leave {what}= out."
         )
-    return tuple(int(value) for value in found)
+    return tuple(int(number) for number in numbers)
 
 
 def finite_number(what: str, value: Any) -> float:
@@ -135,12 +135,12 @@ def prompts(values: Any) -> list[str]:
     Raises:
         InputError: there are none, or one is not a non-empty string.
     """
-    found = list(several(values))
-    wrong = [prompt for prompt in found if not (isinstance(prompt, str) and prompt.strip())]
-    if wrong or not found:
+    texts = list(several(values))
+    wrong = [prompt for prompt in texts if not (isinstance(prompt, str) and prompt.strip())]
+    if wrong or not texts:
         bad = f"prompts {wrong!r}" if wrong else "no prompts"
         raise InputError(bad, "one or more non-empty strings", "Correct the list of prompts.")
-    return found
+    return texts
 
 
 def seeds(values: Any) -> list[int]:
@@ -149,13 +149,13 @@ def seeds(values: Any) -> list[int]:
     Raises:
         InputError: there are none, one is no integer of 64 bits, or one comes twice.
     """
-    found = list(several(values))
-    fits = all(is_whole(seed) and -(2**63) <= seed < 2**63 for seed in found)
-    if not found or not fits or len(set(found)) != len(found):
+    numbers = list(several(values))
+    fits = all(is_whole(seed) and -(2**63) <= seed < 2**63 for seed in numbers)
+    if not numbers or not fits or len(set(numbers)) != len(numbers):
         raise InputError(
-            f"seeds {found!r}", "one or more different integers of 64 bits", "Pass seeds=range(4), say."
+            f"seeds {numbers!r}", "one or more different integers of 64 bits", "Pass seeds=range(4), say."
         )
-    return [int(seed) for seed in found]
+    return [int(seed) for seed in numbers]
 
 
 class NamedBlock(Protocol):

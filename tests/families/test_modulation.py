@@ -178,7 +178,7 @@ def test_channels_are_ranked_by_their_modulation_and_masks_want_tokens(cache) ->
     expected = np.argsort(-gate.mean(["sample", "step", "branch"]).values, kind="stable")[:4]
     assert list(ranking.top(4)[1]) == list(expected)
     with pytest.raises(InputError, match="attn_gate with one value a channel"):
-        ds.passes.spatial_masks(cache, ranking.top(4), block=1, step=-1, site="attn_gate")
+        ds.passes.spatial_masks(cache, ranking.top(4), blocks=1, site="attn_gate")
 
 
 def test_a_forecast_counts_modulation_to_the_byte(opened, tmp_path) -> None:

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ditscope import passes
+from ditscope.channels import ChannelSet
+
 DIMS = ("sample", "step", "branch", "block", "token", "channel")
 
 
@@ -91,3 +94,17 @@ class FakeCache:
 @pytest.fixture
 def fake_cache() -> type[FakeCache]:
     return FakeCache
+
+
+@pytest.fixture
+def study(make_hidden):
+    """An object written into one channel, sets of channels, and the reference masks."""
+    hidden = make_hidden(samples=6, blocks=2, edge=8, dtype=np.float32, chunks=None)
+    truth = np.random.default_rng(1).random((6, 64)) < 0.3
+    values = hidden.values
+    values[..., 3] = 0.01 * values[..., 3] + 9 * truth[:, None, None, None]
+    hidden = hidden.copy(data=values)
+    reference = truth.reshape(6, 8, 8).repeat(2, axis=1).repeat(2, axis=2)
+    ranking = passes.rank_channels(hidden)
+    sets = {"planted": ChannelSet.of([3]), "random": ranking.random(4, draws=3), "bottom": ranking.bottom(4)}
+    return hidden, sets, reference

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from ditscope.errors import InputError
-from ditscope.passes.clustering import Protocol, locate, scale_channels
+from ditscope.passes.clustering import foreground, scale_channels
+from ditscope.passes.mask_options import MaskOptions
 
 EDGE = 16
 Y, X = np.divmod(np.arange(EDGE * EDGE), EDGE)
@@ -32,35 +32,35 @@ def test_is_the_papers_protocol_step_by_step():
     cluster = KMeans(2, n_init=10, random_state=0).fit_predict(scaled)
     heat = scaled.sum(1)
     expected = cluster == (heat[cluster == 1].mean() > heat[cluster == 0].mean())
-    found = locate(values, BORDER, Protocol())
-    np.testing.assert_array_equal(found.mask, expected)
-    np.testing.assert_allclose(found.heat, heat)
+    tokens = foreground(values, BORDER, MaskOptions())
+    np.testing.assert_array_equal(tokens.mask, expected)
+    np.testing.assert_allclose(tokens.heat, heat)
 
 
 def test_finds_the_object_and_fails_with_the_sign_as_the_paper_would():
-    assert share(locate(planted(), BORDER, Protocol()).mask) > 0.95
-    assert share(locate(planted(-1), BORDER, Protocol()).mask) == 0
-    assert share(~locate(planted(-1), BORDER, Protocol()).mask) > 0.95
+    assert share(foreground(planted(), BORDER, MaskOptions()).mask) > 0.95
+    assert share(foreground(planted(-1), BORDER, MaskOptions()).mask) == 0
+    assert share(~foreground(planted(-1), BORDER, MaskOptions()).mask) > 0.95
 
 
 def test_a_small_object_is_the_foreground_though_the_rest_has_more_heat_in_sum():
     spot = (Y < 3) & (X < 3)
     values = 3 * spot[:, None] + np.random.default_rng(0).uniform(0, 1.5, (EDGE**2, 4))
-    np.testing.assert_array_equal(locate(values, BORDER, Protocol()).mask, spot)
+    np.testing.assert_array_equal(foreground(values, BORDER, MaskOptions()).mask, spot)
 
 
 @pytest.mark.parametrize("polarity", ["abs", "border", "minority"])
 def test_other_rules_do_not_care_for_the_sign(polarity):
     for sign in (1, -1):
-        assert share(locate(planted(sign), BORDER, Protocol(polarity=polarity)).mask) > 0.95
+        assert share(foreground(planted(sign), BORDER, MaskOptions(polarity=polarity)).mask) > 0.95
 
 
 def test_register_tokens_collapse_minmax_but_not_percentile():
     values = planted()
     values[:3] += 400
-    collapsed = locate(values, BORDER, Protocol()).mask
+    collapsed = foreground(values, BORDER, MaskOptions()).mask
     assert collapsed.mean() == pytest.approx(3 / EDGE**2)
-    assert share(locate(values, BORDER, Protocol(scale="percentile")).mask) > 0.9
+    assert share(foreground(values, BORDER, MaskOptions(scale="percentile")).mask) > 0.9
 
 
 @pytest.mark.parametrize("scale", ["minmax", "zscore", "percentile"])
@@ -87,35 +87,21 @@ def test_pca_finds_a_direction_that_no_channel_has_and_is_reproducible():
         + DISC[:, None] * 3
         + 0.2 * random.normal(size=(EDGE**2, 2))
     )
-    mask = locate(values, BORDER, Protocol(components=2)).mask
-    np.testing.assert_array_equal(mask, locate(values, BORDER, Protocol(components=2)).mask)
-    assert locate(values[:, :1], BORDER, Protocol(components=12)).mask.any()  # fewer channels than components
+    mask = foreground(values, BORDER, MaskOptions(components=2)).mask
+    np.testing.assert_array_equal(mask, foreground(values, BORDER, MaskOptions(components=2)).mask)
+    assert foreground(
+        values[:, :1], BORDER, MaskOptions(components=12)
+    ).mask.any()  # fewer channels than components
 
 
 def test_non_finite_channels_and_flat_features():
     values = planted()
     values[4, 2] = np.nan
-    found = locate(values, BORDER, Protocol())
-    assert found.lost == 1
-    assert share(found.mask) > 0.95
-    flat = locate(np.ones((EDGE**2, 3)), BORDER, Protocol())
+    tokens = foreground(values, BORDER, MaskOptions())
+    assert tokens.nonfinite == 1
+    assert share(tokens.mask) > 0.95
+    flat = foreground(np.ones((EDGE**2, 3)), BORDER, MaskOptions())
     assert not flat.mask.any()
-    lost = locate(np.full((EDGE**2, 2), np.inf), BORDER, Protocol())
-    assert not lost.mask.any()
-    assert lost.lost == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"scale": "max"}, "'minmax'"),
-        ({"polarity": "up"}, "'signed'"),
-        ({"k": 1}, "two clusters"),
-        ({"percentile": 50}, "percentile"),
-        ({"n_init": 0}, "n_init"),
-        ({"components": 0}, "components"),
-    ],
-)
-def test_bad_protocols(options, words):
-    with pytest.raises(InputError, match=words):
-        Protocol(**options)
+    infinite = foreground(np.full((EDGE**2, 2), np.inf), BORDER, MaskOptions())
+    assert not infinite.mask.any()
+    assert infinite.nonfinite == 2

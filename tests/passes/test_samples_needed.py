@@ -14,14 +14,14 @@ def statistics(scores: np.ndarray) -> xr.Dataset:
     return xr.Dataset({"mean": full, "mean_abs": full, "std": full, "abs_max": full})
 
 
-def spark(scores, k, ema, batch, window, tau, patience):
+def spark(scores, k, ema, batch_size, window, tau, patience):
     """The rule as SPARK words it, one batch at a time."""
     average, sets, recent, seen = None, None, [], 0
-    for start in range(0, len(scores) - batch + 1, batch):
-        mean = scores[start : start + batch].mean(0)
+    for start in range(0, len(scores) - batch_size + 1, batch_size):
+        mean = scores[start : start + batch_size].mean(0)
         average = mean if average is None else ema * average + (1 - ema) * mean
-        seen += batch
-        if (seen // batch) % window == 0:
+        seen += batch_size
+        if (seen // batch_size) % window == 0:
             now = [set(np.argsort(-row)[:k]) for row in average]
             if sets is not None:
                 recent.append([len(a & b) / len(a | b) for a, b in zip(now, sets, strict=True)])
@@ -35,11 +35,12 @@ def spark(scores, k, ema, batch, window, tau, patience):
 def test_replays_the_rule(noise):
     random = np.random.default_rng(1)
     scores = np.exp(random.normal(size=(1, 3, 40)) + noise * random.normal(size=(240, 3, 40)))
-    options = {"k": 6, "ema": 0.8, "batch": 4, "window": 2, "tau": 0.9, "patience": 3}
+    options = {"k": 6, "ema": 0.8, "batch_size": 4, "window": 2, "tau": 0.9, "patience": 3}
     found = passes.samples_needed(statistics(scores), **options)
     expected = spark(scores, **options)
     assert (np.isnan(found["needed"][0]) and expected is None) or found["needed"][0] == expected
-    assert found["jaccard"].attrs.get("stop") == expected
+    assert found.attrs.get("stop") == expected
+    assert found.attrs["tau"] == 0.9
 
 
 def test_fixed_rankings_stop_at_the_first_decision():
@@ -53,14 +54,14 @@ def test_fixed_rankings_stop_at_the_first_decision():
 def test_one_unstable_block_holds_the_stop_back():
     scores = np.tile(np.arange(20.0), (400, 2, 1))
     scores[:, 1] = np.random.default_rng(0).permuted(scores[:, 1], axis=-1)
-    found = passes.samples_needed(statistics(scores), k=4, ema=0.0, batch=2, window=1)
+    found = passes.samples_needed(statistics(scores), k=4, ema=0.0, batch_size=2, window=1)
     assert found["needed"].isnull().all()
     assert found["jaccard"].sel(block=0).min() == 1
 
 
 def test_orders_are_reproducible():
     scores = np.exp(np.random.default_rng(0).normal(size=(80, 1, 30)))
-    options = {"k": 5, "batch": 2, "window": 2, "patience": 2, "orders": 4}
+    options = {"k": 5, "batch_size": 2, "window": 2, "patience": 2, "orders": 4}
     found = passes.samples_needed(statistics(scores), **options)
     xr.testing.assert_equal(found, passes.samples_needed(statistics(scores), **options))
     assert not np.array_equal(found["jaccard"][0], found["jaccard"][1])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
 from itertools import combinations
 
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import binom
+from scipy.stats import t as student
 
 from ditscope import passes
 from ditscope.errors import InputError
@@ -138,25 +141,6 @@ def test_intervals_draw_prompts(make_hidden):
     assert alone.sel(across="sample", measure="jaccard")["high"] < 1
 
 
-def test_pairs_weigh_as_often_as_both_samples_are_drawn():
-    from ditscope.intervals import cluster_weights
-    from ditscope.passes.stability import _pair_interval, _Settings
-
-    random = np.random.default_rng(0)
-    codes, level, draws = np.array([0, 0, 0, 1, 1, 2, 3]), 0.9, 400
-    matrix, pairs = random.random((7, 7)), np.triu(random.random((7, 7)) < 0.8, 1)
-    means = []
-    for weight in cluster_weights(4, draws, seed=3):
-        total = count = 0.0
-        for a, b in zip(*np.nonzero(pairs), strict=True):
-            # Two samples of one prompt meet once in each copy of it; others meet in every pair of copies.
-            times = weight[codes[a]] * (1 if codes[a] == codes[b] else weight[codes[b]])
-            total, count = total + times * matrix[a, b], count + times
-        means.append(total / count if count else np.nan)
-    found = _pair_interval(matrix, pairs, codes, _Settings(1, 0.9, level, draws, 1, seed=3))
-    np.testing.assert_allclose(found, np.nanquantile(means, [0.05, 0.95]))
-
-
 def test_without_samples_there_is_no_interval(make_hidden):
     ranking = passes.rank_channels(make_hidden(), over=("sample", "branch", "token"))
     object.__setattr__(ranking, "source", make_hidden().isel(sample=0))
@@ -168,7 +152,7 @@ def test_without_samples_there_is_no_interval(make_hidden):
 def test_non_finite_channels_are_left_out_and_named(make_hidden):
     hidden = make_hidden(dtype=np.float32, chunks=None)
     hidden[2, 0, 0, 0, 0, 9] = np.nan
-    with pytest.warns(UserWarning, match="1 channels.*ids 9"):
+    with pytest.warns(UserWarning, match="1 channels.*ids 9.*left out"):
         found = passes.stability(hidden, across=["sample"], **FAST)
     xr.testing.assert_allclose(
         found["agreement"],
@@ -201,3 +185,105 @@ def test_too_few_items(make_hidden):
         )
     with pytest.raises(InputError, match="prompt"):
         passes.stability(make_hidden().drop_vars("prompt"), across=["prompt"], k=3)
+
+
+ACROSS = ["sample", "prompt", "seed", "step", "branch", "block"]
+
+
+def profiles(random, name, *, samples=16, channels=16, shared=None):
+    """Scores of two seeds a prompt: independent ones, or one profile for each label of ``shared``."""
+    size = {"sample": samples, "block": 2}
+    size |= {name: 3} if name in ("step", "branch", "block") else {}
+    noise = random.random((*size.values(), channels))
+    coords = {"prompt": np.arange(samples) // 2, "seed": np.arange(samples) % 2}
+    if shared is not None:  # things of one label are almost the same, those of another are unrelated
+        dim = shared if shared in size else "sample"
+        codes = coords.get(shared, np.arange(size[dim]))
+        alone = random.random((codes.max() + 1, channels))[codes]
+        axes = [axis for axis, other in enumerate(size) if other != dim]
+        noise = 0.05 * noise + np.expand_dims(alone, axes)
+    scores = xr.DataArray(noise, dims=(*size, "channel"))
+    scores = scores.assign_coords({dim: range(length) for dim, length in size.items()})
+    scores = scores.assign_coords({label: ("sample", values) for label, values in coords.items()})
+    return xr.Dataset({"mean_abs": scores, "nonfinite": xr.zeros_like(scores, dtype=int)})
+
+
+def measured(data, name, **settings):
+    """What ``stability`` makes of scores, without what it takes to read them."""
+    module = sys.modules["ditscope.passes.stability"]
+    options = {"k": 4, "persistence": 0.9, "level": 0.95, "resamples": 2, "permutations": 19, "seed": 0}
+    chosen = module._Settings(**options | settings)
+    return module._assemble({name: module._compare(data, name, chosen)}, chosen).isel(across=0)
+
+
+def rejected(trials, name, **options):
+    """How often ``p <= 0.05``, ``[measure]``, in studies of other random seeds."""
+    studies = (profiles(np.random.default_rng(trial), name, **options) for trial in range(trials))
+    return sum((measured(data, name)["p_value"] <= 0.05).values for data in studies)
+
+
+def test_p_values_keep_their_level_where_nothing_is_related():
+    counts = np.stack([rejected(60, name, samples=16 if name in ACROSS[:3] else 4) for name in ACROSS])
+    # Binomial of 60 at 0.05; 18 of them, so that one exceeds the bound once in 60 suites if all is right.
+    assert (counts <= binom.isf(0.001, 60, 0.05)).all()
+    assert counts.sum() >= 32  # of 54 expected: they are not merely cautious
+
+
+@pytest.mark.parametrize("name", ACROSS[1:])
+def test_p_values_keep_their_level_where_all_else_is_shared(name):
+    """Samples at one step may be alike though steps are unrelated: they are no independent evidence."""
+    counts = rejected(60, name, samples=16 if name in ACROSS[:3] else 4, shared=name)
+    assert (counts <= binom.isf(0.001, 60, 0.05)).all()
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_p_values_find_what_is_related(name):
+    random = np.random.default_rng(0)
+    data = profiles(random, name, samples=8)
+    data["mean_abs"] += xr.DataArray(3 * random.random(16), dims="channel")
+    assert (measured(data, name, permutations=99)["p_value"] <= 0.03).all()
+
+
+@pytest.mark.parametrize("name", ["sample", "prompt", "seed"])
+def test_intervals_over_pairs_cover(name):
+    """Jaccard at 8 prompts with unequal noise; the docstring states 92.6 % and more, less 2.5 standard errors."""
+    random = np.random.default_rng(0)
+    results = []
+    for _ in range(150):
+        data = profiles(random, name, channels=30)
+        noise = random.lognormal(-0.5, 0.8, 8).repeat(2)[:, None, None]
+        own = random.normal(size=(8, 1, 30)).repeat(2, 0) + random.normal(size=(16, 2, 30))
+        data["mean_abs"] = data["mean_abs"].copy(data=np.linspace(0, 2, 30) + noise * own)
+        one = measured(data, name, permutations=1).isel(measure=0)
+        results.append([float(one[part]) for part in ("agreement", "low", "high")])
+    agreement, low, high = np.transpose(results)
+    covered = ((low <= agreement.mean()) & (agreement.mean() <= high)).mean()
+    assert 0.87 < covered < 0.99
+
+
+def test_pair_intervals_leave_one_prompt_out():
+    from ditscope.passes.stability import _pair_interval
+
+    random = np.random.default_rng(0)
+    codes = np.array([0, 0, 0, 1, 1, 2, 3])
+    matrix, pairs = random.random((7, 7)), np.triu(random.random((7, 7)) < 0.8, 1)
+    mean, low, high = _pair_interval(matrix[None], pairs, codes, 0.9)
+    left_out = [
+        np.mean([matrix[a, b] for a, b in np.argwhere(pairs) if gone not in (codes[a], codes[b])])
+        for gone in range(4)
+    ]
+    error = np.sqrt(3 / 4 * np.square(np.array(left_out) - matrix[pairs].mean()).sum())
+    np.testing.assert_allclose([mean[0], (low[0] + high[0]) / 2], matrix[pairs].mean())
+    np.testing.assert_allclose(high[0] - mean[0], student.ppf(0.95, 3) * error)
+
+
+def test_large_studies_are_tested_on_spread_groups(make_hidden, monkeypatch):
+    module = sys.modules["ditscope.passes.stability"]
+    whole = passes.stability(noisy(make_hidden), across=ACROSS, **FAST)
+    assert whole["tested"].values.tolist() == [4, 4, 4, 24, 24, 6]
+    monkeypatch.setattr(module, "_NULL_VALUES", 500)
+    part = passes.stability(noisy(make_hidden), across=ACROSS, **FAST)
+    assert (part["tested"] < whole["tested"]).all()
+    assert (part["tested"] >= 1).all()
+    xr.testing.assert_equal(part["agreement"], whole["agreement"])
+    assert (abs(part["null"] - whole["null"]) < 0.1).all()

@@ -14,7 +14,7 @@ from ditscope import checks
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.channel_edits import Edit
 from ditscope.errors import InputError
-from ditscope.intervals import LEVEL, check_interval, paired_difference, paired_interval
+from ditscope.intervals import LEVEL, check_interval, interval_over, paired_difference
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.tracing.probe import probe
@@ -198,7 +198,7 @@ def _energies(names, firings: Mapping[tuple[int, int], pd.DataFrame], n_samples:
 def _with_intervals(result: xr.Dataset, scorers: Mapping[str, Metric], resamples: int) -> xr.Dataset:
     # Draws are averaged first: the interval is that of the mean over draws, for these prompts.
     effect = result["effect"].mean("draw")
-    interval = paired_interval(effect, cluster="prompt", resamples=resamples)
+    interval = interval_over(effect, cluster="prompt", resamples=resamples)
     result = result.assign({name: interval[name] for name in ("mean", "low", "high")})
     first = effect.isel(edit=0, drop=True)
     contrasts = [

@@ -14,100 +14,57 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from ditscope import checks
-from ditscope.errors import InputError, unknown_name
-
-SCALES = ("minmax", "zscore", "percentile", "none")
-POLARITIES = ("signed", "abs", "border", "minority")
+from ditscope.passes.mask_options import MaskOptions
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a mask is made.
-
-    Attributes:
-        k: clusters.
-        scale: of each channel over tokens: ``minmax`` to [0, 1]; ``zscore``; ``percentile`` clips at
-            ``percentile`` and its mirror before min-max, against a few extreme tokens; ``none``.
-        percentile: lower clip in per cent, 0 to 50 (50 left out).
-        polarity: ``signed`` (foreground = cluster of higher mean heat), ``abs`` (the same on the
-            absolute values), ``border`` (the cluster with the smallest part of it on the image's
-            border), ``minority`` (the smallest cluster).
-        components: cluster this many principal components in place of the channels themselves.
-        seed: of K-means.
-        n_init: K-means initialisations.
-    """
-
-    k: int = 2
-    scale: str = "minmax"
-    percentile: float = 2.0
-    polarity: str = "signed"
-    components: int | None = None
-    seed: int = 0
-    n_init: int = 10
-
-    def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise unknown_name("scale", self.scale, SCALES)
-        if self.polarity not in POLARITIES:
-            raise unknown_name("polarity", self.polarity, POLARITIES)
-        if not 0 <= self.percentile < 50:
-            raise InputError(f"percentile={self.percentile}", "0 to 50, 50 left out", "Use 2.")
-        if checks.whole_number("k", self.k) < 2:
-            raise InputError("k=1", "at least two clusters", "Use k=2.")
-        checks.whole_number("n_init", self.n_init)
-        if self.components is not None:
-            checks.whole_number("components", self.components)
-
-
-@dataclass(frozen=True)
-class ImageMask:
+class TokenMask:
     """The mask of one image: ``mask`` bool, ``heat`` float and ``cluster`` int, each ``[token]``.
 
-    ``lost`` is the number of channels left out for NaN or infinity.
+    ``nonfinite`` is the number of channels left out for NaN or infinity.
     """
 
     mask: np.ndarray
     heat: np.ndarray
     cluster: np.ndarray
-    lost: int
+    nonfinite: int
 
 
-def locate(values: np.ndarray, border: np.ndarray, protocol: Protocol) -> ImageMask:
+def foreground(values: np.ndarray, border: np.ndarray, options: MaskOptions) -> TokenMask:
     """Foreground mask of one image.
 
     Args:
         values: ``[token, channel]`` float.
         border: bool ``[token]``, True at the edge of the latent grid.
-        protocol: how.
+        options: how.
 
     Returns:
         An empty mask where the features are the same at all tokens.
     """
     finite = np.isfinite(values).all(0)
     kept = values[:, finite].astype(np.float64)
-    if protocol.polarity == "abs":
+    if options.polarity == "abs":
         kept = abs(kept)
-    if protocol.components is not None and kept.size:
-        count = min(protocol.components, *kept.shape)
+    if options.components is not None and kept.size:
+        count = min(options.components, *kept.shape)
         # scikit-learn makes the largest loading of a component positive, which fixes its sign.
-        kept = PCA(count, random_state=protocol.seed).fit_transform(kept)
-    scaled = scale_channels(kept, protocol.scale, protocol.percentile)
+        kept = PCA(count, random_state=options.seed).fit_transform(kept)
+    scaled = scale_channels(kept, options.scale, options.percentile)
     heat = scaled.sum(1)
-    lost = int((~finite).sum())
-    if len(np.unique(scaled, axis=0)) < protocol.k:
+    nonfinite = int((~finite).sum())
+    if len(np.unique(scaled, axis=0)) < options.n_clusters:
         empty = np.zeros(len(values), dtype=int)
-        return ImageMask(empty.astype(bool), heat, empty, lost)
-    means = KMeans(protocol.k, n_init=protocol.n_init, random_state=protocol.seed)
+        return TokenMask(empty.astype(bool), heat, empty, nonfinite)
+    means = KMeans(options.n_clusters, n_init=options.n_init, random_state=options.seed)
     cluster = means.fit_predict(scaled)
-    member = np.eye(protocol.k, dtype=bool)[cluster].T  # [cluster, token]
-    if protocol.polarity == "border":
+    member = np.eye(options.n_clusters, dtype=bool)[cluster].T  # [cluster, token]
+    if options.polarity == "border":
         chosen = np.argmin([border[m].mean() for m in member])
-    elif protocol.polarity == "minority":
+    elif options.polarity == "minority":
         chosen = np.argmin(member.sum(1))
     else:
         chosen = np.argmax([heat[m].mean() for m in member])
-    return ImageMask(member[chosen], heat, cluster, lost)
+    return TokenMask(member[chosen], heat, cluster, nonfinite)
 
 
 def scale_channels(values: np.ndarray, scale: str, percentile: float = 2.0) -> np.ndarray:

@@ -13,6 +13,8 @@ import xarray as xr
 from ditscope import checks
 from ditscope.errors import InputError
 
+__all__ = ["energy_share", "exceeds_threshold", "gini", "measure_concentration"]
+
 MAGNITUDE = 100.0
 """Sun et al.'s absolute threshold, in the model's own activation unit."""
 
@@ -44,7 +46,7 @@ def gini(scores: xr.DataArray, *, top: int | None = None) -> xr.DataArray:
 
 
 def energy_share(energy: xr.DataArray, k: int) -> xr.DataArray:
-    """Share of the summed energy that the ``k`` channels of largest energy hold.
+    """Share of the summed energy in the ``k`` channels of largest energy.
 
     Args:
         energy: mean square per channel ``[..., channel]``; NaN channels are left out.
@@ -114,7 +116,7 @@ def measure_concentration(
     checks.whole_number("k", k, most=scores.sizes["channel"], of=" (the channels there are)")
     relative = ratio_to_median(scores)
     ordered = -np.sort(-relative.values, axis=-1)  # NaN sorts last
-    cell = relative.isel(channel=0, drop=True)
+    each = relative.isel(channel=0, drop=True)
     massive = exceeds_threshold(
         statistics["abs_max"], statistics["mean_abs"], magnitude=magnitude, ratio=ratio
     )
@@ -122,8 +124,8 @@ def measure_concentration(
         {
             "gini": gini(scores, top=gini_top),
             "energy_share": energy_share(statistics["energy"], k),
-            "top_over_median": cell.copy(data=ordered[..., 0]),
-            "top_k_over_median": cell.copy(data=np.nanmean(ordered[..., :k], axis=-1)),
+            "top_over_median": each.copy(data=ordered[..., 0]),
+            "top_k_over_median": each.copy(data=np.nanmean(ordered[..., :k], axis=-1)),
             "above_threshold": massive.sum("channel"),
         },
         attrs={"statistic": statistic, "k": k, "magnitude": magnitude, "ratio": ratio}

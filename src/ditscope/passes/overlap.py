@@ -12,16 +12,18 @@ from scipy.stats import hypergeom, rankdata
 from ditscope import checks
 from ditscope.errors import InputError
 
+__all__ = ["expected_jaccard", "jaccard", "rank_biased_overlap", "spearman"]
+
 PERSISTENCE = 0.9
 """Webber et al.'s p: at 0.9 the first ten ranks carry 86 % of the weight."""
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """Rank of each channel, 0 for the largest score, ties to the lower index: int ``[item, channel]``."""
+    """Rank of each channel, 0 for the largest score, ties to the lower index: int ``[..., channel]``."""
     order = np.argsort(-np.asarray(scores), axis=-1, kind="stable")
-    found = np.empty_like(order)
-    np.put_along_axis(found, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
-    return found
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[-1]), order.shape), axis=-1)
+    return rank
 
 
 def jaccard(scores: np.ndarray, k: int) -> np.ndarray:
@@ -61,10 +63,7 @@ def spearman(scores: np.ndarray) -> np.ndarray:
 
     An item whose scores are all equal has no ranking: its row is NaN.
     """
-    centred = rankdata(_check(scores), axis=-1) - (np.shape(scores)[1] + 1) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unit = centred / np.sqrt((centred**2).sum(-1, keepdims=True))
-    return np.clip(unit @ unit.T, -1, 1)
+    return spearman_of_units(rank_units(_check(scores)))
 
 
 def default_depth(persistence: float, channels: int) -> int:
@@ -80,15 +79,27 @@ def expected_jaccard(k: int, channels: int) -> float:
     return float((hypergeom.pmf(shared, channels, k, k) * shared / (2 * k - shared)).sum())
 
 
+def rank_units(scores: np.ndarray) -> np.ndarray:
+    """Centred ranks of length 1, ``[..., channel]``: their products are Spearman's correlation."""
+    centred = rankdata(scores, axis=-1) - (scores.shape[-1] + 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return centred / np.sqrt((centred**2).sum(-1, keepdims=True))
+
+
+def spearman_of_units(unit: np.ndarray) -> np.ndarray:
+    """:func:`spearman` ``[..., item, item]`` from the ranks of :func:`rank_units`."""
+    return np.clip(unit @ np.swapaxes(unit, -1, -2), -1, 1)
+
+
 def jaccard_of_ranks(rank: np.ndarray, k: int) -> np.ndarray:
-    """:func:`jaccard` from ranks that are already known."""
+    """:func:`jaccard` ``[..., item, item]`` from ranks that are already known."""
     member = (rank < k).astype(np.float32)
-    shared = (member @ member.T).astype(float)
+    shared = (member @ np.swapaxes(member, -1, -2)).astype(float)
     return shared / (2 * k - shared)
 
 
 def rbo_of_ranks(rank: np.ndarray, persistence: float, depth: int) -> np.ndarray:
-    """:func:`rank_biased_overlap` from ranks that are already known.
+    """:func:`rank_biased_overlap` ``[..., item, item]`` from ranks that are already known.
 
     A channel counts in the overlap at every depth beyond the worse of its two ranks, so the whole sum
     is one table look-up per channel and pair.
@@ -97,13 +108,16 @@ def rbo_of_ranks(rank: np.ndarray, persistence: float, depth: int) -> np.ndarray
     terms = (1 - persistence) / persistence * persistence**depths / depths
     # weight[m]: what a channel adds whose worse rank is m; nothing from `depth` on.
     weight = np.append(np.cumsum(terms[::-1])[::-1] + persistence**depth / depth, 0.0)
-    leading = np.argsort(rank, axis=-1, kind="stable")[:, :depth]
+    leading = np.argpartition(rank, depth - 1, axis=-1)[..., :depth]
+    inside = np.argsort(np.take_along_axis(rank, leading, axis=-1), axis=-1)
+    leading = np.take_along_axis(leading, inside, axis=-1)
     own = np.arange(depth)
-    found = np.empty((len(rank), len(rank)))
-    for item, channels in enumerate(leading):
-        worse = np.minimum(np.maximum(rank[:, channels], own), depth)
-        found[item] = weight[worse].sum(-1)
-    return found
+    overlap = np.empty((*rank.shape[:-1], rank.shape[-2]))
+    for item in range(rank.shape[-2]):
+        theirs = np.take_along_axis(rank, leading[..., item, None, :], axis=-1)
+        worse = np.minimum(np.maximum(theirs, own), depth)
+        overlap[..., item, :] = weight[worse].sum(-1)
+    return overlap
 
 
 def _check(scores: np.ndarray) -> np.ndarray:

@@ -1,70 +1,23 @@
-"""Rank channels by a statistic, and take sets from the ranking: the massive ones and their controls."""
+"""Channels in order of a statistic, and sets of them: the massive ones and their controls."""
 
 from __future__ import annotations
 
-import html
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ditscope import checks
+from ditscope._display import first_rows, html_table, text_table
 from ditscope.channels.channel_set import PADDING, ChannelSet
 from ditscope.errors import InputError
 from ditscope.passes.concentration import MAGNITUDE, RATIO, measure_concentration
 from ditscope.passes.source import Source
-from ditscope.passes.statistics import OVER, channel_statistics, progress
 
-
-def rank_channels(
-    source: Source,
-    *,
-    statistic: str = "mean_abs",
-    stream: str = "image",
-    site: str = "block_output",
-    over: Iterable[str] = OVER,
-) -> Ranking:
-    """Score every channel of every block and rank them.
-
-    The default keeps one ranking per block, over all samples, steps, branches and tokens. Keep more
-    dimensions for one ranking per sample or step (``over=("branch", "token")``). The statistic is taken
-    over tokens first, then averaged; see :mod:`ditscope.passes.statistics`.
-
-    Args:
-        source: a cache, its ``hidden()`` array or its ``stats()`` dataset. A cache's recorded statistics
-            are used where they exist; tensors are read chunk by chunk otherwise.
-        statistic: ``mean_abs``, ``abs_mean``, ``std``, ``abs_max`` or ``energy``.
-        stream: ``image`` or ``text``.
-        site: where in a block.
-        over: dimensions to reduce over.
-
-    Raises:
-        InputError: for an unknown statistic, stream, site or dimension.
-
-    Warns:
-        UserWarning: if channels hold NaN or infinity; they are excluded, never ranked.
-    """
-    checks.statistic(statistic)
-    over = (over,) if isinstance(over, str) else tuple(over)
-    lazy = channel_statistics(source, over=over, stream=stream, site=site)
-    with progress("statistics"):
-        found = lazy.compute()
-    # Ties go to the lower channel id, so the channels must be in order before a stable sort.
-    found = found.sortby("channel").transpose(..., "channel")
-    excluded = (found["nonfinite"] > 0) | found[statistic].isnull()
-    if bool(excluded.any()):
-        cells = [str(dim) for dim in excluded.dims if dim != "channel"]
-        channels = found["channel"].values[excluded.any(cells).values]
-        warnings.warn(
-            f"{len(channels)} channels hold NaN or infinity and are excluded from the ranking "
-            f"(ids {', '.join(map(str, channels[:8]))}{', ...' if len(channels) > 8 else ''}); "
-            "see Ranking.excluded.",
-            stacklevel=2,
-        )
-    return Ranking(found, statistic, stream, site, over, excluded, source)
+__all__ = ["Ranking"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +59,7 @@ class Ranking:
 
     @property
     def ranked(self) -> int:
-        """Channels that have a rank in every kept cell."""
+        """Number of channels that have a rank in every kept block (sample, step, ...)."""
         return int((~self.excluded).sum("channel").min())
 
     @cached_property
@@ -120,10 +73,10 @@ class Ranking:
 
     def top(self, k: int) -> ChannelSet:
         """The ``k`` channels of largest score, largest first: the massive channels."""
-        return self._slice(k, lambda ids: ids[:k], f"top {k}")
+        return self._slice(k, lambda ids: ids[:k], f"top {k}", control=False)
 
     def bottom(self, k: int) -> ChannelSet:
-        """The ``k`` channels of smallest score, smallest first. They hold almost no energy."""
+        """The ``k`` channels of smallest score, smallest first. They have almost no energy."""
         return self._slice(k, lambda ids: ids[::-1][:k], f"bottom {k}")
 
     def middle(self, k: int) -> ChannelSet:
@@ -153,8 +106,8 @@ class Ranking:
             shared: the same channels in every block; False draws anew in each.
         """
         k = self._check_size(k)
-        sets = self._drawn(draws, seed, shared, lambda shuffled, cell: shuffled[:k])
-        return ChannelSet(sets, self.stream, f"random {k}")
+        sets = self._drawn(draws, seed, shared, lambda shuffled, labels: shuffled[:k])
+        return ChannelSet(sets, self.stream, f"random {k}", control=True)
 
     def energy_matched(
         self, channels: ChannelSet, draws: int = 1, seed: int = 0, *, shared: bool = True
@@ -163,7 +116,7 @@ class Ranking:
 
         The control for a set that removes much more energy than any set of equal size: channels in
         random order are added while the summed mean square comes closer to the set's. Where all the
-        other channels together hold less, all of them are taken; ``energy_ratio`` says what was reached.
+        other channels together have less, all of them are taken; ``energy_ratio`` says what was reached.
 
         Args:
             channels: the set to match, with one draw.
@@ -178,15 +131,15 @@ class Ranking:
             raise InputError(
                 f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
             )
-        energy, labels = self.energy.values, self.excluded["channel"].values
+        energy, channel_ids = self.energy.values, self.excluded["channel"].values.tolist()
         target = channels.draw(0) if channels.draws == 1 else channels
         ratios: list[float] = []
 
-        def match(shuffled: np.ndarray, cell: dict[str, object]) -> np.ndarray:
-            at = tuple(int(np.flatnonzero(self.excluded[dim].values == cell[dim])[0]) for dim in self.kept)
-            here = dict(zip(labels.tolist(), energy[at].tolist(), strict=True))
-            others = {dim: label for dim, label in cell.items() if dim != "block" and dim in target.kept}
-            chosen = (target.sel(**others) if others else target)[cell.get("block")]
+        def match(shuffled: np.ndarray, labels: dict[str, Any]) -> np.ndarray:
+            at = tuple(int(np.flatnonzero(self.excluded[dim].values == labels[dim])[0]) for dim in self.kept)
+            here = dict(zip(channel_ids, energy[at].tolist(), strict=True))
+            others = {dim: label for dim, label in labels.items() if dim != "block" and dim in target.kept}
+            chosen = (target.sel(**others) if others else target)[labels.get("block")]
             unknown = [int(i) for i in chosen if np.isnan(here.get(int(i), np.nan))]
             outside = shuffled[~np.isin(shuffled, chosen)]
             if unknown or len(outside) == 0:
@@ -203,7 +156,7 @@ class Ranking:
 
         sets = self._drawn(draws, seed, shared, match)
         ratio = sets.isel(rank=0, drop=True).copy(data=np.reshape(ratios, sets.shape[:-1]))
-        return ChannelSet(sets, self.stream, f"energy-matched to {channels.label}", ratio)
+        return ChannelSet(sets, self.stream, f"energy-matched to {channels.label}", ratio, control=True)
 
     def concentration(
         self, k: int = 12, *, gini_top: int | None = None, magnitude: float = MAGNITUDE, ratio: float = RATIO
@@ -218,35 +171,35 @@ class Ranking:
             ratio=ratio,
         )
 
-    def _slice(self, k: int, pick: Callable[[np.ndarray], np.ndarray], words: str) -> ChannelSet:
+    def _slice(
+        self, k: int, pick: Callable[[np.ndarray], np.ndarray], words: str, control: bool = True
+    ) -> ChannelSet:
         self._check_size(k)
         order = self.order.values
         rows = [pick(row[row != PADDING]) for row in order.reshape(-1, order.shape[-1])]
         ids = np.reshape(rows, (*order.shape[:-1], k))
-        return ChannelSet(self._labelled(ids, "rank"), self.stream, f"{words} by {self.statistic}")
+        label = f"{words} by {self.statistic}"
+        return ChannelSet(self._labelled(ids, "rank"), self.stream, label, control=control)
 
     def _drawn(
         self,
         draws: int,
         seed: int,
         shared: bool,
-        pick: Callable[[np.ndarray, dict[str, object]], np.ndarray],
+        pick: Callable[[np.ndarray, dict[str, Any]], np.ndarray],
     ) -> xr.DataArray:
         checks.whole_number("draws", draws)
         shape = tuple(self.excluded.sizes[dim] for dim in self.kept)
         order = self.order.values
         rows: list[np.ndarray] = []
         for at in np.ndindex(*shape):
-            cell = {dim: self.excluded[dim].values[i] for dim, i in zip(self.kept, at, strict=True)}
-            key = [
-                int(x) if isinstance(x, (int, np.integer)) else i
-                for x, i in zip(cell.values(), at, strict=True)
-            ]
+            labels = {dim: self.excluded[dim].values[i] for dim, i in zip(self.kept, at, strict=True)}
+            key = [int(x) if checks.is_whole(x) else i for x, i in zip(labels.values(), at, strict=True)]
             ids = np.sort(order[at][order[at] != PADDING])
             for draw in range(draws):
                 random = np.random.default_rng([seed, draw, *(() if shared else key)])
-                place = random.permutation(int(self.excluded["channel"].max()) + 1)
-                rows.append(pick(ids[np.argsort(place[ids])], cell))
+                turn = random.permutation(int(self.excluded["channel"].max()) + 1)
+                rows.append(pick(ids[np.argsort(turn[ids])], labels))
         table = np.full((len(rows), max(map(len, rows))), PADDING)
         for row, ids in zip(table, rows, strict=True):
             row[: len(ids)] = ids
@@ -261,45 +214,29 @@ class Ranking:
     def _check_size(self, k: int) -> int:
         return checks.whole_number("k", k, most=self.ranked, of=" (the channels that have a rank)")
 
-    def _summary(self) -> str:
+    def _title(self) -> str:
         kept = ", ".join(f"{self.excluded.sizes[dim]} {dim}" for dim in self.kept) or "one ranking"
-        lost = int(self.excluded.any(list(self.kept)).sum())
-        parts = [f"by {self.statistic}", f"{self.stream} stream, {self.site}", f"kept {kept}"]
-        parts.append(f"{self.excluded.sizes['channel']} channels" + (f", {lost} excluded" if lost else ""))
-        return "; ".join(parts)
+        without = int(self.excluded.any(list(self.kept)).sum())
+        channels = f"{self.excluded.sizes['channel']} channels" + (f", {without} excluded" if without else "")
+        return f"Ranking by {self.statistic}: {self.stream} stream, {self.site}; kept {kept}; {channels}"
 
     def _rows(self, most: int) -> list[tuple[str, str]]:
         """Leading channels with their score in medians, for each block (the first of other dimensions)."""
         first = {dim: 0 for dim in self.kept if dim != "block"}
         scores, order = self.scores.isel(first), self.order.isel(first)
-        blocks = range(order.sizes["block"]) if "block" in order.dims else [None]
+        if "block" not in order.dims:
+            scores, order = scores.expand_dims(block=["all"]), order.expand_dims(block=["all"])
+        names = order.coords.get("block_name", order["block"]).values
         rows = []
-        for block in blocks:
-            row, ids = (
-                (scores, order) if block is None else (scores.isel(block=block), order.isel(block=block))
-            )
-            name = (
-                "all blocks"
-                if block is None
-                else f"block {ids.coords.get('block_name', ids['block']).item()}"
-            )
+        for name, row, ids in zip(np.atleast_1d(names), scores, order.values, strict=True):
             median = float(row.median("channel"))
-            lead = [
-                f"{c} ({float(row.sel(channel=c)) / median:.1f}x)" for c in ids.values[:5] if c != PADDING
-            ]
-            rows.append((name, " ".join(lead)))
-        return (
-            rows if len(rows) <= most else [*rows[: most - 1], ("...", f"{len(rows) - most + 1} more blocks")]
-        )
+            leading = [channel for channel in ids[:5] if channel != PADDING]
+            words = [f"{channel} ({float(row.sel(channel=channel)) / median:.1f}x)" for channel in leading]
+            rows.append((f"block {name}", " ".join(words)))
+        return first_rows(rows, most, "blocks")
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {name}: {lead}" for name, lead in self._rows(8))
-        return f"<Ranking {self._summary()}>\n{rows}"
+        return text_table(f"<{self._title()}>", self._rows(8))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(lead)}</td></tr>"
-            for name, lead in self._rows(20)
-        )
-        head = "<tr><th></th><th>leading channels (score in medians)</th></tr>"
-        return f"<b>Ranking</b> {html.escape(self._summary())}<table>{head}{rows}</table>"
+        return html_table(self._title(), self._rows(20), ("", "leading channels (score in medians)"))

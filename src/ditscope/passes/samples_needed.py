@@ -13,10 +13,12 @@ import xarray as xr
 
 from ditscope import checks
 from ditscope.errors import InputError
+from ditscope.passes.channel_statistics import channel_statistics, progress
 from ditscope.passes.ranking import Ranking
 from ditscope.passes.source import Source
-from ditscope.passes.statistics import channel_statistics, progress
 from ditscope.vocabulary import HIDDEN_DIMS
+
+__all__ = ["samples_needed"]
 
 
 def samples_needed(
@@ -27,7 +29,7 @@ def samples_needed(
     streams: Iterable[str] = ("image",),
     site: str = "block_output",
     ema: float = 0.95,
-    batch: int = 16,
+    batch_size: int = 16,
     window: int = 5,
     tau: float = 0.9,
     patience: int = 4,
@@ -48,7 +50,7 @@ def samples_needed(
         streams: streams that must all agree.
         site: where in a block.
         ema: weight of the past in the moving average, 0 to 1 (1 left out).
-        batch: samples per batch; an incomplete last batch is left out.
+        batch_size: samples per batch; an incomplete last batch is left out.
         window: batches between snapshots.
         tau: agreement to reach.
         patience: transitions to average.
@@ -58,7 +60,9 @@ def samples_needed(
 
     Returns:
         ``jaccard`` ``[order, stream, block, samples]`` of each snapshot with the one before, by the
-        number of samples seen; ``needed`` ``[order]`` samples at the stop, NaN where it was not reached.
+        number of samples seen; ``needed`` ``[order]`` samples at the stop, NaN where it was not reached. The
+        settings are attributes, and so is ``stop``, the first order's, where it was reached. The figure is
+        ``plots.stability_curve``.
 
     Raises:
         InputError: for impossible settings, or too few samples for a single decision.
@@ -66,63 +70,61 @@ def samples_needed(
     if isinstance(source, Ranking):
         statistic, site, streams = statistic or source.statistic, source.site, (source.stream,)
     statistic = checks.statistic(statistic or "mean_abs")
-    streams = (streams,) if isinstance(streams, str) else tuple(streams)
-    for what, value in {
-        "k": k,
-        "batch": batch,
-        "window": window,
-        "patience": patience,
-        "orders": orders,
-    }.items():
+    streams = checks.streams(streams)
+    sizes = {"k": k, "batch_size": batch_size, "window": window, "patience": patience, "orders": orders}
+    for what, value in sizes.items():
         checks.whole_number(what, value)
     if not (0 <= ema < 1 and 0 <= tau <= 1):
-        raise InputError(f"ema={ema}, tau={tau}", "0 <= ema < 1 and 0 <= tau <= 1", "Use 0.95 and 0.9.")
+        raise InputError(
+            f"ema={ema}, tau={tau}", "0 <= ema < 1 and 0 <= tau <= 1", "Pass ema=0.95, tau=0.9, say."
+        )
     under = source.source if isinstance(source, Ranking) else source
     over = [dim for dim in HIDDEN_DIMS[:-1] if dim not in ("sample", "block")]
     lazy = {name: channel_statistics(under, over=over, stream=name, site=site)[statistic] for name in streams}
     first = next(iter(lazy.values()))
     checks.whole_number("k", k, most=first.sizes["channel"], of=" (the channels there are)")
-    least = batch * window * (patience + 1)
+    least = batch_size * window * (patience + 1)
     if first.sizes.get("sample", 1) < least:
         raise InputError(
             f"{first.sizes.get('sample', 1)} samples",
-            f"at least {least} (batch {batch} x window {window} x (patience {patience} + 1))",
-            "Record more samples, or use a smaller batch, window or patience.",
+            f"at least {least} (batch_size {batch_size} x window {window} x (patience {patience} + 1))",
+            "Record more samples, or pass a smaller batch_size, window or patience.",
         )
     with progress("scores"):
-        scores = xr.concat([lazy[name].compute() for name in streams], dim="stream").assign_coords(
-            stream=list(streams)
-        )
+        scores = xr.concat([lazy[name].compute() for name in streams], dim="stream")
+    scores = scores.assign_coords(stream=list(streams))
     if "block" not in scores.dims:
         scores = scores.expand_dims("block")
     scores = scores.transpose("sample", "stream", "block", "channel")
-    values = np.nan_to_num(
-        scores.values, nan=-1.0
-    )  # scores are not negative: a channel without finite values is never in a set
+    # Scores are not negative: a channel without finite values is never in a set.
+    values = np.nan_to_num(scores.values, nan=-1.0)
 
     random = np.random.default_rng(seed)
     count = len(values)
     tried = [np.arange(count), *(random.permutation(count) for _ in range(orders - 1))]
-    jaccard = np.stack([_replay(values[order], k, ema, batch, window) for order in tried])
-    samples = (np.arange(jaccard.shape[-1]) + 2) * batch * window  # a transition ends at the second snapshot
+    jaccard = np.stack([_replay(values[order], k, ema, batch_size, window) for order in tried])
+    samples = (
+        (np.arange(jaccard.shape[-1]) + 2) * batch_size * window
+    )  # a transition ends at the second snapshot
     needed = [_stop(each, samples, tau, patience) for each in jaccard]
     coords = {name: c for name, c in scores.coords.items() if set(c.dims) <= {"stream", "block"}}
-    dims = ("order", "stream", "block", "samples")
-    stop = {} if np.isnan(needed[0]) else {"stop": int(needed[0])}
     result = xr.Dataset(
-        {"jaccard": (dims, jaccard, {"threshold": tau} | stop), "needed": ("order", needed)},
+        {"jaccard": (("order", "stream", "block", "samples"), jaccard), "needed": ("order", needed)},
         coords=coords | {"samples": samples},
     )
-    settings = {"ema": ema, "batch": batch, "window": window, "tau": tau, "patience": patience, "seed": seed}
-    return result.assign_attrs(statistic=statistic, site=site, k=k, **settings)
+    stop = {} if np.isnan(needed[0]) else {"stop": int(needed[0])}
+    settings = {name: value for name, value in sizes.items() if name != "orders"}
+    return result.assign_attrs(
+        statistic=statistic, site=site, **settings, ema=ema, tau=tau, seed=seed, **stop
+    )
 
 
-def _replay(values: np.ndarray, k: int, ema: float, batch: int, window: int) -> np.ndarray:
+def _replay(values: np.ndarray, k: int, ema: float, batch_size: int, window: int) -> np.ndarray:
     """``values [sample, stream, block, channel]`` -> Jaccard of consecutive sets, the transition last."""
     average = before = None
     rows: list[np.ndarray] = []
-    for number in range(len(values) // batch):
-        mean = values[number * batch : (number + 1) * batch].mean(0)
+    for number in range(len(values) // batch_size):
+        mean = values[number * batch_size : (number + 1) * batch_size].mean(0)
         average = mean if average is None else ema * average + (1 - ema) * mean
         if (number + 1) % window:
             continue

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
-from ditscope.errors import DitscopeError, InputError
+from ditscope import checks
+from ditscope.errors import CacheError, InputError
 from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
 
 _Labelled = TypeVar("_Labelled", xr.DataArray, xr.Dataset)
@@ -37,6 +39,8 @@ Source: TypeAlias = CacheLike | xr.DataArray | xr.Dataset
 
 def recorded_statistics(source: Source, stream: str, site: str) -> xr.Dataset | None:
     """Statistics that were computed while recording, or None where only tensors exist."""
+    if isinstance(source, xr.DataArray):
+        return None
     if isinstance(source, xr.Dataset):
         missing = [name for name in RECORDED_STATISTICS if name not in source]
         if missing:
@@ -46,15 +50,12 @@ def recorded_statistics(source: Source, stream: str, site: str) -> xr.Dataset | 
                 "Pass what cache.stats() returns.",
             )
         return _checked(source, stream, site, required=("channel",))
-    if isinstance(source, xr.DataArray):
-        return None
     cache = _cache(source)
     try:
-        found = cache.stats(stream, site)
-    except (DitscopeError, KeyError):
+        return _checked(cache.stats(stream, site), stream, site, required=("channel",))
+    except (CacheError, KeyError):
         # Tensors may exist without statistics; if they do not, hidden() says what is there.
         return None
-    return None if found is None else _checked(found, stream, site, required=("channel",))
 
 
 def hidden_states(
@@ -69,7 +70,7 @@ def hidden_states(
         channels: ids of the channels to take; a cache then reads no others.
 
     Raises:
-        InputError: if ``source`` has statistics only, or holds another stream or site.
+        InputError: ``source`` has statistics only, or is of another stream or site.
     """
     if isinstance(source, xr.Dataset):
         raise InputError(
@@ -77,14 +78,21 @@ def hidden_states(
             "hidden states with a token dimension",
             "Pass a cache that was recorded with tensors=True, or its hidden() array.",
         )
-    if not isinstance(source, xr.DataArray):
-        cache = _cache(source)
-        found = (
-            cache.hidden(stream, site) if channels is None else cache.hidden(stream, site, channels=channels)
-        )
-        return _checked(found, stream, site, required=("token", "channel"))
-    found = _checked(source, stream, site, required=("token", "channel"))
-    return found if channels is None else found.sel(channel=channels)
+    if isinstance(source, xr.DataArray):
+        hidden = _checked(source, stream, site, required=("token", "channel"))
+        return hidden if channels is None else hidden.sel(channel=channels)
+    only = {} if channels is None else {"channels": channels}
+    return _checked(_cache(source).hidden(stream, site, **only), stream, site, required=("token", "channel"))
+
+
+def warn_left_out(nonfinite: xr.DataArray, what: str) -> None:
+    """Warn of channels with non-finite values, bool ``[..., channel]``; ``what`` is done with them."""
+    ids = nonfinite["channel"].values[
+        nonfinite.any([dim for dim in nonfinite.dims if dim != "channel"]).values
+    ]
+    if len(ids):
+        named = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+        warnings.warn(f"{len(ids)} channels with NaN or infinity (ids {named}) are {what}.", stacklevel=3)
 
 
 def _cache(source: Any) -> CacheLike:
@@ -97,37 +105,37 @@ def _cache(source: Any) -> CacheLike:
     )
 
 
-def _checked(found: _Labelled, stream: str, site: str, *, required: tuple[str, ...]) -> _Labelled:
-    missing = [dim for dim in required if dim not in found.dims]
+def _checked(array: _Labelled, stream: str, site: str, *, required: tuple[str, ...]) -> _Labelled:
+    missing = [dim for dim in required if dim not in array.dims]
     if missing == ["token"]:
         raise InputError(
-            f"{found.attrs.get('site', site)} with one value a channel",
+            f"{array.attrs.get('site', site)} with one value a channel",
             "hidden states with a token dimension",
             "Rank it or follow it over steps by its statistics, or pass another site.",
         )
-    unknown = [str(dim) for dim in found.dims if dim not in HIDDEN_DIMS]
+    unknown = [str(dim) for dim in array.dims if dim not in HIDDEN_DIMS]
     if missing or unknown:
         raise InputError(
-            f"an array with dims {', '.join(map(str, found.dims)) or 'none'}",
+            f"an array with dims {', '.join(map(str, array.dims)) or 'none'}",
             f"dims among {', '.join(HIDDEN_DIMS)}, with {' and '.join(required)}",
             "Rename or transpose the array to these names.",
         )
-    for label, asked in (("stream", stream), ("site", site)):
-        held = found.attrs.get(label, asked)
-        if held != asked:
-            raise InputError(f"an array of {label} {held!r}", f"{label} {asked!r}", f"Pass {label}={held!r}.")
-    return _with_labels(_complete(found))
+    for label, asked in (("stream", checks.stream(stream)), ("site", site)):
+        own = array.attrs.get(label, asked)
+        if own != asked:
+            raise InputError(f"an array of {label} {own!r}", f"{label} {asked!r}", f"Pass {label}={own!r}.")
+    return _with_labels(_complete(array))
 
 
-def _complete(found: _Labelled) -> _Labelled:
-    """Only the samples that the ledger calls done: anything else holds fill values."""
-    if found.sizes.get("sample", 1) == 0:
+def _complete(array: _Labelled) -> _Labelled:
+    """Only the samples that the ledger calls done: anything else has fill values."""
+    if array.sizes.get("sample", 1) == 0:
         raise InputError("no samples", "a complete sample", "Finish the recording first.")
-    if "done" not in found.coords or "sample" not in found.dims:
-        return found
-    done = np.asarray(found["done"].values, dtype=bool)
+    if "done" not in array.coords or "sample" not in array.dims:
+        return array
+    done = np.asarray(array["done"].values, dtype=bool)
     if done.all():
-        return found
+        return array
     if not done.any():
         raise InputError(
             f"{done.size} samples, none of them complete",
@@ -137,13 +145,31 @@ def _complete(found: _Labelled) -> _Labelled:
     warnings.warn(
         f"{done.size - done.sum()} of {done.size} samples are not complete and are left out.", stacklevel=4
     )
-    return found.isel(sample=np.flatnonzero(done))
+    return array.isel(sample=np.flatnonzero(done))
 
 
-def _with_labels(found: _Labelled) -> _Labelled:
+def _with_labels(array: _Labelled) -> _Labelled:
     """Labels for every dimension, in memory: dask would carry small coordinates as graphs."""
     counted = {
-        dim: np.arange(found.sizes[dim]) for dim in found.dims if dim not in found.coords and dim != "branch"
+        dim: np.arange(array.sizes[dim]) for dim in array.dims if dim not in array.coords and dim != "branch"
     }
-    lazy = {name: coord.compute() for name, coord in found.coords.items() if coord.chunks is not None}
-    return found.assign_coords(counted | lazy)
+    lazy = {name: coord.compute() for name, coord in array.coords.items() if coord.chunks is not None}
+    return array.assign_coords(counted | lazy)
+
+
+@dataclass(frozen=True)
+class ArrayBlock:
+    """What ``blocks=`` can call a block of a labelled array."""
+
+    index: int
+    name: str
+    kind: str
+
+
+def array_blocks(array: xr.DataArray) -> list[ArrayBlock]:
+    """The blocks along an array's dimension ``block``; those without names have their index as one."""
+    indices = array["block"].values
+    names, kinds = (
+        np.atleast_1d(array.coords.get(f"block_{part}", indices).astype(str)) for part in ("name", "kind")
+    )
+    return [ArrayBlock(int(i), str(n), str(k)) for i, n, k in zip(indices, names, kinds, strict=True)]

@@ -1,43 +1,47 @@
 """Is the ranking of channels stable? Agreement of rankings across samples, steps, blocks and branches.
 
 That magnitude ranking is stable is the assumption that all use of massive channels rests on. Agreement
-comes with a null (the same number of items with channel labels permuted) and with an interval that
-resamples prompts.
+comes with a null (the same comparisons with channel labels permuted) and with an interval over prompts.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ditscope import checks
 from ditscope.errors import InputError
-from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes, cluster_weights
+from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes
+from ditscope.passes.channel_statistics import channel_statistics
 from ditscope.passes.overlap import (
     PERSISTENCE,
     default_depth,
     expected_jaccard,
     jaccard_of_ranks,
+    rank_units,
     ranks,
     rbo_of_ranks,
-    spearman,
+    spearman_of_units,
 )
 from ditscope.passes.ranking import Ranking
-from ditscope.passes.source import Source
-from ditscope.passes.statistics import channel_statistics
+from ditscope.passes.source import Source, warn_left_out
 from ditscope.vocabulary import HIDDEN_DIMS
+
+__all__ = ["stability"]
 
 ACROSS = ("sample", "prompt", "seed", "step", "branch", "block")
 """What rankings can be compared across."""
 
-MEASURES = ("jaccard", "rbo", "spearman")
+MEASURES = {"jaccard": 0.0, "rbo": 0.0, "spearman": -1.0}
+"""Measures of agreement, 1 for equal rankings, and the least that each can be."""
+
 _BETWEEN = ("sample", "prompt", "seed")
-_NULL_ITEMS = 32
+_NULL_VALUES = 1 << 21  # values permuted in each draw of the null; some 5 seconds for 200 draws
 
 
 class _Settings(NamedTuple):
@@ -49,12 +53,14 @@ class _Settings(NamedTuple):
     seed: int
 
 
-class _Found(NamedTuple):
-    """Agreement across one thing, over the measures: ``[measure]``, and by block, and the matrix."""
+class _Agreement(NamedTuple):
+    """Agreement across one thing: ``[measure]``, its null ``[draw, measure]``, by block, and the matrix."""
 
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    null: np.ndarray
+    tested: int
     by_block: xr.DataArray | None
     matrix: xr.DataArray
     channels: int
@@ -81,10 +87,19 @@ def stability(
     where there are such), ``seed`` pairs of equal prompt. Steps, branches and blocks are compared
     within each sample (block by block, except across blocks) and then averaged over samples.
 
-    The null permutes channel labels independently in every item; it is drawn for at most 32 items and
-    one block, which makes it wider than the null of the reported mean: its p-values are conservative.
-    Intervals draw prompts with replacement (samples where there is one prompt); they are NaN where the
-    samples have been averaged away.
+    The p-value is that of a permutation test of the very mean that is reported: the channel labels of every
+    thing that is compared (each sample, prompt, seed, step, branch or block) are permuted, in all of its
+    rankings alike, and the same pairs are averaged. So whatever else its rankings share, such as blocks of one
+    sample or samples at one step, they share in the null too, and the test is exact where different things have
+    unrelated rankings. Large studies are tested on evenly spread samples and blocks, which is exact as well and
+    only loses power: ``tested`` is their number.
+
+    Intervals across steps, branches and blocks are those of :func:`ditscope.intervals.bootstrap_mean` over
+    samples. Those across samples, prompts and seeds leave one prompt out in turn (the jackknife of a mean over
+    pairs, with Student's t). In simulations of Jaccard indices with two seeds a prompt and prompts of equal or very
+    unequal noise, the 95 % interval covered 92.6 to 97.8 % at 8 prompts, 93.8 to 97.4 % at 12 and 94.0 to 97.2 %
+    at 20. Samples take the place of prompts where there is one prompt. Bounds end at the measure's own; they are
+    NaN where samples have been averaged away, or too few prompts are left to leave one out.
 
     Args:
         source: a cache, hidden states, statistics, or a Ranking. A ranking that reduced the dimension
@@ -102,7 +117,8 @@ def stability(
 
     Returns:
         ``agreement``, ``low``, ``high``, ``null`` (mean), ``null_high`` (upper bound at ``level``,
-        one-sided) and ``p_value``, all ``[across, measure]``; ``by_block`` ``[across, measure, block]``;
+        one-sided) and ``p_value``, all ``[across, measure]``; ``items`` (compared with one another) and
+        ``tested`` ``[across]``; ``by_block`` ``[across, measure, block]``;
         and the Jaccard matrices ``jaccard_sample`` ``[sample, sample_other]`` (mean over blocks),
         ``jaccard_step`` ``[block, step, step_other]``, ``jaccard_branch``, ``jaccard_block``
         ``[block, block_other]``, as far as asked for, with the chance level in their attributes.
@@ -127,8 +143,8 @@ def stability(
     for name, profiles in lazy.items():
         _check_items(profiles, name, k)
 
-    found = {name: (_between if name in _BETWEEN else _within)(lazy[name], name, settings) for name in names}
-    return _assemble(found, settings).assign_attrs(statistic=statistic, stream=stream, site=site, k=k)
+    results = {name: _compare(profiles, name, settings) for name, profiles in lazy.items()}
+    return _assemble(results, settings).assign_attrs(statistic=statistic, stream=stream, site=site, k=k)
 
 
 def _profiles(source: Source | Ranking, name: str, statistic: str, stream: str, site: str) -> xr.Dataset:
@@ -157,66 +173,111 @@ def _check_items(profiles: xr.Dataset, name: str, k: int) -> None:
         _pairs(profiles, name)
 
 
-def _within(profiles: xr.Dataset, name: str, settings: _Settings) -> _Found:
-    """Items of one sample against one another, then the mean over samples."""
-    if "sample" not in profiles.dims:
-        profiles = profiles.expand_dims("sample")
-    if "block" not in profiles.dims:
-        profiles = profiles.expand_dims("block")
-    by_block = name != "block"
+def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement:
+    """Items with one another in every group, then the mean over groups."""
+    for dim in {"sample", "block"} - set(profiles.dims):
+        profiles = profiles.expand_dims(dim)
+    between, dim = name in _BETWEEN, "sample" if name in _BETWEEN else name
+    items = profiles.sizes[dim]
+    if between:
+        pairs = _pairs(profiles, name)
+        units = cluster_codes(None if name == "sample" else profiles[name].values, items)
+    else:
+        pairs, units = np.triu(np.ones((items, items), dtype=bool), 1), np.arange(items)
+    parts = profiles.sizes["block" if between else "sample"]
+    together = profiles.sizes["block"] if dim not in ("sample", "block") else 1
+    cost = items * profiles.sizes["channel"] * (1 + items / 20)  # of one group; each pair costs a little too
+    tested_groups = _spread(together, int(max(1, _NULL_VALUES / cost) ** (0.5 if parts > 1 else 1)))
+    tested_parts = _spread(parts, int(_NULL_VALUES / cost / len(tested_groups)))
     rows: list[np.ndarray] = []
+    tested: list[np.ndarray] = []
     total: Any = 0.0
     channels = profiles.sizes["channel"]
-    dims = ("block", name, "channel") if by_block else ("block", "channel")
-    for sample in tqdm(
-        range(profiles.sizes["sample"]), desc=f"stability across {name}s", disable=None, delay=2, leave=False
-    ):
-        scores = _finite(profiles.isel(sample=sample).transpose(*dims))
-        groups = scores if by_block else scores[None]
-        channels = min(channels, groups.shape[-1])
-        matrices = np.stack([_measure(group, settings) for group in groups])  # [group, measure, item, item]
-        upper = np.triu_indices(matrices.shape[-1], 1)
-        rows.append(matrices[..., upper[0], upper[1]].mean(-1))
-        total = total + matrices[:, 0]
-    values = np.stack(rows)  # [sample, group, measure]
-    labels, _ = _clusters(profiles)
-    interval = bootstrap_mean(
-        np.moveaxis(values.mean(1), 0, -1),
-        cluster=labels,
-        level=settings.level,
-        resamples=settings.resamples,
-        seed=settings.seed,
+    progress = tqdm(
+        _groups(profiles, name), f"stability across {name}s", parts, disable=None, delay=2, leave=False
     )
-    matrix = total / len(rows)
-    coords = _coords(profiles, "block", name)
-    if by_block:
-        labelled = xr.DataArray(matrix, dims=("block", name, f"{name}_other"), coords=coords)
-        blocks = xr.DataArray(values.mean(0).T, dims=("measure", "block"), coords=_coords(profiles, "block"))
-    else:
-        labelled, blocks = xr.DataArray(matrix[0], dims=("block", "block_other"), coords=coords), None
-    labelled = labelled.assign_coords({f"{name}_other": profiles[name].values})
-    return _Found(*interval, blocks, labelled, channels)
-
-
-def _between(profiles: xr.Dataset, name: str, settings: _Settings) -> _Found:
-    """Samples against one another, block by block."""
-    if "block" not in profiles.dims:
-        profiles = profiles.expand_dims("block")
-    scores = _finite(profiles.transpose("block", "sample", "channel"))
-    pairs = _pairs(profiles, name)
-    total: Any = 0.0
-    rows = []
-    for group in tqdm(scores, desc=f"stability across {name}s", disable=None, delay=2, leave=False):
-        matrices = _measure(group, settings)
-        rows.append(matrices[:, pairs].mean(-1))
+    for part, every in enumerate(progress):
+        scores = _finite(every)
+        channels = min(channels, scores.shape[-1])
+        matrices = _agreement(ranks(scores), rank_units(scores), settings)  # [group, measure, item, item]
+        rows.append(matrices[..., pairs].mean(-1))
         total = total + matrices
-    matrices = total / len(scores)
-    _, codes = _clusters(profiles)
-    low, high = np.transpose([_pair_interval(matrix, pairs, codes, settings) for matrix in matrices])
-    by_block = xr.DataArray(np.stack(rows, 1), dims=("measure", "block"), coords=_coords(profiles, "block"))
-    labelled = xr.DataArray(matrices[0], dims=("sample", "sample_other"), coords=_coords(profiles, "sample"))
-    labelled = labelled.assign_coords(sample_other=profiles["sample"].values)
-    return _Found(matrices[:, pairs].mean(-1), low, high, by_block, labelled, scores.shape[-1])
+        if part in tested_parts:
+            tested.append(every[tested_groups])
+    values, matrix = np.stack(rows), total / len(rows)
+    null = _null(_finite(np.concatenate(tested)), pairs, units, settings)
+    labels, codes = _clusters(profiles)
+    if between:
+        interval = _pair_interval(matrix[0], pairs, codes, settings.level)
+        blocks, shown, over = values[:, 0], matrix[0, 0], ["sample"]
+    else:
+        means = np.moveaxis(values.mean(1), 0, -1)
+        interval = bootstrap_mean(
+            means, cluster=labels, level=settings.level, resamples=settings.resamples, seed=settings.seed
+        )
+        blocks, shown = values.mean(0), matrix[:, 0] if name != "block" else matrix[0, 0]
+        over = ["block", name] if name != "block" else ["block"]
+    by_block = None
+    if name != "block":
+        by_block = xr.DataArray(blocks.T, dims=("measure", "block"), coords=_coords(profiles, "block"))
+    labelled = xr.DataArray(shown, dims=(*over, f"{dim}_other"), coords=_coords(profiles, *over))
+    labelled = labelled.assign_coords({f"{dim}_other": profiles[dim].values})
+    count = len(tested_parts) * len(tested_groups)
+    return _Agreement(*interval, null, count, by_block, labelled, channels)
+
+
+def _groups(profiles: xr.Dataset, name: str) -> Iterator[np.ndarray]:
+    """Scores ``[group, item, channel]`` of one block or sample after the other, NaN where left out."""
+    if name in _BETWEEN:
+        scores = _scores(profiles.transpose("block", "sample", "channel"))
+        # One set of channels for all blocks, since their matrices are averaged.
+        yield from np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)[:, None]
+    else:
+        dims = ("block", "channel") if name == "block" else ("block", name, "channel")
+        for sample in range(profiles.sizes["sample"]):
+            scores = _scores(profiles.isel(sample=sample).transpose(*dims))
+            yield scores.reshape(-1, *scores.shape[-2:])
+
+
+def _scores(profiles: xr.Dataset) -> np.ndarray:
+    """The statistic, the channel last; NaN where a channel has values that are not finite."""
+    loaded = profiles.compute()
+    statistic = next(name for name in loaded if name != "nonfinite")
+    scores = loaded[statistic].values
+    left_out = (loaded["nonfinite"].values > 0) | np.isnan(scores)
+    if left_out.any():
+        warn_left_out(loaded[statistic].copy(data=left_out), "left out")
+    return np.where(left_out, np.nan, scores)
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """Scores ``[group, item, channel]`` of the channels that have one in every item."""
+    return scores[..., np.isfinite(scores).all((0, 1))]
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` positions of ``count``, and at least one, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, max(most, 1))).round().astype(int))
+
+
+def _agreement(rank: np.ndarray, unit: np.ndarray, settings: _Settings) -> np.ndarray:
+    """``[group, item, channel]`` -> ``[group, measure, item, item]``."""
+    depth = default_depth(settings.persistence, rank.shape[-1])
+    rbo = rbo_of_ranks(rank, settings.persistence, depth)
+    return np.stack([jaccard_of_ranks(rank, settings.k), rbo, spearman_of_units(unit)], axis=-3)
+
+
+def _null(scores: np.ndarray, pairs: np.ndarray, units: np.ndarray, settings: _Settings) -> np.ndarray:
+    """Mean agreement ``[draw, measure]``: draw 0 as it is, then with the channel labels of each unit permuted."""
+    random = np.random.default_rng(settings.seed)
+    rank, unit = ranks(scores).astype(np.int32), rank_units(scores).astype(np.float32)
+    means = [_agreement(rank, unit, settings)[..., pairs].mean((0, -1))]
+    channels = np.arange(scores.shape[-1])
+    for _ in range(settings.permutations):
+        order = random.permuted(np.tile(channels, (units.max() + 1, 1)), axis=-1)[units][None]
+        moved = [np.take_along_axis(values, order, axis=-1) for values in (rank, unit)]
+        means.append(_agreement(moved[0], moved[1], settings)[..., pairs].mean((0, -1)))
+    return np.stack(means)
 
 
 def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
@@ -247,65 +308,22 @@ def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
 
 
 def _pair_interval(
-    matrix: np.ndarray, pairs: np.ndarray, codes: np.ndarray, settings: _Settings
-) -> tuple[float, float]:
-    """Bootstrap of a mean over pairs: clusters are drawn, and a pair weighs as often as both are there.
-
-    A sample is never paired with its own copy, which would agree perfectly.
-    """
-    clusters = int(codes.max()) + 1
-    if clusters < 2:
-        return float("nan"), float("nan")
-    member = np.eye(clusters)[codes]
-    weights = cluster_weights(clusters, settings.resamples, settings.seed).astype(float)
-    sums = []
-    for values in (np.where(pairs, np.nan_to_num(matrix), 0.0), (pairs & ~np.isnan(matrix)).astype(float)):
-        between = member.T @ values @ member
-        inside = np.diag(between).copy()
-        np.fill_diagonal(between, 0.0)
-        sums.append(((weights @ between) * weights).sum(1) + weights @ inside)
+    matrices: np.ndarray, pairs: np.ndarray, codes: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over pairs of ``matrices [measure, item, item]``, with bounds that leave one cluster out in turn."""
+    member = np.eye(codes.max() + 1)[codes]
+    known = pairs & ~np.isnan(matrices)
+    sums = [member.T @ part @ member for part in (np.where(known, matrices, 0.0), known.astype(float))]
+    # What a cluster brings: its pairs with the others, and those inside it, once.
+    own = [part.sum(-1) + part.sum(-2) - np.diagonal(part, axis1=-2, axis2=-1) for part in sums]
+    total, count = (part.sum((-2, -1)) for part in sums)
+    clusters = (own[1] > 0).sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = sums[0] / sums[1]
-    low, high = np.nanquantile(means, [(1 - settings.level) / 2, (1 + settings.level) / 2])
-    return float(low), float(high)
-
-
-def _measure(scores: np.ndarray, settings: _Settings) -> np.ndarray:
-    """``scores [item, channel]`` -> ``[measure, item, item]``."""
-    rank = ranks(scores)
-    depth = default_depth(settings.persistence, scores.shape[1])
-    return np.stack(
-        [
-            jaccard_of_ranks(rank, settings.k),
-            rbo_of_ranks(rank, settings.persistence, depth),
-            spearman(scores),
-        ]
-    )
-
-
-def _null(items: int, channels: int, settings: _Settings) -> np.ndarray:
-    """Mean agreement of items with permuted channel labels, ``[permutation, measure]``."""
-    random = np.random.default_rng(settings.seed)
-    items = min(items, _NULL_ITEMS)
-    upper = np.triu_indices(items, 1)
-    drawn = (_measure(random.random((items, channels)), settings) for _ in range(settings.permutations))
-    return np.stack([matrices[:, upper[0], upper[1]].mean(-1) for matrices in drawn])
-
-
-def _finite(profiles: xr.Dataset) -> np.ndarray:
-    """Scores without the channels that are not finite in some item, the channel last."""
-    loaded = profiles.compute()
-    nonfinite = loaded["nonfinite"].values
-    scores = loaded.drop_vars("nonfinite").to_dataarray().isel(variable=0).values
-    lost = ((nonfinite > 0) | np.isnan(scores)).any(tuple(range(scores.ndim - 1)))
-    if lost.any():
-        ids = loaded["channel"].values[lost]
-        warnings.warn(
-            f"{len(ids)} channels hold NaN or infinity and are left out "
-            f"(ids {', '.join(map(str, ids[:8]))}{', ...' if len(ids) > 8 else ''}).",
-            stacklevel=4,
-        )
-    return scores[..., ~lost]
+        mean = total / count
+        left_out = (total[:, None] - own[0]) / (count[:, None] - own[1])
+        variance = (clusters - 1) / clusters * ((left_out - mean[:, None]) ** 2).sum(-1)
+    half = stdtrit(clusters - 1.0, (1 + level) / 2) * np.sqrt(variance)
+    return mean, mean - half, mean + half
 
 
 def _clusters(profiles: xr.Dataset) -> tuple[np.ndarray | None, np.ndarray]:
@@ -323,32 +341,32 @@ def _coords(profiles: xr.Dataset, *dims: str) -> dict[Any, Any]:
     return {name: c for name, c in profiles.coords.items() if c.dims and set(c.dims) <= set(dims)}
 
 
-def _assemble(found: dict[str, _Found], settings: _Settings) -> xr.Dataset:
-    shape = ("across", "measure")
-    mean = np.stack([each.mean for each in found.values()])
-    items = [each.matrix.shape[-1] for each in found.values()]
-    nulls = np.stack(
-        [_null(n, each.channels, settings) for n, each in zip(items, found.values(), strict=True)], axis=1
-    )  # [permutation, across, measure]
-    p_value = (1 + (nulls >= mean).sum(0)) / (1 + settings.permutations)
+def _assemble(results: dict[str, _Agreement], settings: _Settings) -> xr.Dataset:
+    shape, each = ("across", "measure"), list(results.values())
+    mean, low, high = (np.stack([getattr(one, part) for one in each]) for part in ("mean", "low", "high"))
+    nulls = np.stack([one.null for one in each], axis=1)  # [draw, across, measure]
+    own, nulls = nulls[0], nulls[1:]
+    # Equal means of Jaccard indices can differ by rounding.
+    p_value = (1 + (nulls >= own - 1e-9).sum(0)) / (1 + settings.permutations)
     result = xr.Dataset(
         {
             "agreement": (shape, mean),
-            "low": (shape, np.stack([each.low for each in found.values()])),
-            "high": (shape, np.stack([each.high for each in found.values()])),
+            "low": (shape, np.maximum(low, list(MEASURES.values()))),
+            "high": (shape, np.minimum(high, 1.0)),
             "null": (shape, nulls.mean(0)),
             "null_high": (shape, np.quantile(nulls, settings.level, axis=0)),
             "p_value": (shape, np.where(np.isnan(mean), np.nan, p_value)),
-            "items": ("across", items),
+            "items": ("across", [one.matrix.shape[-1] for one in each]),
+            "tested": ("across", [one.tested for one in each]),
         },
-        coords={"across": list(found), "measure": list(MEASURES)},
+        coords={"across": list(results), "measure": list(MEASURES)},
         attrs={"level": settings.level, "permutations": settings.permutations, "seed": settings.seed},
     )
-    blocks = {name: each.by_block for name, each in found.items() if each.by_block is not None}
+    blocks = {name: one.by_block for name, one in results.items() if one.by_block is not None}
     if blocks:
         joined = xr.concat([b.assign_coords(across=name) for name, b in blocks.items()], dim="across")
-        result["by_block"] = joined.reindex(across=list(found))
-    for name, each in found.items():
-        chance = expected_jaccard(settings.k, each.channels)
-        result[f"jaccard_{'sample' if name in _BETWEEN else name}"] = each.matrix.assign_attrs(chance=chance)
+        result["by_block"] = joined.reindex(across=list(results))
+    for name, one in results.items():
+        chance = expected_jaccard(settings.k, one.channels)
+        result[f"jaccard_{'sample' if name in _BETWEEN else name}"] = one.matrix.assign_attrs(chance=chance)
     return result

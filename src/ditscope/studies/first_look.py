@@ -24,8 +24,10 @@ from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
 from ditscope.models.embedded import EMBEDDED
 from ditscope.models.loading import load
-from ditscope.passes.mask_scores import mask_study, mask_summary
-from ditscope.passes.ranking import rank_channels
+from ditscope.passes.mask_options import MaskOptions
+from ditscope.passes.mask_study import mask_study
+from ditscope.passes.mask_summary import mask_summary
+from ditscope.passes.rank_channels import rank_channels
 from ditscope.passes.samples_needed import samples_needed
 from ditscope.passes.stability import stability
 from ditscope.recording.record import record
@@ -173,7 +175,7 @@ def run_first_look(
     ranking = rank_channels(cache)
     ranking_std = rank_channels(cache, statistic="std")
     agreement = stability(cache, across=("sample", "step", "block"), k=config.k)
-    needed = samples_needed(cache, k=config.k, batch=1, window=1, orders=8)
+    needed = samples_needed(cache, k=config.k, batch_size=1, window=1, orders=8)
     clock.start("cluster tokens into masks")
     reference, masks = _masks(cache, config, ranking, ranking_std)
     clock.start(f"run {config.n_compared} prompts under each edit")
@@ -279,7 +281,7 @@ def _masks(
         "random": ranking.random(k, draws=config.draws),
         "bottom": ranking.bottom(k),
     }
-    return reference, mask_study(cache, sets, reference, pca=k, n_init=2)
+    return reference, mask_study(cache, sets, reference, pca=k, options=MaskOptions(n_init=2))
 
 
 def _compare(dit: DiT, config: FirstLook, prompts: list[str], ranking: Ranking) -> xr.Dataset:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.models.embedded import EMBEDDED
-from ditscope.passes.masks import spatial_masks
+from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.report.page import Report, Section
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _mask_section(report: Report, findings: Findings) -> None:
     blocks = sorted({0, int(iou.argmax("block")), iou.sizes["block"] - 1})
     names = [str(masks["block_name"].values[block]) for block in blocks]
     samples = slice(0, 5)
-    found = spatial_masks(findings.cache, findings.ranking.top(k), block=names, step=-1)
+    found = spatial_masks(findings.cache, findings.ranking.top(k), blocks=names)
     own = masks["iou"].isel(selector=0, draw=0, sample=samples, block=blocks)
     section.figure(
         plots.mask_grid(

@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 from ditscope import passes
+from ditscope.channels import ChannelSet
 from ditscope.errors import InputError
-from ditscope.passes import ChannelSet
+from ditscope.passes import MaskOptions
 
 EDGE = 8
 PLANTED = (3, 11)
@@ -31,7 +32,7 @@ def planted(make_hidden):
 
 def test_masks_land_on_the_grid(planted):
     hidden, truth = planted
-    found = passes.spatial_masks(hidden, [3], block="double.2")
+    found = passes.spatial_masks(hidden, [3], blocks="double.2")
     np.testing.assert_array_equal(found["mask"], truth)
     assert found["mask"].dims == ("sample", "y", "x")
     assert (found["block"], found["step"], found["branch"]) == (2, 2, "cond")
@@ -51,32 +52,50 @@ def test_tokens_in_any_order_and_grids_that_are_not_square(planted):
 def test_block_step_and_branch_mean_what_they_say(planted):
     hidden, _ = planted
     relabelled = hidden.assign_coords(block=[10, 20, 30, 40], step=[0, 5, 9])
-    everything = passes.spatial_masks(relabelled, "all", block=None, step=None)
+    everything = passes.spatial_masks(relabelled, "all", blocks=None, steps=None)
     assert everything["mask"].dims == ("block", "step", "sample", "y", "x")
     for asked, label in ((20, 20), (-1, 40), (-4, 10), ("double.2", 30)):
-        one = passes.spatial_masks(relabelled, "all", block=asked, step=5)
+        one = passes.spatial_masks(relabelled, "all", blocks=asked, steps=5)
         assert one["block"] == label
         xr.testing.assert_equal(one["mask"], everything["mask"].sel(block=label, step=5))
-    both = passes.spatial_masks(relabelled, "all", block=[40, "double.0"], step=[9])
-    assert both["block"].values.tolist() == [40, 10]
+    both = passes.spatial_masks(relabelled, "all", blocks=[40, "double.0"], steps=[9])
+    assert both["block"].values.tolist() == [10, 40]  # in execution order
     assert both["mask"].dims == ("block", "step", "sample", "y", "x")
-    other = passes.spatial_masks(relabelled, "all", block=20, step=5, branch="uncond")
+    assert both.equals(passes.spatial_masks(relabelled, "all", blocks=["double.0", -1], steps=[-1]))
+    other = passes.spatial_masks(relabelled, "all", blocks=20, steps=5, branch="uncond")
     assert not np.array_equal(other["heat"], everything["heat"].sel(block=20, step=5))
+
+
+def test_a_kind_is_all_of_its_blocks_and_keeps_the_dimension(planted):
+    hidden, _ = planted
+    kinds = hidden.assign_coords(block_kind=("block", ["double", "double", "double", "single"]))
+    names = ["double.0", "double.1", "double.2", "single.0"]
+    kinds = kinds.assign_coords(block_name=("block", names))
+    assert passes.spatial_masks(kinds, [3], blocks="double")["block"].values.tolist() == [0, 1, 2]
+    assert passes.spatial_masks(kinds, [3], blocks="single")["mask"].dims == ("block", "sample", "y", "x")
+    assert passes.spatial_masks(kinds, [3], blocks="single.0")["mask"].dims == ("sample", "y", "x")
+    one = passes.spatial_masks(kinds.isel(block=3), [3], blocks="single.0")
+    xr.testing.assert_equal(one["mask"], passes.spatial_masks(kinds, [3])["mask"])
+    bare = hidden.drop_vars(["block", "block_name"])
+    xr.testing.assert_equal(
+        passes.spatial_masks(bare, [3], blocks=1)["mask"].drop_vars("block"),
+        passes.spatial_masks(hidden, [3], blocks=1)["mask"].drop_vars(["block", "block_name"]),
+    )
 
 
 def test_sets_per_block_per_sample_and_per_draw(planted):
     hidden, truth = planted
     by_block = ChannelSet.of({0: [5], 2: [3], 3: [3, 11]})
-    np.testing.assert_array_equal(passes.spatial_masks(hidden, by_block, block=2)["mask"], truth)
+    np.testing.assert_array_equal(passes.spatial_masks(hidden, by_block, blocks=2)["mask"], truth)
     per_sample = xr.DataArray(
         [[[3]], [[11]], [[3]], [[11]]],
         dims=("sample", "block", "rank"),
         coords={"sample": range(4), "block": [2]},
     )
-    found = passes.spatial_masks(hidden, ChannelSet(per_sample), block=2)["mask"].values
+    found = passes.spatial_masks(hidden, ChannelSet(per_sample), blocks=2)["mask"].values
     np.testing.assert_array_equal(found, truth ^ np.array([0, 1, 0, 1], dtype=bool)[:, None, None])
     ids = xr.DataArray([[[3], [11]]], dims=("block", "draw", "rank"), coords={"block": [2]})
-    drawn = passes.spatial_masks(hidden, ChannelSet(ids), block=2)["mask"]
+    drawn = passes.spatial_masks(hidden, ChannelSet(ids), blocks=2)["mask"]
     assert drawn.dims == ("draw", "sample", "y", "x")
     np.testing.assert_array_equal(drawn[1], ~truth)
 
@@ -91,12 +110,12 @@ def test_only_the_channels_in_use_are_read(planted, fake_cache):
 
 
 def test_slabs_do_not_change_the_result(planted, monkeypatch):
-    from ditscope.passes import masks
+    from ditscope.passes import latent_masks
 
     hidden, _ = planted
-    whole = passes.spatial_masks(hidden, "all", block=None)
-    monkeypatch.setattr(masks, "_SLAB_BYTES", 1)
-    xr.testing.assert_equal(whole, passes.spatial_masks(hidden, "all", block=None))
+    whole = passes.spatial_masks(hidden, "all", blocks=None)
+    monkeypatch.setattr(latent_masks, "_SLAB_BYTES", 1)
+    xr.testing.assert_equal(whole, passes.spatial_masks(hidden, "all", blocks=None))
 
 
 def test_collapse_and_non_finite_are_reported(planted):
@@ -108,24 +127,25 @@ def test_collapse_and_non_finite_are_reported(planted):
     assert found["nonfinite_channels"].values.tolist() == [0, 1, 0, 0]
     assert passes.spatial_masks(hidden[:1], [3])["collapsed"].values.tolist() == [True]
     assert passes.spatial_masks(-hidden[:1], [3])["collapsed"].values.tolist() == [True]  # all but one token
-    assert not passes.spatial_masks(hidden[:1], [3], scale="percentile")["collapsed"].any()
+    assert not passes.spatial_masks(hidden[:1], [3], options=MaskOptions(scale="percentile"))[
+        "collapsed"
+    ].any()
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"block": "single.5"}, "'double.0'"),
-        ({"block": 4}, "block 4"),
-        ({"block": -5}, "block -5"),
-        ({"block": []}, "no block"),
-        ({"step": 3}, "step 3"),
+        ({"blocks": "single.5"}, "double.0 to double.3"),
+        ({"blocks": 4}, "block 4"),
+        ({"blocks": -5}, "block -5"),
+        ({"blocks": []}, "no blocks"),
+        ({"steps": 3}, "step 3.*0, 1, 2"),
+        ({"steps": -4}, "step -4"),
         ({"branch": "negative"}, "'uncond'"),
-        ({"features": "ica"}, "'pca'"),
-        ({"scale": "max"}, "'minmax'"),
         ({"channels": [24]}, "channel 24"),
         ({"channels": "most"}, "'most'"),
         ({"channels": ChannelSet.of([1], stream="text")}, "text stream"),
-        ({"channels": ChannelSet.of({0: [1]}), "block": 2}, "block 2"),
+        ({"channels": ChannelSet.of({0: [1]}), "blocks": 2}, "block 2"),
         ({"site": "mlp_output"}, "block_output"),
     ],
 )
