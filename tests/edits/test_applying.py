@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,7 @@ def test_all_parts_of_a_scope_together(assert_does) -> None:
 class Watch(Edit):
     """Keeps what it sees, and changes nothing."""
 
-    seen = []
+    seen: ClassVar[list[EditContext]] = []
 
     def values(self, context: EditContext) -> torch.Tensor:
         self.seen.append(context)
@@ -88,7 +90,7 @@ def test_an_edit_sees_where_and_in_whose_image_it_acts(dit, edited, plain) -> No
 class Wrong(Edit):
     """Returns what does not fit."""
 
-    returned = None
+    returned: ClassVar[Any] = None
 
     def values(self, context: EditContext) -> torch.Tensor:
         return self.returned

@@ -21,11 +21,11 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class _SetBlock:
-    """A block that a set has channels for; name and kind are None where the set knows only the index."""
+    """A block that a set has channels for; name and kind are empty where the set knows only the index."""
 
     index: int
-    name: Any = None
-    kind: Any = None
+    name: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +116,7 @@ class ChannelSet(JsonForm):
         for row, (_, ids) in zip(table, pairs, strict=True):
             row[: len(ids)] = ids
         coords: dict[str, Any] = {"block": indices}
-        if all(block.name is not None for block, _ in pairs):
+        if all(block.name for block, _ in pairs):
             coords |= {
                 f"block_{word}": ("block", [getattr(b, word) for b, _ in pairs]) for word in ("name", "kind")
             }
@@ -206,16 +206,16 @@ class ChannelSet(JsonForm):
     def _position(self, block: Any) -> int:
         """Where a block's set is along ``block``."""
         coords = self.ids.coords
-        labels = [
+        names, kinds = (
             coords[word].values.tolist() if word in coords else None for word in ("block_name", "block_kind")
-        ]
+        )
         own = [
-            _SetBlock(index, *(label and label[position] for label in labels))
+            _SetBlock(index, names[position] if names else "", kinds[position] if kinds else "")
             for position, index in enumerate(self.blocks or ())
         ]
         address = block.index if hasattr(block, "kind") else block
         try:
-            matching = find_blocks(sorted(own, key=lambda entry: entry.index), address)
+            matching = find_blocks(sorted(own, key=lambda entry: entry.index), [address])
         except InputError as error:
             listed = _short([entry.name or entry.index for entry in own], 12)
             raise InputError(

@@ -47,8 +47,10 @@ class EditContext:
 
 def samples_of(dit: DiT) -> tuple[tuple[str, int], ...]:
     """(prompt, seed) of each image of the run in progress; none where the call does not say them."""
-    call = dit.run_state.call
-    prompts, generators = call.get("prompt"), call.get("generator")
+    run = dit.run_state
+    if hasattr(run, "samples"):
+        return tuple(run.samples)
+    prompts, generators = run.call.get("prompt"), run.call.get("generator")
     if not isinstance(prompts, list) or not isinstance(generators, list):
         return ()
     return tuple((p, g.initial_seed()) for p, g in zip(prompts, generators, strict=True))
