@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ditscope.edits.channel_edits import mean, zero
+from ditscope.edits.mean import mean
+from ditscope.edits.zero import zero
 from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
 from ditscope.models.embedded import EMBEDDED
