@@ -30,7 +30,7 @@ from ditscope.vocabulary import site_spec
 
 def done_plan(schema: Schema) -> ArrayPlan:
     """The array that repeats the ledger for plain zarr readers: one file per sample."""
-    return ArrayPlan("done", "done", ("sample",), (len(schema.samples),), (1,), (1,), 0, "bool")
+    return ArrayPlan("done", "done", ("sample",), (len(schema.samples),), (1,), (1,), "bool")
 
 
 def create_store(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
             attributes |= {"grid_height": stream.grid_height, "grid_width": stream.grid_width}
         group = root.create_group(stream.name, attributes=attributes)
         extra = () if stream.has_grid else ("token_mask",)
-        _write_labels(group, labels.hidden_labels(schema, stream), extra=extra)
+        _write_labels(group, {**labels.stats_labels(schema), **labels.token_labels(stream)}, extra=extra)
         if schema.stats:
             stats = group.create_group("stats")
             for site in filter(lambda name: site_spec(name).has_tokens, schema.sites):

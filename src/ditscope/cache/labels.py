@@ -40,14 +40,13 @@ def stats_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels
     }
 
 
-def hidden_labels(schema: Schema, stream: StreamSpec, samples: Sequence[int] | None = None) -> Labels:
-    """Coordinates of ``[sample, step, branch, block, token, channel]``, with ``y`` and ``x`` on a grid."""
-    labels = stats_labels(schema, samples)
-    labels["token"] = (("token",), np.arange(stream.tokens, dtype=np.int64))
-    if stream.grid_height is not None and stream.grid_width is not None:
-        y, x = np.divmod(np.arange(stream.tokens, dtype=np.int64), stream.grid_width)
-        labels["y"] = (("token",), y)
-        labels["x"] = (("token",), x)
+def token_labels(stream: StreamSpec) -> Labels:
+    """``token``, with ``y`` and ``x`` on a grid."""
+    tokens = np.arange(stream.tokens, dtype=np.int64)
+    labels: Labels = {"token": (("token",), tokens)}
+    if stream.grid_width is not None:
+        y, x = np.divmod(tokens, stream.grid_width)
+        labels |= {"y": (("token",), y), "x": (("token",), x)}
     return labels
 
 

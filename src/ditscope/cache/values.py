@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from ditscope.errors import InputError
 Array = np.ndarray[Any, Any]
 
 
-def hidden_state(plan: ArrayPlan, value: Any, *, may_be_short: bool) -> Array:
-    """A hidden state ``[token, channel]`` in the stored dtype, perhaps with fewer tokens, or ``[channel]``."""
+def hidden_states(plan: ArrayPlan, value: Any, n_rows: int, *, may_be_short: bool) -> Array:
+    """Hidden states ``[row, token, channel]`` in the stored dtype, perhaps with fewer tokens, or ``[row, channel]``."""
     array = np.asarray(value)
     if array.dtype != plan.numpy_dtype:
         raise InputError(
@@ -22,48 +21,43 @@ def hidden_state(plan: ArrayPlan, value: Any, *, may_be_short: bool) -> Array:
             str(plan.numpy_dtype),
             "Pass the model's own values; the store never casts.",
         )
-    payload, dims = plan.shape[1 + plan.cell :], plan.dims[1 + plan.cell :]
-    short = may_be_short and array.ndim == len(payload) == 2 and 0 < array.shape[0] < payload[0]
-    if array.shape != ((array.shape[0], *payload[1:]) if short else payload):
+    shape, dims = (n_rows, *plan.shape[1 + plan.n_indexed :]), plan.dims[1 + plan.n_indexed :]
+    short = may_be_short and array.ndim == len(shape) == 3 and 0 < array.shape[1] < shape[1]
+    if array.shape != ((n_rows, array.shape[1], shape[2]) if short else shape):
         raise InputError(
             f"shape {array.shape} for {plan.path}",
-            f"[{', '.join(dims)}] of {payload}",
-            "Pass one sample's tokens and the recorded channels only.",
+            f"[row, {', '.join(dims)}] of {shape}",
+            "Pass a row for each sample, with the recorded channels only.",
         )
     return array
 
 
-def statistics(plans: Mapping[str, ArrayPlan], folder: str, values: Mapping[str, Any]) -> dict[str, Array]:
-    """All statistics of a cell, by the path of their array below ``folder``."""
-    names = (*STATISTICS, "count")
-    if set(values) != set(names):
-        raise InputError(f"statistics {', '.join(sorted(values))}", ", ".join(names), "Pass exactly these.")
-    ready = {}
-    for name in names:
-        plan = plans[f"{folder}/{name}"]
-        array = np.asarray(values[name])
-        if array.shape != plan.shape[4:] or (plan.dtype == "int32" and array.dtype.kind not in "iu"):
-            raise InputError(
-                f"{name} of dtype {array.dtype} and shape {array.shape}",
-                f"{plan.dtype} of shape {plan.shape[4:]}",
-                "Reduce over tokens and keep the recorded channels.",
-            )
-        ready[plan.path] = array.astype(plan.numpy_dtype)
-    return ready
+def statistics(value: Any, n_rows: int, n_channels: int) -> Array:
+    """Statistics ``[row, statistic, channel]`` in float32."""
+    array = np.asarray(value)
+    shape = (n_rows, len(STATISTICS), n_channels)
+    if array.shape != shape or array.dtype != np.float32:
+        raise InputError(
+            f"statistics of dtype {array.dtype} and shape {array.shape}",
+            f"float32 [row, statistic, channel] of {shape}, with {', '.join(STATISTICS)}",
+            "Reduce over tokens and keep the recorded channels.",
+        )
+    return array
 
 
-def token_mask(plan: ArrayPlan | None, stream: str, value: Any) -> tuple[ArrayPlan, Array]:
-    """A mask ``[token]`` of a stream that has masks, perhaps with fewer tokens."""
+def token_masks(plan: ArrayPlan | None, stream: str, value: Any, n_rows: int) -> tuple[ArrayPlan, Array]:
+    """Masks ``[row, token]`` of a stream that has masks, perhaps with fewer tokens."""
     if plan is None:
         raise InputError(
             f"a token mask for stream {stream!r}", "a stream without a grid", "All grid tokens are real."
         )
     mask = np.asarray(value)
-    if mask.dtype != bool or mask.ndim != 1 or not 0 < len(mask) <= plan.shape[-1]:
+    fits = mask.ndim == 2 and len(mask) == n_rows and 0 < mask.shape[1] <= plan.shape[-1]
+    if mask.dtype != bool or not fits:
         raise InputError(
             f"mask of dtype {mask.dtype} and shape {mask.shape}",
-            f"bool [token] of at most {plan.shape[-1]}",
-            "Pass one sample's mask in one branch.",
+            f"bool [row, token] of {n_rows} rows and at most {plan.shape[-1]} tokens",
+            "Pass the masks of one branch, a row for each sample.",
         )
     return plan, mask
 

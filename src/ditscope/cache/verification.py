@@ -45,8 +45,8 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What :func:`verify` found.
+class Verification:
+    """What reading a whole store has shown, damage above all; made by :func:`verify`.
 
     Attributes:
         path: the store.
@@ -75,7 +75,7 @@ class Report:
         return f"{self.path}: {len(self.damaged)} damaged chunks ({read})\n{listed}"
 
 
-def verify(source: str | os.PathLike[str] | Cache) -> Report:
+def verify(source: str | os.PathLike[str] | Cache) -> Verification:
     """Read every file of every committed sample and name each damaged chunk by its labels.
 
     Args:
@@ -96,20 +96,20 @@ def verify(source: str | os.PathLike[str] | Cache) -> Report:
     for entry, plan, shard in tqdm(listed, desc="verify", unit="file", disable=None):
         name = plan.file_name(shard)
         size, checksum = entry.files[name]
-        found = storage.plain_file_size(cache.path / name)
+        on_disk = storage.plain_file_size(cache.path / name)
         whole = _labels(plan, cache.schema, plan.region(shard))
-        if found is None:
+        if on_disk is None:
             damaged.append(Damage(name, whole, "the file is missing"))
             continue
-        nbytes += found
-        if found == size and storage.file_checksum(cache.path / name) == checksum:
+        nbytes += on_disk
+        if on_disk == size and storage.file_checksum(cache.path / name) == checksum:
             continue
         chunks = list(_damaged_chunks(cache.path, plan, shard, cache.schema))
         if not chunks:
-            reason = f"{found} bytes that read, but are not the {size} recorded"
+            reason = f"{on_disk} bytes that read, but are not the {size} recorded"
             chunks = [Damage(name, whole, reason)]
         damaged += chunks
-    return Report(str(cache.path), len(cache.ledger), len(listed), nbytes, tuple(damaged))
+    return Verification(str(cache.path), len(cache.ledger), len(listed), nbytes, tuple(damaged))
 
 
 def _damaged_chunks(store: Path, plan: ArrayPlan, shard: tuple[int, ...], schema: Schema) -> Iterator[Damage]:
