@@ -12,7 +12,6 @@ from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SAMPLES, SEEDS, rec
 import bare_pipeline
 import ditscope as ds
 from ditscope.errors import CacheError, DitscopeError, InputError
-from ditscope.recording.recorded_visit import as_array
 
 
 @pytest.fixture(scope="module")
@@ -154,15 +153,6 @@ def test_bfloat16_is_stored_as_bfloat16(untrained_folder, tmp_path) -> None:
     )
 
 
-def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
-    patterns = torch.arange(2**16, dtype=torch.int32).to(
-        torch.uint16
-    )  # every value that there is, NaNs included
-    array = as_array(patterns.view(torch.bfloat16).view(256, 256).T)
-    assert str(array.dtype) == "bfloat16"
-    assert np.array_equal(bits(array), patterns.numpy().reshape(256, 256).T)
-
-
 @pytest.mark.parametrize(
     ("keep", "picked"),
     [
@@ -220,8 +210,8 @@ def test_the_forecast_is_what_the_store_takes_and_writes_nothing(dit, tmp_path) 
         forecast = rec.forecast(PROMPTS, SEEDS, **GUIDED)
         assert not path.exists()
         cache = rec.generate(PROMPTS, SEEDS, **GUIDED)
-    assert forecast.nbytes == cache.nbytes
-    assert "4 samples" in repr(forecast)
+    assert forecast.total == cache.nbytes
+    assert "4 samples" in str(forecast)
     assert forecast.seconds > 0
 
 
@@ -252,7 +242,8 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
     assert not first["nonfinite"].sel(block=slice(0, 5)).any()
     assert first["nonfinite"].sel(block=6, channel=17) == first["count"].sel(block=6) == 96
     assert first["nonfinite"].sel(block=6).sum() == 96
-    assert np.isfinite(stats["std"]).all()
+    for name in ("mean", "mean_abs", "std", "abs_max"):
+        assert np.array_equal(np.isnan(stats[name]), stats["nonfinite"] == stats["count"].values[..., None])
     assert np.array_equal(stats["nonfinite"], np.isnan(hidden).sum(axis=4))
     assert int(cache.nonfinite["count"].sum()) == np.isnan(hidden).sum()
     assert "NaN" in repr(cache)
@@ -269,16 +260,16 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"blocks": [1.5]}, "block 1.5"),
         ({"blocks": []}, "no blocks"),
         ({"steps": [2]}, "step 2"),
-        ({"steps": ["first"]}, "steps ('first',)"),
-        ({"steps": []}, "steps ()"),
+        ({"steps": ["first"]}, "steps=['first']"),
+        ({"steps": []}, "steps=[]"),
         ({"branches": ["positive"]}, "branch 'positive'"),
         ({"branches": ["uncond"], "call": PLAIN}, "branch 'uncond' in a call that visits cond"),
         ({"channels": [128]}, "channels 128 to 128"),
         ({"channels": [-1]}, "channels -1 to -1"),
-        ({"channels": "abc"}, "channels ('a', 'b', 'c')"),
+        ({"channels": "abc"}, "channels='abc'"),
         ({"tensors": False, "stats": False}, "tensors=False and stats=False"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"batch_size": 1.5}, "batch_size 1.5"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 1.5}, "batch_size=1.5"),
         ({"compression": "gzip"}, "compression 'gzip'"),
         ({"memory_budget": 10}, "memory_budget of 10 B"),
         ({"memory_budget": "10"}, "memory_budget '10'"),
@@ -292,7 +283,7 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"call": {"num_inference_steps": 0}}, "num_inference_steps 0"),
         (
             {"call": {**GUIDED, "callback_on_step_end": lambda *_: {}}},
-            "callback_on_step_end of type function",
+            "'callback_on_step_end' of type function",
         ),
     ],
 )

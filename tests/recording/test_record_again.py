@@ -45,10 +45,11 @@ def stop_commit_of(sample: int, monkeypatch) -> None:
 def stop_put_of(sample: int, monkeypatch) -> None:
     honest = CacheWriter.put
 
-    def put(self, number, stream, site, step, branch, block, array):
-        if (number, step, branch, block) == (sample, 1, 0, 4):
+    def put(self, reading):
+        address = reading.address
+        if sample in reading.samples and (address.step, address.branch, address.block) == (1, "cond", 4):
             raise StoppedError
-        honest(self, number, stream, site, step, branch, block, array)
+        honest(self, reading)
 
     monkeypatch.setattr(CacheWriter, "put", put)
 

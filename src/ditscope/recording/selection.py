@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ditscope import checks
+from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
 from ditscope.checks import Address, NamedBlock, find_blocks
 from ditscope.errors import InputError
 from ditscope.models.sites import require_stream
@@ -26,7 +27,7 @@ class Selectable(NamedBlock, Protocol):
 
 
 class SelectedModel(Protocol):
-    """What a selection asks of a model: a DiT has it, and an outline."""
+    """What a selection asks of a model: a DiT has it, and a configuration."""
 
     @property
     def blocks(self) -> Sequence[Selectable]:
@@ -72,7 +73,7 @@ class Selection:
         """Check a selection against a model.
 
         Args:
-            dit: the model, or its outline.
+            dit: the model, or its configuration.
             streams: ``image``, ``text`` or both.
             sites: names of sites.
             blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
@@ -116,7 +117,7 @@ class Selection:
             raise InputError(
                 f"step {wrong[0]}",
                 f"steps {run.start} to {end - 1}, or {run.start - end} to -1, of a run of {len(run)}",
-                "Mend steps=, or raise num_inference_steps.",
+                f"Pass steps from {run.start} to {end - 1}, or raise num_inference_steps.",
             )
         return tuple(sorted({step % end for step in self.steps}))
 
@@ -137,11 +138,64 @@ class Selection:
                 )
         return self.branches
 
+    def schema(
+        self,
+        model: SelectedModel,
+        schedule: Schedule,
+        *,
+        tokens: Mapping[str, int],
+        grid: tuple[int, int],
+        latent_channels: int,
+        image_size: tuple[int, int],
+        **more: Any,
+    ) -> Schema:
+        """The schema of a store that keeps this.
+
+        Args:
+            model: the model that the selection was checked against.
+            schedule: steps and branches of the call.
+            tokens: stream -> number of tokens.
+            grid: (height, width) of the image stream in tokens.
+            latent_channels: channels of a latent token.
+            image_size: (height, width) of the image in pixels.
+            **more: further fields of :class:`~ditscope.cache.schema.Schema`.
+
+        Raises:
+            InputError: a step or branch that the call does not visit, or a field that cannot be used.
+        """
+        run = tuple(
+            StepSpec(*step) for step in zip(schedule.steps, schedule.sigmas, schedule.timesteps, strict=True)
+        )
+        kept = self.settled_steps(schedule)
+        return Schema(
+            streams=tuple(
+                StreamSpec(stream, tokens[stream], *(grid if stream == "image" else ()))
+                for stream in self.streams
+            ),
+            sites=self.sites,
+            blocks=tuple(
+                BlockSpec(block.index, block.name, block.kind)
+                for block in (model.blocks[index] for index in self.blocks)
+            ),
+            steps=tuple(step for step in run if step.index in kept),
+            branches=self.settled_branches(schedule),
+            channels=self.channels,
+            width=model.width,
+            trajectory=TrajectorySpec(run, grid[0] * grid[1], latent_channels),
+            image_height=image_size[0],
+            image_width=image_size[1],
+            **more,
+        )
+
 
 def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:
     if channels is None:
         return tuple(range(width))
     ids = tuple(sorted(set(checks.whole_numbers("channels", channels))))
     if ids[0] < 0 or ids[-1] >= width:
-        raise InputError(f"channels {ids[0]} to {ids[-1]}", f"channels 0 to {width - 1}", "Mend channels=.")
+        raise InputError(
+            f"channels {ids[0]} to {ids[-1]}",
+            f"channels 0 to {width - 1}",
+            "Pass channels that the model has.",
+        )
     return ids
