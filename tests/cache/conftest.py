@@ -32,3 +32,16 @@ def empty_store(tmp_path_factory):
 def store(tmp_path, complete_store):
     """A complete small store of the test's own."""
     return Path(shutil.copytree(complete_store, tmp_path / "store.zarr"))
+
+
+@pytest.fixture
+def writer(tmp_path, empty_store):
+    """A writer of a store that has no sample yet."""
+    import store_recording
+
+    from ditscope.cache import CacheWriter
+
+    schema = store_recording.make_schema()
+    path = shutil.copytree(empty_store, tmp_path / "a.zarr")
+    with CacheWriter.create_or_resume(path, schema, store_recording.make_manifest(schema)) as writer:
+        yield writer

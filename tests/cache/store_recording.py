@@ -6,6 +6,7 @@ Run as a script it records like a process that is killed: see ``test_ledger``.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -146,6 +147,13 @@ def bits(array):
 def files_below(path):
     """Every file of a store, relative, with its bytes."""
     return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
+
+
+def edit_json(path, change):
+    """Change the content of a JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 if __name__ == "__main__":

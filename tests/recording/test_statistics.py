@@ -28,7 +28,7 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
 
 def expected(values: np.ndarray, real: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """The definitions, one channel at a time, over its finite values; NaN for none."""
-    rows, tokens, channels = values.shape
+    rows, _, channels = values.shape
     result = {name: np.full((rows, channels), np.nan) for name in STATISTICS}
     for row, channel in np.ndindex(rows, channels):
         column = values[row, :, channel].astype(np.float64)
@@ -51,9 +51,7 @@ def assert_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) ->
     # The squares of numbers under 1e-19 are none in float32.
     scale = max(np.abs(np.where(np.isfinite(values), values, 0)).max(initial=0), 1e-18)
     for name in RECORDED_STATISTICS:
-        np.testing.assert_allclose(
-            reduced[name], reference[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name
-        )
+        np.testing.assert_allclose(reduced[name], reference[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name)
     for name in ("abs_max", "nonfinite", "count"):
         assert np.array_equal(reduced[name], reference[name].astype(np.float32), equal_nan=True), name
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ditscope.cache.labels import region_labels
 from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, FileRecord, ShardBuffer, ShardWriter
 from ditscope.errors import CacheError
 
@@ -19,6 +21,7 @@ class SampleInProgress:
 
     Args:
         sample: position of the sample.
+        schema: of the store.
         plans: every array of the store, by path.
         budget: what buffers are taken from.
         shards: writes complete shards.
@@ -28,10 +31,15 @@ class SampleInProgress:
     """
 
     def __init__(
-        self, sample: int, plans: Mapping[str, ArrayPlan], budget: Budget, shards: ShardWriter
+        self,
+        sample: int,
+        schema: Schema,
+        plans: Mapping[str, ArrayPlan],
+        budget: Budget,
+        shards: ShardWriter,
     ) -> None:
         self.nonfinite: dict[str, int] = {}
-        self._sample, self._plans = sample, plans
+        self._sample, self._schema, self._plans = sample, schema, plans
         self._budget, self._shards = budget, shards
         self._filling: dict[str, ShardBuffer] = {}
         self._sent: dict[str, Future[FileRecord | None]] = {}
@@ -98,5 +106,8 @@ class SampleInProgress:
                         yield plan, index
 
     def _where(self, plan: ArrayPlan, index: tuple[int, ...]) -> str:
-        positions = (f"{dim} position {i}" for dim, i in zip(plan.dims[1:], index, strict=False))
-        return ", ".join((f"{plan.path} at sample {self._sample}", *positions))
+        part = [slice(position, position + 1) for position in (self._sample, *index)]
+        whole = [slice(0, length) for length in plan.shape[len(part) :]]
+        labels = region_labels(plan, self._schema, (*part, *whole))
+        named = (f"{dim} {labels[dim]}" for dim in plan.dims[: len(part)])
+        return f"{plan.path} at {', '.join(named)}"

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ditscope.cache import storage
+from ditscope.cache.labels import region_labels
 from ditscope.cache.layout import ArrayPlan, readable_bytes
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.schema import Schema
@@ -97,7 +98,7 @@ def verify(source: str | os.PathLike[str] | Cache) -> Verification:
         name = plan.file_name(shard)
         size, checksum = entry.files[name]
         on_disk = storage.plain_file_size(cache.path / name)
-        whole = _labels(plan, cache.schema, plan.region(shard))
+        whole = region_labels(plan, cache.schema, plan.region(shard))
         if on_disk is None:
             damaged.append(Damage(name, whole, "the file is missing"))
             continue
@@ -123,31 +124,4 @@ def _damaged_chunks(store: Path, plan: ArrayPlan, shard: tuple[int, ...], schema
             array[region].read().result()
         except (ValueError, OSError) as error:
             reason = str(error).split("[")[0].rsplit('": ', 1)[-1].strip()
-            yield Damage(plan.file_name(shard), _labels(plan, schema, region), reason)
-
-
-def _labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) -> dict[str, Any]:
-    """Labels of a region: stream and site from the path, the rest from the schema's axes."""
-    parts = plan.path.split("/")
-    named: dict[str, Any] = {"array": plan.path}
-    if parts[0] in schema.stream_names:
-        named["stream"] = parts[0]
-        if plan.kind in ("tensors", "modulation", "stats"):
-            named["site"] = parts[2] if plan.kind == "stats" else parts[1]
-    steps = schema.trajectory.steps if plan.kind == "trajectory" and schema.trajectory else schema.steps
-    axes: dict[str, list[Any]] = {
-        "step": [step.index for step in steps],
-        "branch": list(schema.branches),
-        "block": [block.index for block in schema.blocks],
-        "channel": list(schema.channels),
-    }
-    for dim, part, length in zip(plan.dims, region, plan.shape, strict=True):
-        values = axes.get(dim)
-        first, last = (
-            (part.start, part.stop - 1) if values is None else (values[part.start], values[part.stop - 1])
-        )
-        if first == last:
-            named[dim] = first
-        elif part.stop - part.start < length or dim in axes:
-            named[dim] = (first, last)
-    return named
+            yield Damage(plan.file_name(shard), region_labels(plan, schema, region), reason)

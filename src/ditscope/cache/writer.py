@@ -252,13 +252,17 @@ class CacheWriter:
                 f"committed sample {sample}", "one that is not", "Skip the samples in writer.committed."
             )
         if sample not in self._samples:
-            self._samples[sample] = SampleInProgress(sample, self._plans, self._budget, self._shards)
+            self._samples[sample] = SampleInProgress(
+                sample, self.schema, self._plans, self._budget, self._shards
+            )
         return self._samples[sample]
 
     def _plan(self, path: str, kept: str) -> ArrayPlan:
         if path not in self._plans:
             raise InputError(
-                f"a value of {path} for a store without", f"a store with {kept}", "Leave it out."
+                f"a value of {path}, which the store does not have",
+                f"a site with tokens and a store with {kept}=True",
+                "Leave it out, or change the schema.",
             )
         return self._plans[path]
 
