@@ -4,7 +4,9 @@ from store_recording import (
     addresses,
     at,
     bits,
+    fill,
     hidden_value,
+    make_manifest,
     make_schema,
     record,
     statistics_of,
@@ -12,10 +14,12 @@ from store_recording import (
 
 from ditscope.cache import (
     Address,
+    CacheWriter,
     open_cache,
 )
 from ditscope.cache.layout import STATISTICS
 from ditscope.errors import CacheError, InputError
+from ditscope.vocabulary import RECORDED_STATISTICS
 
 
 def test_dims_labels_and_attributes(store):
@@ -148,3 +152,32 @@ def test_what_was_not_kept_is_refused(tmp_path):
         cache.trajectory  # noqa: B018
     with pytest.raises(CacheError, match="without statistics"):
         open_cache(record(tmp_path / "b.zarr", make_schema(stats=False))).stats()
+
+
+def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
+    """Of modulation, whose value is its own statistic, as of hidden states."""
+    schema = make_schema(sites=("attn_gate",), trajectory=None, image_height=None, image_width=None)
+
+    def with_nan(schema, sample, address):
+        value = hidden_value(schema, sample, address)
+        value[[3, 4]] = np.nan, -np.inf
+        return value
+
+    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+        fill(writer, 0, with_nan)
+        writer.commit(0)
+    cache = open_cache(tmp_path / "a.zarr")
+    stats = cache.stats("image", "attn_gate", committed_only=False).load()
+    committed = stats.sel(sample=0)
+    for name in RECORDED_STATISTICS:
+        assert committed[name].isnull().any(["step", "branch", "block"]).values.nonzero()[0].tolist() == [
+            3,
+            4,
+        ]
+        assert committed[name].isel(channel=[3, 4]).isnull().all()
+        assert stats[name].sel(sample=1).isnull().all()
+    assert (committed["nonfinite"].sum("channel") == 2).all()
+    assert (committed["count"] == 1).all()
+    assert not stats["count"].sel(sample=1).any()
+    np.testing.assert_array_equal(committed["mean_abs"], abs(committed["mean"]))
+    assert cache.nonfinite["count"].tolist() == [24, 24]

@@ -1,17 +1,21 @@
-"""Recording a real pipeline, held against plain PyTorch hooks on a separately opened one."""
+"""Recording a real pipeline, compared with plain PyTorch hooks on a separately opened one."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SAMPLES, SEEDS, record
 
 import bare_pipeline
 import ditscope as ds
-from ditscope.errors import CacheError, DitscopeError, InputError
+from ditscope.cache.json_values import json_values
+from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError
+from ditscope.recording.record import as_recorded
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +254,7 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "named"),
     [
         ({"streams": ["sound"]}, "stream 'sound'"),
         ({"streams": []}, "no stream"),
@@ -288,13 +292,13 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_any_file_is_touched(
-    dit, tmp_path, arguments, told
+    dit, tmp_path, arguments, named
 ) -> None:
     path = tmp_path / "store"
     with pytest.raises(DitscopeError, match="expected") as error:
         record(dit, path, **arguments)
     assert isinstance(error.value, InputError)
-    assert told in str(error.value)
+    assert named in str(error.value)
     assert not path.exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -315,6 +319,36 @@ def test_numbers_of_numpy_are_recorded_as_numbers(dit, tmp_path) -> None:
     del call["num_inference_steps"]
     cache = record(dit, tmp_path / "store", PROMPTS[0], 0, call, blocks=[0])
     assert cache.manifest["config"]["call"]["sigmas"] == [1.0, 0.5]
+
+
+def pictures(*sizes: tuple[int, int]) -> list[PIL.Image.Image]:
+    drawn = np.random.default_rng(0)
+    return [PIL.Image.fromarray(drawn.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes]
+
+
+def test_reference_images_are_recorded_as_a_digest_of_each(tmp_path) -> None:
+    import tiny
+
+    dit = ds.load(str(tiny.save("flux2-klein-base", tmp_path / "flux2")))
+    call = {"num_inference_steps": 1, "height": 16, "width": 24}
+    images = pictures((64, 80), (80, 64))
+    cache = record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": images}, blocks=[0])
+    digests = cache.manifest["config"]["call"]["image"]
+    assert [digest["size"] for digest in digests] == [[80, 64], [64, 80]]
+    assert digests[0]["image"] == hashlib.sha256(images[0].tobytes()).hexdigest()
+    again = record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": tuple(images)}, blocks=[0])
+    assert again.complete
+    with pytest.raises(ConfigMismatchError, match=r"config.call.image\[0\].image"):
+        record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": images[::-1]}, blocks=[0])
+    for odd in (np.asarray(images[0]), [np.asarray(images[0])], [torch.zeros(3, 64, 80)]):
+        with pytest.raises(InputError, match="pipeline argument 'image' of type"):
+            record(dit, tmp_path / "other", "a red circle", 0, {**call, "image": odd}, blocks=[0])
+
+
+def test_images_are_written_down_at_any_depth() -> None:
+    nested = {"image": [pictures((8, 8)), pictures((8, 9))]}
+    written = json_values(nested, "pipeline argument", default=as_recorded)
+    assert [row[0]["size"] for row in written["image"]] == [[8, 8], [9, 8]]
 
 
 def test_a_recording_that_is_not_open_is_refused(dit, tmp_path) -> None:

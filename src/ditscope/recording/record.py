@@ -241,7 +241,7 @@ class Recording:
                 "class": type(pipeline.scheduler).__name__,
                 **plain_entries(pipeline.scheduler.config),
             },
-            "call": json_values(call, "pipeline argument", default=_digest),
+            "call": json_values(call, "pipeline argument", default=as_recorded),
         }
 
 
@@ -264,7 +264,7 @@ class _Plan:
     probed: Probe
 
 
-def _digest(value: Any) -> Any:
+def as_recorded(value: Any) -> Any:
     """A call argument as the manifest has it: numbers of numpy, and the digest of an image's pixels.
 
     Raises:
