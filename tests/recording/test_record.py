@@ -47,8 +47,8 @@ def assert_hidden(
             hidden = cache.hidden(stream, site).sel(sample=sample).compute()
             for step, branch, block in np.ndindex(len(seen.scheduler), len(branches), 10):
                 expected = seen.hidden[step * len(branches) + branch, block, site, stream][row]
-                found = hidden.sel(step=step, branch=branches[branch], block=block)
-                if not np.array_equal(bits(found), as_bits(expected)):
+                stored = hidden.sel(step=step, branch=branches[branch], block=block)
+                if not np.array_equal(bits(stored), as_bits(expected)):
                     wrong.append((site, stream, step, branches[branch], block))
     assert wrong == []
 
@@ -177,12 +177,12 @@ def test_a_selection_keeps_the_right_values_under_the_right_labels(
     cache = record(dit, tmp_path / "part", batch_size=3, **BOTH, **keep)
     for site in BOTH["sites"]:
         for stream in BOTH["streams"]:
-            found, expected = cache.hidden(stream, site), guided.hidden(stream, site).sel(picked)
+            part, expected = cache.hidden(stream, site), guided.hidden(stream, site).sel(picked)
             for dim, labels in picked.items():
-                assert found[dim].values.tolist() == labels
-            assert found.block_name.values.tolist() == expected.block_name.values.tolist()
-            assert found.sigma.values.tolist() == expected.sigma.values.tolist()
-            assert np.array_equal(bits(found), bits(expected))
+                assert part[dim].values.tolist() == labels
+            assert part.block_name.values.tolist() == expected.block_name.values.tolist()
+            assert part.sigma.values.tolist() == expected.sigma.values.tolist()
+            assert np.array_equal(bits(part), bits(expected))
             stats, whole = cache.stats(stream, site), guided.stats(stream, site).sel(picked)
             # A reduction over fewer channels may be summed in another order.
             np.testing.assert_allclose(stats["std"], whole["std"], rtol=1e-5)
@@ -336,7 +336,7 @@ def test_reference_images_are_recorded_as_a_digest_of_each(tmp_path) -> None:
     digests = cache.manifest["config"]["call"]["image"]
     assert [digest["size"] for digest in digests] == [[80, 64], [64, 80]]
     assert digests[0]["image"] == hashlib.sha256(images[0].tobytes()).hexdigest()
-    again = record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": tuple(images)}, blocks=[0])
+    again = record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": list(images)}, blocks=[0])
     assert again.complete
     with pytest.raises(ConfigMismatchError, match=r"config.call.image\[0\].image"):
         record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": images[::-1]}, blocks=[0])

@@ -1,6 +1,6 @@
 """Laying out a new store with zarr-python: all arrays with their final shapes, labels and manifest.
 
-The store is built under a temporary name beside its path and renamed into place when it is complete, so
+The store is built under a temporary name beside its path and renamed when it is complete, so
 that a path holds a whole empty cache or nothing. Group metadata is consolidated in the root, which makes
 ``xarray.open_datatree`` one read.
 """

@@ -68,6 +68,11 @@ class ArrayPlan:
     compression: str | None = None
 
     @cached_property
+    def lengths(self) -> dict[str, int]:
+        """Length of each axis, by name."""
+        return dict(zip(self.dims, self.shape, strict=True))
+
+    @cached_property
     def n_indexed(self) -> int:
         """How many axes, those after ``sample``, are filled one index at a time while recording."""
         return sum(dim in INDEXED for dim in self.dims)

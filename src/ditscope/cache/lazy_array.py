@@ -57,7 +57,7 @@ class StoredArray:
             part = keys[axis] if axis < len(keys) else slice(None)
             positions = np.arange(length)[part]
             chosen.append(np.atleast_1d(positions))
-            # What is left to numpy: drop the axis of an integer, keep the place of a list's axis.
+            # What is left to numpy: drop the axis of an integer, keep a list's axis where it is.
             residue.append(_residue(part, positions))
         if any(len(positions) == 0 for positions in chosen):
             return np.empty([len(positions) for positions in chosen], self.dtype)[tuple(residue)]

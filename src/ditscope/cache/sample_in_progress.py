@@ -89,7 +89,7 @@ class SampleInProgress:
     def drop(self) -> None:
         """Give the memory of unfinished shards back, and wait for those that were sent."""
         for buffer in self._filling.values():
-            self._budget.release(buffer.nbytes, pending=False)
+            self._budget.release(buffer.values.nbytes, pending=False)
         for future in self._sent.values():
             future.result()
 

@@ -48,11 +48,6 @@ class ShardBuffer:
         self.filled[inside] = True
 
     @property
-    def nbytes(self) -> int:
-        """Bytes that the values take in memory."""
-        return self.values.nbytes
-
-    @property
     def complete(self) -> bool:
         """Whether every value is there."""
         return bool(self.filled.all())
@@ -150,5 +145,5 @@ class ShardWriter:
             )
             self.failure = error
         finally:
-            self._budget.release(buffer.nbytes, pending=True)
+            self._budget.release(buffer.values.nbytes, pending=True)
         return None

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ditscope import checks
-from ditscope.cache import ledger, preflight, storage, values
+from ditscope.cache import ledger, preflight, storage
 from ditscope.cache.creation import create_store, done_plan
 from ditscope.cache.layout import STATISTICS, ArrayPlan, plan_arrays
 from ditscope.cache.manifest import validate_manifest
@@ -28,6 +28,7 @@ from ditscope.cache.reading import Reading
 from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardWriter
+from ditscope.cache.values import checked
 from ditscope.errors import CacheError, InputError, unknown_name
 from ditscope.vocabulary import site_spec
 
@@ -146,8 +147,9 @@ class CacheWriter:
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
         self.schema.stream(stream)
-        path = f"{stream}/token_mask"
-        plan, masks = values.token_masks(self._plans.get(path), stream, masks, len(samples))
+        plan = self._plan(f"{stream}/token_mask", "a stream without a grid")
+        lengths = {"row": len(samples), "token": plan.shape[-1]}
+        masks = checked(plan.path, masks, bool, lengths, may_be_short=True)
         for sample, mask in zip(samples, masks, strict=True):
             self._in_progress(sample).put(plan, (self._position("branch", branch),), mask)
 
@@ -159,16 +161,12 @@ class CacheWriter:
             latents: float32 ``[step_boundary, token, latent_channel]``, before every step and after the last.
             transformer_output: ``[step, branch, token, latent_channel]`` in the store's dtype.
         """
-        arrays = {"trajectory/latents": latents, "trajectory/transformer_output": transformer_output}
-        whole = [values.whole(self._plans.get(path), path, value) for path, value in arrays.items()]
-        for plan, array in whole:
-            for index in plan.indices():
-                self._in_progress(sample).put(plan, index, array[index])
+        self._put_whole("trajectory/latents", sample, latents)
+        self._put_whole("trajectory/transformer_output", sample, transformer_output)
 
     def put_image(self, sample: int, image: Any) -> None:
         """Store a sample's final image: uint8 ``[y_pixel, x_pixel, rgb]``."""
-        plan, array = values.whole(self._plans.get("images"), "images", image)
-        self._in_progress(sample).put(plan, (), array)
+        self._put_whole("images", sample, image)
 
     def commit(self, sample: int) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
@@ -216,9 +214,10 @@ class CacheWriter:
 
     def _put_hidden(self, reading: Reading, index: tuple[int, ...]) -> None:
         stream, site, samples = reading.address.stream, reading.address.site, reading.samples
-        plan = self._plan(f"{stream}/{site}", "tensors")
+        plan = self._plan(f"{stream}/{site}", "tensors=True")
+        lengths = {"row": len(samples), **dict(list(plan.lengths.items())[1 + plan.n_indexed :])}
         short = not self.schema.stream(stream).has_grid
-        rows = values.hidden_states(plan, reading.hidden, len(samples), may_be_short=short)
+        rows = checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
         counted = self.schema.stats and site_spec(site).has_tokens  # the statistics bring the count
         for sample, hidden in zip(samples, rows, strict=True):
             progress = self._in_progress(sample)
@@ -228,8 +227,9 @@ class CacheWriter:
 
     def _put_statistics(self, reading: Reading, index: tuple[int, ...]) -> None:
         stream, site, samples = reading.address.stream, reading.address.site, reading.samples
-        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats") for name in STATISTICS}
-        rows = values.statistics(reading.statistics, len(samples), len(self.schema.channels))
+        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats=True") for name in STATISTICS}
+        lengths = {"row": len(samples), "statistic": len(plans), "channel": len(self.schema.channels)}
+        rows = checked(f"{', '.join(plans)} of {stream}/{site}", reading.statistics, np.float32, lengths)
         for sample, row in zip(samples, rows, strict=True):
             progress = self._in_progress(sample)
             for (name, plan), array in zip(plans.items(), row, strict=True):
@@ -238,6 +238,13 @@ class CacheWriter:
                 progress.put(plan, index, own[0] if name == "count" else own)
                 if name == "nonfinite":
                     progress.count_nonfinite(f"{stream}/{site}", int(own.sum(dtype=np.int64)))
+
+    def _put_whole(self, path: str, sample: int, value: Any) -> None:
+        plan = self._plan(path, "one")
+        _, *dims = plan.dims
+        array = checked(path, value, plan.numpy_dtype, {dim: plan.lengths[dim] for dim in dims})
+        for index in plan.indices():
+            self._in_progress(sample).put(plan, index, array[index])
 
     def _in_progress(self, sample: int) -> SampleInProgress:
         self._shards.raise_failure()
@@ -257,13 +264,10 @@ class CacheWriter:
             )
         return self._samples[sample]
 
-    def _plan(self, path: str, kept: str) -> ArrayPlan:
+    def _plan(self, path: str, needed: str) -> ArrayPlan:
         if path not in self._plans:
-            raise InputError(
-                f"a value of {path}, which the store does not have",
-                f"a site with tokens and a store with {kept}=True",
-                "Leave it out, or change the schema.",
-            )
+            expected = f"a store of a schema with {needed}"
+            raise InputError(f"a value of {path}, which the store does not have", expected, "Leave it out.")
         return self._plans[path]
 
     def _position(self, dim: str, label: object) -> int:

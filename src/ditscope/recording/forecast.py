@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from ditscope.cache.layout import Forecast, forecast, readable_bytes
 from ditscope.cache.schema import SampleSpec, Schema, StreamSpec
-from ditscope.checks import Address, whole_number
+from ditscope.checks import whole_number
 from ditscope.errors import InputError
 from ditscope.models.configuration import ModelConfiguration
 from ditscope.models.visits import Schedule
@@ -26,13 +25,8 @@ def recording_schema(
     guided: bool | None = None,
     binned: bool | None = None,
     dtype: str = "bfloat16",
-    streams: Iterable[str] = ("image",),
-    sites: Iterable[str] = ("block_output",),
-    blocks: Address | Iterable[Address] | None = None,
-    steps: Iterable[int] | None = None,
-    branches: Iterable[str] | None = None,
-    channels: Iterable[int] | None = None,
     text_tokens: int | None = None,
+    **selected: Any,
 ) -> Schema:
     """The schema of a recording of one sample; its sigmas and timesteps, which no configuration has, are 0.
 
@@ -47,13 +41,8 @@ def recording_schema(
         binned: whether the image is generated at the nearest trained size and resized; None for the
             pipeline's own default.
         dtype: of the hidden states.
-        streams: ``image``, ``text`` or both.
-        sites: what is recorded, modulation included.
-        blocks: indices, names or kinds of blocks; all by default.
-        steps: step indices, negative ones counting from the last; all by default.
-        branches: ``cond``, ``uncond``; all that are visited by default.
-        channels: channel ids; all by default.
         text_tokens: length of the text stream, which no configuration has.
+        **selected: streams, sites, blocks, steps, branches and channels, as of :func:`ditscope.record`.
 
     Raises:
         InputError: the pipeline does not accept the size, a number or name cannot be used, or text tokens
@@ -61,15 +50,7 @@ def recording_schema(
         UnsupportedError: a selected block does not carry a stream at a site, or the pipeline has no trained
             sizes to choose from.
     """
-    chosen = Selection.of(
-        configuration,
-        streams=streams,
-        sites=sites,
-        blocks=blocks,
-        steps=steps,
-        branches=branches,
-        channels=channels,
-    )
+    chosen = Selection.of(configuration, **selected)
     if ("text" in chosen.streams) != (text_tokens is not None):
         raise InputError(
             f"streams {', '.join(chosen.streams)} and text_tokens={text_tokens}",
@@ -95,19 +76,7 @@ def recording_schema(
 def forecast_recording(
     configuration: ModelConfiguration, height: int, width: int, num_inference_steps: int, **kept: Any
 ) -> Forecast:
-    """Forecast a recording of one sample; what can be recorded can be forecast.
-
-    Args:
-        configuration: the model's.
-        height: of the image in pixels.
-        width: of the image in pixels.
-        num_inference_steps: number of steps that are run.
-        **kept: what is kept, and of which call: the other arguments of :func:`recording_schema`.
-
-    Raises:
-        InputError: as of :func:`recording_schema`.
-        UnsupportedError: as of :func:`recording_schema`.
-    """
+    """Bytes and files of a recording of one sample; arguments and errors are those of :func:`recording_schema`."""
     return forecast(recording_schema(configuration, height, width, num_inference_steps, **kept))
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -95,26 +96,18 @@ def record(
     target = as_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         read_manifest(target)
-    return Recording(dit, str(target), selection, tensors, stats, batch_size, compression, memory_budget)
+    kept = {"tensors": tensors, "stats": stats, "batch_size": batch_size, "compression": compression}
+    return Recording(dit, target, selection, memory_budget, kept)
 
 
 class Recording:
     """An open recording; see :func:`record`."""
 
     def __init__(
-        self,
-        dit: DiT,
-        path: str,
-        selection: Selection,
-        tensors: bool,
-        stats: bool,
-        batch_size: int,
-        compression: str | None,
-        memory_budget: int | None,
+        self, dit: DiT, path: Path, selection: Selection, memory_budget: int | None, kept: Mapping[str, Any]
     ) -> None:
         self._dit, self._path, self._selection = dit, path, selection
-        self._tensors, self._stats, self._batch_size = tensors, stats, batch_size
-        self._compression, self._memory_budget = compression, memory_budget
+        self._memory_budget, self._kept = memory_budget, kept
         self._open = False
 
     def __enter__(self) -> Self:
@@ -199,9 +192,10 @@ class Recording:
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = checks.prompts(prompts)
+        written = json_values({**self._dit.call_defaults, **call}, "pipeline argument", default=as_recorded)
         samples = pair_samples(texts, checks.seeds(seeds))
-        starts = range(0, len(samples), self._batch_size)
-        batches = [range(start, min(start + self._batch_size, len(samples))) for start in starts]
+        size = self._kept["batch_size"]
+        batches = [range(len(samples))[start : start + size] for start in range(0, len(samples), size)]
         calls = [batch_call(call, batch, len(texts), len(samples)) for batch in batches]
         probed = probe(self._dit, [samples[sample] for sample in batches[0]], **calls[0])
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
@@ -209,7 +203,7 @@ class Recording:
             probed.tokens["text"] = max(
                 probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
             )
-        return _Plan(samples, batches, calls, call, probed)
+        return _Plan(samples, batches, calls, written, probed)
 
     def _schema(self, plan: _Plan) -> Schema:
         probed = plan.probed
@@ -222,15 +216,11 @@ class Recording:
             image_size=probed.image_size,
             dtype=str(probed.dtype).removeprefix("torch."),
             samples=tuple(SampleSpec(prompt, seed) for prompt, seed in plan.samples),
-            tensors=self._tensors,
-            stats=self._stats,
-            batch_size=self._batch_size,
-            compression=self._compression,
+            **self._kept,
         )
 
     def _config(self, plan: _Plan) -> dict[str, Any]:
         pipeline = self._dit.diffusers_pipeline
-        call = {**self._dit.call_defaults, **plan.call}
         return {
             "model": self._dit.name,
             "revision": self._dit.revision,
@@ -241,7 +231,7 @@ class Recording:
                 "class": type(pipeline.scheduler).__name__,
                 **plain_entries(pipeline.scheduler.config),
             },
-            "call": json_values(call, "pipeline argument", default=as_recorded),
+            "call": plan.written_call,
         }
 
 
@@ -253,14 +243,14 @@ class _Plan:
         samples: prompt and seed of each sample.
         batches: positions of the samples that are generated together.
         calls: pipeline arguments of each batch.
-        call: pipeline arguments as they were passed.
-        probed: what the first batch's call was found to be.
+        written_call: the arguments as the manifest has them.
+        probed: what the first batch's call visits, and its sizes.
     """
 
     samples: list[tuple[str, int]]
     batches: list[range]
     calls: list[dict[str, Any]]
-    call: dict[str, Any]
+    written_call: dict[str, Any]
     probed: Probe
 
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ditscope import checks
 from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
-from ditscope.checks import Address, NamedBlock, find_blocks
+from ditscope.checks import Address, find_blocks
 from ditscope.errors import InputError
 from ditscope.models.sites import require_stream
 from ditscope.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
-    from ditscope.models.family import BlockList
+    from ditscope.models.configuration import ModelConfiguration
+    from ditscope.models.dit import DiT
     from ditscope.models.visits import Schedule
-
-
-class Selectable(NamedBlock, Protocol):
-    """What a selection asks of a block."""
-
-    @property
-    def layout(self) -> BlockList:
-        """How it takes and returns its streams."""
-
-
-class SelectedModel(Protocol):
-    """What a selection asks of a model: a DiT has it, and a configuration."""
-
-    @property
-    def blocks(self) -> Sequence[Selectable]:
-        """Every block in execution order."""
-
-    @property
-    def width(self) -> int:
-        """Number of channels."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +42,19 @@ class Selection:
     @classmethod
     def of(
         cls,
-        dit: SelectedModel,
+        model: DiT | ModelConfiguration,
         *,
-        streams: Iterable[str],
-        sites: Iterable[str],
-        blocks: Address | Iterable[Address] | None,
-        steps: Iterable[int] | None,
-        branches: Iterable[str] | None,
-        channels: Iterable[int] | None,
+        streams: Iterable[str] = ("image",),
+        sites: Iterable[str] = ("block_output",),
+        blocks: Address | Iterable[Address] | None = None,
+        steps: Iterable[int] | None = None,
+        branches: Iterable[str] | None = None,
+        channels: Iterable[int] | None = None,
     ) -> Selection:
         """Check a selection against a model.
 
         Args:
-            dit: the model, or its configuration.
+            model: the model, or its configuration.
             streams: ``image``, ``text`` or both.
             sites: names of sites.
             blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
@@ -88,19 +69,19 @@ class Selection:
             InputError: a name or number that the model does not have.
             UnsupportedError: a site or stream that a selected block lacks.
         """
-        chosen = find_blocks(dit.blocks, blocks)
+        chosen = find_blocks(model.blocks, blocks)
         checked_streams, checked_sites = checks.streams(streams), checks.sites(sites)
         for block in chosen:
             for stream in checked_streams:
                 for site in checked_sites:
-                    require_stream(block.layout, stream, site)
+                    require_stream(model.blocks[block.index].layout, stream, site)
         return cls(
             streams=checked_streams,
             sites=checked_sites,
             blocks=tuple(block.index for block in chosen),
             steps=None if steps is None else checks.whole_numbers("steps", steps),
             branches=None if branches is None else checks.branches(branches),
-            channels=_channels(dit.width, channels),
+            channels=_channels(model.width, channels),
         )
 
     def settled_steps(self, schedule: Schedule) -> tuple[int, ...]:
@@ -140,7 +121,7 @@ class Selection:
 
     def schema(
         self,
-        model: SelectedModel,
+        model: DiT | ModelConfiguration,
         schedule: Schedule,
         *,
         tokens: Mapping[str, int],
