@@ -136,7 +136,7 @@ def record(
         batch_size=batch_size,
     )
     with recording:
-        typer.echo(repr(recording.forecast(chosen, range(seeds), **arguments)))
+        typer.echo(str(recording.forecast(chosen, range(seeds), **arguments)))
         if not forecast_only:
             typer.echo(repr(recording.generate(chosen, range(seeds), **arguments)))
 
@@ -162,10 +162,11 @@ def forecast(
 ) -> None:
     """Say what recording one image would take on disk, from the model's configuration alone."""
     from ditscope.models.configuration import outline
-    from ditscope.recording.forecast import outlook
+    from ditscope.recording.forecast import describe_recording, recording_schema
 
-    found = outlook(
-        outline(name),
+    configuration = outline(name)
+    schema = recording_schema(
+        configuration,
         height,
         width,
         steps,
@@ -177,7 +178,7 @@ def forecast(
         blocks=_block_names(blocks),
         text_tokens=text_tokens,
     )
-    typer.echo(str(found))
+    typer.echo(describe_recording(configuration, schema))
 
 
 @app.command()
