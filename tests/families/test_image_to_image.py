@@ -13,7 +13,7 @@ import ditscope as ds
 from ditscope.cache import record as recording
 from ditscope.edits.applying import EditedVisit
 from ditscope.models.families import FAMILIES
-from ditscope.models.support import TESTED, TESTED_IN_PART
+from support_table import TESTED, TESTED_IN_PART
 from ditscope.tracing.run import run_traced
 
 PROMPTS, SEEDS, BRANCHES = tiny.PROMPTS, [3], ("cond", "uncond")

@@ -14,7 +14,7 @@ import random_models
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.configuration import configuration_of, latent_cell_pixels, outline
 from ditscope.models.families import FAMILIES
-from ditscope.models.pipeline import signature_defaults
+from ditscope.models.call import signature_defaults
 from ditscope.models.sizes import BINNING
 from ditscope.recording.forecast import outlook
 

@@ -20,7 +20,7 @@ import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.fingerprint import weights_fingerprint
-from ditscope.models.support import TESTED_IN_OTHER_WAYS
+from support_table import TESTED_IN_OTHER_WAYS
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.sizes import is_binned
 from ditscope.models.visits import Schedule, live_schedule
 from ditscope.tracing.run import check_call
-from ditscope.tracing.samples import generators
+from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -69,24 +68,17 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
     """
     check_call(dit, call)
-    refuse_unmapped(dit, call)
     shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
     types: list[torch.dtype] = []
     schedules: list[Schedule] = []
     grids: list[tuple[int, int]] = []
     times: list[float] = []
     block = dit.blocks[0]
-    arguments = {
-        **dit.call_defaults,
-        **call,
-        "prompt": [prompt for prompt, _ in samples],
-        "generator": generators(dit, [seed for _, seed in samples]),
-    }
-    with dit.generate(**arguments) as tracer:
+    with dit.generate(**call_of(dit, samples, call)) as tracer:
         for visit in dit.visits(tracer):
             times.append(time.perf_counter())
             if not schedules:
-                schedules.append(live_schedule(dit))
+                schedules.append(live_schedule(dit.run_state))
                 shapes["latents"].append(tuple(dit.run_state.inputs.latents.shape))
                 grids.append(dit.run_state.inputs.grid)
             for stream in block.layout.streams("block_output"):
@@ -115,16 +107,16 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
 
 def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the image in pixels: the tokens' own, unless it is resized to what was asked."""
-    if is_binned(dit.full_call(dit.run_state.call)):
+    if is_binned(dit.run_state.full_call()):
         return dit.image_size(dit.run_state.call)
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
 
 
 def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
-    encode, facts = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
+    encode, full_call = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
     taken = inspect.signature(encode).parameters
-    given = {name: facts[name] for name in _TEXT_ARGUMENTS if name in taken}
+    given = {name: full_call[name] for name in _TEXT_ARGUMENTS if name in taken}
 
     def tokens(prompt: str) -> int:
         encoded = encode(prompt=[prompt], **given)  # the embedding, and its mask where padding is taken out
