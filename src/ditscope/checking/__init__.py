@@ -1,4 +1,4 @@
-"""Does a checkpoint behave as its family says? Compared with plain hooks; and what a pipeline without a family shows."""
+"""Does a checkpoint behave as its family says? And what does a pipeline without a family show?"""
 
 from ditscope.checking.check import check_model
 from ditscope.checking.explore import Exploration, explore

@@ -132,9 +132,8 @@ def pack_latents(latents: torch.Tensor) -> torch.Tensor:
 def accelerate_hooks(module: torch.nn.Module) -> Iterator[Any]:
     """accelerate's hooks on a module that keep its weights elsewhere: ``weights_map``, ``place_submodules``."""
     hook = module.__dict__.get("_hf_hook")
-    for part in getattr(hook, "hooks", (hook,)):  # accelerate wraps several in one
-        if getattr(part, "offload", False) and getattr(part, "weights_map", None) is not None:
-            yield part
+    parts = getattr(hook, "hooks", (hook,))  # accelerate wraps several in one
+    yield from (p for p in parts if getattr(p, "offload", False) and p.weights_map is not None)
 
 
 # torch
@@ -143,6 +142,11 @@ def accelerate_hooks(module: torch.nn.Module) -> Iterator[Any]:
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether ``torch.compile`` or ``module.compile()`` changed what runs."""
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def move_towards(tensors: list[torch.Tensor], ends: list[torch.Tensor], share: float) -> None:
+    """Move every tensor, in place, by a share of its way to its end."""
+    torch._foreach_lerp_(tensors, ends, share)
 
 
 def inner_tensors(tensor: torch.Tensor) -> tuple[list[str], Any] | None:
