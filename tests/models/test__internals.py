@@ -112,9 +112,7 @@ def test_the_wrapper_of_diffusers_hooks_is_known() -> None:
 
 def test_groups_that_are_offloaded_to_disk_are_known(tmp_path) -> None:
     module = torch.nn.Sequential(Doubling(), Doubling())
-    apply_group_offloading(
-        module, CPU, CPU, offload_type="leaf_level", offload_to_disk_path=str(tmp_path)
-    )
+    apply_group_offloading(module, CPU, CPU, offload_type="leaf_level", offload_to_disk_path=str(tmp_path))
     groups = [group for part in module.modules() if (group := _internals.disk_group(part)) is not None]
     assert len(groups) == 2
     assert all(_internals.is_group_offloaded(part.inner) for part in module)

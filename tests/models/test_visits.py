@@ -165,7 +165,9 @@ def test_a_family_that_describes_other_visits_is_found_out(dit, monkeypatch, ste
 
 def test_a_wrong_unit_of_time_is_found_out(dit, monkeypatch) -> None:
     monkeypatch.setattr(dit.run_state, "family", dataclasses.replace(dit.family, timestep_scale=1.0))
-    with pytest.raises(VisitError, match="timestep 1 passed to the transformer at visit 0; expected timestep 1000"):
+    with pytest.raises(
+        VisitError, match="timestep 1 passed to the transformer at visit 0; expected timestep 1000"
+    ):
         run_traced(dit, SAMPLE, num_inference_steps=2)
 
 

@@ -6,33 +6,28 @@ pipeline, images of the bare pipeline, the pipeline's own step counter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ditscope.checking.block_equations import (
     hook_points,
     missing,
-    modulation_errors,
-    read_inside,
-    residual_errors,
     sites_without_equation,
     streams_out_of_order,
-    tapped_streams,
 )
-from ditscope.checking.plain_hooks import CALLS_INSIDE, HookedRun, digest, run_hooked
+from ditscope.checking.plain_hooks import CALLS_INSIDE, HookedRun, run_hooked
 from ditscope.checking.report import CheckReport, Finding
+from ditscope.checking.traced_run import run_traced_reads, scaled_images
 from ditscope.errors import UnsupportedError
 from ditscope.models.call import generators
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.taps import HookPoint
 from ditscope.models.versions import VERIFIED
-from ditscope.models.visits import Schedule, Visit, live_schedule
+from ditscope.models.visits import Schedule, Visit
 from ditscope.tracing.run import check_call
-from ditscope.vocabulary import BLOCK_ENDS
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -68,16 +63,10 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> CheckReport
     block_names = list(inside)
 
     def hooked(call: dict[str, Any]) -> HookedRun:
-        arguments = _arguments(dit, prompt, call)
-        return run_hooked(
-            dit.diffusers_pipeline,
-            inside,
-            arguments,
-            dit.family.text_argument,
-            dit.family.readout,
-            dit.family.registers,
-            None if dit.family.text_padding_kept else dit.family.text_mask_argument,
-        )
+        return run_hooked(dit.diffusers_pipeline, dit.family, inside, _arguments(dit, prompt, call))
+
+    def scaled(factor: float, stream: str = "image", blocks: Sequence[Block] = dit.blocks) -> np.ndarray:
+        return scaled_images(dit, _arguments(dit, prompt, guided), factor, stream, blocks)
 
     present = _hook_points(dit)
     if not present.holds:  # then there is nothing to hang the hooks on
@@ -92,32 +81,31 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> CheckReport
     if not present.holds:  # then the trace would wait for what never comes
         return _report(dit, order, present)
     bare_plain = hooked(plain)
-    traced = _traced(dit, prompt, guided, passed)
-    tensors = _tensors(bare, traced["digests"], block_names, dit)
+    traced = run_traced_reads(dit, _arguments(dit, prompt, guided), passed)
+    tensors = _tensors(bare, traced.digests, block_names, dit)
     read = (
         order,
         present,
         _covered(dit, passed),
-        _clock(bare, traced["schedule"], traced["visits"]),
-        _branches(bare, bare_plain, traced["visits"]),
+        _clock(bare, traced.schedule, traced.visits),
+        _branches(bare, bare_plain, traced.visits),
         tensors,
-        _inside(bare, traced["inside"], block_names, dit),
-        *_readout(bare, traced["digests"], dit),
-        _rejoin(traced["rejoined"]),
-        _same("the traced image equals the bare one", traced["images"], bare.images),
+        _inside(bare, traced.inside, block_names, dit),
+        *_readout(bare, traced.digests, dit),
+        _rejoin(traced.rejoined),
+        _same("the traced image equals the bare one", traced.images, bare.images),
     )
     if not tensors.holds:  # then an edit would not write where it is meant to
         return _report(dit, *read)
-    no_op = _edited(dit, prompt, guided, 1.0)
-    zeroed = _edited(dit, prompt, guided, 0.0)
+    no_op, zeroed = scaled(1.0), scaled(0.0)
     return _report(
         dit,
         *read,
-        *_equation("attention and MLP outputs, gated, add up to what each block adds", traced["residuals"]),
-        *_equation("shift and scale make what attention and MLP are passed", traced["modulations"]),
+        *_equation("attention and MLP outputs, gated, add up to what each block adds", traced.residuals),
+        *_equation("shift and scale make what attention and MLP are passed", traced.modulations),
         _same("a no-op edit of every block gives the same image", no_op, bare.images),
         _different("zeroing the image stream changes the image", zeroed, bare.images),
-        *_without_text(dit, prompt, guided, bare.images),
+        *_without_text(dit, scaled, bare.images),
     )
 
 
@@ -148,86 +136,6 @@ def _guidance(dit: DiT, call: dict[str, Any]) -> dict[str, Any]:
 
 def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "prompt": prompt, "generator": generators(dit.diffusers_pipeline, [0])[0]}
-
-
-def _traced(
-    dit: DiT, prompt: str, call: dict[str, Any], order: Sequence[Sequence[HookPoint]]
-) -> dict[str, Any]:
-    """What a trace reads; inside the blocks in the first visits, in the order in which each passes its hook points."""
-    digests: dict[tuple[int, int, str, str], str] = {}
-    inside: dict[tuple[int, int, HookPoint], str] = {}
-    rejoined: list[bool] = []
-    residuals: dict[str, float] = {}
-    modulations: dict[str, float] = {}
-    visited: list[Visit] = []
-    schedules: list[Schedule] = []
-
-    def read_inner(visit: Visit, block: Block, inner: Sequence[HookPoint]) -> None:
-        starts = {stream: block.read("block_input", stream) for stream in tapped_streams(block)}
-        served = read_inside(block, inner)
-        inside.update({(visit.index, block.index, point): digest(value) for point, value in served.items()})
-        for every, errors in (
-            (modulations, modulation_errors(block, served)),
-            (residuals, residual_errors(block, starts, served)),
-        ):
-            every.update({f"{where} in visit {visit.index}": error for where, error in errors.items()})
-
-    def read_block(visit: Visit, block: Block, inner: Sequence[HookPoint]) -> None:
-        for site in BLOCK_ENDS:
-            if site == "block_output" and visit.index < CALLS_INSIDE:
-                read_inner(visit, block, inner)
-            for stream in block.layout.streams(site):
-                digests[visit.index, block.index, site, stream] = digest(block.read(site, stream))
-        raw = block.output
-        rebuilt = raw
-        for stream in block.layout.streams("block_output"):
-            rebuilt = block.whole("block_output", stream, rebuilt, block.part("block_output", stream, raw))
-        rejoined.append(_same_output(raw, rebuilt))
-
-    with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
-        for visit in dit.visits(tracer):
-            if not visited:
-                schedules.append(live_schedule(dit.run_state))
-            visited.append(visit)
-            for block, inner in zip(dit.blocks, order, strict=True):
-                read_block(visit, block, inner)
-        result = tracer.result.save()
-    return {
-        "images": np.asarray(result.images),
-        "digests": digests,
-        "rejoined": rejoined,
-        "inside": inside,
-        "residuals": residuals,
-        "modulations": modulations,
-        "visits": visited,
-        "schedule": schedules[0],
-    }
-
-
-def _same_output(raw: Any, rebuilt: Any) -> bool:
-    """Whether a block's output has been put together again, from the same tensors or the same values."""
-    if isinstance(raw, torch.Tensor):
-        return torch.equal(raw, rebuilt)
-    return len(raw) == len(rebuilt) and all(
-        a is b or torch.equal(a, b) for a, b in zip(raw, rebuilt, strict=True)
-    )
-
-
-def _edited(
-    dit: DiT,
-    prompt: str,
-    call: dict[str, Any],
-    factor: float,
-    stream: str = "image",
-    blocks: Sequence[Block] | None = None,
-) -> np.ndarray:
-    with dit.generate(**_arguments(dit, prompt, call), output_type="np") as tracer:
-        for _ in dit.visits(tracer):
-            for block in dit.blocks if blocks is None else blocks:
-                hidden = getattr(block, stream)
-                hidden[:] *= factor
-        result = tracer.result.save()
-    return np.asarray(result.images)
 
 
 def _order(bare: HookedRun, block_names: list[str], numbers: list[int]) -> Finding:
@@ -336,13 +244,13 @@ def _shares(block: Block) -> bool:
     return block.layout.joined and len(block.layout.outputs) > 1
 
 
-def _without_text(dit: DiT, prompt: str, call: dict[str, Any], expected: np.ndarray) -> list[Finding]:
+def _without_text(dit: DiT, scaled: Callable[..., np.ndarray], expected: np.ndarray) -> list[Finding]:
     """Where no module takes the image stream alone: what is made of the output shows which is the text."""
     last = dit.blocks[-1]
     if dit.family.readout is not None or not _shares(last):
         return []
-    images = _edited(dit, prompt, call, 0.0, "text", [last])
-    return [_same("zeroing the text stream after the last block leaves the image as it is", images, expected)]
+    claim = "zeroing the text stream after the last block leaves the image as it is"
+    return [_same(claim, scaled(0.0, "text", [last]), expected)]
 
 
 def _rejoin(rejoined: list[bool]) -> Finding:

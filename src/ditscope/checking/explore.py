@@ -7,6 +7,7 @@ by their numbers of tokens, so let image and text have different ones.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +92,7 @@ class Exploration:
         offset = f"    timestep_offset={self.timestep_offset:.4g},\n" if self.timestep_offset > 1e-3 else ""
         grid = next((name for name in ("img_ids", "img_shapes") if name in self.passed), "hidden_states")
         return (
+            '__all__ = ["FAMILY"]\n\n'
             "FAMILY = Family(\n"
             f"    name={self.pipeline.removesuffix('Pipeline')!r},\n"
             f"    pipelines=({self.pipeline!r},),\n"
@@ -186,30 +188,22 @@ def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> E
 
         return after
 
-    handles = [transformer.register_forward_pre_hook(before, with_kwargs=True)]
     lists = {
         path: module
         for path, module in transformer.named_children()
         if isinstance(module, torch.nn.ModuleList) and len(module) > 1
     }
-    handles += [
-        modules[0].register_forward_hook(watch(path), with_kwargs=True) for path, modules in lists.items()
-    ]
 
     def at_step_end(*_: Any) -> dict[str, Any]:
         steps.append(len(visits))
         return {}
 
-    try:
-        pipeline(
-            prompt=prompt,
-            **{"num_inference_steps": 2, **call},
-            output_type="latent",
-            **{step_callback(pipeline): at_step_end},
-        )
-    finally:
-        for handle in handles:
-            handle.remove()
+    clock = {step_callback(pipeline): at_step_end}
+    with ExitStack() as hooks:
+        hooks.enter_context(transformer.register_forward_pre_hook(before, with_kwargs=True))
+        for path, modules in lists.items():
+            hooks.enter_context(modules[0].register_forward_hook(watch(path), with_kwargs=True))
+        pipeline(prompt=prompt, **{"num_inference_steps": 2, **call}, output_type="latent", **clock)
     for path in seen.calls:
         classes = Counter(type(module).__name__ for module in lists[path])
         seen.lists[path] = (classes.most_common(1)[0][0], len(lists[path]))

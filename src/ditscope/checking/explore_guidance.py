@@ -83,11 +83,8 @@ def _visits(pipeline: Any, prompt: str, **call: Any) -> list[_Visit]:
         ended.append(None)
         return {}
 
-    handle = pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True)
-    try:
+    with pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True):
         pipeline(prompt=prompt, output_type="latent", **call, **{step_callback(pipeline): at_step_end})
-    finally:
-        handle.remove()
     return visits
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from ditscope.models.arguments import named_arguments
 from ditscope.models.call import step_callback
+from ditscope.models.family import Family
 from ditscope.models.taps import HookPoint
 
 
@@ -67,37 +69,28 @@ class HookedRun:
 
 
 def run_hooked(
-    pipeline: Any,
-    blocks: Mapping[str, Iterable[HookPoint]],
-    call: dict[str, Any],
-    text_argument: str,
-    readout: str | None,
-    registers: str | None = None,
-    text_kept: str | None = None,
+    pipeline: Any, family: Family, blocks: Mapping[str, Iterable[HookPoint]], call: dict[str, Any]
 ) -> HookedRun:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
         pipeline: the pipeline.
+        family: says which argument carries the text, and whether there are registers, padding and a readout.
         blocks: name of a block module -> the hook points to watch inside it.
         call: the pipeline's arguments.
-        text_argument: the transformer's argument that carries the text embedding.
-        readout: submodule of the transformer that takes the last block's image stream, if any.
-        registers: parameter of the transformer whose tokens go before the text.
-        text_kept: the transformer's argument that is 0 where a text token does not get to the blocks, if any.
     """
     run = HookedRun(images=np.empty(0))
     calls: dict[str, int] = {}
-    handles = []
     transformer = pipeline.transformer
 
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        text = kwargs[text_argument]
+        text = kwargs[family.text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = image_tokens_of(module, latents, kwargs.get("img_ids"))
-        text_tokens = text.shape[1] if text_kept is None else int(kwargs[text_kept].sum(dim=1).max())
+        kept = None if family.text_padding_kept else kwargs[family.text_mask_argument or ""]
+        text_tokens = text.shape[1] if kept is None else int(kept.sum(dim=1).max())
         run.n_tokens.append((image_tokens, text_tokens))
-        run.n_registers = getattr(module, registers).shape[1] if registers else 0
+        run.n_registers = getattr(module, family.registers).shape[1] if family.registers else 0
         run.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
         run.text_inputs.append(tuple(digest(row) for row in text))
 
@@ -107,7 +100,7 @@ def run_hooked(
                 for stream, tokens in _split(value, *run.n_tokens[-1], run.n_given, run.n_registers):
                     run.seen[name, calls[name], site, stream] = digest(tokens)
 
-    def watch(name: str, module: Any):
+    def watch(name: str):
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
             calls[name] = calls.get(name, -1) + 1
             run.order.append(name)
@@ -143,22 +136,19 @@ def run_hooked(
         run.n_steps += 1
         return {}
 
-    try:
-        handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
-        if readout is not None:
-            handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
+    with ExitStack() as hooks:
+        hooks.enter_context(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
+        if family.readout is not None:
+            readout = transformer.get_submodule(family.readout)
+            hooks.enter_context(readout.register_forward_pre_hook(before_readout))
         for name, points in blocks.items():
             module = transformer.get_submodule(name)
-            before, after = watch(name, module)
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after, with_kwargs=True))
+            before, after = watch(name)
+            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(after, with_kwargs=True))
             for point in points:
-                handles.append(watch_inside(name, point, module.get_submodule(point.module)))
-        clock = {step_callback(pipeline): at_step_end}
-        result = pipeline(**call, output_type="np", **clock)
-    finally:
-        for handle in handles:
-            handle.remove()
+                hooks.enter_context(watch_inside(name, point, module.get_submodule(point.module)))
+        result = pipeline(**call, output_type="np", **{step_callback(pipeline): at_step_end})
     run.images = np.asarray(result.images)
     return run
 

@@ -130,10 +130,12 @@ def pack_latents(latents: torch.Tensor) -> torch.Tensor:
 
 
 def accelerate_hooks(module: torch.nn.Module) -> Iterator[Any]:
-    """accelerate's hooks on a module that keep its weights elsewhere: ``weights_map``, ``place_submodules``."""
+    """Accelerate's hooks on a module that keep its weights elsewhere: ``weights_map``, ``place_submodules``."""
     hook = module.__dict__.get("_hf_hook")
     parts = getattr(hook, "hooks", (hook,))  # accelerate wraps several in one
-    yield from (p for p in parts if getattr(p, "offload", False) and p.weights_map is not None)
+    yield from (
+        p for p in parts if getattr(p, "offload", False) and getattr(p, "weights_map", None) is not None
+    )
 
 
 # torch

@@ -18,6 +18,7 @@ from ditscope.models.transformer_inputs import TransformerInputs
 if TYPE_CHECKING:
     from ditscope.models.family import Family
     from ditscope.models.progress import VisitProgress
+    from ditscope.models.visits import Schedule
 
 
 class RunState:
@@ -60,6 +61,12 @@ class RunState:
         return samples_of(self.call)
 
     @property
+    def schedule(self) -> Schedule:
+        """The visits that are expected of a run whose visits are read."""
+        assert self.progress is not None, "no visit was read"
+        return self.progress.schedule
+
+    @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
         return self.family.channels(self.pipeline.transformer.config)
@@ -90,17 +97,15 @@ class RunState:
             self.call = complete_call(self.pipeline, call, self.defaults, seed)
             if self._is_read:
                 self._refuse_unmapped()
-            hook = self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True)
-            try:
-                yield
-            except BaseException as error:
-                # A pipeline puts its networks back at its end only; a run that is stopped must not fill the device.
-                self.pipeline.maybe_free_model_hooks()
-                if isinstance(error, EarlyStop) and self.progress is not None:
-                    self.progress.require_left_in_time()
-                raise
-            finally:
-                hook.remove()
+            with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
+                try:
+                    yield
+                except BaseException as error:
+                    # A pipeline puts its networks back at its end only; a stopped run must not fill the device.
+                    self.pipeline.maybe_free_model_hooks()
+                    if isinstance(error, EarlyStop) and self.progress is not None:
+                        self.progress.require_left_in_time()
+                    raise
         finally:
             self._running = self._is_read = False
         if self.progress is not None:

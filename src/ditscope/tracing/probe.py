@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.models.sizes import is_binned
-from ditscope.models.visits import Schedule, live_schedule
+from ditscope.models.visits import Schedule
 from ditscope.tracing.run import check_call
 from ditscope.tracing.samples import call_of
 
@@ -68,38 +68,29 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
     """
     check_call(dit, call)
-    shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
-    types: list[torch.dtype] = []
-    schedules: list[Schedule] = []
-    grids: list[tuple[int, int]] = []
+    block, run = dit.blocks[0], dit.run_state
+    streams = block.layout.streams("block_output")
+    hidden: dict[str, list[torch.Tensor]] = {stream: [] for stream in streams}
     times: list[float] = []
-    block = dit.blocks[0]
     with dit.generate(**call_of(dit, samples, call)) as tracer:
         for visit in dit.visits(tracer):
             times.append(time.perf_counter())
-            if not schedules:
-                schedules.append(live_schedule(dit.run_state))
-                shapes["latents"].append(tuple(dit.run_state.inputs.latents.shape))
-                grids.append(dit.run_state.inputs.grid)
-            for stream in block.layout.streams("block_output"):
-                hidden = block.read("block_output", stream)
-                shapes[stream].append(tuple(hidden.shape))
-                types.append(hidden.dtype)
+            for stream in streams:
+                hidden[stream].append(block.read("block_output", stream))
             if visit.index == 1:
                 tracer.stop()
     times.append(time.perf_counter())  # of a call with a single visit, when it is over
 
-    _, latent_tokens, latent_channels = shapes["latents"][0]
-    streams = block.layout.streams("block_output")
+    _, latent_tokens, latent_channels = run.inputs.latents.shape
     return Probe(
-        schedule=schedules[0],
-        tokens={stream: max(shape[1] for shape in shapes[stream]) for stream in streams},
-        width=shapes["image"][0][2],
-        dtype=types[0],
+        schedule=run.schedule,
+        tokens={stream: max(tensor.shape[1] for tensor in hidden[stream]) for stream in streams},
+        width=hidden["image"][0].shape[2],
+        dtype=hidden["image"][0].dtype,
         latent_tokens=latent_tokens,
         latent_channels=latent_channels,
-        grid=grids[0],
-        image_size=_image_size(dit, grids[0]),
+        grid=run.inputs.grid,
+        image_size=_image_size(dit, run.inputs.grid),
         seconds_per_visit=times[1] - times[0],
         call={**dit.call_defaults, **call},
     )
