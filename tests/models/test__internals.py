@@ -1,4 +1,4 @@
-"""Every private name that ditscope uses is in the installed libraries, does what it is used for, and is used there only."""
+"""Every private name that ditscope uses is in the installed libraries and does what it is used for."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_what_nnsight_puts_on_a_module_is_known(dit) -> None:
 
 def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:
     call = {"num_inference_steps": 1, "height": 32, "width": 48, "true_cfg_scale": 2.0, "negative_prompt": ""}
-    with dit.generate("a red circle", seed=0, **call) as tracer:
+    with dit.generate("a red circle", seed=0, **call):
         worker = Mediator.current("a test")
         before = worker.iteration
         with _internals.of_occurrence("a test", 1):

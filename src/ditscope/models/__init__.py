@@ -3,11 +3,10 @@
 from ditscope.models.block import Block
 from ditscope.models.configuration import ModelConfiguration, read_configuration
 from ditscope.models.dit import DiT
-from ditscope.models.families import FAMILIES, family_of
+from ditscope.models.families import FAMILIES
 from ditscope.models.family import BlockList, Family, Guidance
 from ditscope.models.loading import load
-from ditscope.models.run_state import RunState
-from ditscope.models.visits import Schedule, Visit
+from ditscope.models.visits import Visit
 
 __all__ = [
     "FAMILIES",
@@ -17,10 +16,7 @@ __all__ = [
     "Family",
     "Guidance",
     "ModelConfiguration",
-    "RunState",
-    "Schedule",
     "Visit",
-    "family_of",
     "load",
     "read_configuration",
 ]

@@ -29,19 +29,9 @@ def dual_stream(
 ) -> BlockList:
     """Blocks with one attention over both streams and an MLP for each, modulated by AdaLN; FLUX.1's by default.
 
-    Args:
-        path: attribute of the transformer where the blocks are.
-        kind: short name of the blocks.
-        block_class: name of their diffusers class.
-        image: modulation of the image stream.
-        text: modulation of the text stream.
-        attn: the attention, which returns image and text.
-        attn_norms: norms before attention, of image and text.
-        mlps: MLPs of image and text; one that is named twice is called for the image first.
-        mlp_norms: norms before the MLPs.
-        mlp_argument: the argument that carries a stream into its MLP.
-        outputs: the streams in the order in which the block returns them.
-        **more: further fields of :class:`BlockList`.
+    ``image`` and ``text`` are the streams' modulation; pairs are of the image's and the text's module. Attention
+    returns image and text. An MLP that is named twice is called for the image first; ``mlp_argument`` is how a
+    stream comes into it. The rest are fields of :class:`BlockList`.
     """
     taps, modulated = {}, {}
     modulations = (
@@ -96,13 +86,8 @@ def fused(
 ) -> BlockList:
     """Single-stream blocks that add attention and MLP as one tensor, under one modulation for both streams.
 
-    Args:
-        path: attribute of the transformer where the blocks are.
-        block_class: name of their diffusers class.
-        added: the submodule that puts out what is added.
-        norm: the norm before attention.
-        apart: whether the block takes and returns the streams as two tensors, and joins them inside.
-        **where: where the modulation is, as of :class:`Tap`.
+    ``added`` puts out that tensor, ``norm`` is before attention, and ``where`` is where the modulation is, as of
+    :class:`Tap`. Blocks that take and return the streams ``apart`` join them inside.
     """
     taps = modulation(sites=("attn_shift", "attn_scale", "attn_gate"), **where)
     return single_stream(
@@ -116,12 +101,7 @@ def fused(
 
 
 def cross_attention(block_class: str, *, planar: bool = False) -> BlockList:
-    """Blocks of the image stream alone, which reads the text by cross-attention.
-
-    Args:
-        block_class: name of their diffusers class.
-        planar: whether the MLP works on ``[row, channel, y, x]``.
-    """
+    """Blocks of the image stream alone, which reads the text by cross-attention; ``planar`` as of the MLP's tap."""
     taps = {
         **modulation(argument="timestep", table="scale_shift_table"),
         "attn_output": Tap("attn1"),

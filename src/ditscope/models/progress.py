@@ -48,10 +48,6 @@ class VisitProgress:
         self._require_own_visit(n_visits)
         self.finished += 1
 
-    def leave(self, n_visits: int) -> None:
-        """Note that the body leaves the loop, when ``n_visits`` visits have begun."""
-        self.left = n_visits
-
     def require_left_in_time(self) -> None:
         """Refuse a body that left the loop after the model had gone on to a later visit.
 
@@ -87,7 +83,5 @@ class VisitProgress:
             )
         if self.finished < expected and self.left is None:
             raise VisitError(
-                f"the run ending before the body of visit {self.finished}",
-                "after it",
-                _LATE_BODY,
+                f"the run ending before the body of visit {self.finished}", "after it", _LATE_BODY
             )

@@ -150,7 +150,7 @@ def visits(run: RunState, transformer: Envoy, tracer: Any) -> Iterator[Visit]:
             try:
                 yield visit
             except GeneratorExit:
-                progress.leave(run.n_visits)
+                progress.left = run.n_visits
                 raise
             progress.finish(run.n_visits)
             if progress.finished == len(progress.schedule):
