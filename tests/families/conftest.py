@@ -9,6 +9,8 @@ import tiny
 import torch
 from diffusers import DiffusionPipeline, FluxImg2ImgPipeline
 
+import ditscope.checking  # noqa: F401  before tracing, which imports from it and is imported by it
+
 
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory):

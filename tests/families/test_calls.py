@@ -105,7 +105,7 @@ def test_kontext_runs_with_and_without_a_reference_image(kontext, tmp_path, imag
     assert report.ok, report
     with ds.record(kontext, tmp_path / "a.zarr", streams=["image", "text"]) as rec:
         cache = rec.generate(PROMPT, 5, num_inference_steps=2, **call)
-    assert kontext.handed["hidden_states"].shape[1] == 4 * 6 + (0 if image is None else 5 * 4)
+    assert kontext.run_state.inputs["hidden_states"].shape[1] == 4 * 6 + (0 if image is None else 5 * 4)
     assert cache.hidden("image").sizes["token"] == 4 * 6
     assert cache.hidden("text").sizes["token"] == 14
     edits = {"late": ds.edits.zero([1], steps=[-1])}

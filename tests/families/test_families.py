@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import numpy as np
 import plain_hooks
@@ -11,12 +12,12 @@ import tiny
 import torch
 
 import ditscope as ds
-from ditscope.cache import record as recording
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.block import Block
 from ditscope.tracing.run import run_traced
 
+recording = importlib.import_module("ditscope.recording.record")  # the package has a function of that name
 NAMES = list(tiny.TINY)
 PROMPTS, SEEDS = tiny.PROMPTS, [3]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import plain_hooks
 import pytest
@@ -10,12 +12,12 @@ import torch
 from test_calls import picture
 
 import ditscope as ds
-from ditscope.cache import record as recording
 from ditscope.edits.applying import EditedVisit
 from ditscope.models.families import FAMILIES
 from ditscope.models.support import TESTED, TESTED_IN_PART
 from ditscope.tracing.run import run_traced
 
+recording = importlib.import_module("ditscope.recording.record")  # the package has a function of that name
 PROMPTS, SEEDS, BRANCHES = tiny.PROMPTS, [3], ("cond", "uncond")
 GUIDED = {"true_cfg_scale": 3.0, "negative_prompt": "plain"}
 N_STEPS, RUN = 4, (2, 3)  # half the strength runs half the steps
