@@ -23,8 +23,10 @@ def pytest_collection_modifyitems(config, items) -> None:
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        name = getattr(getattr(item, "callspec", None), "params", {}).get("name")
-        if name in tiny.TINY and item.path.parent == Path(__file__).parent:
+        given = getattr(getattr(item, "callspec", None), "params", {}).values()
+        values = [value for one in given for value in (one if isinstance(one, tuple) else (one,))]
+        name = next((value for value in values if isinstance(value, str) and value in tiny.TINY), None)
+        if name and item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.xdist_group(name))
 
 

@@ -8,7 +8,7 @@ import functools
 import pytest
 import tiny
 from diffusers import DiffusionPipeline
-from test_families import NAMES, size
+from family_calls import NAMES, size
 from typer.testing import CliRunner
 
 from ditscope.checking.explore import explore

@@ -115,20 +115,20 @@ def apply_casting(block) -> None:
 
 
 REPLACED = {
-    "forward of the transformer": (remembering, "transformer with a forward from test_refusals"),
+    "forward of the transformer": (remembering, "transformer with a forward from .*test_refusals"),
     "forward of a block": (
         lambda transformer: remembering(transformer.transformer_blocks[1]),
-        r"double\.1 with a forward from test_refusals",
+        r"double\.1 with a forward from .*test_refusals",
     ),
     "a forward under accelerate's hook": (
         remember_offloaded,
-        "transformer with a forward from test_refusals",
+        "transformer with a forward from .*test_refusals",
     ),
-    "a forward under diffusers' hook": (remember_cast, r"double\.1 with a forward from test_refusals"),
+    "a forward under diffusers' hook": (remember_cast, r"double\.1 with a forward from .*test_refusals"),
     "a wrapped block": (put_in_place(Wrapper), r"block double\.1 replaced by a Wrapper"),
     "a block of the same name": (
         put_in_place(FluxTransformerBlock),
-        r"double\.1 with a forward from test_refusals",
+        r"double\.1 with a forward from .*test_refusals",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, NamedTuple
 
@@ -134,10 +135,12 @@ def family_named(name: str) -> Any:
     return next(family for family in FAMILIES if family.name == name)
 
 
-def drawn(name: str, **facts: Any) -> Any:
+@functools.cache
+def drawn(name: str, **given: Any) -> Any:
+    """The configuration of a published model, with what its pipeline's own configuration says besides."""
     real = REAL[name]
     return configuration_of(
-        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=facts
+        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=given
     )
 
 
