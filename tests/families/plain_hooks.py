@@ -46,7 +46,9 @@ def blocks_of(pipeline: Any) -> list[torch.nn.Module]:
 @functools.cache
 def opened(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """The pipeline as diffusers opens it: one for all tests, which leave nothing on it."""
-    return DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
+    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def run(

@@ -210,24 +210,24 @@ def test_attention_and_mlp_in_each_others_place_make_the_check_fail(
 
 
 @pytest.mark.parametrize(
-    ("left_out", "told"),
+    ("left_out", "message"),
     [
         ({"modulated": {}}, "nothing holds attn_shift of the image stream of joint.1"),
         ({"taps": {"image": {"attn_gate": Tap("norm1.linear", part=0)}}}, "nothing holds attn_gate"),
     ],
 )
 def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(
-    opened, monkeypatch, left_out, told
+    opened, monkeypatch, left_out, message
 ) -> None:
     dit = opened("sd3")
     describe(monkeypatch, dit.blocks[1], **left_out)
     report = dit.check(PROMPTS[0], **size("sd3"))
     assert HELD in [finding.claim for finding in report.findings if not finding.holds]
-    assert told in str(report)
+    assert message in str(report)
 
 
 @pytest.mark.parametrize(
-    ("moved", "told"),
+    ("moved", "message"),
     [
         (Tap("feed_forward"), "joint.1 has no feed_forward"),
         (Tap("attn", "sequence"), "joint.1 has no attn(sequence=)"),
@@ -235,14 +235,14 @@ def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(
         (Tap("attn.norm_q_unused"), "joint.1 does not call attn.norm_q_unused"),
     ],
 )
-def test_a_place_that_is_gone_makes_the_check_fail(opened, monkeypatch, moved, told) -> None:
+def test_a_place_that_is_gone_makes_the_check_fail(opened, monkeypatch, moved, message) -> None:
     dit, block = opened("sd3"), opened("sd3").blocks[1]
     monkeypatch.setitem(block._module.attn._modules, "norm_q_unused", torch.nn.Identity())
     image = {**block.layout.taps["image"], "mlp_output": moved}
     describe(monkeypatch, block, taps={**block.layout.taps, "image": image})
     report = dit.check(PROMPTS[0], **size("sd3"))
     assert [finding.claim for finding in report.findings if not finding.holds] == [PLACES]
-    assert told in str(report)
+    assert message in str(report)
 
 
 def test_a_part_that_the_modulation_does_not_have_is_refused(opened, monkeypatch) -> None:

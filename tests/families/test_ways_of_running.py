@@ -217,21 +217,21 @@ def test_offloading_before_opening_works_or_is_refused_by_name(folder_of, plainl
 
 
 @pytest.mark.parametrize(
-    ("name", "level", "told"),
+    ("name", "level", "message"),
     [
         ("sd3", "block_level", "text_encoder and text_encoder_2 mixed up"),  # one file for both
         ("flux", "leaf_level", "shared and text_encoder_2.encoder.embed_tokens mixed up"),  # a tied weight
     ],
 )
 def test_weights_that_diffusers_mixes_up_on_disk_are_refused_by_name(
-    folder_of, tmp_path, name, level, told
+    folder_of, tmp_path, name, level, message
 ) -> None:
     dit = ds.load(str(folder_of(name)))
     dit.diffusers_pipeline.enable_group_offload(
         CPU, CPU, level, num_blocks_per_group=1, offload_to_disk_path=str(tmp_path)
     )
     for action in (lambda: run_traced(dit, SAMPLES, **call(name)), lambda: dit.check(**call(name))):
-        with pytest.raises(UnsupportedError, match=told):
+        with pytest.raises(UnsupportedError, match=message):
             action()
 
 
