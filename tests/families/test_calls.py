@@ -17,7 +17,7 @@ from pictures import picture
 
 import ditscope as ds
 from ditscope.errors import UnsupportedError
-from ditscope.models.configuration import outline
+from ditscope.models.configuration import read_configuration
 from ditscope.recording.forecast import outlook
 from ditscope.tracing.run import run_traced
 
@@ -55,7 +55,7 @@ def test_image_to_image_runs_the_last_steps_under_their_own_numbers(image_to_ima
 def test_a_forecast_of_image_to_image_counts_the_steps_that_are_run(image_to_image, tmp_path) -> None:
     with ds.record(image_to_image, tmp_path / "a.zarr") as rec:
         promised = rec.forecast(PROMPT, 0, **CALL).size
-    found = outlook(outline(image_to_image.name), **SIZE, n_steps=2, dtype="float32")
+    found = outlook(read_configuration(image_to_image.name), **SIZE, n_steps=2, dtype="float32")
     assert found.full == promised
 
 

@@ -13,9 +13,9 @@ import torch
 
 import random_models
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.configuration import configuration_of, latent_cell_pixels, outline
-from ditscope.models.families import FAMILIES
 from ditscope.models.call import signature_defaults
+from ditscope.models.configuration import configuration_of, latent_cell_pixels, read_configuration
+from ditscope.models.families import FAMILIES
 from ditscope.models.sizes import BINNING
 from ditscope.recording.forecast import outlook
 
@@ -140,7 +140,7 @@ def drawn(name: str, **given: Any) -> Any:
     """The configuration of a published model, with what its pipeline's own configuration says besides."""
     real = REAL[name]
     return configuration_of(
-        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=given
+        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, full_call=given
     )
 
 
@@ -246,7 +246,7 @@ def test_a_latent_cell_is_as_large_as_the_autoencoder_makes_it(name) -> None:
 
 @pytest.mark.parametrize("name", tiny.TINY)
 def test_the_configuration_is_that_of_the_opened_pipeline(opened, folder_of, name) -> None:
-    dit, configuration = opened(name), outline(str(folder_of(name)))
+    dit, configuration = opened(name), read_configuration(str(folder_of(name)))
     assert [(b.index, b.name, b.kind) for b in configuration.blocks] == [
         (b.index, b.name, b.kind) for b in dit.blocks
     ]
@@ -263,4 +263,4 @@ def test_an_autoencoder_of_an_unknown_kind_is_refused() -> None:
 
 def test_a_folders_own_call_arguments_count() -> None:
     # shapes is guided by default, so a recording of it holds both branches.
-    assert outline("shapes").branches() == ("cond", "uncond")
+    assert read_configuration("shapes").branches() == ("cond", "uncond")

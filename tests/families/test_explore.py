@@ -109,7 +109,7 @@ def test_a_draft_says_where_tokens_are_of_no_stream(explored, returned) -> None:
 def test_guidance_that_was_not_told_is_left_to_be_filled_in(explored) -> None:
     found = dataclasses.replace(explored("flux2-klein"), guidance=None)
     assert "guidance=?,  # " in found.draft()
-    assert "guidance: not told by the runs" in str(found)
+    assert "guidance: not clear from the runs" in str(found)
 
 
 @pytest.mark.parametrize(

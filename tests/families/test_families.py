@@ -115,7 +115,7 @@ def shift_blocks(dit, monkeypatch) -> None:
 
 def swap_halves(dit, monkeypatch) -> None:
     guidance = dataclasses.replace(dit.family.guidance, branches=dit.family.guidance.branches[::-1])
-    monkeypatch.setattr(dit, "family", dataclasses.replace(dit.family, guidance=guidance))
+    monkeypatch.setattr(dit.run_state, "family", dataclasses.replace(dit.family, guidance=guidance))
 
 
 @pytest.mark.parametrize(

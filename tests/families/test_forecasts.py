@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 import ditscope as ds
 from ditscope.cli import app
 from ditscope.errors import DitscopeError, InputError, UnsupportedError
-from ditscope.models.configuration import outline
+from ditscope.models.configuration import read_configuration
 from ditscope.recording.forecast import outlook
 from ditscope.tracing.probe import probe
 
@@ -38,7 +38,7 @@ def asks(name: str) -> bool:
 
 def configured(folder):
     """What the saved pipeline's configuration says."""
-    return outline(str(folder))
+    return read_configuration(str(folder))
 
 
 def foreseen(configuration, height: int, width: int, n_steps: int, tensors: bool = True, **kept):

@@ -9,11 +9,11 @@ import tiny
 import torch
 from family_calls import IN_BOTH_WAYS, PROMPTS, SEEDS, guided
 from pictures import picture
+from support_table import TESTED, TESTED_IN_PART
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.models.families import FAMILIES
-from support_table import TESTED, TESTED_IN_PART
 from ditscope.tracing.run import run_traced
 
 BRANCHES, GUIDED = ("cond", "uncond"), guided("flux")

@@ -81,9 +81,9 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
 
 
 ADDED = "attention and MLP outputs, gated, add up to what each block adds"
-HANDED = "shift and scale make what attention and MLP are handed"
-HELD = "every site is held by an equation, attention before the MLP"
-PLACES = "the places of the sites are in the blocks"
+HANDED = "shift and scale make what attention and MLP are passed"
+HELD = "every site is in an equation, attention before the MLP"
+PLACES = "the hook points of the sites are in the blocks"
 INSIDE = "what a trace reads inside the blocks equals what plain hooks see"
 
 
@@ -212,8 +212,8 @@ def test_attention_and_mlp_in_each_others_place_make_the_check_fail(
 @pytest.mark.parametrize(
     ("left_out", "message"),
     [
-        ({"modulated": {}}, "nothing holds attn_shift of the image stream of joint.1"),
-        ({"taps": {"image": {"attn_gate": Tap("norm1.linear", part=0)}}}, "nothing holds attn_gate"),
+        ({"modulated": {}}, "no equation has attn_shift of the image stream of joint.1"),
+        ({"taps": {"image": {"attn_gate": Tap("norm1.linear", part=0)}}}, "no equation has attn_gate"),
     ],
 )
 def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(

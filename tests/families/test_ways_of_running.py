@@ -15,12 +15,12 @@ import pytest
 import tiny
 import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig, QuantoConfig, TorchAoConfig
+from support_table import TESTED_IN_OTHER_WAYS
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.fingerprint import weights_fingerprint
-from support_table import TESTED_IN_OTHER_WAYS
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
