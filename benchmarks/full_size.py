@@ -35,8 +35,9 @@ import torch
 import ditscope as ds
 import result_table
 from ditscope.cache.reader import Cache
+from ditscope.checking.report import CheckReport
 from ditscope.recording.record import record  # here, so that no run is charged for the import
-from ditscope.tracing.samples import generators
+from ditscope.tracing.samples import call_of
 from measuring import Taken, device_name, take
 from random_models import MODELS, Model, open_random
 
@@ -141,7 +142,7 @@ def open_as_asked(model: Model, home: Path, options: argparse.Namespace) -> ds.D
 
 def bare_image(dit: ds.DiT, call: Mapping[str, Any]) -> np.ndarray:
     """The bare pipeline's image, uint8 ``[row, y, x, rgb]``."""
-    arguments = {**dit.call_defaults, **call, "prompt": [PROMPT], "generator": generators(dit, [SEED])}
+    arguments = call_of(dit, [(PROMPT, SEED)], call)
     images = dit.diffusers_pipeline(**arguments, output_type="np").images
     return np.round(np.nan_to_num(images) * 255.0).astype(np.uint8)
 

@@ -161,10 +161,10 @@ def forecast(
     text_tokens: Annotated[int | None, typer.Option(help="Length of the text stream.")] = None,
 ) -> None:
     """Say what recording one image would take on disk, from the model's configuration alone."""
-    from ditscope.models.configuration import outline
+    from ditscope.models.configuration import read_configuration
     from ditscope.recording.forecast import describe_recording, recording_schema
 
-    configuration = outline(name)
+    configuration = read_configuration(name)
     schema = recording_schema(
         configuration,
         height,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, NamedTuple
 
@@ -12,9 +13,9 @@ import torch
 
 import random_models
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.configuration import configuration_of, latent_cell_pixels, outline
+from ditscope.models.call import signature_defaults
+from ditscope.models.configuration import configuration_of, latent_cell_pixels, read_configuration
 from ditscope.models.families import FAMILIES
-from ditscope.models.pipeline import signature_defaults
 from ditscope.models.sizes import BINNING
 from ditscope.recording.forecast import outlook
 
@@ -134,24 +135,26 @@ def family_named(name: str) -> Any:
     return next(family for family in FAMILIES if family.name == name)
 
 
-def drawn(name: str, **facts: Any) -> Any:
+@functools.cache
+def drawn(name: str, **given: Any) -> Any:
+    """The configuration of a published model, with what its pipeline's own configuration says besides."""
     real = REAL[name]
     return configuration_of(
-        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, facts=facts
+        family_named(real.family), real.config, vae_pixels=real.vae_pixels, name=name, full_call=given
     )
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_addresses_of_a_real_configuration(name) -> None:
-    real, found = REAL[name], drawn(name)
+    real, configuration = REAL[name], drawn(name)
     expected = [f"{kind}.{place}" for kind, count in real.blocks.items() for place in range(count)]
-    assert [block.name for block in found.blocks] == expected
-    assert [block.index for block in found.blocks] == list(range(len(expected)))
-    assert found.width == real.width
-    assert (found.heads, found.head_width) == real.heads
-    rows, columns = found.grid(1024, 1024)
+    assert [block.name for block in configuration.blocks] == expected
+    assert [block.index for block in configuration.blocks] == list(range(len(expected)))
+    assert configuration.width == real.width
+    assert (configuration.heads, configuration.head_width) == real.heads
+    rows, columns = configuration.grid(1024, 1024)
     assert rows * columns == real.tokens
-    assert found.image_size(1024, 1024) == (1024, 1024)
+    assert configuration.image_size(1024, 1024) == (1024, 1024)
 
 
 @pytest.mark.parametrize("name", random_models.MODELS)
@@ -191,13 +194,13 @@ def test_sd3s_last_block_alone_returns_no_text() -> None:
 @pytest.mark.parametrize("name", ["SANA1.5-4.8B", "PixArt-Sigma"])
 def test_a_real_size_is_that_of_the_pipelines_table(name) -> None:
     """Both tables have 1024 x 1024 and, for a ratio of about 1:2, 704 x 1408."""
-    found, edge = drawn(name), 32 if name.startswith("SANA") else 16
-    assert found.grid(1000, 1010) == (1024 // edge, 1024 // edge)
-    assert found.image_size(1000, 1010) == (1000, 1010)
-    assert found.grid(500, 1000) == (704 // edge, 1408 // edge)
-    assert found.grid(512, 1024, binned=False) == (512 // edge, 1024 // edge)
+    configuration, edge = drawn(name), 32 if name.startswith("SANA") else 16
+    assert configuration.grid(1000, 1010) == (1024 // edge, 1024 // edge)
+    assert configuration.image_size(1000, 1010) == (1000, 1010)
+    assert configuration.grid(500, 1000) == (704 // edge, 1408 // edge)
+    assert configuration.grid(512, 1024, binned=False) == (512 // edge, 1024 // edge)
     with pytest.raises(InputError, match=f"multiples of {edge}"):
-        found.grid(1000, 1010, binned=False)
+        configuration.grid(1000, 1010, binned=False)
 
 
 def test_positions_of_a_square_are_counted_along_its_edge() -> None:
@@ -242,15 +245,15 @@ def test_a_latent_cell_is_as_large_as_the_autoencoder_makes_it(name) -> None:
 
 
 @pytest.mark.parametrize("name", tiny.TINY)
-def test_the_outline_is_that_of_the_opened_pipeline(opened, folder_of, name) -> None:
-    dit, found = opened(name), outline(str(folder_of(name)))
-    assert [(b.index, b.name, b.kind) for b in found.blocks] == [
+def test_the_configuration_is_that_of_the_opened_pipeline(opened, folder_of, name) -> None:
+    dit, configuration = opened(name), read_configuration(str(folder_of(name)))
+    assert [(b.index, b.name, b.kind) for b in configuration.blocks] == [
         (b.index, b.name, b.kind) for b in dit.blocks
     ]
-    assert [b.layout for b in found.blocks] == [b.layout for b in dit.blocks]
-    assert found.width == dit.width
-    assert found.vae_pixels == dit.diffusers_pipeline.vae_scale_factor
-    assert found.sizes.token_pixels == dit.token_pixels
+    assert [b.layout for b in configuration.blocks] == [b.layout for b in dit.blocks]
+    assert configuration.width == dit.width
+    assert configuration.vae_pixels == dit.diffusers_pipeline.vae_scale_factor
+    assert configuration.sizes.token_pixels == dit.token_pixels
 
 
 def test_an_autoencoder_of_an_unknown_kind_is_refused() -> None:
@@ -260,4 +263,4 @@ def test_an_autoencoder_of_an_unknown_kind_is_refused() -> None:
 
 def test_a_folders_own_call_arguments_count() -> None:
     # shapes is guided by default, so a recording of it holds both branches.
-    assert outline("shapes").branches() == ("cond", "uncond")
+    assert read_configuration("shapes").branches() == ("cond", "uncond")

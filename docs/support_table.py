@@ -1,6 +1,6 @@
 """The table of supported models, made from the families' descriptions.
 
-``python -m ditscope.models.support README.md`` writes it between its marks; a test keeps it current.
+``python docs/support_table.py README.md`` writes it between its marks; a test keeps it current.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ditscope.models.families import FAMILIES
 from ditscope.models.family import Family, Guidance
+from ditscope.models.taps import Tap
 from ditscope.models.versions import VERIFIED
 from ditscope.vocabulary import SITES
 
@@ -18,22 +19,22 @@ BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 
 TESTED: Mapping[str, Mapping[str, str]] = {
     "AuraFlow": {"auraflow": "joint and single blocks, registers"},
-    "Chroma": {"chroma": "guided and not"},
-    "CogView4": {"cogview4": "guided and not"},
-    "Lumina2": {"lumina2": "guided and not; prompts of one length in a batch"},
     "FLUX.1": {
         "flux": "without an embedded scale",
         "flux-embedded": "with one",
         "flux-img2img": "image-to-image",
     },
+    "Chroma": {"chroma": "guided and not"},
+    "CogView4": {"cogview4": "guided and not"},
     "FLUX.2 klein": {"flux2-klein-base": "base", "flux2-klein": "distilled"},
     "FLUX.2 dev": {"flux2-dev": "with an embedded scale"},
+    "Lumina2": {"lumina2": "guided and not; prompts of one length in a batch"},
     "PixArt-Sigma": {"pixart-sigma": "without size conditions"},
     "Qwen-Image": {"qwen-image": "without an embedded scale"},
     "SANA": {"sana": "without normed queries and keys"},
     "SD3": {"sd3": "SD3", "sd3.5-medium": "SD3.5-medium's second attention, normed queries and keys"},
 }
-"""Family -> tiny pipeline of the tests -> which variant of the family it is."""
+"""Family, in the order of the table -> tiny pipeline of the tests -> which variant of the family it is."""
 
 TESTED_IN_PART: Mapping[str, str] = {
     "FluxKontextPipeline": "with and without a reference image; check, recording and edit, in float32, not square, "
@@ -99,7 +100,7 @@ def support_table() -> str:
     lines = [
         "| family | pipelines | tested as | blocks and streams | guidance | sites inside blocks | checkpoints |",
         "|---|---|---|---|---|---|---|",
-        *(_row(family) for family in FAMILIES),
+        *(_row(family) for name in TESTED for family in FAMILIES if family.name == name),
         "",
         "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
         "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",
@@ -145,13 +146,13 @@ def _row(family: Family) -> str:
     pipelines = ", ".join(f"`{pipeline}`" for pipeline in family.pipelines)
     examples = ", ".join(example.split("/")[1] for example in family.examples)
     tested = "; ".join(TESTED[family.name].values())
-    cells = (family.name, pipelines, tested, blocks, _guidance(family.guidance), sites, examples)
-    return f"| {' | '.join(cells)} |"
+    entries = (family.name, pipelines, tested, blocks, _guidance(family.guidance), sites, examples)
+    return f"| {' | '.join(entries)} |"
 
 
-def _inner(taps) -> list[str]:
-    inner = [name for name, site in SITES.items() if site.inside]
-    return [site for site in inner if any(site in places for places in taps.values())]
+def _inner(taps: Mapping[str, Mapping[str, Tap]]) -> list[str]:
+    inside = (name for name, site in SITES.items() if site.inside)
+    return [site for site in inside if any(site in of_stream for of_stream in taps.values())]
 
 
 def _guidance(guidance: Guidance) -> str:
