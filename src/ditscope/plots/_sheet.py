@@ -33,6 +33,17 @@ class Sheet(Figure):
         }
 
 
+class _Layout(ConstrainedLayoutEngine):
+    """A layout that depends on the figure alone: drawn again, it starts from the same positions."""
+
+    def execute(self, fig: Figure) -> None:
+        """Lay the figure out."""
+        first = self.__dict__.setdefault("_first", {})
+        for ax in fig.axes:
+            ax._set_position(first.setdefault(ax, ax.get_position(original=True).frozen()))  # type: ignore[attr-defined]
+        super().execute(fig)
+
+
 def sheet(
     width: float,
     height: float,
@@ -65,7 +76,7 @@ def sheet(
     total = above + height + below
     figure = Sheet(figsize=(width, total))
     figure.set_layout_engine(
-        ConstrainedLayoutEngine(
+        _Layout(
             rect=(0.0, below / total, 1.0, height / total), w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02
         )
     )

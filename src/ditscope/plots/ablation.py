@@ -120,7 +120,8 @@ def _bars(
     least, most = float(np.nanmin(ends)), float(np.nanmax(ends))
     span = (most - least) or 1.0
     # Room for the written values on the side (or sides) where bars end.
-    ax.set_xlim(least - 0.42 * span * (least < 0), most + 0.42 * span * (most > 0 or least == 0))
+    room = span * (0.6 if least < 0 < most else 0.42)
+    ax.set_xlim(least - room * (least < 0), most + room * (most > 0 or least == 0))
     for row, (value, lower, upper) in enumerate(zip(mean, low, high, strict=True)):
         if not np.isfinite(value):
             # PSNR of an image that did not change is infinite: said in words, as no bar can show it.

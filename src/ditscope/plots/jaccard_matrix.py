@@ -94,7 +94,7 @@ def _panels(stability: xr.Dataset | xr.DataArray) -> dict[str, xr.DataArray]:
     require_variables(stability, [f"jaccard_{name}" for name in names or _PANELS], "what stability returns")
     panels = {}
     for name in names:
-        matrix = stability[f"jaccard_{name}"]
+        matrix = in_order(stability[f"jaccard_{name}"])
         if name != "block" and "block" in matrix.dims:
             matrix = matrix.mean("block", keep_attrs=True)
         panels[f"between {name}{'es' if name == 'branch' else 's'}"] = _square(matrix)

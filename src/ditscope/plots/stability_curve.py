@@ -76,7 +76,7 @@ def stability_curve(
             ax.set_title(f"{sentence(stream)} stream")
         _marks(ax, needed.attrs.get("tau"), stop, others)
         grid(ax)
-    low = float(np.nanmin(values(jaccard)))
+    low = min(float(np.nanmin(values(jaccard))), needed.attrs.get("tau", 1.0))
     panels[0].set_ylim(max(0.0, np.floor(low * 10) / 10 - 0.1), 1.02)
     panels[0].set_ylabel("Jaccard index with the set before (0 to 1)")
     return figure
