@@ -42,7 +42,7 @@ def test_the_same_labels_meet_on_the_diagonal(dims) -> None:
 
 def test_what_stability_returns_is_drawn_whole(recording) -> None:
     few = recording.isel(sample=slice(0, 6))
-    stability = ds.passes.stability(few, across=("block", "sample", "step", "branch"), k=4)
+    stability = ds.passes.stability(few, across=("block", "sample", "step", "branch"), k=4, permutations=20)
     figure = jaccard_matrix(stability)
     check_readable(figure, labelled=False)
     assert [ax.get_title(loc="left") for ax in figure.axes[:4]] == [

@@ -41,7 +41,8 @@ def test_masks_from_flat_tokens_land_on_the_grid(images, masks) -> None:
     flat = masks.mask.stack(token=("y", "x")).reset_index("token")
     flat = flat.assign_coords(y=("token", flat.y.values), x=("token", flat.x.values))
     shuffled_tokens = flat.isel(token=np.random.default_rng(0).permutation(256))
-    assert same_picture(mask_grid(images, shuffled_tokens), mask_grid(images, masks.mask))
+    plain = mask_grid(images[:1], masks.mask[:1, :2])
+    assert same_picture(mask_grid(images[:1], shuffled_tokens[:1, :2]), plain)
 
 
 def test_each_image_has_its_own_mask_reference_and_iou(images, masks) -> None:
@@ -58,10 +59,11 @@ def test_each_image_has_its_own_mask_reference_and_iou(images, masks) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_images_reference_and_iou_are_matched_by_label(images, masks, seed: int) -> None:
-    plain = mask_grid(images, masks.mask, iou=masks.iou, reference=masks.reference)
+    mask = masks.mask[:, ::4]
+    plain = mask_grid(images, mask, iou=masks.iou[:, ::4], reference=masks.reference)
     turned = mask_grid(
         shuffled(images, "sample", seed=seed),
-        masks.mask.transpose("block", "x", "sample", "y"),
+        mask.transpose("block", "x", "sample", "y"),
         iou=shuffled(masks.iou, "sample", "block", seed=seed + 1),
         reference=shuffled(masks.reference, "sample", seed=seed + 2).rename(y="y_pixel", x="x_pixel"),
     )
@@ -70,7 +72,7 @@ def test_images_reference_and_iou_are_matched_by_label(images, masks, seed: int)
 
 def test_rows_of_the_grid_are_matched_by_label(images, masks) -> None:
     upside_down = masks.mask.assign_coords(y=np.arange(16), x=np.arange(16)).isel(y=slice(None, None, -1))
-    assert same_picture(mask_grid(images, upside_down), mask_grid(images, masks.mask))
+    assert same_picture(mask_grid(images, upside_down[:, :2]), mask_grid(images, masks.mask[:, :2]))
 
 
 def test_rows_and_columns_can_be_exchanged(images, masks) -> None:
@@ -125,5 +127,4 @@ def test_what_spatial_masks_and_score_masks_return_is_drawn_whole(recording) -> 
         assert axes[row, 0].get_ylabel() == few.prompt.values[row]
     one = mask_grid(images[0], masks.isel(sample=0))
     assert outlined(one.axes[1], "mask") == pytest.approx(float(masks["mask"][0].mean()))
-    steps = masks["mask"][:2].isel(sample=0, drop=True)
-    assert steps.ndim == 2
+    assert outlined(one.axes[0], "mask") == 0

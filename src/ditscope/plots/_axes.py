@@ -39,6 +39,12 @@ def log_axis(axis: Any, low: float, high: float, *, first: float = 0.0) -> None:
         axis.set_minor_locator(NullLocator())
 
 
+def some(names: list[str], most: int) -> tuple[list[int], list[str]]:
+    """Positions and names of the ticks when at most ``most`` of the names are shown."""
+    at = list(range(0, len(names), -(-len(names) // most)))
+    return at, [literal(names[index]) for index in at]
+
+
 def block_ticks(ax: Axes, array: xr.DataArray, *, along: str, most: int = 60, boundary: bool = True) -> None:
     """Name the blocks along "x" or "y", and rule a line where their kind changes.
 
@@ -49,10 +55,7 @@ def block_ticks(ax: Axes, array: xr.DataArray, *, along: str, most: int = 60, bo
         most: more blocks than this are named every second, third... one.
         boundary: draw the line between kinds.
     """
-    names = labels(array, "block")
-    stride = -(-len(names) // most)
-    at = list(range(0, len(names), stride))
-    shown = [literal(names[index]) for index in at]
+    at, shown = some(labels(array, "block"), most)
     if along == "x":
         ax.set_xticks(at, shown, rotation=90 if len(shown) > 12 else 45 if max(map(len, shown)) > 3 else 0)
         if len(shown) <= 12 and max(map(len, shown)) > 3:

@@ -11,25 +11,7 @@ import xarray as xr
 from ditscope.errors import InputError
 from ditscope.plots._text import SIGMA
 
-_ACRONYMS = {
-    name.lower(): name
-    for name in (
-        "CLIP",
-        "PSNR",
-        "SSIM",
-        "LPIPS",
-        "IoU",
-        "PCA",
-        "HPS",
-        "FID",
-        "DINO",
-        "T5",
-        "MSE",
-        "RBO",
-        "CFG",
-        "EMA",
-    )
-}
+_ACRONYMS = "CLIP PSNR SSIM LPIPS IoU PCA HPS FID DINO T5 MSE RBO CFG EMA".split()  # noqa: SIM905
 _KINDS = {"double": "double-stream", "single": "single-stream"}
 
 
@@ -44,12 +26,12 @@ def require_dims(array: Any, dims: Sequence[str], what: str, *, remedy: str | No
         raise InputError(type(array).__name__, f"a DataArray of {wanted}", "Label the array first.")
     if set(array.dims) != set(dims):
         extra = [str(dim) for dim in array.dims if dim not in dims]
-        hint = remedy or (
+        select = (
             f"Select or average {', '.join(extra)} first."
             if extra
-            else "Give the missing dims, e.g. with expand_dims."
+            else "Add the missing dims by expand_dims."
         )
-        raise InputError(f"dims [{', '.join(map(str, array.dims))}]", wanted, hint)
+        raise InputError(f"dims [{', '.join(map(str, array.dims))}]", wanted, remedy or select)
     require_filled(array, what)
     return in_order(array.transpose(*dims))
 
@@ -184,8 +166,8 @@ def kind_spans(array: xr.DataArray) -> list[tuple[str, int, int]]:
 
 def pretty(name: object) -> str:
     """A variable's name as words: ``clip_score`` -> ``CLIP score``."""
-    words = str(name).split("_")
-    return " ".join(_ACRONYMS.get(word.lower(), word) for word in words)
+    spelled = {acronym.lower(): acronym for acronym in _ACRONYMS}
+    return " ".join(spelled.get(word.lower(), word) for word in str(name).split("_"))
 
 
 def sentence(text: str) -> str:
@@ -202,7 +184,8 @@ def headline(array: xr.DataArray | None, about: Mapping[str, object] | None = No
     """
     known: dict[str, object] = {}
     if array is not None:
-        known |= {key: array.attrs[key] for key in _ENTRIES if key in array.attrs}
+        # The attr ``seed`` of a result is that of the bootstrap or of K-means, and of no image.
+        known |= {key: array.attrs[key] for key in _ENTRIES if key in array.attrs and key != "seed"}
         for name in ("stream", "block", "block_name", "step", "sigma", "branch", "prompt", "seed"):
             if name in array.coords and array.coords[name].ndim == 0:
                 known[name] = array.coords[name].item()
@@ -213,25 +196,9 @@ def headline(array: xr.DataArray | None, about: Mapping[str, object] | None = No
     return "  ·  ".join(_entry(key, known[key]) for key in ordered if known[key] is not None)
 
 
-_ENTRIES = (
-    "model",
-    "stream",
-    "site",
-    "statistic",
-    "block",
-    "step",
-    "sigma",
-    "branch",
-    "guidance",
-    "prompt",
-    "seed",
-    "sample",
-    "samples",
-    "prompts",
-    "seeds",
-    "draws",
-    "k",
-)
+_ENTRIES = (  # noqa: SIM905
+    "model stream site statistic block step sigma branch guidance prompt seed sample samples prompts seeds draws k"
+).split()
 
 
 def _entry(key: str, value: object) -> str:

@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ditscope import checks
-from ditscope.plots._axes import beside, colour_bar, grid, log_axis
+from ditscope.plots._axes import beside, colour_bar, grid, log_axis, some
 from ditscope.plots._labels import headline, kinds, labels, values
 from ditscope.plots._scores import as_scores, over_median
 from ditscope.plots._sheet import sheet
 from ditscope.plots._style import ACCENT, DEPTH, INK, styled
-from ditscope.plots._text import literal
 
 if TYPE_CHECKING:
     from ditscope.passes.ranking import Ranking
@@ -101,10 +100,8 @@ def channel_spectrum(
         beside(ax, f"top {k}", (k + 0.5, 1.0), (-4, -4), ACCENT, **at)
     if norm is not None:
         bar = colour_bar(ax, ScalarMappable(norm, DEPTH), "block")
-        stride = -(-blocks // 20)
-        bar.set_ticks(
-            range(0, blocks, stride), labels=[literal(text) for text in labels(scores, "block")[::stride]]
-        )
+        ticks, names = some(labels(scores, "block"), 20)
+        bar.set_ticks(ticks, labels=names)
         bar.ax.tick_params(length=0)
         bar.ax.minorticks_off()
         bar.ax.invert_yaxis()

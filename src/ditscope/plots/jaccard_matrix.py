@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots._axes import beside, colour_bar, frameless
+from ditscope.plots._axes import beside, colour_bar, frameless, some
 from ditscope.plots._labels import (
     headline,
     in_order,
@@ -22,7 +22,7 @@ from ditscope.plots._labels import (
 )
 from ditscope.plots._sheet import sheet
 from ditscope.plots._style import ACCENT, AGREEMENT, INK, MUTED, PAPER, styled
-from ditscope.plots._text import DASH, literal
+from ditscope.plots._text import DASH
 
 __all__ = ["jaccard_matrix"]
 
@@ -122,19 +122,12 @@ def _square(panel: xr.DataArray) -> xr.DataArray:
 
 def _ticks(ax: Axes, panel: xr.DataArray, most: int) -> None:
     down, across = panel.dims
-    for axis, dim in (("y", down), ("x", across)):
-        names = labels(panel, dim)
-        # [block, block_other]: the second dim may carry its names only on the first.
-        if dim == across and f"{dim}_name" not in panel.coords and _same(panel, down, across):
-            names = labels(panel, down)
-        stride = -(-len(names) // most)
-        at = list(range(0, len(names), stride))
-        shown = [literal(names[index]) for index in at]
-        if axis == "x":
-            ax.set_xticks(at, shown, rotation=90 if max(map(len, shown)) > 2 else 0)
-        else:
-            ax.set_yticks(at, shown)
-    ax.set(xlabel=pretty(across), ylabel=pretty(down))
+    same = _same(panel, down, across)
+    ax.set_yticks(*some(labels(panel, down), most))
+    # Of [block, block_other] only the first dim has names.
+    at, shown = some(labels(panel, down if same else across), most)
+    ax.set_xticks(at, shown, rotation=90 if max(map(len, shown)) > 2 else 0)
+    ax.set(xlabel=f"other {pretty(down)}" if same else pretty(across), ylabel=pretty(down))
     ax.tick_params(length=0)
     frameless(ax)
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from ditscope.plots._axes import beside, grid
 from ditscope.plots._labels import headline, labels, require_dims, require_variables, sentence, values
 from ditscope.plots._sheet import sheet
-from ditscope.plots._style import ACCENT, DEPTH, INK, MUTED, styled
+from ditscope.plots._style import ACCENT, DEPTH, INK, MUTED, PAPER, styled
 
 __all__ = ["stability_curve"]
 
@@ -96,12 +96,23 @@ def _marks(ax: Axes, tau: float | None, stop: float, others: list[float]) -> Non
     """The agreement to reach, and where the rule stopped in each order of the samples."""
     if tau is not None:
         ax.axhline(tau, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
-        at = {"xycoords": ax.get_yaxis_transform(), "ha": "right", "va": "bottom", "size": 8}
-        beside(ax, f"settled at {tau:g}", (1, tau), (0, 3), MUTED, **at)
+        level: dict[str, Any] = {
+            "xycoords": ax.get_yaxis_transform(),
+            "ha": "right",
+            "va": "bottom",
+            "size": 8,
+        }
+        beside(ax, f"settled at {tau:g}", (1, tau), (0, 3), MUTED, **level)
     for other in others:
         ax.axvline(other, color=ACCENT, linewidth=0.8, alpha=0.45)  # none where it is NaN
     if np.isfinite(stop):
         ax.axvline(stop, color=ACCENT, linewidth=1.4)
         late = stop > np.mean(ax.get_xlim())
-        at = {"xycoords": ax.get_xaxis_transform(), "va": "bottom", "size": 8.5, "fontweight": "bold"}
+        at: dict[str, Any] = {
+            "xycoords": ax.get_xaxis_transform(),
+            "va": "bottom",
+            "size": 8.5,
+            "fontweight": "bold",
+        }
+        at["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
         beside(ax, f"stop: {stop:g} samples", (stop, 0.03), (-5 if late else 5, 0), ACCENT, **at)
