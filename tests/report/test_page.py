@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.text import DASH, MINUS
+from ditscope.plots._text import DASH, MINUS
 from ditscope.report import Report
 from ditscope.report.markup import escape, inline, number
 

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from ditscope.errors import InputError
-from ditscope.plots.text import DASH, MINUS
+from ditscope.plots._text import DASH, MINUS
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _STRONG = re.compile(r"\*\*([^*\n]+)\*\*")

@@ -19,7 +19,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.sheet import DPI, png
+from ditscope.plots._sheet import DPI, png
 from ditscope.report.markup import escape, frame, inline, paragraphs, table_rows
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -11,9 +11,9 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ditscope.plots.labels import kind_spans, labels
-from ditscope.plots.style import FAINT, INK, MUTED, RULE
-from ditscope.plots.text import MINUS, literal
+from ditscope.plots._labels import kind_spans, labels
+from ditscope.plots._style import INK, MUTED, RULE
+from ditscope.plots._text import MINUS, literal
 
 PLAIN = FuncFormatter(lambda value, _: number(value))
 
@@ -39,6 +39,12 @@ def log_axis(axis: Any, low: float, high: float, *, first: float = 0.0) -> None:
         axis.set_minor_locator(NullLocator())
 
 
+def some(names: list[str], most: int) -> tuple[list[int], list[str]]:
+    """Positions and names of the ticks when at most ``most`` of the names are shown."""
+    at = list(range(0, len(names), -(-len(names) // most)))
+    return at, [literal(names[index]) for index in at]
+
+
 def block_ticks(ax: Axes, array: xr.DataArray, *, along: str, most: int = 60, boundary: bool = True) -> None:
     """Name the blocks along "x" or "y", and rule a line where their kind changes.
 
@@ -49,19 +55,14 @@ def block_ticks(ax: Axes, array: xr.DataArray, *, along: str, most: int = 60, bo
         most: more blocks than this are named every second, third... one.
         boundary: draw the line between kinds.
     """
-    names = labels(array, "block")
-    stride = -(-len(names) // most)
-    places = list(range(0, len(names), stride))
-    shown = [literal(names[place]) for place in places]
+    at, shown = some(labels(array, "block"), most)
     if along == "x":
-        ax.set_xticks(
-            places, shown, rotation=90 if len(shown) > 12 else 45 if max(map(len, shown)) > 3 else 0
-        )
+        ax.set_xticks(at, shown, rotation=90 if len(shown) > 12 else 45 if max(map(len, shown)) > 3 else 0)
         if len(shown) <= 12 and max(map(len, shown)) > 3:
             for label in ax.get_xticklabels():
                 label.set(ha="right", va="center", rotation_mode="anchor")
     else:
-        ax.set_yticks(places, shown)
+        ax.set_yticks(at, shown)
     if boundary:
         for _, first, _ in kind_spans(array)[1:]:
             line = ax.axvline if along == "x" else ax.axhline
@@ -74,16 +75,8 @@ def kind_names(ax: Axes, array: xr.DataArray, *, most: int = 4) -> None:
     if not 2 <= len(spans) <= most:
         return
     for word, first, last in spans:
-        ax.text(
-            (first + last) / 2,
-            1.01,
-            word,
-            transform=ax.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7.5,
-            color=MUTED,
-        )
+        at: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+        ax.text((first + last) / 2, 1.01, word, fontsize=7.5, color=MUTED, **at)
 
 
 def colour_bar(
@@ -101,12 +94,36 @@ def colour_bar(
     return bar
 
 
+def frameless(ax: Axes) -> None:
+    """No frame around an axes that is filled to its edges."""
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
 def bare(ax: Axes) -> None:
     """No ticks and no frame: an axes that holds a picture."""
     ax.set_xticks([])
     ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    frameless(ax)
+
+
+def name_row(ax: Axes, words: str) -> None:
+    """Name a row of pictures, at the left of its first one."""
+    style: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 6, "linespacing": 1.25}
+    ax.set_ylabel(literal(words), fontsize=7.8, color=INK, **style)
+
+
+def beside(
+    ax: Axes,
+    words: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    colour: str = INK,
+    **style: Any,
+) -> None:
+    """Write words beside a point: ``offset`` is in points, and to the left of it where it is negative."""
+    side = {"ha": "right" if offset[0] < 0 else "left", "va": "center", "size": 7.5}
+    ax.annotate(words, at, xytext=offset, textcoords="offset points", color=colour, **side | style)
 
 
 def grid(ax: Axes, axis: Literal["x", "y"] = "y") -> None:
@@ -115,12 +132,12 @@ def grid(ax: Axes, axis: Literal["x", "y"] = "y") -> None:
     ax.tick_params(which="both", length=0, axis=axis)
 
 
-def mark_top(ax: Axes, places: list[float], names: list[str], colour: str = FAINT) -> None:
-    """Name places of the x axis above the axes, as "▾ 37"; places too near each other share the row."""
-    if not places:
+def mark_top(ax: Axes, at: list[int], names: list[Any], colour: str) -> None:
+    """Name positions on the x axis above the axes."""
+    if not at:
         return
     top = ax.secondary_xaxis("top")
-    top.xaxis.set_major_locator(FixedLocator(places))
-    top.set_xticks(places, [literal(name) for name in names])
+    top.xaxis.set_major_locator(FixedLocator(at))
+    top.set_xticks(at, [literal(name) for name in names])
     top.tick_params(length=3, color=colour, labelcolor=colour, labelsize=7.5, pad=1)
     top.spines["top"].set_visible(False)

@@ -1,26 +1,23 @@
-"""The sheet every figure is drawn on: a headline above, the plot, a note below; and its PNG."""
+"""The sheet every figure is drawn on: title and headline above, the plot, a note below; and its PNG."""
 
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ditscope.errors import InputError
-from ditscope.plots.style import FAINT, INK, MUTED, styled
-from ditscope.plots.text import literal, wrap
-from ditscope.plots.text import width as text_width
+from ditscope.plots._style import FAINT, INK, MUTED, styled
+from ditscope.plots._text import literal, wrap
+from ditscope.plots._text import width as text_width
 
 DPI = 150
 """Dots per inch of every PNG; at 100 % zoom a figure is ``DPI / 96`` times its size on paper."""
 
-TITLE_SIZE, FACTS_SIZE, LEGEND_SIZE, NOTE_SIZE = 12.0, 8.5, 8.5, 7.5
+TITLE_SIZE, HEADLINE_SIZE, LEGEND_SIZE, NOTE_SIZE = 12.0, 8.5, 8.5, 7.5
 _MARGIN = 0.14
 _LEADING = 1.32 / 72.0
 _HANDLE = 2.4  # a legend handle's length, in units of the font size
@@ -36,8 +33,25 @@ class Sheet(Figure):
         }
 
 
+class _Layout(ConstrainedLayoutEngine):
+    """A layout that depends on the figure alone: drawn again, it starts from the same positions."""
+
+    def execute(self, fig: Figure) -> None:
+        """Lay the figure out."""
+        first = self.__dict__.setdefault("_first", {})
+        for ax in fig.axes:
+            ax._set_position(first.setdefault(ax, ax.get_position(original=True).frozen()))  # type: ignore[attr-defined]
+        super().execute(fig)
+
+
 def sheet(
-    width: float, height: float, *, title: str, facts: str = "", note: str = "", legend: Sequence[Artist] = ()
+    width: float,
+    height: float,
+    *,
+    title: str,
+    headline: str = "",
+    note: str = "",
+    legend: Sequence[Artist] = (),
 ) -> Sheet:
     """A figure whose body is ``width`` by ``height`` inches, with room added for the words around it.
 
@@ -45,29 +59,29 @@ def sheet(
         width: inches.
         height: inches of the plot itself.
         title: what is shown.
-        facts: of what: model, stream, site, statistic, number of samples.
+        headline: of what: model, stream, site, statistic, number of samples.
         note: how to read it, below the plot.
         legend: labelled handles, laid out between the headline and the plot, where they cover no data.
     """
     room = width - 2 * _MARGIN
     title = wrap(title, room, TITLE_SIZE, weight="bold")
-    facts = wrap(facts, room, FACTS_SIZE) if facts else ""
+    headline = wrap(headline, room, HEADLINE_SIZE) if headline else ""
     note = wrap(note, room, NOTE_SIZE) if note else ""
     title_height = _height(title, TITLE_SIZE)
-    headline_height = _MARGIN + title_height + (_height(facts, FACTS_SIZE) + 0.03 if facts else 0.0)
+    heading_height = _MARGIN + title_height + (_height(headline, HEADLINE_SIZE) + 0.03 if headline else 0.0)
     columns = _columns([str(handle.get_label()) for handle in legend], room)
     legend_height = (-(-len(legend) // columns) * 0.185 + 0.09) if legend else 0.0
-    above = headline_height + legend_height + 0.08
+    above = heading_height + legend_height + 0.08
     below = _height(note, NOTE_SIZE) + _MARGIN + 0.03 if note else 0.04
     total = above + height + below
     figure = Sheet(figsize=(width, total))
     figure.set_layout_engine(
-        ConstrainedLayoutEngine(
+        _Layout(
             rect=(0.0, below / total, 1.0, height / total), w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02
         )
     )
     left = _MARGIN / width
-    headline = figure.suptitle(
+    heading = figure.suptitle(
         literal(title),
         x=left,
         y=1 - _MARGIN / total,
@@ -78,10 +92,10 @@ def sheet(
         color=INK,
         linespacing=1.15,
     )
-    headline.set_in_layout(False)
-    if facts:
+    heading.set_in_layout(False)
+    if headline:
         top = 1 - (_MARGIN + title_height + 0.03) / total
-        _words(figure, left, top, facts, "top", FACTS_SIZE, MUTED)
+        _words(figure, left, top, headline, "top", HEADLINE_SIZE, MUTED)
     if legend:
         drawn = figure.legend(
             handles=list(legend),
@@ -90,7 +104,7 @@ def sheet(
             fontsize=LEGEND_SIZE,
             borderpad=0,
             borderaxespad=0,
-            bbox_to_anchor=(left, 1 - (headline_height + 0.09) / total),
+            bbox_to_anchor=(left, 1 - (heading_height + 0.09) / total),
             columnspacing=1.6,
             handlelength=_HANDLE,
         )
@@ -109,29 +123,6 @@ def png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write the figure as PNG; the same figure gives the same bytes.
-
-    Args:
-        figure: any matplotlib figure.
-        path: a file name that ends in ``.png``. Its folder is made.
-
-    Raises:
-        InputError: ``path`` ends otherwise, or ``figure`` is not a figure.
-    """
-    target = Path(path)
-    if not isinstance(figure, Figure):
-        raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
-    if target.suffix.lower() != ".png":
-        raise InputError(f"the file name {target.name!r}", "one ending in .png", "Rename it.")
-    data = png(figure)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(data)
-    os.replace(partial, target)
-    return target
 
 
 def _height(text: str, size: float) -> float:

@@ -9,26 +9,22 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 
 from ditscope.errors import InputError
-from ditscope.plots.labels import require_dims, values
+from ditscope.plots._labels import require_dims, values
 
 
 def as_scores(source: Any) -> xr.DataArray:
-    """The scores of a Ranking, or the array itself, checked."""
-    array = getattr(source, "scores", source)
-    array = require_dims(array, ("block", "channel"), "channel scores")
-    extra = {
-        key: getattr(source, key)
-        for key in ("statistic", "stream")
-        if isinstance(getattr(source, key, None), str)
-    }
-    array = array.assign_attrs({**extra, **array.attrs})
+    """The scores of a Ranking, or the array itself, checked, with blocks and channels in order."""
+    ranked = not isinstance(source, xr.DataArray) and hasattr(source, "scores")
+    array = require_dims(source.scores if ranked else source, ("block", "channel"), "channel scores")
+    if ranked:
+        array = array.assign_attrs(stream=source.stream, site=source.site, statistic=source.statistic)
     if bool((values(array) < 0).any()):
         raise InputError("negative scores", "magnitudes, 0 or larger", "Take the absolute value first.")
     return array
 
 
 def channel_ids(scores: xr.DataArray) -> list[Any]:
-    """The true ids of the channels, or their places where no coord tells."""
+    """The true ids of the channels, or their positions where they have no coord."""
     return (
         scores["channel"].values.tolist()
         if "channel" in scores.coords

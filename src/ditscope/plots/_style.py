@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -36,8 +36,6 @@ DASHES: tuple[Any, ...] = (
     (0, (8, 2)),
 )
 MARKERS = ("o", "s", "D", "^", "v", "P")
-
-CONTROL_WORDS = ("bottom", "middle", "random", "energy", "mean", "control", "noise", "none", "shuffle")
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -110,7 +108,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        from ditscope.plots.text import font_families
+        from ditscope.plots._text import font_families
 
         with matplotlib.style.context(["default", STYLE | {"font.family": font_families()}]):
             return draw(*args, **kwargs)
@@ -128,28 +126,20 @@ class Look:
     control: bool
 
 
-def looks(names: Iterable[str], controls: Iterable[str] | None = None) -> Mapping[str, Look]:
-    """A look for each name: colours for what is tested, greys for its controls.
+def looks(controls: Iterable[bool]) -> list[Look]:
+    """How each selector or edit is drawn: colours for what is tested, greys for its controls.
 
     Args:
-        names: selectors or edits, in the order in which they are drawn.
-        controls: which of them are controls. By default the first name is what is tested, and the
-            others are controls when they speak of one ("bottom 12", "random", "energy-matched").
+        controls: whether each is a control, in the order in which they are drawn.
     """
-    names = list(names)
-    if controls is None:
-        grey = {name for name in names[1:] if any(word in name.lower() for word in CONTROL_WORDS)}
-    else:
-        grey = set(controls)
-    result: dict[str, Look] = {}
+    result: list[Look] = []
     tested = matched = 0
-    for index, name in enumerate(names):
+    for index, control in enumerate(controls):
         marker = MARKERS[index % len(MARKERS)]
-        if name in grey:
-            place = matched % len(CONTROL)
-            result[name] = Look(CONTROL[place], DASHES[place], marker, True)
+        if control:
+            result.append(Look(CONTROL[matched % len(CONTROL)], DASHES[matched % len(DASHES)], marker, True))
             matched += 1
         else:
-            result[name] = Look(DISTINCT[tested % len(DISTINCT)], "-", marker, False)
+            result.append(Look(DISTINCT[tested % len(DISTINCT)], "-", marker, False))
             tested += 1
     return result
