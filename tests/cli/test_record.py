@@ -29,7 +29,16 @@ def test_what_is_kept_and_how_it_is_called_are_as_in_python(untrained_folder: Pa
     store, prompts = tmp_path / "a.zarr", tmp_path / "prompts.txt"
     prompts.write_text("a red circle\n")
     options = ["--prompts", prompts, "--seeds", "3,1", "--num-inference-steps", 3, "--batch-size", 2]
-    options += ["--height", 32, "--width", 48, "--call", "true_cfg_scale=2", "--call", "negative_prompt=a blue star"]
+    options += [
+        "--height",
+        32,
+        "--width",
+        48,
+        "--call",
+        "true_cfg_scale=2",
+        "--call",
+        "negative_prompt=a blue star",
+    ]
     options += ["--blocks", "0,single.5", "--steps", "0,-1", "--branches", "uncond", "--channels", "0:4"]
     run("record", untrained_folder, "--out", store, *options)
     cache = open_cache(store)

@@ -35,7 +35,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory):
 def test_it_writes_store_report_figures_and_results(finished) -> None:
     result, lines = finished
     names = {path.name for path in result.folder.iterdir()}
-    assert {"cache.zarr", "arrays.zarr", "config.json", "provenance.json", "results.json", "report.html"} <= names
+    assert {
+        "cache.zarr",
+        "arrays.zarr",
+        "config.json",
+        "provenance.json",
+        "results.json",
+        "report.html",
+    } <= names
     figures = ["images", "magnitude", "spectrum", "token_channel", "stability", "samples_needed"]
     figures += ["masks", "mask_iou", "edits", "ablation"]
     assert {path.stem for path in result.folder.glob("*.png")} == set(figures)
@@ -47,8 +54,12 @@ def test_the_results_are_the_measured_ones(finished) -> None:
     result, _ = finished
     ranking = ds.passes.rank_channels(ds.open_cache(result.folder / "cache.zarr"))
     assert result.numbers["top_channels"] == ranking.top(SMALL.k).ids.values.tolist()
-    effect = result.arrays["comparison"]["effect"].sel(metric="psnr", edit="zero bottom").mean(["draw", "sample"])
-    assert result.numbers["effects_mean_low_high"]["psnr"]["zero bottom"][0] == pytest.approx(float(effect), abs=1e-4)
+    effect = (
+        result.arrays["comparison"]["effect"].sel(metric="psnr", edit="zero bottom").mean(["draw", "sample"])
+    )
+    assert result.numbers["effects_mean_low_high"]["psnr"]["zero bottom"][0] == pytest.approx(
+        float(effect), abs=1e-4
+    )
 
 
 def test_the_report_states_the_numbers_and_their_limits(finished) -> None:

@@ -24,7 +24,12 @@ VALUES = xr.Dataset(
         "image": (("y", "x"), np.arange(6, dtype=np.uint8).reshape(2, 3)),
         "word": ("edit", np.array(["a <b>", "ü"])),
     },
-    coords={"edit": ["zero massive", "b"], "draw": [0, 1], "block_name": ("draw", ["double.0", "single.10"]), "k": 6},
+    coords={
+        "edit": ["zero massive", "b"],
+        "draw": [0, 1],
+        "block_name": ("draw", ["double.0", "single.10"]),
+        "k": 6,
+    },
     attrs={"tau": 0.9, "site": "block_output"},
 )
 
@@ -80,12 +85,16 @@ def test_xarray_opens_the_arrays_by_itself(finished) -> None:
         "import sys, xarray as xr; tree = xr.open_datatree(sys.argv[1], engine='zarr', consolidated=False); "
         "assert tree['values']['effect'].sel(edit='b', draw=1) == 3"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, str(result.folder / "arrays.zarr")], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(result.folder / "arrays.zarr")], check=True
+    )
 
 
 def test_the_report_is_drawn_from_the_result_alone(finished, tmp_path: Path) -> None:
-    study, result, _ = finished
-    shutil.copytree(result.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html", "recording"))
+    _, result, _ = finished
+    shutil.copytree(
+        result.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html", "recording")
+    )
     assert Small.report(tmp_path / "copy").read_bytes() == (result.folder / "report.html").read_bytes()
 
 

@@ -47,7 +47,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,

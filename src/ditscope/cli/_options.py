@@ -38,9 +38,12 @@ Sites = Annotated[
         help="Comma-separated: block_input, attn_output, mlp_output, block_output, or modulation such as attn_gate."
     ),
 ]
-Blocks = Annotated[str | None, typer.Option(help="Comma-separated block names, kinds or indices; all by default.")]
+Blocks = Annotated[
+    str | None, typer.Option(help="Comma-separated block names, kinds or indices; all by default.")
+]
 Steps = Annotated[
-    str | None, typer.Option(help="Steps to keep, such as 0,5,-1 or 0:20:5, -1 being the last; all by default.")
+    str | None,
+    typer.Option(help="Steps to keep, such as 0,5,-1 or 0:20:5, -1 being the last; all by default."),
 ]
 Branches = Annotated[str | None, typer.Option(help="Comma-separated: cond, uncond; all that run by default.")]
 Channels = Annotated[str | None, typer.Option(help="Channel ids, such as 7,60 or 0:64; all by default.")]
@@ -48,13 +51,19 @@ Seeds = Annotated[str, typer.Option(help="Seeds for each prompt, such as 0,1,7; 
 
 
 def selection(
-    streams: str, sites: str, blocks: str | None, steps: str | None, branches: str | None, channels: str | None
+    streams: str,
+    sites: str,
+    blocks: str | None,
+    steps: str | None,
+    branches: str | None,
+    channels: str | None,
 ) -> dict[str, Any]:
     """What to keep, as ``ditscope.record`` takes it; what is left out is not in it."""
     chosen = {
         "streams": streams.split(","),
         "sites": sites.split(","),
-        "blocks": blocks and [int(name) if name.lstrip("-").isdigit() else name for name in blocks.split(",")],
+        "blocks": blocks
+        and [int(name) if name.lstrip("-").isdigit() else name for name in blocks.split(",")],
         "steps": steps and numbers("--steps", steps),
         "branches": branches and branches.split(","),
         "channels": channels and numbers("--channels", channels),
@@ -70,10 +79,14 @@ def numbers(option: str, text: str) -> list[int]:
     """
     parts = [part.split(":") for part in text.split(",")]
     try:
-        return [value for part in parts for value in (range(*map(int, part)) if len(part) > 1 else map(int, part))]
+        return [
+            value for part in parts for value in (range(*map(int, part)) if len(part) > 1 else map(int, part))
+        ]
     except (TypeError, ValueError):
         raise InputError(
-            f"{option} {text!r}", "whole numbers such as 0,5,-1 or a range such as 0:20:5", f"Pass {option} 0:4, say."
+            f"{option} {text!r}",
+            "whole numbers such as 0,5,-1 or a range such as 0:20:5",
+            f"Pass {option} 0:4, say.",
         ) from None
 
 
@@ -95,7 +108,9 @@ def named_values(option: str, pairs: Sequence[str] | None, **own: Any) -> dict[s
         if not (equals and name.isidentifier()):
             raise InputError(f"{option} {pair!r}", "NAME=VALUE", f"Pass {option} k=6, say.")
         if name in seen:
-            raise InputError(f"{option} {pair!r}", f"{name} once, and by its own option if any", "Leave one out.")
+            raise InputError(
+                f"{option} {pair!r}", f"{name} once, and by its own option if any", "Leave one out."
+            )
         seen.add(name)
         try:
             values[name] = json.loads(value)

@@ -27,7 +27,9 @@ def study(
             help="A setting of the study, such as num_inference_steps=28 or steps=[0,-1]. May be repeated.",
         ),
     ] = None,
-    redraw: Annotated[bool, typer.Option("--redraw", help="Only draw the report of the result in --out again.")] = False,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Only draw the report of the result in --out again.")
+    ] = False,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:

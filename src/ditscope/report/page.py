@@ -10,87 +10,25 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
 from ditscope.plots.sheet import DPI, png
-from ditscope.report.formatting import Column, columns, spread
+from ditscope.report.formatting import columns, spread
 from ditscope.report.rendering import environment
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What a section is made of; the template asks for its kind."""
+class Part(NamedTuple):
+    """What a section is made of: text, code, a figure, a table or a finding, and what the template shows of it."""
 
-    kind: ClassVar[str]
-
-
-@dataclass(frozen=True)
-class _Text(_Part):
-    text: str
-    kind = "text"
-
-
-@dataclass(frozen=True)
-class _Code(_Part):
-    text: str
-    kind = "code"
-
-
-@dataclass(frozen=True)
-class _Picture(_Part):
-    number: int
-    name: str
-    data: bytes
-    caption: str
-    kind = "figure"
-
-    @property
-    def source(self) -> str:
-        return f"data:image/png;base64,{base64.b64encode(self.data).decode('ascii')}"
-
-    @property
-    def width(self) -> int:
-        return self._size(16)
-
-    @property
-    def height(self) -> int:
-        return self._size(20)
-
-    def _size(self, start: int) -> int:
-        # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
-        return round(int.from_bytes(self.data[start : start + 4], "big") * 96 / DPI)
-
-
-@dataclass(frozen=True)
-class _Table(_Part):
-    number: int
-    columns: list[Column]
-    caption: str
-    kind = "table"
-
-    @property
-    def rows(self) -> Iterator[list[tuple[Column, str]]]:
-        for cells in zip(*(column.cells for column in self.columns), strict=True):
-            yield list(zip(self.columns, cells, strict=True))
-
-
-@dataclass(frozen=True)
-class _Finding(_Part):
-    statement: str
-    means: str
-    does_not_mean: str
-    kind = "finding"
-
-
-AnyPart = TypeVar("AnyPart", bound=_Part)
+    kind: str
+    shown: Mapping[str, Any]
 
 
 class Report:
@@ -136,9 +74,9 @@ class Report:
         self.origins += [(name, spread(value)) for name, value in rows.items()]
         return self
 
-    def parts(self, kind: type[AnyPart]) -> list[AnyPart]:
-        """Every part of a kind, in order of the page."""
-        return [part for section in self.sections for part in section.parts if isinstance(part, kind)]
+    def parts(self, kind: str) -> list[Mapping[str, Any]]:
+        """What is shown of every part of a kind, in order of the page."""
+        return [part.shown for section in self.sections for part in section.parts if part.kind == kind]
 
     def html(self) -> str:
         """The page."""
@@ -162,7 +100,7 @@ class Report:
             raise InputError("a report without sections", "at least one", "Call report.section(title).")
         if target.exists() and not target.is_dir():
             raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
-        files = {f"{picture.name}.png": picture.data for picture in self.parts(_Picture)}
+        files = {f"{figure['name']}.png": figure["data"] for figure in self.parts("figure")}
         files[name] = self.html().encode("utf-8")
         target.mkdir(parents=True, exist_ok=True)
         for file_name, data in files.items():
@@ -183,7 +121,7 @@ class Section:
 
     def __init__(self, report: Report, title: str, number: int) -> None:
         self.title, self.number = title, number
-        self.parts: list[_Part] = []
+        self.parts: list[Part] = []
         self._report = report
 
     @property
@@ -193,11 +131,11 @@ class Section:
 
     def text(self, text: str) -> Section:
         """Prose: an empty line starts a paragraph; `` `code` `` and ``**strong**`` are the only markup."""
-        return self._add(_Text(text))
+        return self._add("text", text=text)
 
     def code(self, text: str) -> Section:
         """Commands or code, as they are."""
-        return self._add(_Code(text.strip()))
+        return self._add("code", text=text.strip())
 
     def figure(self, figure: Figure, caption: str, *, name: str | None = None) -> Section:
         """A figure with its caption; also written as ``<name>.png``.
@@ -207,7 +145,7 @@ class Section:
         """
         if not isinstance(figure, Figure):
             raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
-        taken = [picture.name for picture in self._report.parts(_Picture)]
+        taken = [other["name"] for other in self._report.parts("figure")]
         name = name or f"figure-{len(taken) + 1}"
         if not _NAME.fullmatch(name):
             raise InputError(
@@ -215,7 +153,20 @@ class Section:
             )
         if name in taken:
             raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
-        return self._add(_Picture(len(taken) + 1, name, png(figure), caption))
+        data = png(figure)
+        # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
+        width, height = (round(int.from_bytes(data[at : at + 4], "big") * 96 / DPI) for at in (16, 20))
+        source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+        return self._add(
+            "figure",
+            number=len(taken) + 1,
+            name=name,
+            data=data,
+            source=source,
+            width=width,
+            height=height,
+            caption=caption,
+        )
 
     def table(self, table: Any, caption: str = "", *, digits: int = 3) -> Section:
         """A table with its caption above.
@@ -229,12 +180,18 @@ class Section:
         Raises:
             InputError: it is none of these.
         """
-        return self._add(_Table(len(self._report.parts(_Table)) + 1, columns(table, digits), caption))
+        shown = columns(table, digits)
+        rows = [
+            list(zip(shown, cells, strict=True))
+            for cells in zip(*(each.cells for each in shown), strict=True)
+        ]
+        number = len(self._report.parts("table")) + 1
+        return self._add("table", number=number, columns=shown, rows=rows, caption=caption)
 
     def finding(self, statement: str, means: str, does_not_mean: str) -> Section:
         """One finding in a box, with what it means beside what it does not mean."""
-        return self._add(_Finding(statement, means, does_not_mean))
+        return self._add("finding", statement=statement, means=means, does_not_mean=does_not_mean)
 
-    def _add(self, part: _Part) -> Section:
-        self.parts.append(part)
+    def _add(self, kind: str, **shown: Any) -> Section:
+        self.parts.append(Part(kind, shown))
         return self

@@ -39,7 +39,9 @@ def _inline(text: object) -> Markup:
     # Code is cut out first, so that asterisks within it stay.
     parts = [escape(part) for part in _CODE.split(_allowed(str(text)))]
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else Markup(_STRONG.sub(r"<strong>\1</strong>", part))
+        Markup("<code>{}</code>").format(part)
+        if index % 2
+        else Markup(_STRONG.sub(r"<strong>\1</strong>", part))
         for index, part in enumerate(parts)
     )
 

@@ -94,7 +94,9 @@ class FirstLook(Study):
         for name in ("n_prompts", "n_seeds", "n_compared", "num_inference_steps", "k", "draws", "batch_size"):
             checks.whole_number(name, getattr(self, name))
         if len(self.prompt_list()) < 6:
-            raise InputError(f"{len(self.prompt_list())} prompts", "six or more", "Raise n_prompts, or pass more.")
+            raise InputError(
+                f"{len(self.prompt_list())} prompts", "six or more", "Raise n_prompts, or pass more."
+            )
 
     def step_list(self) -> tuple[int, ...]:
         """The steps whose hidden states are kept."""
@@ -191,7 +193,9 @@ def _masks(cache: Cache, study: FirstLook, ranking: Ranking) -> dict[str, xr.Dat
     blocks = sorted({0, int(best.argmax("block")), best.sizes["block"] - 1})
     shown = _shown_masks(cache, ranking, k, [str(scores["block_name"].values[block]) for block in blocks])
     shown["reference"] = reference.isel(sample=slice(0, _SHOWN_MASKS))
-    shown["iou"] = scores["iou"].isel(selector=0, draw=0, sample=slice(0, _SHOWN_MASKS), block=blocks, drop=True)
+    shown["iou"] = scores["iou"].isel(
+        selector=0, draw=0, sample=slice(0, _SHOWN_MASKS), block=blocks, drop=True
+    )
     return {"masks": scores, "mask_summary": summary, "shown_masks": shown}
 
 
@@ -243,7 +247,8 @@ def _numbers(arrays: dict[str, xr.Dataset]) -> dict[str, Any]:
         "effects_mean_low_high": {
             str(metric): {
                 str(edit): [
-                    round(float(comparison[name].sel(metric=metric, edit=edit)), 5) for name in ("mean", "low", "high")
+                    round(float(comparison[name].sel(metric=metric, edit=edit)), 5)
+                    for name in ("mean", "low", "high")
                 ]
                 for edit in comparison["edit"].values
             }

@@ -229,7 +229,9 @@ def _masks(section: Section, result: Result) -> None:
     section.table(
         table.reset_coords(drop=True).to_dataframe(), f"Masks at {name}, the top channels' best block."
     )
-    lead, low, high = (float(oracle[part].sel(selector="random")) for part in ("lead", "lead_low", "lead_high"))
+    lead, low, high = (
+        float(oracle[part].sel(selector="random")) for part in ("lead", "lead_low", "lead_high")
+    )
     verdict = "beat" if low > 0 else ("fall behind" if high < 0 else "do not clearly differ from")
     section.finding(
         f"At {name} masks of the top channels reach IoU {float(signed['iou'][0]):.2f} by the signed rule and "
@@ -271,7 +273,9 @@ def _ablation(section: Section, result: Result) -> None:
         "Effect of each edit with 95 % bootstrap intervals over prompts, and the energy that it removed.",
         name="ablation",
     )
-    section.table([_effects(comparison, str(edit)) for edit in comparison["edit"].values], "Effects with intervals.")
+    section.table(
+        [_effects(comparison, str(edit)) for edit in comparison["edit"].values], "Effects with intervals."
+    )
     psnr = comparison.sel(metric="psnr")
 
     def effect(edit: str) -> str:
@@ -308,7 +312,9 @@ def _edited_images(comparison: xr.Dataset, about: dict[str, object]) -> Figure:
         dim="edit",
     ).isel(sample=slice(0, _SHOWN_EDITED))
     return plots.image_grid(
-        pictures.transpose("sample", "edit", ...), title="The same prompts and seeds under each edit", about=about
+        pictures.transpose("sample", "edit", ...),
+        title="The same prompts and seeds under each edit",
+        about=about,
     )
 
 

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -107,8 +108,10 @@ class Study(ABC):
         target.mkdir(parents=True, exist_ok=True)
         measured = self.measure(dit, target, progress)
         config = self.settings()
-        numbers = {"config": config, "model": repr(dit), **measured.numbers, "seconds": progress.stop()}
-        claims = [{"claim": each.claim, "holds": each.holds, "detail": each.detail} for each in check.findings]
+        numbers = {"config": config, "model": repr(dit), **measured.numbers, "seconds": progress.seconds()}
+        claims = [
+            {"claim": each.claim, "holds": each.holds, "detail": each.detail} for each in check.findings
+        ]
         provenance = {"check": claims, "versions": check.versions, **measured.provenance}
         (target / "results.json").unlink(missing_ok=True)
         _write_arrays(target / "arrays.zarr", measured.arrays)
@@ -131,12 +134,16 @@ class Study(ABC):
         """
         source = Path(folder)
         if not (source / "results.json").is_file():
-            raise InputError(f"no results.json in {source}", "the folder of a finished study", "Run the study first.")
+            raise InputError(
+                f"no results.json in {source}", "the folder of a finished study", "Run the study first."
+            )
         config = _read_json(source / "config.json")
         if config["study"] != cls.name:
             raise InputError(f"a result of {config['study']}", f"one of {cls.name}", "Choose another folder.")
         with xr.open_datatree(source / "arrays.zarr", engine="zarr", consolidated=False) as tree:
-            arrays = {str(name): _with_text(node.to_dataset().load(), "U") for name, node in tree.children.items()}
+            arrays = {
+                str(name): _with_text(node.to_dataset().load(), "U") for name, node in tree.children.items()
+            }
         return Result(
             cls.of(config["config"]),
             source,
@@ -163,10 +170,10 @@ class Study(ABC):
             InputError: a setting that the study does not have.
         """
         known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name(f"setting of {cls.name}", name, known)
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+        if unknown := [name for name in settings if name not in known]:
+            raise unknown_name(f"setting of {cls.name}", unknown[0], known)
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, repr=False)
@@ -200,28 +207,30 @@ class Progress:
     """Says what starts, and keeps the time of each part."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._since = say, 0.0
-        self._seconds: dict[str, float] = {}
+        self._say = say
+        self._starts: dict[str, float] = {}
 
     def __call__(self, part: str) -> None:
         """Start a part, which ends the one before it."""
-        self.stop()
         self._say(part)
-        self._seconds[part], self._since = 0.0, time.perf_counter()
+        self._starts[part] = time.perf_counter()
 
-    def stop(self) -> dict[str, float]:
-        """End the part that runs; seconds of every part so far."""
-        if self._seconds and self._since:
-            self._seconds[next(reversed(self._seconds))] = round(time.perf_counter() - self._since, 1)
-        self._since = 0.0
-        return self._seconds
+    def seconds(self) -> dict[str, float]:
+        """Seconds that every part took until the next one started, the last one until now."""
+        starts = [*self._starts.values(), time.perf_counter()]
+        return {
+            part: round(end - start, 1)
+            for part, (start, end) in zip(self._starts, pairwise(starts), strict=True)
+        }
 
 
 def known_studies() -> dict[str, type[Study]]:
     """Every study that the package and installed distributions offer, by name."""
     from ditscope import studies
 
-    offered = [value for value in vars(studies).values() if isinstance(value, type) and issubclass(value, Study)]
+    offered = [
+        value for value in vars(studies).values() if isinstance(value, type) and issubclass(value, Study)
+    ]
     return {study.name: study for study in offered if study is not Study}
 
 
