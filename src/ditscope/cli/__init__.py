@@ -55,7 +55,7 @@ def _main(
     pass
 
 
-for _name, _command in sorted(public_names(__name__).items()):
+for _name, _command in sorted(public_names("ditscope.cli").items()):
     app.command(_name.replace("_", "-"))(_command)
 
 
