@@ -238,7 +238,7 @@ def scaled_up(seen: dict[tuple[int, int], int], n_steps: int, tokens: int) -> fl
 def test_the_command_needs_no_weights_and_takes_what_record_takes(folder_of, tmp_path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(folder_of("sd3"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
-    call = ["forecast", str(bare), "--height", "16", "--width", "24", "--steps", "2"]
+    call = ["forecast", str(bare), "--height", "16", "--width", "24", "--num-inference-steps", "2"]
     result = CliRunner().invoke(app, call)
     assert result.exit_code == 0, result.output
     for fact in (
