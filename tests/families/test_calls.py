@@ -18,7 +18,7 @@ from pictures import picture
 import ditscope as ds
 from ditscope.errors import UnsupportedError
 from ditscope.models.configuration import read_configuration
-from ditscope.recording.forecast import outlook
+from ditscope.recording.forecast import forecast_recording
 from ditscope.tracing.run import run_traced
 
 PROMPT = tiny.PROMPTS[0]
@@ -54,9 +54,9 @@ def test_image_to_image_runs_the_last_steps_under_their_own_numbers(image_to_ima
 
 def test_a_forecast_of_image_to_image_counts_the_steps_that_are_run(image_to_image, tmp_path) -> None:
     with ds.record(image_to_image, tmp_path / "a.zarr") as rec:
-        promised = rec.forecast(PROMPT, 0, **CALL).size
-    found = outlook(read_configuration(image_to_image.name), **SIZE, n_steps=2, dtype="float32")
-    assert found.full == promised
+        promised = rec.forecast(PROMPT, 0, **CALL)
+    configuration = read_configuration(image_to_image.name)
+    assert forecast_recording(configuration, **SIZE, num_inference_steps=2, dtype="float32") == promised
 
 
 def test_an_edit_counts_image_to_image_steps_as_the_scheduler_does(image_to_image) -> None:

@@ -17,7 +17,7 @@ from ditscope.models.call import signature_defaults
 from ditscope.models.configuration import configuration_of, latent_cell_pixels, read_configuration
 from ditscope.models.families import FAMILIES
 from ditscope.models.sizes import BINNING
-from ditscope.recording.forecast import outlook
+from ditscope.recording.forecast import forecast_recording
 
 
 class Real(NamedTuple):
@@ -172,7 +172,7 @@ def test_the_benchmarks_model_has_the_same_configuration(name) -> None:
 def test_a_real_recording_is_as_large_as_its_numbers_say(name) -> None:
     """Hidden states in bfloat16; statistics are five float32 or int32 a channel."""
     real = REAL[name]
-    full = outlook(drawn(name), 1024, 1024, 28, guided=False).full
+    full = forecast_recording(drawn(name), 1024, 1024, 28, guided=False)
     cells = 28 * sum(real.blocks.values()) * real.width
     assert full.tensors == pytest.approx(cells * real.tokens * 2, rel=0.01)
     # Files of statistics are written whole: at 28 steps in files of five, two steps are padding.

@@ -27,7 +27,7 @@ import ditscope as ds
 from ditscope.cli import app
 from ditscope.errors import DitscopeError, InputError, UnsupportedError
 from ditscope.models.configuration import read_configuration
-from ditscope.recording.forecast import outlook
+from ditscope.recording.forecast import forecast_recording
 from ditscope.tracing.probe import probe
 
 
@@ -43,14 +43,13 @@ def configured(folder):
 
 def foreseen(configuration, height: int, width: int, n_steps: int, tensors: bool = True, **kept):
     """The forecast from the configuration alone."""
-    both = outlook(configuration, height, width, n_steps, **kept)
-    return both.full if tensors else both.statistics
+    return forecast_recording(configuration, height, width, n_steps, tensors=tensors, **kept)
 
 
 def promised(dit, path, n_steps: int, call, **kept):
     """A recording's own forecast, from a probe of the call."""
     with ds.record(dit, path, **kept) as rec:
-        return rec.forecast(PROMPTS[0], SEEDS, num_inference_steps=n_steps, **call).size
+        return rec.forecast(PROMPTS[0], SEEDS, num_inference_steps=n_steps, **call)
 
 
 @pytest.mark.parametrize(

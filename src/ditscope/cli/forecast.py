@@ -35,21 +35,19 @@ def forecast(
     """Say what recording one image would take on disk, from the model's configuration alone."""
     kept = options.selection(streams, sites, blocks, steps, branches, channels)
 
-    from ditscope.models.configuration import outline
-    from ditscope.recording.forecast import outlook
+    from ditscope.models.configuration import read_configuration
+    from ditscope.recording.forecast import describe_recording, recording_schema
 
-    typer.echo(
-        str(
-            outlook(
-                outline(name),
-                height,
-                width,
-                num_inference_steps,
-                guided=guided,
-                binned=binned,
-                dtype=dtype,
-                text_tokens=text_tokens,
-                **kept,
-            )
-        )
+    configuration = read_configuration(name)
+    schema = recording_schema(
+        configuration,
+        height,
+        width,
+        num_inference_steps,
+        guided=guided,
+        binned=binned,
+        dtype=dtype,
+        text_tokens=text_tokens,
+        **kept,
     )
+    typer.echo(describe_recording(configuration, schema))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ditscope.edits.context import EditContext, samples_of
+from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
 from ditscope.edits.tokens import token_positions
@@ -91,7 +91,7 @@ class EditedVisit:
         if not len(positions):
             return False
         tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, ids))
-        edited, samples = hidden.clone(), samples_of(self._dit)
+        edited, samples = hidden.clone(), self._dit.run_state.samples
         for branch in branches:
             rows = visit.slice(len(hidden), branch)
             place = (rows, tokens[:, None], channels)

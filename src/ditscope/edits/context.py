@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ import torch
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
-    from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
 
 __all__ = ["EditContext"]
@@ -28,7 +28,7 @@ class EditContext:
         block: the block.
         site: where in the block.
         stream: ``image`` or ``text``.
-        samples: (prompt, seed) of each row.
+        samples: (prompt, seed) of each row; None where the call does not tell one, as with embeddings alone.
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
     """
@@ -40,17 +40,6 @@ class EditContext:
     block: Block
     site: str
     stream: str
-    samples: tuple[tuple[str, int], ...]
+    samples: Sequence[tuple[str | None, int | None]]
     tokens: torch.Tensor
     channels: torch.Tensor
-
-
-def samples_of(dit: DiT) -> tuple[tuple[str, int], ...]:
-    """(prompt, seed) of each image of the run in progress; none where the call does not say them."""
-    run = dit.run_state
-    if hasattr(run, "samples"):
-        return tuple(run.samples)
-    prompts, generators = run.call.get("prompt"), run.call.get("generator")
-    if not isinstance(prompts, list) or not isinstance(generators, list):
-        return ()
-    return tuple((p, g.initial_seed()) for p, g in zip(prompts, generators, strict=True))

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from ditscope.errors import InputError
-from ditscope.plots.text import DASH, MINUS
+from ditscope.plots._text import DASH, MINUS
 
 
 class Column(NamedTuple):

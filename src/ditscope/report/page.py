@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.sheet import DPI, png
+from ditscope.plots._sheet import DPI, png
 from ditscope.report.formatting import columns, spread
 from ditscope.report.rendering import environment
 

@@ -17,14 +17,18 @@ import numpy as np
 import xarray as xr
 
 from ditscope import checks
-from ditscope.edits.channel_edits import mean, zero
+from ditscope.edits.mean import mean
+from ditscope.edits.zero import zero
 from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
 from ditscope.models.embedded import EMBEDDED
-from ditscope.passes.mask_scores import mask_study, mask_summary
-from ditscope.passes.masks import spatial_masks
-from ditscope.passes.ranking import Ranking, rank_channels
+from ditscope.passes.mask_options import MaskOptions
+from ditscope.passes.mask_study import mask_study
+from ditscope.passes.mask_summary import mask_summary
+from ditscope.passes.rank_channels import rank_channels
+from ditscope.passes.ranking import Ranking
 from ditscope.passes.samples_needed import samples_needed
+from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.passes.stability import stability
 from ditscope.recording.record import record
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
@@ -122,7 +126,7 @@ class FirstLook(Study):
             "ranking": _ranking(ranking, self.k),
             "concentration": ranking.concentration(self.k),
             "stability": stability(cache, across=("sample", "step", "block"), k=self.k),
-            "needed": _needed(cache, self.k),
+            "needed": samples_needed(cache, k=self.k, batch_size=1, window=1, orders=8),
         }
         arrays["hidden"] = _one_hidden_state(cache, arrays["concentration"])
         progress("cluster tokens into masks")
@@ -162,10 +166,6 @@ def _ranking(ranking: Ranking, k: int) -> xr.Dataset:
     return xr.Dataset({"scores": scores, "top": ranking.top(k).ids})
 
 
-def _needed(cache: Cache, k: int) -> xr.Dataset:
-    return samples_needed(cache, k=k, batch=1, window=1, orders=8)
-
-
 def _one_hidden_state(cache: Cache, concentration: xr.Dataset) -> xr.Dataset:
     """The first image at the last step, where the largest channel stands highest: float32 ``[token, channel]``."""
     block = int(concentration["top_over_median"].argmax("block"))
@@ -187,25 +187,16 @@ def _masks(cache: Cache, study: FirstLook, ranking: Ranking) -> dict[str, xr.Dat
         "random": ranking.random(k, draws=study.draws),
         "bottom": ranking.bottom(k),
     }
-    scores = _mask_study(cache, sets, reference, k)
+    scores = mask_study(cache, sets, reference, pca=k, options=MaskOptions(n_init=2))
     summary = mask_summary(scores)
     best = summary["iou"].sel(polarity="oracle").isel(selector=0)
     blocks = sorted({0, int(best.argmax("block")), best.sizes["block"] - 1})
-    shown = _shown_masks(cache, ranking, k, [str(scores["block_name"].values[block]) for block in blocks])
-    shown["reference"] = reference.isel(sample=slice(0, _SHOWN_MASKS))
-    shown["iou"] = scores["iou"].isel(
-        selector=0, draw=0, sample=slice(0, _SHOWN_MASKS), block=blocks, drop=True
-    )
+    names = [str(scores["block_name"].values[block]) for block in blocks]
+    first = {"sample": slice(0, _SHOWN_MASKS)}
+    shown = spatial_masks(cache, ranking.top(k), blocks=names).isel(first)
+    shown["reference"] = reference.isel(first)
+    shown["iou"] = scores["iou"].isel(selector=0, draw=0, block=blocks, drop=True).isel(first)
     return {"masks": scores, "mask_summary": summary, "shown_masks": shown}
-
-
-def _mask_study(cache: Cache, sets: dict[str, Any], reference: xr.DataArray, k: int) -> xr.Dataset:
-    return mask_study(cache, sets, reference, pca=k, n_init=2)
-
-
-def _shown_masks(cache: Cache, ranking: Ranking, k: int, blocks: list[str]) -> xr.Dataset:
-    masks = spatial_masks(cache, ranking.top(k), block=blocks, step=-1)
-    return masks.isel(sample=slice(0, _SHOWN_MASKS))
 
 
 def _compare(dit: DiT, study: FirstLook, prompts: list[str], ranking: Ranking) -> xr.Dataset:

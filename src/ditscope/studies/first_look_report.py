@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
@@ -144,7 +143,7 @@ def _magnitude(section: Section, result: Result) -> None:
 def _stability(section: Section, result: Result) -> None:
     k, agreement = _k(result), result.arrays["stability"]
     section.figure(
-        _jaccard_matrix(agreement, _about(result, k=k)),
+        plots.jaccard_matrix(agreement, about=_about(result, k=k)),
         f"Overlap of the top {k} sets: 1 is the same set, the mark on the scale is chance.",
         name="stability",
     )
@@ -157,7 +156,7 @@ def _stability(section: Section, result: Result) -> None:
     ]
     section.table(rows, "Agreement with bootstrap intervals over prompts, beside a permutation null.")
     section.figure(
-        _stability_curve(result.arrays["needed"], _about(result, k=k)),
+        plots.stability_curve(result.arrays["needed"], about=_about(result, k=k)),
         "How many images a calibration needs before its top set stops changing (SPARK's rule, one image a step).",
         name="samples_needed",
     )
@@ -171,25 +170,6 @@ def _stability(section: Section, result: Result) -> None:
         "Where overlap is high, a set ranked on some images may be frozen and used on others.",
         "High overlap between images does not show that a channel carries nothing about the image; its sign and "
         f"its pattern over tokens may still vary. {_scope(result)}",
-    )
-
-
-def _jaccard_matrix(agreement: xr.Dataset, about: dict[str, object]) -> Figure:
-    matrices = {
-        "between images": agreement["jaccard_sample"],
-        "between blocks": agreement["jaccard_block"],
-        "between steps (mean over blocks)": agreement["jaccard_step"].mean("block", keep_attrs=True),
-    }
-    return plots.jaccard_matrix(matrices, about=about)
-
-
-def _stability_curve(needed: xr.Dataset, about: dict[str, object]) -> Figure:
-    stop = float(needed["needed"].isel(order=0))
-    return plots.stability_curve(
-        needed["jaccard"].isel(order=0, stream=0),
-        threshold=float(needed.attrs["tau"]),
-        stop=None if np.isnan(stop) else int(stop),
-        about=about,
     )
 
 
@@ -247,9 +227,9 @@ def _masks(section: Section, result: Result) -> None:
 def _mask_grid(images: xr.DataArray, shown: xr.Dataset, about: dict[str, object]) -> Figure:
     return plots.mask_grid(
         images.isel(sample=slice(0, shown.sizes["sample"])),
-        shown["mask"].transpose("sample", "block", "y", "x"),
-        reference=shown["reference"].rename(y_pixel="y", x_pixel="x"),
-        iou=shown["iou"].transpose("sample", "block"),
+        shown["mask"],
+        reference=shown["reference"],
+        iou=shown["iou"],
         about=about,
     )
 

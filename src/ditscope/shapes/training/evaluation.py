@@ -49,7 +49,9 @@ def evaluate(
     (folder / "ditscope.json").write_text(json.dumps(settings, indent=2) + "\n")
 
     captions = make_prompts(count, _SEED_OF_TEST)
-    images = draw_images(dit, captions, seed=1000, num_inference_steps=num_inference_steps, true_cfg_scale=best)
+    images = draw_images(
+        dit, captions, seed=1000, num_inference_steps=num_inference_steps, true_cfg_scale=best
+    )
     table = judge(oracle, images, captions)
     scorer = ClipScorer.from_pretrained(str(folder / "clip"))
     matched = scorer.score(images, captions)
