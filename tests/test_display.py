@@ -8,7 +8,9 @@ from ditscope._display import first_rows, html_table, text_table
 
 
 def test_text_has_its_first_column_padded() -> None:
-    assert text_table("<Cache a>", [("model", "shapes"), ("k", "6")]) == "<Cache a>\n  model  shapes\n  k      6"
+    assert (
+        text_table("<Cache a>", [("model", "shapes"), ("k", "6")]) == "<Cache a>\n  model  shapes\n  k      6"
+    )
     assert text_table("empty", []) == "empty"
 
 

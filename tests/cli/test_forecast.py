@@ -28,7 +28,8 @@ def test_less_kept_is_less_forecast(untrained_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [(["--steps", "28"], "step 28"), (["--branches", "uncond", "--no-guided"], "branch 'uncond'")]
+    ("options", "message"),
+    [(["--steps", "28"], "step 28"), (["--branches", "uncond", "--no-guided"], "branch 'uncond'")],
 )
 def test_what_record_refuses_is_refused(untrained_folder: Path, options: list[str], message: str) -> None:
     result = CliRunner().invoke(
