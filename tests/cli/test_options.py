@@ -18,18 +18,18 @@ def test_numbers_are_pythons(text: str, values: list[int]) -> None:
     assert numbers("--steps", text) == values
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,,2", "1:", "0:9:0", "0:1:2:3", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1:", "0:9:0", "0:1:2:3", "1.5", "4:0"])
 def test_what_is_no_number_is_refused_with_the_option(text: str) -> None:
     with pytest.raises(InputError, match=r"--steps .*0:20:5"):
         numbers("--steps", text)
 
 
 def test_a_selection_holds_what_was_given() -> None:
-    kept = selection("image,text", "block_output", "0,-1,single.5,double", "0,-1", "cond", None)
+    kept = selection("image,text", "block_output", "0,-1,--1,single.5,double", "0,-1", "cond", None)
     assert kept == {
         "streams": ["image", "text"],
         "sites": ["block_output"],
-        "blocks": [0, -1, "single.5", "double"],
+        "blocks": [0, -1, "--1", "single.5", "double"],
         "steps": [0, -1],
         "branches": ["cond"],
     }

@@ -110,3 +110,9 @@ def test_the_recorded_steps_follow_the_number_of_steps() -> None:
     assert FirstLook(num_inference_steps=4).step_list() == (0, 1, 2, 3)
     assert FirstLook(num_inference_steps=20).step_list() == (0, 5, 10, 14, 19)
     assert FirstLook(num_inference_steps=1).step_list() == (0,)
+
+
+def test_the_analysis_is_the_study_as_a_script() -> None:
+    script = Path(__file__).parents[2] / "analyses/first_look.py"
+    done = subprocess.run([sys.executable, script, "--set", "k=3"], capture_output=True, text=True)
+    assert (done.returncode, "no --out" in done.stderr) == (2, True), done.stderr

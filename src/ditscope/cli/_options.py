@@ -62,45 +62,35 @@ def selection(
     chosen = {
         "streams": streams.split(","),
         "sites": sites.split(","),
-        "blocks": blocks
-        and [int(name) if name.lstrip("-").isdigit() else name for name in blocks.split(",")],
+        "blocks": blocks and [_block(address) for address in blocks.split(",")],
         "steps": steps and numbers("--steps", steps),
         "branches": branches and branches.split(","),
         "channels": channels and numbers("--channels", channels),
     }
-    return {name: value for name, value in chosen.items() if value}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def numbers(option: str, text: str) -> list[int]:
-    """Whole numbers: ``0,5,-1`` one by one, and ``0:20:5`` as Python's ``range(0, 20, 5)``.
-
-    Raises:
-        InputError: it is neither.
-    """
-    parts = [part.split(":") for part in text.split(",")]
+    """Whole numbers: ``0,5,-1`` one by one, and ``0:20:5`` as Python's ``range(0, 20, 5)``."""
+    values: list[int] = []
     try:
-        return [
-            value for part in parts for value in (range(*map(int, part)) if len(part) > 1 else map(int, part))
-        ]
+        for part in text.split(","):
+            ends = [int(end) for end in part.split(":")]
+            values += range(*ends) if len(ends) > 1 else ends
     except (TypeError, ValueError):
-        raise InputError(
-            f"{option} {text!r}",
-            "whole numbers such as 0,5,-1 or a range such as 0:20:5",
-            f"Pass {option} 0:4, say.",
-        ) from None
+        values = []
+    if not values:
+        expected = "whole numbers such as 0,5,-1 or a range such as 0:20:5"
+        raise InputError(f"{option} {text!r}", expected, f"Pass {option} 0:4, say.")
+    return values
+
+
+def _block(address: str) -> int | str:
+    return int(address) if address.removeprefix("-").isdecimal() else address
 
 
 def named_values(option: str, pairs: Sequence[str] | None, **own: Any) -> dict[str, Any]:
-    """Values by name, from options of their own and from ``NAME=VALUE``, where a value may be JSON.
-
-    Args:
-        option: that takes the pairs.
-        pairs: what it took.
-        **own: values of options of their own; None where not given.
-
-    Raises:
-        InputError: a pair is none, or its name is an option of its own or comes twice.
-    """
+    """Values by name: options of their own where they were given, and ``NAME=VALUE``, a value being JSON or text."""
     values = {name: value for name, value in own.items() if value is not None}
     seen = set(own)
     for pair in pairs or ():
@@ -120,11 +110,7 @@ def named_values(option: str, pairs: Sequence[str] | None, **own: Any) -> dict[s
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The lines of a file that are not empty.
-
-    Raises:
-        InputError: there is no such file.
-    """
+    """The lines of a file that are not empty."""
     if not path.is_file():
         raise InputError(f"no file {path}", "a text file with one prompt a line", "Pass another --prompts.")
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
