@@ -8,9 +8,6 @@ import pytest
 
 import distribution
 
-# Those whose packages do not look for others' yet.
-PENDING = ["pass", "edit", "figure", "family", "study", "command"]
-
 METRIC = """
 from ditscope.metrics.metric import metric
 
@@ -165,21 +162,17 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(site):
-    done = distribution.run_beside(site, "-c", PROOFS, *(kind for kind in MODULES if kind not in PENDING))
+    done = distribution.run_beside(site, "-c", PROOFS, *MODULES)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_somebody_else_adds_one(outcomes, kind):
-    if kind in PENDING:
-        pytest.skip("not looked for yet")
     assert outcomes[kind] == ""
 
 
 def test_they_are_there_too_where_the_distribution_is_imported_first(site):
-    if PENDING:
-        pytest.skip("not looked for yet")
     code = """
 import plugin.family, plugin.study
 from ditscope.models.families import family_of

@@ -35,11 +35,8 @@ EDITS = {
 RED = Metric(
     "redness",
     "mean red",
-    "levels",
-    False,
-    "either",
-    lambda images, reference, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
-    prompted=True,
+    lambda images, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
+    unit="levels",
 )
 
 
