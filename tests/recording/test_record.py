@@ -284,7 +284,7 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"seeds": [1, 1]}, "seeds [1, 1]"),
         ({"seeds": 0.5}, "seeds [0.5]"),
         ({"call": {"steps": 3}}, "pipeline argument steps"),
-        ({"call": {"num_inference_steps": 0}}, "num_inference_steps 0"),
+        ({"call": {"num_inference_steps": 0}}, "num_inference_steps=0"),
         (
             {"call": {**GUIDED, "callback_on_step_end": lambda *_: {}}},
             "'callback_on_step_end' of type function",
