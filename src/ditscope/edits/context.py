@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EditContext"]
 
+Sample = tuple[str | None, int | None]
+"""Prompt and seed of one image; None where the call did not say it."""
+
 
 @dataclass(frozen=True, eq=False)
 class EditContext:
@@ -40,17 +43,15 @@ class EditContext:
     block: Block
     site: str
     stream: str
-    samples: tuple[tuple[str, int], ...]
+    samples: tuple[Sample, ...]
     tokens: torch.Tensor
     channels: torch.Tensor
 
 
-def samples_of(dit: DiT) -> tuple[tuple[str, int], ...]:
-    """(prompt, seed) of each image of the run in progress; none where the call does not say them."""
+def samples_of(dit: DiT) -> tuple[Sample, ...]:
+    """(prompt, seed) of each image of the run in progress."""
     run = dit.run_state
     if hasattr(run, "samples"):
         return tuple(run.samples)
-    prompts, generators = run.call.get("prompt"), run.call.get("generator")
-    if not isinstance(prompts, list) or not isinstance(generators, list):
-        return ()
-    return tuple((p, g.initial_seed()) for p, g in zip(prompts, generators, strict=True))
+    seeds = [generator.initial_seed() for generator in run.call["generator"]]
+    return tuple(zip(run.call["prompt"], seeds, strict=True))
