@@ -29,7 +29,7 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
     parts = {
         "tensors": schema.tensors and with_tokens,
         "stats": schema.stats and with_tokens,
-        "modulation": not all(site_spec(name).has_tokens for name in schema.sites),
+        "modulation": not all((site_spec(name).has_tokens for name in schema.sites)),
         "trajectory": schema.trajectory,
         "images": schema.image_height,
     }

@@ -7,4 +7,4 @@ from ditscope.models.family import BlockList, Family, Guidance
 from ditscope.models.loading import load
 from ditscope.models.visits import Visit
 
-__all__ = ["FAMILIES", "Block", "BlockList", "DiT", "Family", "Guidance", "Visit", "load"]
+__all__ = ["Block", "BlockList", "DiT", "FAMILIES", "Family", "Guidance", "Visit", "load"]

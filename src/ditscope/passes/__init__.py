@@ -15,8 +15,8 @@ from ditscope.passes.statistics import channel_statistics, token_statistics
 from ditscope.vocabulary import STATISTICS
 
 __all__ = [
-    "STATISTICS",
     "Ranking",
+    "STATISTICS",
     "channel_statistics",
     "energy_share",
     "exceeds_threshold",
