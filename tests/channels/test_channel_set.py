@@ -82,8 +82,10 @@ def test_sel_refuses_unknown_dims_and_labels():
     channels = ChannelSet.of({2: [5]})
     with pytest.raises(InputError, match="'step'"):
         channels.sel(step=0)
-    with pytest.raises(InputError, match="label"):
+    with pytest.raises(InputError, match="block 3"):
         channels.sel(block=3)
+    with pytest.raises(InputError, match="a label that the set has"):
+        full_set().sel(draw=3)
 
 
 def test_blocks_by_name_kind_and_negative_index_of_a_model():

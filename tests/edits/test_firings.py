@@ -74,7 +74,7 @@ def test_the_table_is_what_numpy_computes(count) -> None:
 
 
 def test_a_firing_costs_bytes_and_not_objects() -> None:
-    firings, place, count = Firings(), context(0, torch.ones(1, 1, 1)[:, :, [0, 0, 0]], 1), 200_000
+    firings, place, count = Firings(), context(0, torch.ones(1, 1, 1)[:, :, [0, 0, 0]], 1), 30_000
     new = torch.zeros(1, 1, 2)
     firings.add(EDITS[0], place, new)
     tracemalloc.start()

@@ -175,9 +175,8 @@ class ChannelSet(JsonForm):
     def draw(self, number: int) -> ChannelSet:
         """The set of one random draw; a set without draws is its own and only draw 0."""
         checks.whole_number("draw", number, least=0, most=self.draws - 1)
-        return self if "draw" not in self.ids.dims else self._at_draw(number)
-
-    def _at_draw(self, number: int) -> ChannelSet:
+        if "draw" not in self.ids.dims:
+            return self
         ratio = self.energy_ratio
         if ratio is not None and "draw" in ratio.dims:
             ratio = ratio.isel(draw=number)

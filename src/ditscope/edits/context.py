@@ -10,6 +10,7 @@ import torch
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
+    from ditscope.models.call import Sample
     from ditscope.models.visits import Visit
 
 __all__ = ["EditContext"]
@@ -40,6 +41,6 @@ class EditContext:
     block: Block
     site: str
     stream: str
-    samples: Sequence[tuple[str | None, int | None]]
+    samples: Sequence[Sample]
     tokens: torch.Tensor
     channels: torch.Tensor
