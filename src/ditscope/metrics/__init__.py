@@ -7,8 +7,8 @@ from ditscope.metrics.registry import METRICS, Metric, resolve
 from ditscope.metrics.text_image import ClipScorer
 
 __all__ = [
-    "ClipScorer",
     "METRICS",
+    "ClipScorer",
     "Metric",
     "clip_image_distance",
     "feature_distance",

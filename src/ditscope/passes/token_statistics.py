@@ -115,5 +115,11 @@ def _reduce_slabs(slabs: np.ndarray, real: np.ndarray) -> np.ndarray:
             values, valid = piece(part)
             deviation = np.where(valid, values - mean[:, None], 0.0)
             squared += (deviation**2).sum(1)
-        columns = [mean, absolute / used, np.sqrt(squared / used), np.where(used > 0, largest, np.nan), nonfinite]
+        columns = [
+            mean,
+            absolute / used,
+            np.sqrt(squared / used),
+            np.where(used > 0, largest, np.nan),
+            nonfinite,
+        ]
     return np.stack(columns, axis=1)
