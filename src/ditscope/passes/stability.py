@@ -41,7 +41,7 @@ MEASURES = {"jaccard": 0.0, "rbo": 0.0, "spearman": -1.0}
 """Measures of agreement, 1 for equal rankings, and the least that each can be."""
 
 _BETWEEN = ("sample", "prompt", "seed")
-_NULL_VALUES = 1 << 21  # values permuted in each draw of the null; some 5 seconds for 200 draws
+_NULL_VALUES = 1 << 20  # values permuted in each draw of the null: a few seconds for 200 draws
 
 
 class _Settings(NamedTuple):
