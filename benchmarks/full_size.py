@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,11 +35,14 @@ import torch
 import ditscope as ds
 import result_table
 from ditscope.cache.reader import Cache
-from ditscope.checking.report import Report
+from ditscope.checking.report import CheckReport
 from ditscope.recording.record import record  # here, so that no run is charged for the import
-from ditscope.tracing.run import generators
+from ditscope.tracing.samples import call_of
 from measuring import Taken, device_name, take
 from random_models import MODELS, Model, open_random
+
+if TYPE_CHECKING:
+    from ditscope.checking.report import CheckReport
 
 PROMPT = "a small red circle at the left on a plain blue background"
 SEED = 0
@@ -72,7 +75,7 @@ host memory is the resident set of the process, with the weights where the devic
 
 @dataclass
 class Result:
-    """What a model was found to take.
+    """What a model takes.
 
     Attributes:
         report: of the check.
@@ -80,15 +83,15 @@ class Result:
         check: what the check took.
         runs: ``bare`` or name of a recording -> what each of its runs took.
         store_bytes: name of a recording -> bytes of its store on disk.
-        found: name of a recording -> what its store showed.
+        shown: name of a recording -> what its store showed.
     """
 
-    report: Report
+    report: CheckReport
     build: Taken
     check: Taken
     runs: dict[str, list[Taken]] = field(default_factory=dict)
     store_bytes: dict[str, int] = field(default_factory=dict)
-    found: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, str] = field(default_factory=dict)
 
 
 def measure(model: Model, home: Path, options: argparse.Namespace) -> tuple[ds.DiT, Result]:
@@ -120,7 +123,7 @@ def measure(model: Model, home: Path, options: argparse.Namespace) -> tuple[ds.D
             taken.visits = taken.visits[-dit.run_state.n_visits :]  # without the look at the call
             result.runs.setdefault(name, []).append(taken)
             result.store_bytes[name] = size_on_disk(store)
-            result.found[name] = found_in(taken.result, bare.result)
+            result.shown[name] = shown_by(taken.result, bare.result)
             taken.result = None
     return dit, result
 
@@ -139,7 +142,7 @@ def open_as_asked(model: Model, home: Path, options: argparse.Namespace) -> ds.D
 
 def bare_image(dit: ds.DiT, call: Mapping[str, Any]) -> np.ndarray:
     """The bare pipeline's image, uint8 ``[row, y, x, rgb]``."""
-    arguments = {**dit.call_defaults, **call, "prompt": [PROMPT], "generator": generators(dit, [SEED])}
+    arguments = call_of(dit, [(PROMPT, SEED)], call)
     images = dit.diffusers_pipeline(**arguments, output_type="np").images
     return np.round(np.nan_to_num(images) * 255.0).astype(np.uint8)
 
@@ -155,7 +158,7 @@ def size_on_disk(store: Path) -> int:
     return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
 
 
-def found_in(cache: Cache, bare: np.ndarray) -> str:
+def shown_by(cache: Cache, bare: np.ndarray) -> str:
     """Whether the recorded run made the bare image, and whether all hidden states were numbers."""
     same = np.array_equal(cache.images.values, bare)
     nonfinite = int(cache.stats("image", "block_output")["nonfinite"].sum())
@@ -166,7 +169,7 @@ def found_in(cache: Cache, bare: np.ndarray) -> str:
 def rows(result: Result, setting: Mapping[str, str]) -> list[dict[str, str]]:
     """Table rows: build, check, and the runs with and without recording."""
     holding = sum(finding.holds for finding in result.report.findings)
-    found = {"check": f"{holding} of {len(result.report.findings)} claims hold", **result.found}
+    shown = {"check": f"{holding} of {len(result.report.findings)} claims hold", **result.shown}
     bare_visits, bare_images = visits(result.runs["bare"]), images(result.runs["bare"])
     table = []
     for name, runs in {"build": [result.build], "check": [result.check], **result.runs}.items():
@@ -180,7 +183,7 @@ def rows(result: Result, setting: Mapping[str, str]) -> list[dict[str, str]]:
             "peak device GiB": peak(run.device_bytes for run in runs),
             "peak host GiB": peak(run.host_bytes for run in runs),
             "store bytes": f"{result.store_bytes[name]:,}" if name in result.store_bytes else "",
-            "found": found.get(name, ""),
+            "found": shown.get(name, ""),
         }
         table.append({**setting, **cells})
     return table
@@ -199,8 +202,8 @@ def images(runs: Sequence[Taken]) -> list[float]:
 def seconds(times: Sequence[float]) -> str:
     """The median, with the least and the most where there are several."""
     least, median, most = (
-        f"{found:.0f}" if found >= 100 else f"{found:.3g}"
-        for found in (min(times), statistics.median(times), max(times))
+        f"{time:.0f}" if time >= 100 else f"{time:.3g}"
+        for time in (min(times), statistics.median(times), max(times))
     )
     return f"{median} ({least} to {most})" if len(times) > 1 else median
 
@@ -210,10 +213,10 @@ def ratio(times: Sequence[float], bare: Sequence[float]) -> str:
     return f"{statistics.median(times) / statistics.median(bare):.2f}"
 
 
-def peak(found: Iterable[int | None]) -> str:
-    """The largest in GiB; empty where nothing was told."""
-    told = [nbytes for nbytes in found if nbytes is not None]
-    return f"{max(told) / 2**30:.2f}" if told else ""
+def peak(peaks: Iterable[int | None]) -> str:
+    """The largest in GiB; empty where none is known."""
+    known = [nbytes for nbytes in peaks if nbytes is not None]
+    return f"{max(known) / 2**30:.2f}" if known else ""
 
 
 def setting_of(dit: ds.DiT, name: str, options: argparse.Namespace) -> dict[str, str]:

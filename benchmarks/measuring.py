@@ -23,7 +23,7 @@ class Taken:
     Attributes:
         seconds: of the whole run.
         visits: seconds of every complete call of the transformer, with what was done inside it.
-        host_bytes: the process's largest resident set during the run; None where Linux does not tell.
+        host_bytes: the process's largest resident set during the run; None where the system does not say.
         device_bytes: most bytes that torch had allocated on the GPU; None on a CPU.
         result: what the run returned.
     """
@@ -44,13 +44,13 @@ def take(run: Callable[[], Any], device: str, transformer: torch.nn.Module | Non
         torch.cuda.init()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    host_is_told = _reset_host_peak()
+    host_is_known = _reset_host_peak()
     with nullcontext() if transformer is None else _timed_visits(transformer, device, taken.visits):
         begin = time.perf_counter()
         taken.result = run()
         _wait_for(device)
         taken.seconds = time.perf_counter() - begin
-    taken.host_bytes = _host_peak() if host_is_told else None
+    taken.host_bytes = _host_peak() if host_is_known else None
     taken.device_bytes = torch.cuda.max_memory_allocated(device) if on_gpu else None
     return taken
 
@@ -81,7 +81,7 @@ def _on_gpu(device: str) -> bool:
 
 
 def _wait_for(device: str) -> None:
-    """Until a GPU has done what it was told."""
+    """Until a GPU has done what it was given."""
     if _on_gpu(device):
         torch.cuda.synchronize(device)
 

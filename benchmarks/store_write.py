@@ -28,8 +28,10 @@ import numpy as np
 import zarr
 
 from ditscope.cache import (
+    Address,
     BlockSpec,
     CacheWriter,
+    Reading,
     SampleSpec,
     Schema,
     StepSpec,
@@ -67,8 +69,9 @@ def create_ditscope(path: Path, schema: Schema) -> CacheWriter:
 
 def write_ditscope(writer: CacheWriter, schema: Schema, tensors: np.ndarray) -> None:
     with writer:
-        for cell in np.ndindex(STEPS, BRANCHES, BLOCKS):
-            writer.put(0, "image", "block_output", *cell, tensors[cell])
+        for step, branch, block in np.ndindex(STEPS, BRANCHES, BLOCKS):
+            address = Address("image", "block_output", step, schema.branches[branch], block)
+            writer.put(Reading(address, [0], hidden=tensors[step, branch, block][None]))
         writer.commit(0)
 
 
@@ -78,9 +81,9 @@ def create_numpy(path: Path, schema: Schema) -> Path:
 
 
 def write_numpy(path: Path, schema: Schema, tensors: np.ndarray) -> None:
-    for cell in np.ndindex(STEPS, BRANCHES, BLOCKS):
-        with (path / f"{'-'.join(map(str, cell))}.npy").open("wb") as file:
-            np.save(file, tensors[cell].view(np.uint16))
+    for index in np.ndindex(STEPS, BRANCHES, BLOCKS):
+        with (path / f"{'-'.join(map(str, index))}.npy").open("wb") as file:
+            np.save(file, tensors[index].view(np.uint16))
             file.flush()
             os.fsync(file.fileno())
 
@@ -112,7 +115,7 @@ def read_ditscope(path: Path) -> np.ndarray:
 
 
 def read_numpy(path: Path) -> np.ndarray:
-    files = [path / f"{'-'.join(map(str, cell))}.npy" for cell in np.ndindex(STEPS, BRANCHES, BLOCKS)]
+    files = [path / f"{'-'.join(map(str, index))}.npy" for index in np.ndindex(STEPS, BRANCHES, BLOCKS)]
     read = np.stack([np.load(file)[:, FEW] for file in files]).view(DTYPE)
     return read.reshape(STEPS, BRANCHES, BLOCKS, *read.shape[1:])
 

@@ -1,6 +1,6 @@
-"""The reference that traced runs are held against: diffusers alone, with plain PyTorch hooks.
+"""The reference that traced runs are compared with: diffusers alone, with plain PyTorch hooks.
 
-Nothing here uses ditscope. Blocks are the transformer's own lists, streams are told by the names of
+Nothing here uses ditscope. Blocks are the transformer's own lists, streams are known by the names of
 arguments and the order of return values in diffusers' FLUX.1 code, and visits are counted calls.
 """
 

@@ -22,7 +22,7 @@ def test_the_notebook_snippets_run_as_printed(tmp_path: Path, monkeypatch: pytes
     found = runpy.run_path(str(script))
     result = found["result"]
     assert list(result["edit"].values) == ["massive", "bottom", "random", "energy", "mean"]
-    assert list(result["metric"].values) == ["clip_score", "lpips", "psnr"]
+    assert list(result["metric"].values) == ["clip_score", "feature_distance", "psnr"]
     assert found["masks"]["mask"].dims == ("sample", "y", "x")
     assert len(found["out"].images) == 1
     assert found["cache"].complete

@@ -14,10 +14,17 @@ is quick::
     ds.plots.ablation(result)
 """
 
+from typing import Any
+
 import lazy_loader
 
-from ditscope._version import __version__
+from ditscope.errors import no_attribute
 
 # The names are in the stub beside this file, where editors and type checkers read them too.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["__version__"]
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return _load(name)
+    raise no_attribute(__name__, name, __all__)

@@ -15,8 +15,9 @@ class DitscopeError(Exception):
     """
 
     def __init__(self, found: object, expected: object, remedy: str) -> None:
-        super().__init__(found, expected, remedy)
+        # As text, so that an error can be pickled and copied whatever was found.
         self.found, self.expected, self.remedy = str(found), str(expected), remedy
+        super().__init__(self.found, self.expected, remedy)
 
     def __str__(self) -> str:
         return f"found {self.found}; expected {self.expected}. {self.remedy}"
@@ -53,3 +54,8 @@ class EditError(DitscopeError, RuntimeError):
 def unknown_name(what: str, found: object, known: Iterable[object]) -> InputError:
     """The error for a name that is not among the known ones."""
     return InputError(f"{what} {found!r}", f"one of {', '.join(map(repr, known))}", f"Pass a known {what}.")
+
+
+def no_attribute(module: str, name: str, known: Iterable[str]) -> AttributeError:
+    """The error for a name that a module does not have, among those it has."""
+    return AttributeError(f"{module} has no attribute {name!r}; it has {', '.join(known)}")

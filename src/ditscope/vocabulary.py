@@ -2,8 +2,8 @@
 
 A *sample* is one generated image (a prompt with a seed), a *visit* one call of the transformer, a *step* an index
 into the scheduler's timesteps, a *branch* one side of classifier-free guidance, a *block* a transformer block in
-execution order, a *stream* the image's or the text's tokens, a *site* a place in a block, a *token* a position in a
-stream, and a *channel* an index in the hidden width.
+execution order, a *stream* the image's or the text's tokens, a *site* a point inside a block or at its ends, a *token*
+a position in a stream, and a *channel* an index in the hidden width.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_every_block_does_something_and_nothing_overflows(tmp_path, name) -> Non
 
 
 @pytest.mark.parametrize(("storage", "rounds"), [(None, 2), ("fp8", 1)])
-def test_every_run_is_measured_and_told(tmp_path, storage, rounds) -> None:
+def test_every_run_is_measured_and_shown(tmp_path, storage, rounds) -> None:
     arguments = ["--height", "64", "--width", "96", "--rounds", str(rounds), "--layers", "1"]
     options = full_size.parse([*arguments, *(["--storage", storage] if storage else [])])
     dit, result = full_size.measure(narrow("FLUX.1-dev"), tmp_path, options)
@@ -111,9 +111,9 @@ def test_every_run_is_measured_and_told(tmp_path, storage, rounds) -> None:
     assert check["found"] == f"{len(result.report.findings)} of {len(result.report.findings)} claims hold"
     for row in turns:
         for column, times in (("s per visit", full_size.visits), ("seconds", full_size.images)):
-            found = times(result.runs[row["run"]])
-            assert min(found) > 0
-            assert row[column] == full_size.seconds(found)
+            taken = times(result.runs[row["run"]])
+            assert min(taken) > 0
+            assert row[column] == full_size.seconds(taken)
         assert row["blocks"] == "1 double + 1 single (cut)"
         assert ("fp8" in row["weights"]) == bool(storage)
     for row in turns[1:]:
@@ -131,14 +131,14 @@ def test_every_run_is_measured_and_told(tmp_path, storage, rounds) -> None:
     assert (tmp_path / "table.md").read_text().count("| recorded |") == 1
 
 
-def test_what_a_recording_got_wrong_is_told(tmp_path) -> None:
+def test_what_a_recording_got_wrong_is_shown(tmp_path) -> None:
     dit = random_models.open_random(narrow("FLUX.1-schnell"), tmp_path, layers=1)
     call = {"height": 64, "width": 64, "num_inference_steps": 2}
     image = full_size.bare_image(dit, call)
     dit.diffusers_pipeline.transformer.x_embedder.bias[3] = float("nan")
     cache = full_size.recorded(dit, tmp_path / "wrong.zarr", call, tensors=False)
-    assert full_size.found_in(cache, image).startswith("ANOTHER IMAGE, ")
-    assert "no values" not in full_size.found_in(cache, image)
+    assert full_size.shown_by(cache, image).startswith("ANOTHER IMAGE, ")
+    assert "no values" not in full_size.shown_by(cache, image)
 
 
 def test_seconds_come_with_their_spread() -> None:

@@ -1,22 +1,9 @@
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def no_sync():
-    """Syncing hundreds of small files would take most of the tests' time; no test cuts the power."""
-    from ditscope.cache import storage
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        patch.setitem(storage.CONTEXT, "file_io_sync", False)
-        yield
+from unsynced import no_sync as no_sync
 
 
 @pytest.fixture
@@ -47,14 +34,14 @@ def store(tmp_path, complete_store):
     return Path(shutil.copytree(complete_store, tmp_path / "store.zarr"))
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("recordings")
+@pytest.fixture
+def writer(tmp_path, empty_store):
+    """A writer of a store that has no sample yet."""
+    import store_recording
 
+    from ditscope.cache import CacheWriter
 
-@pytest.fixture(scope="session")
-def guided(dit, folder):
-    """Both streams and sites of 2 prompts x 2 seeds in batches of 3 and 1, guided."""
-    import pipeline_recording
-
-    return pipeline_recording.record(dit, folder / "guided", batch_size=3, **pipeline_recording.BOTH)
+    schema = store_recording.make_schema()
+    path = shutil.copytree(empty_store, tmp_path / "a.zarr")
+    with CacheWriter.create_or_resume(path, schema, store_recording.make_manifest(schema)) as writer:
+        yield writer

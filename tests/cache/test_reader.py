@@ -1,17 +1,25 @@
-import json
-import pickle
-
 import numpy as np
 import pytest
-import xarray as xr
-import zarr
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from store_recording import bits, cells, hidden_value, make_schema, record, statistics_of
+from store_recording import (
+    addresses,
+    at,
+    bits,
+    fill,
+    hidden_value,
+    make_manifest,
+    make_schema,
+    record,
+    statistics_of,
+)
 
-from ditscope.cache import open_cache
-from ditscope.cache.lazy_array import StoredArray
+from ditscope.cache import (
+    Address,
+    CacheWriter,
+    open_cache,
+)
+from ditscope.cache.layout import STATISTICS
 from ditscope.errors import CacheError, InputError
+from ditscope.vocabulary import RECORDED_STATISTICS
 
 
 def test_dims_labels_and_attributes(store):
@@ -40,13 +48,12 @@ def test_dims_labels_and_attributes(store):
     assert {name: hidden[name].values.tolist() for name in hidden.coords} == expected
 
 
-def test_selection_by_label_gives_the_cell(store):
+def test_selection_by_label_gives_what_was_put(store):
     schema = make_schema()
     hidden = open_cache(store).hidden()
-    chosen = hidden.sel(sample=1, step=3, branch="uncond", block=4)
-    np.testing.assert_array_equal(
-        bits(chosen.values), bits(hidden_value(schema, 1, "image", "block_output", (1, 1, 2)))
-    )
+    address = Address("image", "block_output", 3, "uncond", 4)
+    chosen = hidden.sel(sample=1, **at(address))
+    np.testing.assert_array_equal(bits(chosen.values), bits(hidden_value(schema, 1, address)))
     np.testing.assert_array_equal(bits(chosen.sel(channel=[5, 72])), bits(chosen.values[:, [2, 69]]))
     np.testing.assert_array_equal(bits(chosen[::-2, 3:50:7]), bits(chosen.values[::-2, 3:50:7]))
 
@@ -66,12 +73,12 @@ def test_statistics(store):
     assert stats["mean"].dims == ("sample", "step", "branch", "block", "channel")
     assert stats["count"].dims == ("sample", "step", "branch", "block")
     assert stats.attrs == {"stream": "text", "site": "block_output"}
-    for cell in cells(schema):
-        expected = statistics_of(hidden_value(schema, 1, "text", "block_output", cell))
-        for name, value in expected.items():
-            stored = stats[name].values[1][cell]
+    for address in addresses(schema, "text"):
+        expected = statistics_of(hidden_value(schema, 1, address))
+        for name, value in zip(STATISTICS, expected, strict=True):
+            stored = stats[name].sel(sample=1, **at(address)).values
             assert stored.dtype == (np.int32 if name in ("nonfinite", "count") else np.float32)
-            np.testing.assert_array_equal(stored, np.asarray(value).astype(stored.dtype))
+            np.testing.assert_array_equal(stored, value[0] if name == "count" else value)
 
 
 def test_text_stream_has_a_mask_of_real_tokens(store):
@@ -125,84 +132,6 @@ def test_empty_store_opens(tmp_path):
     assert "0 of 2 committed" in repr(cache)
 
 
-def test_opening_reads_no_values(store, monkeypatch):
-    monkeypatch.setattr(StoredArray, "__getitem__", lambda *_: pytest.fail("a value was read"))
-    cache = open_cache(store)
-    cache.hidden("image")
-    cache.stats("image")
-    assert cache.trajectory.sizes
-    assert repr(cache)
-
-
-def test_a_few_channels_are_read_without_the_tensor(tmp_path, monkeypatch):
-    """Damage every chunk that holds other channels: a read of few channels must not notice."""
-    schema = make_schema(channels=tuple(range(64)), width=80)
-    store = record(tmp_path / "a.zarr", schema)
-    path = store / "image/block_output/c/0/0/0/0/0/0"
-    data = bytearray(path.read_bytes())
-    chunk = 12 * 32 * 2 + 4
-    cells_in_shard = len(cells(schema))
-    index = np.frombuffer(data[-4 - 16 * 2 * cells_in_shard : -4], "<u8").reshape(cells_in_shard, 2, 2)
-    for start, size in index[:, 1]:
-        assert size == chunk
-        data[int(start) + 7] ^= 0xFF
-    path.write_bytes(data)
-    hidden = open_cache(store).hidden
-    expected = hidden_value(schema, 0, "image", "block_output", (1, 0, 2))
-    few = hidden(channels=[0, 31, 7]).isel(sample=0, step=1, branch=0, block=2)
-    np.testing.assert_array_equal(bits(few.values), bits(expected[:, [0, 31, 7]]))
-    sliced = hidden().isel(sample=0, step=1, branch=0, block=2, channel=slice(4, 20))
-    np.testing.assert_array_equal(bits(sliced.values), bits(expected[:, 4:20]))
-    with pytest.raises(CacheError, match=r"unreadable data in image/block_output.*verify"):
-        hidden().values  # noqa: B018
-
-
-def test_dask_fuses_selections_into_the_read(store, monkeypatch):
-    asked = []
-    original = StoredArray.__getitem__
-
-    def spy(self, key):
-        values = original(self, key)
-        asked.append(values.size)
-        return values
-
-    hidden = open_cache(store).hidden()
-    monkeypatch.setattr(StoredArray, "__getitem__", spy)
-    chosen = hidden.sel(sample=0, step=3, block=1, branch="cond", channel=slice(13, 22)).astype("f4")
-    assert chosen.values.shape == (12, 10)
-    assert sum(asked) == 120
-
-
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_indexing_is_numpys(complete_store, data):
-    path = complete_store
-    cache = open_cache(path)
-    samples = data.draw(st.sampled_from([(0, 1), (1,), (1, 0)]))
-    channels = data.draw(st.sampled_from([None, (5, 3, 69), (0, 1, 2, 3)]))
-    array = StoredArray(path, cache.plans["image/block_output"], samples, channels)
-    reference = cache.hidden().values[list(samples)]
-    if channels is not None:
-        reference = reference[..., list(channels)]
-    assert array.shape == reference.shape
-    listed = data.draw(st.integers(-1, 5))
-    key = tuple(
-        data.draw(st.lists(st.integers(-length, length - 1), min_size=1, max_size=4))
-        if axis == listed
-        else data.draw(
-            st.one_of(st.slices(length), *([] if listed >= 0 else [st.integers(-length, length - 1)]))
-        )
-        for axis, length in enumerate(reference.shape[: data.draw(st.integers(1, 6))])
-    )
-    np.testing.assert_array_equal(bits(array[key]), bits(reference[key]))
-
-
-def test_arrays_can_be_sent_to_another_process(store):
-    hidden = open_cache(store).hidden()
-    sent = pickle.loads(pickle.dumps(hidden))
-    np.testing.assert_array_equal(bits(sent.values), bits(hidden.values))
-
-
 def test_unknown_names_are_refused(store):
     cache = open_cache(store)
     for open_it in (cache.hidden, cache.stats):
@@ -225,181 +154,30 @@ def test_what_was_not_kept_is_refused(tmp_path):
         open_cache(record(tmp_path / "b.zarr", make_schema(stats=False))).stats()
 
 
-def test_representation(tmp_path):
-    cache = open_cache(record(tmp_path / "a.zarr", samples=[0]))
-    text = repr(cache)
-    for part in (
-        "tests/tiny",
-        "1 of 2 committed",
-        "bfloat16",
-        "token 12 (3 x 4)",
-        "channel 70 of 80",
-        "on disk",
-    ):
-        assert part in text
-    assert "WARNING" not in text
-    assert cache._repr_html_().count("<tr>") == text.count("\n")
+def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
+    """Of modulation, whose value is its own statistic, as of hidden states."""
+    schema = make_schema(sites=("attn_gate",), trajectory=None, image_height=None, image_width=None)
 
+    def with_nan(schema, sample, address):
+        value = hidden_value(schema, sample, address)
+        value[[3, 4]] = np.nan, -np.inf
+        return value
 
-def summary_of(cache) -> dict[str, str]:
-    return dict(line.split(maxsplit=1) for line in repr(cache).splitlines()[1:])
-
-
-def test_representation_of_statistics_alone(tmp_path):
-    lines = summary_of(open_cache(record(tmp_path / "a.zarr", make_schema(tensors=False))))
-    assert lines["kept"] == "stats, trajectory, images"
-    assert lines["image/block_output"].startswith("statistics, float32 [sample 2, ")
-    assert "token" not in lines["image/block_output"]
-
-
-def test_representation_of_modulation(tmp_path):
-    schema = make_schema(sites=("attn_gate", "block_output"))
-    lines = summary_of(open_cache(record(tmp_path / "a.zarr", schema, samples=[])))
-    assert lines["kept"] == "tensors, stats, modulation, trajectory, images"
-    assert lines["image/attn_gate"].startswith("float32 [sample 2, ")
-    assert "token" not in lines["image/attn_gate"]
-    assert lines["image/block_output"].startswith("bfloat16 [")
-
-
-def test_html_escapes_what_the_store_says(tmp_path):
-    from ditscope.cache import CacheWriter, build_manifest
-
-    schema = make_schema()
-    manifest = build_manifest(schema, {"model": "<script>alert(1)</script>"})
-    CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, manifest).close()
-    assert "<script>" not in open_cache(tmp_path / "a.zarr")._repr_html_()
-
-
-def test_plain_xarray_gives_the_same_values_and_labels(store):
-    cache = open_cache(store)
-    tree = xr.open_datatree(store, engine="zarr")
-    for stream in ("image", "text"):
-        ours, plain = cache.hidden(stream), tree[stream]["block_output"]
-        assert plain.dims == ours.dims
-        np.testing.assert_array_equal(bits(plain.values), bits(ours.values))
-        group = xr.open_zarr(store, group=stream)
-        assert set(group.coords) >= set(ours.coords) - {"done"}
-        for name in set(ours.coords) - {"done"}:
-            assert group[name].dims == ours[name].dims
-            assert group[name].values.tolist() == ours[name].values.tolist()
-        stats = tree[f"{stream}/stats/block_output"].to_dataset()
-        assert set(stats.data_vars) == set(cache.stats(stream).data_vars)
-        for name, values in cache.stats(stream).items():
-            np.testing.assert_array_equal(stats[name].values, values.values)
-    assert tree["image"]["block_output"].sel(branch="cond", block=4).sizes["token"] == 12
-    np.testing.assert_array_equal(tree["images"].values, cache.images.values)
-    np.testing.assert_array_equal(tree["trajectory/latents"].values, cache.trajectory["latents"].values)
-    assert tree["done"].values.tolist() == [True, True]
-    assert tree.attrs["ditscope"]["config_hash"] == cache.manifest["config_hash"]
-
-
-def test_plain_zarr_gives_the_same_values_without_warnings(store, recwarn):
-    array = zarr.open(store, mode="r")["image/block_output"]
-    np.testing.assert_array_equal(bits(array[...]), bits(open_cache(store).hidden().values))
-    names = {name for name, _ in zarr.open_group(store, mode="r", use_consolidated=False).members()}
-    assert names >= {"image", "text", "trajectory", "images", "done"}
-    assert not [str(warning.message) for warning in recwarn if "recognized" in str(warning.message)]
-
-
-@pytest.mark.parametrize("what", ["nothing", "file", "folder", "other zarr", "address"])
-def test_what_is_not_a_cache_is_refused(tmp_path, what):
-    path = tmp_path / "a.zarr"
-    if what == "file":
-        path.write_text("hello")
-    elif what == "folder":
-        path.mkdir()
-    elif what == "other zarr":
-        zarr.create_group(path)
-    elif what == "address":
-        path = "s3://bucket/a.zarr"
-    with pytest.raises((CacheError, InputError), match=r"found .*expected"):
-        open_cache(path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["image/block_output/c/0/0/0/0/0/0", "text/stats/block_output/mean/c/1/0/0/0/0", "images/c/1/0/0/0"],
-)
-@pytest.mark.parametrize("how", ["missing", "short", "link"])
-def test_a_store_cut_short_names_sample_and_file(store, tmp_path, name, how):
-    path = store / name
-    if how == "short":
-        path.write_bytes(path.read_bytes()[:-1])
-    else:
-        data = path.read_bytes()
-        path.unlink()
-        if how == "link":
-            (tmp_path / "elsewhere").write_bytes(data)
-            path.symlink_to(tmp_path / "elsewhere")
-    sample = name.split("/c/")[1][0]
-    found = r"\d+ bytes in" if how == "short" else "no file"
-    with pytest.raises(CacheError, match=rf"found {found} {name} of committed sample {sample}"):
-        open_cache(store)
-    assert open_cache(store, check_files=False).committed == (0, 1)
-
-
-@pytest.mark.parametrize("name", ["image/block_output", "images", "done", "trajectory/latents"])
-def test_missing_array_metadata_is_refused(store, name):
-    (store / name / "zarr.json").unlink()
-    with pytest.raises(CacheError, match=rf"{name}/zarr\.json.*cut short"):
-        open_cache(store)
-
-
-def _edit(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("shape", [2, 2, 2, 3, 12, 10**12]),
-        ("data_type", "float16"),
-        ("codecs", [{"name": "numcodecs.pickle"}]),
-        ("dimension_names", None),
-        ("fill_value", 0),
-    ],
-)
-def test_altered_array_metadata_is_refused(store, field, value):
-    _edit(store / "image/block_output/zarr.json", lambda content: content.update({field: value}))
-    with pytest.raises(CacheError, match=f"{field} .*image/block_output"):
-        open_cache(store)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda entry: entry["files"].update({"../../etc/passwd": [1, "0"]}),
-        lambda entry: entry["files"].popitem(),
-        lambda entry: entry.update(sample=1),
-        lambda entry: entry.pop("files"),
-        lambda entry: entry.update(files=[1]),
-        lambda entry: entry.update(nonfinite={"image/block_output": "many"}),
-    ],
-)
-def test_an_altered_ledger_entry_is_refused(store, change):
-    _edit(store / "done/ledger/000000.json", change)
-    with pytest.raises(CacheError, match=r"000000.json; expected"):
-        open_cache(store)
-
-
-def test_an_entry_of_a_sample_that_is_not_there_is_refused(store):
-    (store / "done/ledger/000009.json").write_text("{}")
-    with pytest.raises(CacheError, match="sample 9"):
-        open_cache(store)
-
-
-def test_an_altered_manifest_is_refused(store):
-    def change(content):
-        content["attributes"]["ditscope"]["config"]["model"] = "another"
-
-    _edit(store / "zarr.json", change)
-    with pytest.raises(CacheError, match="hash"):
-        open_cache(store)
-
-
-def test_deeply_nested_json_is_refused(store):
-    (store / "zarr.json").write_text("[" * 100_000)
-    with pytest.raises(CacheError, match="not JSON"):
-        open_cache(store)
+    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+        fill(writer, 0, with_nan)
+        writer.commit(0)
+    cache = open_cache(tmp_path / "a.zarr")
+    stats = cache.stats("image", "attn_gate", committed_only=False).load()
+    committed = stats.sel(sample=0)
+    for name in RECORDED_STATISTICS:
+        assert committed[name].isnull().any(["step", "branch", "block"]).values.nonzero()[0].tolist() == [
+            3,
+            4,
+        ]
+        assert committed[name].isel(channel=[3, 4]).isnull().all()
+        assert stats[name].sel(sample=1).isnull().all()
+    assert (committed["nonfinite"].sum("channel") == 2).all()
+    assert (committed["count"] == 1).all()
+    assert not stats["count"].sel(sample=1).any()
+    np.testing.assert_array_equal(committed["mean_abs"], abs(committed["mean"]))
+    assert cache.nonfinite["count"].tolist() == [24, 24]

@@ -1,4 +1,4 @@
-"""`dit.check()`: holds on the real thing, and finds every kind of wrong label."""
+"""`dit.check()`: passes on the real thing, and finds every kind of wrong label."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def leave_a_block_out(dit, monkeypatch) -> None:
 
 def swap_branches(dit, monkeypatch) -> None:
     guidance = dataclasses.replace(dit.family.guidance, branches=("uncond", "cond"))
-    monkeypatch.setattr(dit, "family", dataclasses.replace(dit.family, guidance=guidance))
+    monkeypatch.setattr(dit.run_state, "family", dataclasses.replace(dit.family, guidance=guidance))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,8 @@ def swap_branches(dit, monkeypatch) -> None:
         (relabel_inputs, "what a trace reads equals what plain hooks see"),
         (shift_numbers, "blocks run in the order of dit.blocks"),
         (rotate_numbers, "blocks run in the order of dit.blocks"),
+        (rotate_blocks, "blocks run in the order of dit.blocks"),
+        (leave_a_block_out, "blocks run in the order of dit.blocks"),
         (swap_branches, "the cond branch is the one that reads the prompt"),
     ],
 )
@@ -110,16 +112,6 @@ def test_a_wrong_label_is_found(dit, monkeypatch, breaking, claim) -> None:
     with pytest.raises(CheckError, match=r"1 of \d+ checks failing") as error:
         report.require()
     assert claim in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("breaking", "told"),
-    [(rotate_blocks, "double.0 replaced since the model was opened"), (leave_a_block_out, "the 9 of when")],
-)
-def test_blocks_that_are_not_the_transformers_are_refused(dit, monkeypatch, breaking, told) -> None:
-    breaking(dit, monkeypatch)
-    with pytest.raises(UnsupportedError, match=told):
-        dit.check(**bare_pipeline.SIZE)
 
 
 def test_a_trace_that_disturbs_the_run_is_found(dit, monkeypatch) -> None:
@@ -145,18 +137,18 @@ def test_streams_that_hooks_cannot_tell_apart_are_refused(dit) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         ({"number_of_steps": 2}, "number_of_steps"),
         ({"generator": None}, "generator"),
-        ({"num_inference_steps": 0}, "num_inference_steps 0"),
-        ({"num_inference_steps": "2"}, "num_inference_steps '2'"),
+        ({"num_inference_steps": 0}, "num_inference_steps=0"),
+        ({"num_inference_steps": "2"}, "num_inference_steps='2'"),
         ({"sigmas": "x"}, "sigmas 'x'"),
         ({"sigmas": []}, "sigmas []"),
         ({"sigmas": [1.0, None]}, "sigmas [1.0, None]"),
     ],
 )
-def test_wrong_arguments_are_refused(dit, call, told) -> None:
+def test_wrong_arguments_are_refused(dit, call, message) -> None:
     with pytest.raises(InputError, match="expected") as error:
         dit.check(**call)
-    assert told in str(error.value)
+    assert message in str(error.value)

@@ -10,8 +10,8 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.errors import DitscopeError, EditError, InputError
-from ditscope.metrics.registry import Metric
-from ditscope.tracing.run import pair_samples
+from ditscope.metrics.metric import Metric
+from ditscope.tracing.samples import pair_samples
 
 PROMPTS = ["a red circle", "a white star"]
 SEEDS = [5, 9]
@@ -21,21 +21,22 @@ DRAWN = ChannelSet(
         [[[1, 2], [3, 4], [5, 6]]] * 10, dims=("block", "draw", "rank"), coords={"block": range(10)}
     ),
     label="random 2",
+    control=True,
 )
+# Only the last draw does not fit the model.
+LATE = ChannelSet(xr.DataArray([[1], [999]], dims=("draw", "rank")))
 EDITS = {
     "massive": ds.edits.zero(range(12)),
     "random": ds.edits.zero(DRAWN),
     "nothing": ds.edits.scale(range(12), 1.0),
+    "denoise": ds.edits.zero([9]),
     "both": [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], stream="text")],
 }
 RED = Metric(
     "redness",
     "mean red",
-    "levels",
-    False,
-    "either",
-    lambda images, reference, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
-    prompted=True,
+    lambda images, prompts: images[..., 0].mean(axis=(1, 2)) + 100 * np.char.count(prompts, "red"),
+    unit="levels",
 )
 
 
@@ -59,10 +60,10 @@ def generate(untrained_folder, samples, **more) -> np.ndarray:
 
 def test_labels_name_edits_samples_and_draws(dit, result) -> None:
     assert result["edit"].values.tolist() == list(EDITS)
-    assert result["draws"].values.tolist() == [1, 3, 1, 1]
+    assert result["draws"].values.tolist() == [1, 3, 1, 1, 1]
     assert result["metric"].values.tolist() == ["mean_abs_difference", "redness"]
     assert result["value"].dims == ("metric", "edit", "draw", "sample")
-    assert result["value"].shape == (2, 4, 3, 4)
+    assert result["value"].shape == (2, 5, 3, 4)
     samples = list(zip(result["prompt"].values, result["seed"].values, strict=True))
     assert samples == pair_samples(PROMPTS, SEEDS)
     assert result.attrs["model"] == dit.name
@@ -74,7 +75,23 @@ def test_labels_name_edits_samples_and_draws(dit, result) -> None:
         [True] * 3,
         [True, False, False],
         [True, False, False],
+        [True, False, False],
     ]
+
+
+def test_controls_are_what_the_channels_say_and_not_what_a_name_sounds_like(dit, result) -> None:
+    assert result["control"].dims == ("edit",)
+    assert result["control"].dtype == bool
+    assert result["control"].values.tolist() == [False, True, False, False, False]
+    control, tested = ds.edits.mean([3]), ds.edits.zero([3])
+    pairs = {"mixed": [control, tested], "controls": [control, control], "mean": control}
+    found = compare(dit, pairs, prompts=PROMPTS[0], seeds=5, metrics=["psnr"])
+    assert found["control"].values.tolist() == [False, True, True]
+
+
+def test_seeds_may_be_left_out(dit) -> None:
+    found = ds.compare(dit, PROMPTS[0], edits={"massive": EDITS["massive"]}, metrics=["psnr"], **CALL)
+    assert found["seed"].values.tolist() == [0]
 
 
 def test_baselines_are_the_images_of_the_bare_pipeline(result, untrained_folder) -> None:
@@ -143,7 +160,7 @@ def test_means_and_contrasts_are_over_draws_then_samples(result) -> None:
 
 def test_firings_and_energies_are_those_of_the_edits(result, dit) -> None:
     # 2 steps, 2 branches, 10 blocks; the pair of edits fires in 1 + 10 blocks.
-    assert result["fired"].sel(draw=0).values.tolist() == [40, 40, 40, 44]
+    assert result["fired"].sel(draw=0).values.tolist() == [40, 40, 40, 40, 44]
     assert result["fired"].sel(edit="random").values.tolist() == [40, 40, 40]
     removed = result["energy_removed_by_sample"]
     assert np.isfinite(removed.sel(edit="random")).all()
@@ -165,33 +182,37 @@ def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "words"),
     [
         ({"edits": {}}, "no edits"),
+        ({"edits": None}, "no edits"),
         ({"edits": [ds.edits.zero([1])]}, "no edits"),
         ({"edits": {"a": []}}, "edits 'a'"),
         ({"edits": {"a": "zero"}}, "edits 'a'"),
         ({"edits": {"a": ds.edits.zero([128])}}, "channel 128"),
         ({"edits": {"a": ds.edits.zero([1], steps=[2])}}, "step 2"),
+        ({"edits": {"a": ds.edits.zero([1], tokens=np.ones((12, 8), bool))}}, "a mask of 12 x 8 tokens"),
+        ({"edits": {"a": ds.edits.zero([1], stream="text", tokens=[24])}}, "token 24"),
+        ({"edits": {"a": ds.edits.zero(LATE)}}, "channel 999"),
         ({"prompts": []}, "no prompts"),
         ({"seeds": [1, 1]}, "seeds [1, 1]"),
         ({"metrics": ["beauty"]}, "metric 'beauty'"),
         ({"metrics": []}, "no metrics"),
         ({"metrics": ["clip_score"]}, "clip_score without a CLIP"),
-        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 0}, "batch_size=0"),
         ({"resamples": 0}, "resamples"),
         ({"steps": 5}, "pipeline argument steps"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_the_first_image(dit, monkeypatch, changes, told) -> None:
+def test_what_cannot_be_compared_is_refused_before_the_first_image(dit, monkeypatch, changes, words) -> None:
     def unexpected(*_: object, **__: object) -> None:
         raise AssertionError("an image was generated")
 
-    monkeypatch.setattr("ditscope.experiments.compare.run_traced", unexpected)
+    monkeypatch.setattr("ditscope.experiments.running.run_traced", unexpected)
     with pytest.raises(DitscopeError, match="expected") as error:
         compare(dit, **changes)
     assert isinstance(error.value, InputError)
-    assert told in str(error.value)
+    assert words in str(error.value)
 
 
 def test_an_edit_that_never_fires_is_an_error(dit) -> None:
@@ -210,7 +231,7 @@ def test_several_edits_at_one_place_count_its_energy_once(dit) -> None:
 
 def test_a_site_that_blocks_lack_is_refused_before_the_first_image(dit, monkeypatch) -> None:
     monkeypatch.setattr(
-        "ditscope.experiments.compare.run_traced", lambda *a, **k: pytest.fail("an image was made")
+        "ditscope.experiments.running.run_traced", lambda *a, **k: pytest.fail("an image was made")
     )
     with pytest.raises(ds.errors.UnsupportedError, match="attn_output"):
         compare(dit, {"x": ds.edits.zero([3], site="attn_output")})

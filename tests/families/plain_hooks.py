@@ -5,11 +5,14 @@ Nothing here uses ditscope. The table is written from the transformers' ``forwar
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny
 import torch
 from diffusers import DiffusionPipeline
 
@@ -40,18 +43,12 @@ def blocks_of(pipeline: Any) -> list[torch.nn.Module]:
     return [block for name in lists for block in getattr(pipeline.transformer, name, [])]
 
 
-def generate(
-    folder: Any,
-    name: str,
-    prompts: list[str],
-    seeds: list[int],
-    edit: tuple[int, Edit] | None = None,
-    dtype: torch.dtype = torch.float32,
-    **call: Any,
-) -> Seen:
-    """Run a saved pipeline under hooks, with an edit of one block's image stream."""
+@functools.cache
+def opened(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """The pipeline as diffusers opens it: one for all tests, which leave nothing on it."""
     pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
-    return run(pipeline, name, prompts, seeds, edit, **call)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def run(
@@ -62,7 +59,7 @@ def run(
     edit: tuple[int, Edit] | None = None,
     **call: Any,
 ) -> Seen:
-    """Run a pipeline under hooks, which stay on it."""
+    """Run a pipeline under hooks, with the tiny one's call arguments and an edit of one block's image stream."""
     pipeline.set_progress_bar_config(disable=True)
     seen = Seen()
 
@@ -94,14 +91,18 @@ def run(
 
         return hook
 
-    pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True)
+    handles = [pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True)]
     for number, block in enumerate(blocks_of(pipeline)):
-        block.register_forward_hook(after(number))
+        handles.append(block.register_forward_hook(after(number)))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    call = {**tiny.TINY[name].call, **call}
     if isinstance(call.get("negative_prompt"), str):
         call["negative_prompt"] = [call["negative_prompt"]] * len(prompts)
-    call = {"prompt": prompts, "generator": generators, **call}
-    images = pipeline(output_type="np", **call).images
+    try:
+        images = pipeline(prompt=prompts, generator=generators, output_type="np", **call).images
+    finally:
+        for handle in handles:
+            handle.remove()
     seen.images = np.round(np.nan_to_num(images) * 255).astype(np.uint8)
     return seen
 

@@ -1,7 +1,7 @@
 """What a plain hook and a step-end callback hear of a tiny pipeline's visits; nothing here uses ditscope.
 
 A visit's step is the number of steps that had ended before it, counted by the callback, under the
-index that the scheduler gave that step. Whose a row is, is told by its text embedding.
+index that the scheduler gave that step. Whose a row is, is known by its text embedding.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import plain_hooks
 import tiny
 import torch
-from diffusers import DiffusionPipeline
 
 NEGATIVE = "plain"
 
@@ -56,8 +56,8 @@ class PlainVisit:
 
     Attributes:
         ended: steps that had ended before it.
-        timesteps: the timestep handed, by row.
-        text: the text embedding handed, with padding, ``[row, token, channel]``.
+        timesteps: the timestep passed, by row.
+        text: the text embedding passed, with padding, ``[row, token, channel]``.
         mask: which of its tokens are no padding, ``[row, token]``; None if all.
     """
 
@@ -90,14 +90,6 @@ class Heard:
 def size(name: str) -> dict[str, int]:
     """Height and width that are small, and not square."""
     return {"height": 32, "width": 64} if name == "sana" else {"height": 16, "width": 24}
-
-
-@functools.cache
-def opened(folder: Path) -> Any:
-    """The pipeline as diffusers opens it."""
-    pipeline = DiffusionPipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def hear(pipeline: Any, name: str, prompts: list[str], **call: Any) -> Heard:
@@ -140,14 +132,14 @@ def hear(pipeline: Any, name: str, prompts: list[str], **call: Any) -> Heard:
 
 @functools.cache
 def own_texts(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    """What the transformer is handed of each prompt, and of the negative one, in a run of its own.
+    """What is passed to the transformer of each prompt, and of the negative one, in a run of its own.
 
     Without padding, ``[token, channel]``.
     """
 
     def text(prompt: str, **call: Any) -> torch.Tensor:
         plain = {**CALLS[name]["plain"], **call, "num_inference_steps": 1}
-        alone = hear(opened(folder), name, [prompt], **plain).visits[0]
+        alone = hear(plain_hooks.opened(folder), name, [prompt], **plain).visits[0]
         return alone.text[0] if alone.mask is None else alone.text[0, alone.mask[0].bool()]
 
     negative, call = _NEGATIVES.get(name, (NEGATIVE, {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import PIL.Image
+import plain_hooks
 import pytest
 import tiny
 import torch
@@ -13,20 +13,16 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     FluxKontextPipeline,
 )
+from pictures import picture
 
 import ditscope as ds
 from ditscope.errors import UnsupportedError
-from ditscope.models.configuration import outline
-from ditscope.recording.forecast import outlook
+from ditscope.models.configuration import read_configuration
+from ditscope.recording.forecast import forecast_recording
 from ditscope.tracing.run import run_traced
 
 PROMPT = tiny.PROMPTS[0]
 SIZE = {"height": 16, "width": 24}
-
-
-def picture(height: int, width: int) -> PIL.Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return PIL.Image.fromarray(values)
 
 
 CALL = {
@@ -58,9 +54,9 @@ def test_image_to_image_runs_the_last_steps_under_their_own_numbers(image_to_ima
 
 def test_a_forecast_of_image_to_image_counts_the_steps_that_are_run(image_to_image, tmp_path) -> None:
     with ds.record(image_to_image, tmp_path / "a.zarr") as rec:
-        promised = rec.forecast(PROMPT, 0, **CALL).size
-    found = outlook(outline(image_to_image.name), **SIZE, n_steps=2, dtype="float32")
-    assert found.full == promised
+        promised = rec.forecast(PROMPT, 0, **CALL)
+    configuration = read_configuration(image_to_image.name)
+    assert forecast_recording(configuration, **SIZE, num_inference_steps=2, dtype="float32") == promised
 
 
 def test_an_edit_counts_image_to_image_steps_as_the_scheduler_does(image_to_image) -> None:
@@ -92,9 +88,7 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
 def kontext(folder_of, tmp_path_factory):
     """The tiny FLUX.1 pipeline as a Kontext one."""
     folder = tmp_path_factory.mktemp("tiny") / "kontext"
-    FluxKontextPipeline.from_pipe(DiffusionPipeline.from_pretrained(folder_of("flux"))).save_pretrained(
-        folder
-    )
+    FluxKontextPipeline.from_pipe(plain_hooks.opened(folder_of("flux"))).save_pretrained(folder)
     return ds.load(str(folder))
 
 
@@ -105,7 +99,7 @@ def test_kontext_runs_with_and_without_a_reference_image(kontext, tmp_path, imag
     assert report.ok, report
     with ds.record(kontext, tmp_path / "a.zarr", streams=["image", "text"]) as rec:
         cache = rec.generate(PROMPT, 5, num_inference_steps=2, **call)
-    assert kontext.handed["hidden_states"].shape[1] == 4 * 6 + (0 if image is None else 5 * 4)
+    assert kontext.run_state.inputs["hidden_states"].shape[1] == 4 * 6 + (0 if image is None else 5 * 4)
     assert cache.hidden("image").sizes["token"] == 4 * 6
     assert cache.hidden("text").sizes["token"] == 14
     edits = {"late": ds.edits.zero([1], steps=[-1])}
@@ -143,7 +137,7 @@ def test_the_trajectory_ends_at_the_latents_of_the_pipeline(opened, folder_of, t
     size = {"height": 32, "width": 64} if name == "sana" else SIZE
     with ds.record(dit, tmp_path / "a.zarr", blocks=[0]) as rec:
         cache = rec.generate(PROMPT, 5, num_inference_steps=3, **size)
-    pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
+    pipeline = plain_hooks.opened(folder_of(name))
     generator = torch.Generator().manual_seed(5)
     arguments = {**tiny.TINY[name].call, **size, "num_inference_steps": 3, "output_type": "latent"}
     expected = pipeline(prompt=PROMPT, generator=generator, **arguments).images

@@ -1,4 +1,4 @@
-"""What an exploration says of a pipeline, held against what the family of the tiny one says."""
+"""What an exploration says of a pipeline, compared with what the family of the tiny one says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import functools
 import pytest
 import tiny
 from diffusers import DiffusionPipeline
-from test_families import NAMES, size
+from family_calls import NAMES, size
 from typer.testing import CliRunner
 
 from ditscope.checking.explore import explore
@@ -109,11 +109,11 @@ def test_a_draft_says_where_tokens_are_of_no_stream(explored, returned) -> None:
 def test_guidance_that_was_not_told_is_left_to_be_filled_in(explored) -> None:
     found = dataclasses.replace(explored("flux2-klein"), guidance=None)
     assert "guidance=?,  # " in found.draft()
-    assert "guidance: not told by the runs" in str(found)
+    assert "guidance: not clear from the runs" in str(found)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "words"),
     [
         ("sd3", "guidance: uncond, cond, the halves of a doubled batch, where guidance_scale exceeds 1\n"),
         ("qwen-image", "guidance: cond, uncond, a visit each, where true_cfg_scale exceeds 1\n"),
@@ -121,8 +121,8 @@ def test_guidance_that_was_not_told_is_left_to_be_filled_in(explored) -> None:
         ("flux2-dev", "guidance: one branch, whatever the scale; a scale is embedded\n"),
     ],
 )
-def test_guidance_is_told_in_words(explored, name, told) -> None:
-    assert told in str(explored(name))
+def test_guidance_is_said_in_words(explored, name, words) -> None:
+    assert words in str(explored(name))
 
 
 def test_which_families_may_embed_a_scale_is_what_tiny_transformers_do(opened) -> None:

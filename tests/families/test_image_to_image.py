@@ -7,23 +7,17 @@ import plain_hooks
 import pytest
 import tiny
 import torch
-from test_calls import picture
+from family_calls import IN_BOTH_WAYS, PROMPTS, SEEDS, guided
+from pictures import picture
+from support_table import TESTED, TESTED_IN_PART
 
 import ditscope as ds
-from ditscope.cache import record as recording
 from ditscope.edits.applying import EditedVisit
 from ditscope.models.families import FAMILIES
-from ditscope.models.support import TESTED, TESTED_IN_PART
 from ditscope.tracing.run import run_traced
 
-PROMPTS, SEEDS, BRANCHES = tiny.PROMPTS, [3], ("cond", "uncond")
-GUIDED = {"true_cfg_scale": 3.0, "negative_prompt": "plain"}
+BRANCHES, GUIDED = ("cond", "uncond"), guided("flux")
 N_STEPS, RUN = 4, (2, 3)  # half the strength runs half the steps
-
-
-@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.fixture
@@ -31,9 +25,9 @@ def dit(opened_image_to_image, dtype):
     return opened_image_to_image(dtype)
 
 
-@pytest.fixture(params=[(16, 16), (16, 24)], ids=["square", "not square"])
-def call(request) -> dict:
-    height, width = request.param
+@pytest.fixture
+def call(square) -> dict:
+    height, width = 16, 16 if square else 24
     return {
         "image": picture(height, width),
         "strength": 0.5,
@@ -44,32 +38,35 @@ def call(request) -> dict:
     }
 
 
+@IN_BOTH_WAYS
 def test_every_claim_holds(dit, call) -> None:
     report = dit.check(PROMPTS[0], **call)
     assert report.ok, report
     assert "branches cond uncond" in str(report)
 
 
+@IN_BOTH_WAYS
 def test_what_is_recorded_is_what_plain_hooks_see(dit, dtype, call, tmp_path) -> None:
     with ds.record(dit, tmp_path / "a.zarr", streams=["image", "text"], batch_size=2) as rec:
         cache = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
-    seen = plain_hooks.generate(dit.name, "flux", PROMPTS, [3, 3], dtype=dtype, **call, **GUIDED)
+    seen = plain_hooks.run(plain_hooks.opened(dit.name, dtype), "flux", PROMPTS, SEEDS * 2, **call, **GUIDED)
     assert np.array_equal(cache.images.values, seen.images)
     for stream in ("image", "text"):
-        hidden = cache.hidden(stream)
+        hidden = cache.hidden(stream).load()
         assert tuple(hidden["step"].values) == RUN
         assert tuple(hidden["branch"].values) == BRANCHES
-        for place, step in enumerate(RUN):
+        for number, step in enumerate(RUN):
             for branch in BRANCHES:
-                visit, rows = plain_hooks.branch_rows("flux", True, place, branch, images=2)
+                visit, rows = plain_hooks.branch_rows("flux", True, number, branch, images=2)
                 for block in range(len(dit.blocks)):
                     expected = seen.hidden[visit, block, stream][rows].float().numpy()
-                    found = hidden.sel(step=step, branch=branch, block=block).values.astype(np.float32)
-                    assert np.array_equal(found, expected), (stream, step, branch, block)
+                    values = hidden.sel(step=step, branch=branch, block=block).values.astype(np.float32)
+                    assert np.array_equal(values, expected), (stream, step, branch, block)
     grid = cache.hidden().attrs
     assert (grid["grid_height"], grid["grid_width"]) == (call["height"] // 4, call["width"] // 4)
 
 
+@IN_BOTH_WAYS
 def test_an_edit_of_one_branch_touches_only_its_visit(dit, dtype, call) -> None:
     edit = ds.edits.zero([3, 7], blocks=[2], branches=["uncond"], steps=[RUN[-1]])
     visitor = EditedVisit(dit, [edit], N_STEPS)
@@ -82,35 +79,18 @@ def test_an_edit_of_one_branch_touches_only_its_visit(dit, dtype, call) -> None:
             hidden[:, :, [3, 7]] = 0
         return hidden
 
+    pipeline = plain_hooks.opened(dit.name, dtype)
     edited, plain = (
-        plain_hooks.generate(dit.name, "flux", PROMPTS, [3, 4], edit=change, dtype=dtype, **call, **GUIDED)
+        plain_hooks.run(pipeline, "flux", PROMPTS, [3, 4], edit=change, **call, **GUIDED)
         for change in ((2, zeroed), None)
     )
     assert np.array_equal(images, edited.images)
     assert not np.array_equal(images, plain.images)
 
 
-def test_a_broken_recording_resumes_to_the_same_store(dit, call, tmp_path, monkeypatch) -> None:
-    with ds.record(dit, tmp_path / "whole.zarr") as rec:
-        whole = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
-    runs = []
-
-    def second_fails(*arguments, **more):
-        runs.append(1)
-        if len(runs) == 2:
-            raise KeyboardInterrupt
-        return run_traced(*arguments, **more)
-
-    monkeypatch.setattr(recording, "run_traced", second_fails)
-    with ds.record(dit, tmp_path / "broken.zarr") as rec, pytest.raises(KeyboardInterrupt):
-        rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
-    assert ds.open_cache(tmp_path / "broken.zarr").committed == (0,)
-    with ds.record(dit, tmp_path / "broken.zarr") as rec:
-        resumed = rec.generate(PROMPTS, SEEDS, **call, **GUIDED)
-    assert len(runs) == 3
-    both = [cache.hidden().values.astype(np.float32) for cache in (resumed, whole)]
-    assert np.array_equal(*both)
-    assert np.array_equal(resumed.images.values, whole.images.values)
+@pytest.mark.parametrize(("dtype", "square"), [(torch.float32, False)], ids=["float32, not square"])
+def test_a_broken_recording_resumes_to_the_same_store(dit, call, require_resumable) -> None:
+    require_resumable(dit, **call, **GUIDED)
 
 
 def test_the_table_of_support_names_the_tiny_pipelines_and_they_cover_every_class(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import plain_hooks
 import pytest
-import tiny
-from diffusers import DiffusionPipeline
-from test_families import branches, guided, size
-from test_sites import modules_of
+from family_calls import N_STEPS, SEEDS, batch, branches, call
+from plain_modules import modules_of
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
@@ -20,12 +17,6 @@ from ditscope.tracing.run import run_traced
 NAMES = ["flux", "qwen-image", "sd3.5-medium", "flux2-klein-base", "sana", "pixart-sigma"]
 PLACES = [(name, *place) for name in NAMES for place in modules_of(name)]
 CHANNELS, BLOCKS = [3, 7], [0, 1]
-SAMPLES = [(tiny.PROMPTS[0], 3), (tiny.PROMPTS[1], 4)]
-N_STEPS = 2
-
-
-def call(name: str) -> dict[str, Any]:
-    return {"num_inference_steps": N_STEPS, **size(name), **guided(name)}
 
 
 def zeroed(output: Any, item: int | None, rows: slice) -> Any:
@@ -38,10 +29,12 @@ def zeroed(output: Any, item: int | None, rows: slice) -> Any:
     return tensor if item is None else (*output[:item], tensor, *output[item + 1 :])
 
 
-def image_under_hooks(folder, name: str, module: str, item: int | None, acting: tuple[str, ...]):
-    pipeline = DiffusionPipeline.from_pretrained(folder)
+def image_under_hooks(
+    folder, name: str, module: str, item: int | None, acting: tuple[str, ...]
+) -> np.ndarray:
+    pipeline = plain_hooks.opened(folder)
     rows_at = [
-        plain_hooks.branch_rows(name, True, step, branch, images=len(SAMPLES))
+        plain_hooks.branch_rows(name, True, step, branch, images=2)
         for step in range(N_STEPS)
         for branch in acting
     ]
@@ -54,40 +47,42 @@ def image_under_hooks(folder, name: str, module: str, item: int | None, acting: 
         return output
 
     # Before the hooks that watch, so that the first visit is counted when a block is reached.
-    pipeline.transformer.register_forward_pre_hook(lambda *_: visits.append(None))
+    handles = [pipeline.transformer.register_forward_pre_hook(lambda *_: visits.append(None))]
     for block in BLOCKS:
-        plain_hooks.blocks_of(pipeline)[block].get_submodule(module).register_forward_hook(hook)
-    prompts, seeds = map(list, zip(*SAMPLES, strict=True))
-    return plain_hooks.run(pipeline, name, prompts, seeds, **{**tiny.TINY[name].call, **call(name)}).images
+        edited = plain_hooks.blocks_of(pipeline)[block].get_submodule(module)
+        handles.append(edited.register_forward_hook(hook))
+    try:
+        return plain_hooks.run(pipeline, name, batch(name), SEEDS * 2, **call(name)).images
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-@pytest.fixture(scope="module")
-def unedited(folder_of):
-    """Name -> images of the bare pipeline."""
-    prompts, seeds = map(list, zip(*SAMPLES, strict=True))
-    return functools.cache(
-        lambda name: (
-            plain_hooks.generate(
-                folder_of(name), name, prompts, seeds, **{**tiny.TINY[name].call, **call(name)}
-            ).images
-        )
-    )
-
-
-@pytest.mark.parametrize("acting", [("cond",), ("cond", "uncond")], ids=["cond", "both"])
-@pytest.mark.parametrize(("name", "site", "stream"), PLACES)
-def test_an_edit_inside_a_block_is_what_a_plain_hook_on_the_module_does(
-    opened, folder_of, unedited, name, site, stream, acting
-) -> None:
+def require_the_edit_of_a_plain_hook(opened, folder_of, plainly, name, site, stream, acting) -> None:
     assert branches(name) == ("cond", "uncond")
     dit = opened(name)
     edit = ds.edits.zero(CHANNELS, blocks=BLOCKS, branches=acting, stream=stream, site=site)
     visitor = EditedVisit(dit, [edit], N_STEPS)
-    images = run_traced(dit, SAMPLES, visitor, **call(name)).images
+    samples = [(prompt, SEEDS[0]) for prompt in batch(name)]
+    images = run_traced(dit, samples, visitor, **call(name)).images
     visitor.require_fired()
     module, item = modules_of(name)[site, stream]
     assert np.array_equal(images, image_under_hooks(folder_of(name), name, module, item, acting))
-    assert not np.array_equal(images, unedited(name))
+    assert not np.array_equal(images, plainly(name)[0].images)
     fired = visitor.firings.table()
     assert set(fired["branch"]) == set(acting)
-    assert len(fired) == N_STEPS * len(acting) * len(BLOCKS) * len(SAMPLES)
+    assert len(fired) == N_STEPS * len(acting) * len(BLOCKS) * len(samples)
+
+
+@pytest.mark.parametrize(("name", "site", "stream"), PLACES)
+def test_an_edit_inside_a_block_is_what_a_plain_hook_on_the_module_does(
+    opened, folder_of, plainly, name, site, stream
+) -> None:
+    require_the_edit_of_a_plain_hook(opened, folder_of, plainly, name, site, stream, ("cond",))
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3.5-medium"])
+def test_an_edit_of_both_branches_is_in_both_visits_or_halves(opened, folder_of, plainly, name) -> None:
+    require_the_edit_of_a_plain_hook(
+        opened, folder_of, plainly, name, "attn_output", "image", ("cond", "uncond")
+    )

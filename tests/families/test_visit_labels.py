@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import plain_hooks
 import plain_visits
 import pytest
 import tiny
@@ -62,7 +63,7 @@ def test_every_row_is_of_the_step_and_branch_that_its_label_says(
         "num_inference_steps": steps,
         "num_images_per_prompt": n_images,
     }
-    heard = plain_visits.hear(plain_visits.opened(folder_of(name)), name, prompts, **call)
+    heard = plain_visits.hear(plain_hooks.opened(folder_of(name)), name, prompts, **call)
     found = labelled(opened(name), prompts, **plain_visits.size(name), **call)
     owners = owners_where_labels_hold(found, heard, plain_visits.own_texts(folder_of(name), name))
     # Every image is there in every branch of every step; a prompt's images are neighbours.
@@ -87,7 +88,7 @@ OWN_SCHEDULES = [
 def test_steps_of_the_callers_own_are_labelled_as_they_are_run(
     opened, folder_of, monkeypatch, name, guidance, given
 ) -> None:
-    dit, pipeline = opened(name), plain_visits.opened(folder_of(name))
+    dit, pipeline = opened(name), plain_hooks.opened(folder_of(name))
     if name == "sana":  # its own sampler makes its steps by itself
         for owner in (dit.diffusers_pipeline, pipeline):
             monkeypatch.setattr(owner, "scheduler", FlowMatchEulerDiscreteScheduler(shift=3.0))
@@ -110,7 +111,7 @@ def test_image_to_image_runs_the_last_of_the_callers_own_steps(
         "strength": strength,
         "image": torch.linspace(0, 1, 3 * 16 * 24).reshape(1, 3, 16, 24),
     }
-    heard = plain_visits.hear(plain_visits.opened(image_to_image.name), "flux", PROMPTS[:1], **call)
+    heard = plain_visits.hear(plain_hooks.opened(image_to_image.name), "flux", PROMPTS[:1], **call)
     assert [tick.step for tick in heard.ticks] == steps
     found = labelled(
         image_to_image, PROMPTS[:1], **tiny.TINY["flux"].call, **plain_visits.size("flux"), **call
@@ -130,9 +131,9 @@ def test_a_sampler_that_makes_its_own_steps_refuses_others_before_anything_is_wr
     opened, tmp_path, name, given
 ) -> None:
     (argument,) = given
-    told = f"found {argument}= with scheduler DPMSolverMultistepScheduler.*Leave {argument}= out"
+    message = f"found {argument}= with scheduler DPMSolverMultistepScheduler.*Leave {argument}= out"
     with (
-        pytest.raises(UnsupportedError, match=told),
+        pytest.raises(UnsupportedError, match=message),
         ds.record(opened(name), tmp_path / "a.zarr") as rec,
     ):
         rec.generate(PROMPTS[0], 0, **plain_visits.size(name), **given)
@@ -142,7 +143,7 @@ def test_a_sampler_that_makes_its_own_steps_refuses_others_before_anything_is_wr
 def test_a_sigma_may_come_twice_but_where_diffusers_would_skip_a_step(opened, folder_of) -> None:
     """FLUX.1 says where to begin; SD3 looks its first timestep up, and would begin at the second."""
     call = {"sigmas": [1.0, 1.0, 0.5, 0.5]}
-    heard = plain_visits.hear(plain_visits.opened(folder_of("flux")), "flux", PROMPTS[:1], **call)
+    heard = plain_visits.hear(plain_hooks.opened(folder_of("flux")), "flux", PROMPTS[:1], **call)
     found = labelled(opened("flux"), PROMPTS[:1], **plain_visits.size("flux"), **call)
     owners_where_labels_hold(found, heard, plain_visits.own_texts(folder_of("flux"), "flux"))
     with pytest.raises(UnsupportedError, match="found timestep 1000 first and once more"):

@@ -74,7 +74,7 @@ def test_a_loop_that_is_left_early_lets_the_run_end(dit) -> None:
     assert np.array_equal(images, expected)
 
 
-def walk_and_leave(dit, *, at: int, by: str, order: tuple[int, ...]) -> None:
+def read_and_leave(dit, *, at: int, by: str, order: tuple[int, ...]) -> None:
     """Read blocks in some order in one visit, and leave the loop there."""
     with dit.generate(SAMPLE[0][0], seed=0, num_inference_steps=2) as tracer:
         for visit in dit.visits(tracer):
@@ -91,7 +91,7 @@ def walk_and_leave(dit, *, at: int, by: str, order: tuple[int, ...]) -> None:
 def test_a_block_out_of_order_is_found_out_though_the_body_leaves_the_loop(dit, by, at) -> None:
     """nnsight serves the early block from the next visit."""
     with pytest.raises(VisitError, match=f"the body of visit {at} ending in visit {at + 1}; expected in its"):
-        walk_and_leave(dit, at=at, by=by, order=(5, 0))
+        read_and_leave(dit, at=at, by=by, order=(5, 0))
     run_traced(dit, SAMPLE, num_inference_steps=1)
 
 
@@ -99,13 +99,13 @@ def test_a_block_out_of_order_is_found_out_though_the_body_leaves_the_loop(dit, 
 def test_a_block_that_never_comes_again_is_found_out_though_the_body_would_leave(dit, at) -> None:
     """In the first visit nnsight waits for that very block, in the last there is no next one."""
     with pytest.raises(VisitError, match=f"the run ending before the body of visit {at}"):
-        walk_and_leave(dit, at=at, by="break", order=(5, 0))
+        read_and_leave(dit, at=at, by="break", order=(5, 0))
 
 
 @pytest.mark.parametrize("by", ["break", "stop"])
 @pytest.mark.parametrize("at", range(4))
 def test_blocks_in_order_may_be_followed_by_leaving_the_loop(dit, by, at) -> None:
-    walk_and_leave(dit, at=at, by=by, order=(0, 5))
+    read_and_leave(dit, at=at, by=by, order=(0, 5))
     assert dit.run_state.n_visits == (4 if by == "break" else at + 1)
 
 
@@ -149,7 +149,7 @@ def test_a_family_that_describes_other_visits_is_found_out(dit, monkeypatch, ste
         guidance = dataclasses.replace(known, branches=("cond",))
     else:
         guidance = AlwaysGuided(known.branches, known.scale, known.negatives)
-    monkeypatch.setattr(dit, "family", dataclasses.replace(dit.family, guidance=guidance))
+    monkeypatch.setattr(dit.run_state, "family", dataclasses.replace(dit.family, guidance=guidance))
     with pytest.raises(VisitError) as error:
         run_traced(dit, SAMPLE, num_inference_steps=steps, true_cfg_scale=2.5 if seen_less else 1.0)
     message = str(error.value)
@@ -164,8 +164,10 @@ def test_a_family_that_describes_other_visits_is_found_out(dit, monkeypatch, ste
 
 
 def test_a_wrong_unit_of_time_is_found_out(dit, monkeypatch) -> None:
-    monkeypatch.setattr(dit, "family", dataclasses.replace(dit.family, timestep_scale=1.0))
-    with pytest.raises(VisitError, match="handed timestep 1 to the transformer; expected timestep 1000"):
+    monkeypatch.setattr(dit.run_state, "family", dataclasses.replace(dit.family, timestep_scale=1.0))
+    with pytest.raises(
+        VisitError, match="timestep 1 passed to the transformer at visit 0; expected timestep 1000"
+    ):
         run_traced(dit, SAMPLE, num_inference_steps=2)
 
 

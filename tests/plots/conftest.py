@@ -4,62 +4,37 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import figure_data
 import pytest
 import xarray as xr
-from figure_data import (
-    make_hidden,
-    make_images,
-    make_iou,
-    make_jaccard,
-    make_masks,
-    make_rows,
-    make_running,
-    make_scores,
-    make_summary,
-)
+
+
+@pytest.fixture(scope="session")
+def recording() -> xr.DataArray:
+    return figure_data.make_recording()
 
 
 @pytest.fixture
 def scores() -> xr.DataArray:
-    return make_scores()
+    return figure_data.make_scores()
 
 
 @pytest.fixture
 def hidden() -> xr.DataArray:
-    return make_hidden()
+    return figure_data.make_hidden()
 
 
 @pytest.fixture
 def images() -> xr.DataArray:
-    return make_images()
+    return figure_data.make_images()
 
 
 @pytest.fixture
 def masks() -> SimpleNamespace:
-    found, reference, iou = make_masks()
-    return SimpleNamespace(found=found, reference=reference, iou=iou)
-
-
-@pytest.fixture
-def iou() -> xr.Dataset:
-    return make_iou()
+    mask, reference, iou = figure_data.make_masks()
+    return SimpleNamespace(mask=mask, reference=reference, iou=iou)
 
 
 @pytest.fixture
 def summary() -> xr.Dataset:
-    return make_summary()
-
-
-@pytest.fixture
-def jaccard() -> xr.DataArray:
-    return make_jaccard()
-
-
-@pytest.fixture
-def running() -> xr.DataArray:
-    return make_running()
-
-
-@pytest.fixture
-def rows() -> list[dict[str, float]]:
-    return make_rows()
+    return figure_data.make_summary()

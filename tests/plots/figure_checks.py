@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
 def drawn(figure: Figure) -> Figure:
@@ -18,8 +27,42 @@ def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
 
 
+def mesh_of(figure: Figure) -> np.ndarray:
+    """The values of a figure's heatmap."""
+    return next(c for ax in figure.axes for c in ax.collections if isinstance(c, QuadMesh)).get_array()
+
+
+def lines_of(ax) -> dict[str, np.ndarray]:
+    """The heights of an axes' named lines."""
+    return {line.get_gid(): np.asarray(line.get_ydata()) for line in ax.lines if line.get_gid()}
+
+
+def bars_of(ax) -> np.ndarray:
+    """Start and end of an axes' bars."""
+    container = next(c for c in ax.containers if isinstance(c, BarContainer))
+    return np.array([[bar.get_x(), bar.get_x() + bar.get_width()] for bar in container])
+
+
+def shuffled(labelled: Labelled, *dims: str, seed: int = 0) -> Labelled:
+    """The same with its dims in another order, and labels in another order along ``dims``."""
+    random = np.random.default_rng(seed)
+    labelled = labelled.isel({dim: random.permutation(labelled.sizes[dim]) for dim in dims})
+    return labelled.transpose(*list(labelled.dims)[::-1])
+
+
+def same_picture(one: Figure, other: Figure) -> bool:
+    """Whether two figures are equal to the last byte (small, as their words need not be read)."""
+    return _small(one) == _small(other)
+
+
+def _small(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=50)
+    return buffer.getvalue()
+
+
 def check_readable(figure: Figure, *, labelled: bool = True) -> None:
-    """A headline, labelled axes, full legends, and no word cut off or under the headline."""
+    """A title, labelled axes, full legends, and no word cut off or under the headline."""
     drawn(figure)
     assert figure.get_suptitle().strip(), "no title"
     for ax in figure.axes:

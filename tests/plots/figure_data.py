@@ -129,7 +129,8 @@ def make_iou(polarity: bool = True) -> xr.Dataset:
         "iou_low": (dims, stack - 0.04),
         "iou_high": (dims, np.minimum(stack + 0.04, 1)),
     }
-    coords = block_coords({"polarity": ["signed", "oracle"], "selector": selectors})
+    controls = ("selector", [False, False, False, True, True, True])
+    coords = block_coords({"polarity": ["signed", "oracle"], "selector": selectors, "control": controls})
     result = xr.Dataset(data, coords=coords, attrs={"stream": "image", "site": "block_output"})
     return result if polarity else result.isel(polarity=1, drop=True)
 
@@ -162,10 +163,63 @@ def make_summary() -> xr.Dataset:
         coords={
             "metric": ["psnr", "ssim", "clip_score_delta", "lpips"],
             "edit": edits,
+            "control": ("edit", [False, True, True, True, True, True]),
             "unit": ("metric", ["dB", "", "points", ""]),
             "direction": ("metric", ["higher", "higher", "higher", "lower"]),
         },
         attrs={"stream": "image", "site": "block_output"},
+    )
+
+
+def make_comparison() -> xr.Dataset:
+    """Images of two edits with two draws each, as compare returns them, beside the summary of three samples."""
+    images = make_images()
+    edited = xr.concat(
+        [images + shift for shift in (40, 80)], xr.DataArray(["zero top", "zero random"], dims="edit")
+    )
+    edited = xr.concat([edited, edited + 90], xr.DataArray([0, 1], dims="draw"))
+    score = np.arange(12.0).reshape(2, 2, 3)
+    return xr.Dataset(
+        {
+            "images": edited.transpose("edit", "draw", "sample", ...),
+            "baseline_images": images,
+            "value": (("edit", "draw", "sample"), score),
+        },
+        coords={
+            "edit": ["zero top", "zero random"],
+            "draws": ("edit", [1, 2]),
+            "control": ("edit", [False, True]),
+        },
+        attrs={"model": "shapes"},
+    )
+
+
+def make_recording() -> xr.DataArray:
+    """Hidden states of 64 samples as a cache gives them: 16 channels, four of them larger at the subject."""
+    rng = np.random.default_rng(6)
+    shape = (64, 2, 2, 3, 36, 16)
+    scale = np.r_[rng.uniform(0.5, 1.5, 12), 6.0, 5.0, 4.0, 3.0]
+    inside = np.stack([disc(*((0.4, 0.5) if i % 2 else (0.6, 0.5)), 0.3, 6).ravel() for i in range(64)])
+    values = rng.normal(0.0, 0.35, shape) + 0.6
+    values[..., 12:] += inside[:, None, None, None, :, None]
+    y, x = np.divmod(np.arange(36), 6)
+    return xr.DataArray(
+        (values * scale * rng.lognormal(0, 0.2, (64, 2, 2, 3, 1, 16))).astype(np.float32),
+        dims=("sample", "step", "branch", "block", "token", "channel"),
+        coords={
+            "sample": np.arange(64),
+            "prompt": ("sample", [f"prompt {i // 2}" for i in range(64)]),
+            "seed": ("sample", np.arange(64) % 2),
+            "step": [4, 9],
+            "branch": ["cond", "uncond"],
+            "block": np.arange(3),
+            "block_name": ("block", ["double.0", "double.1", "single.0"]),
+            "token": np.arange(36),
+            "y": ("token", y),
+            "x": ("token", x),
+            "channel": np.arange(16),
+        },
+        attrs={"stream": "image", "site": "block_output", "model": "shapes"},
     )
 
 
@@ -175,22 +229,24 @@ def make_jaccard(size: int = 10) -> xr.DataArray:
     names = BLOCKS[:size] if size <= 10 else [f"single.{i}" for i in range(size)]
     return xr.DataArray(
         matrix,
-        dims=("block", "other_block"),
-        coords={"block": index, "block_name": ("block", names)},
+        dims=("block", "block_other"),
+        coords={"block": index, "block_name": ("block", names), "block_other": index},
         attrs={"stream": "image", "site": "block_output", "chance": 0.05},
     )
 
 
-def make_running() -> xr.DataArray:
+def make_needed(orders: int = 1, streams: int = 1) -> xr.Dataset:
     rng = np.random.default_rng(4)
     seen = np.arange(8, 168, 8)
-    curve = 1 - np.exp(-seen / 30)[:, None] * rng.uniform(0.3, 0.9, 10)
-    noisy = np.clip(curve + rng.normal(0, 0.01, curve.shape), 0, 1)
-    return xr.DataArray(
-        noisy,
-        dims=("samples", "block"),
-        coords=block_coords({"samples": seen}),
-        attrs={"threshold": 0.9, "stop": 72, "stream": "image", "statistic": "mean_abs"},
+    curve = 1 - np.exp(-seen / 30) * rng.uniform(0.3, 0.9, (10, 1))
+    noisy = np.clip(curve + rng.normal(0, 0.01, (orders, streams, *curve.shape)), 0, 1)
+    return xr.Dataset(
+        {
+            "jaccard": (("order", "stream", "block", "samples"), noisy),
+            "needed": ("order", np.array([72.0, 96.0, np.nan, 64.0])[:orders]),
+        },
+        coords=block_coords({"samples": seen, "stream": ["image", "text"][:streams], "order": range(orders)}),
+        attrs={"tau": 0.9, "statistic": "mean_abs", "site": "block_output", "k": 12},
     )
 
 

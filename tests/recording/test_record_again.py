@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +47,11 @@ def stop_commit_of(sample: int, monkeypatch) -> None:
 def stop_put_of(sample: int, monkeypatch) -> None:
     honest = CacheWriter.put
 
-    def put(self, number, stream, site, step, branch, block, array):
-        if (number, step, branch, block) == (sample, 1, 0, 4):
+    def put(self, reading):
+        address = reading.address
+        if sample in reading.samples and (address.step, address.branch, address.block) == (1, "cond", 4):
             raise StoppedError
-        honest(self, number, stream, site, step, branch, block, array)
+        honest(self, reading)
 
     monkeypatch.setattr(CacheWriter, "put", put)
 
@@ -109,6 +112,66 @@ def test_a_batch_that_was_cut_is_generated_again_as_the_same_batch(dit, tmp_path
     assert batches == [SAMPLES[:3], SAMPLES[3:]]
 
 
+@pytest.fixture
+def older(tmp_path) -> tuple[Path, dict]:
+    """A store of version 1 that an earlier release recorded, and what is in it."""
+    folder = Path(__file__).parents[1] / "data"
+    with zipfile.ZipFile(folder / "version_1.zip") as file:
+        file.extractall(tmp_path)
+    return tmp_path / "version_1.zarr", json.loads((folder / "version_1.json").read_text())
+
+
+def test_a_store_of_an_earlier_release_opens_with_equal_values(older) -> None:
+    path, expected = older
+    cache = ds.open_cache(path)
+    assert cache.complete
+    assert cache.nbytes == expected["nbytes"]
+    arrays = {"images": cache.images}
+    arrays |= {f"trajectory/{name}": array for name, array in cache.trajectory.items()}
+    for stream in cache.schema.stream_names:
+        for site in cache.schema.sites:
+            arrays[f"{stream}/{site}"] = cache.hidden(stream, site)
+            for name, array in cache.stats(stream, site).items():
+                arrays[f"{stream}/stats/{site}/{name}"] = array
+    assert arrays.keys() == expected["arrays"].keys()
+    for name, array in arrays.items():
+        values, known = np.ascontiguousarray(array.values), expected["arrays"][name]
+        assert (str(values.dtype), list(values.shape)) == (known["dtype"], known["shape"]), name
+        assert values.astype(np.float64).sum() == pytest.approx(known["sum"]), name
+        assert hashlib.sha256(values.tobytes()).hexdigest() == known["sha256"], name
+    known = dict(expected["value"])
+    value = known.pop("value")
+    assert cache.hidden().sel(known).values.tolist() == [value]
+    report = ds.verify(path)
+    assert report.ok, report
+
+
+def test_a_store_of_an_earlier_release_is_gone_on_with(older) -> None:
+    """What is recorded makes the same configuration and the same files as then."""
+    path, expected = older
+    arguments = dict(expected["call"])
+    prompt, seed = arguments.pop("prompt"), arguments.pop("seed")
+    keep = {
+        "streams": ["image", "text"],
+        "sites": ["attn_gate", "block_output"],
+        "blocks": ["double.3", "single.1"],
+        "channels": [0, 5, 64, 127],
+    }
+    dit = ds.load("shapes")
+    before = ds.open_cache(path)
+    hidden = before.hidden().values
+    (path / "done" / "ledger" / "000000.json").unlink()
+    assert not ds.open_cache(path).complete
+    cache = record(dit, path, prompt, seed, arguments, **keep)
+    assert cache.complete
+    assert cache.manifest["config_hash"] == expected["config_hash"]
+    assert cache.ledger[0].files.keys() == before.ledger[0].files.keys()
+    np.testing.assert_allclose(cache.hidden().values, hidden, rtol=1e-3, atol=1e-3)  # on another machine
+    with pytest.raises(ConfigMismatchError, match="guidance_scale"):
+        record(dit, path, prompt, seed, {**arguments, "guidance_scale": 9.0}, **keep)
+    assert ds.verify(path).ok
+
+
 @pytest.fixture(scope="module")
 def small_store(dit, folder) -> Path:
     return record(dit, folder / "small", PROMPTS[:1], SEEDS[0], blocks=[0]).path
@@ -164,18 +227,18 @@ def make_zarr(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "named"),
     [
         (make_file, "a file at"),
         (make_folder, "a folder without zarr.json"),
         (make_zarr, "without a ditscope manifest"),
     ],
 )
-def test_a_path_that_holds_something_else_is_refused_and_left_alone(dit, tmp_path, make, told) -> None:
+def test_a_path_that_holds_something_else_is_refused_and_left_alone(dit, tmp_path, make, named) -> None:
     path = tmp_path / "taken"
     make(path)
     before = path.read_bytes() if path.is_file() else contents(path)
-    with pytest.raises(CacheError, match=told):
+    with pytest.raises(CacheError, match=named):
         record(dit, path)
     assert (path.read_bytes() if path.is_file() else contents(path)) == before
 

@@ -8,44 +8,52 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from ditscope.recording.statistics import STATISTICS, token_statistics
+from ditscope.recording import statistics
+from ditscope.vocabulary import RECORDED_STATISTICS
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=6)
 FINITE = st.floats(-1e4, 1e4, width=32)
+STATISTICS = (*RECORDED_STATISTICS, "nonfinite", "count")
 ANY = FINITE | st.sampled_from([np.nan, np.inf, -np.inf])
 
 
-def expected(values: np.ndarray) -> dict[str, np.ndarray]:
-    """The definitions, one channel at a time, over its finite values."""
+def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> dict[str, np.ndarray]:
+    """The statistics by name."""
+    reduced = statistics.token_statistics(hidden, real)
+    assert reduced.dtype == torch.float32
+    return {name: reduced[:, position].numpy() for position, name in enumerate(STATISTICS)}
+
+
+def expected(values: np.ndarray, real: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """The definitions, one channel at a time, over its finite values; NaN for none."""
     rows, _, channels = values.shape
-    found = {name: np.zeros((rows, channels)) for name in (*STATISTICS, "nonfinite")}
+    result = {name: np.full((rows, channels), np.nan) for name in STATISTICS}
     for row, channel in np.ndindex(rows, channels):
         column = values[row, :, channel].astype(np.float64)
+        column = column if real is None else column[real[row]]
         kept = column[np.isfinite(column)]
-        found["nonfinite"][row, channel] = len(column) - len(kept)
+        result["nonfinite"][row, channel] = len(column) - len(kept)
+        result["count"][row, channel] = len(column)
         if len(kept):
-            found["mean"][row, channel] = kept.mean()
-            found["mean_abs"][row, channel] = np.abs(kept).mean()
-            found["std"][row, channel] = kept.std()
-            found["abs_max"][row, channel] = np.abs(kept).max()
-    return found
+            result["mean"][row, channel] = kept.mean()
+            result["mean_abs"][row, channel] = np.abs(kept).mean()
+            result["std"][row, channel] = kept.std()
+            result["abs_max"][row, channel] = np.abs(kept).max()
+    return result
 
 
-def assert_statistics(hidden: torch.Tensor) -> None:
+def assert_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> None:
     values = hidden.to(torch.float32).numpy()
-    found, reference = token_statistics(hidden), expected(values)
+    reduced = token_statistics(hidden, real)
+    reference = expected(values, None if real is None else real.numpy())
     # The squares of numbers under 1e-19 are none in float32.
     scale = max(np.abs(np.where(np.isfinite(values), values, 0)).max(initial=0), 1e-18)
-    for name in STATISTICS:
-        assert found[name].dtype == torch.float32
-        np.testing.assert_allclose(
-            found[name].numpy(), reference[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name
-        )
-    assert np.array_equal(found["abs_max"].numpy(), reference["abs_max"].astype(np.float32))
-    assert np.array_equal(found["nonfinite"].numpy(), reference["nonfinite"])
-    assert found["nonfinite"].dtype == found["count"].dtype == torch.int32
-    assert found["count"].tolist() == [hidden.shape[1]] * hidden.shape[0]
+    for name in RECORDED_STATISTICS:
+        np.testing.assert_allclose(reduced[name], reference[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+    for name in ("abs_max", "nonfinite", "count"):
+        assert np.array_equal(reduced[name], reference[name].astype(np.float32), equal_nan=True), name
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,12 +78,55 @@ def test_half_precision_is_reduced_in_float32(dtype) -> None:
 def test_a_far_mean_does_not_drown_the_spread() -> None:
     # E[x^2] - E[x]^2 in float32 would give 0 or worse here.
     hidden = 3000 + torch.randn(1, 1000, 2, generator=torch.Generator().manual_seed(0))
-    found = token_statistics(hidden)["std"].numpy()
-    np.testing.assert_allclose(found, hidden.double().numpy().std(axis=1), rtol=1e-3)
+    std = token_statistics(hidden)["std"]
+    np.testing.assert_allclose(std, hidden.double().numpy().std(axis=1), rtol=1e-3)
     hidden[0, 0, 0] = np.nan
     assert token_statistics(hidden)["std"][0, 0] == pytest.approx(
         hidden[0, 1:, 0].double().numpy().std(), rel=1e-3
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_padding_is_left_out_and_not_counted(data) -> None:
+    values = data.draw(arrays(np.float32, SHAPES, elements=ANY))
+    real = data.draw(arrays(bool, values.shape[:2]))
+    assert_statistics(torch.from_numpy(values), torch.from_numpy(real))
+
+
+def test_a_channel_without_a_finite_value_has_no_statistics() -> None:
+    hidden = torch.tensor([[[float("nan"), 1.0], [float("inf"), 3.0]]])
+    reduced = token_statistics(hidden)
+    for name in RECORDED_STATISTICS:
+        assert np.isnan(reduced[name][0, 0]), name
+        assert np.isfinite(reduced[name][0, 1]), name
+    assert reduced["nonfinite"].tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 128), (3, 96, 128), (2, 4096, 5)])
+def test_finite_values_are_reduced_as_torch_has_it(shape) -> None:
+    """Bit for bit: numbers of stores that were recorded before do not change."""
+    hidden = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, shape[-1])
+    reduced = token_statistics(hidden)
+    std, mean = torch.std_mean(hidden, dim=1, correction=0)
+    for name, value in {"mean": mean, "std": std, "mean_abs": hidden.abs().mean(dim=1)}.items():
+        assert np.array_equal(reduced[name], value.numpy()), name
+
+
+class Waiting(TorchDispatchMode):
+    """Refuses what would wait for a device: taking a value out of a tensor."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        assert function not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*arguments, **(named or {}))
+
+
+@pytest.mark.parametrize("real", [None, torch.ones(2, 5, dtype=torch.bool)])
+def test_nothing_waits_for_the_device(real) -> None:
+    with Waiting():
+        statistics.token_statistics(torch.randn(2, 5, 3), real)
+        with pytest.raises(AssertionError):
+            bool(torch.ones(1).all())
 
 
 def test_the_model_s_tensor_is_left_alone() -> None:

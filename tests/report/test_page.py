@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.text import DASH, MINUS
+from ditscope.plots._text import DASH, MINUS
 from ditscope.report import Report
-from ditscope.report.markup import escape, inline, number
+from ditscope.report.formatting import number
+from ditscope.report.rendering import environment
 
 HOSTILE = '<script>alert("x")</script> & <img src=x onerror=alert(1)> \' " `</code><b>` **<i>** \x00'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -104,10 +105,12 @@ def test_hostile_text_stays_text_everywhere() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text())
 def test_any_text_is_escaped(text: str) -> None:
-    parsed = Page(f'<p title="{escape(text)}">{inline(text)}</p>')
+    template = environment().from_string('<p title="{{ text }}">{{ text | inline }}</p>')
+    page = template.render(text=text)
+    parsed = Page(page)
     assert parsed.names() <= {"p", "code", "strong"}
     assert len([tag for tag, _ in parsed.tags if tag == "p"]) == 1
-    inline(text).encode("utf-8")
+    page.encode("utf-8")
 
 
 def test_same_input_gives_the_same_bytes(tmp_path) -> None:
@@ -158,8 +161,8 @@ def test_figures_and_tables_are_numbered_through_the_report() -> None:
 )
 def test_tables_hold_the_values_given(table, cells: list[str]) -> None:
     report = Report("Tables")
-    html = report.section("S").table(table).html()
-    body = html.split("<tbody>")[1]
+    report.section("S").table(table)
+    body = report.html().split("<tbody>")[1]
     found = [part.split(">", 1)[1].split("</td>")[0] for part in body.split("<td")[1:]]
     assert found == cells
 

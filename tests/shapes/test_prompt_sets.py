@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from ditscope.errors import InputError
 from ditscope.shapes import parse_caption, prompts
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES
 
@@ -47,3 +48,9 @@ def test_the_seed_decides() -> None:
 def test_few_prompts_do_not_always_leave_out_the_same_words() -> None:
     shapes = {parse_caption(caption).objects[0].shape for seed in range(40) for caption in prompts(2, seed)}
     assert shapes == set(SHAPES)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, True])
+def test_a_count_that_is_none_is_refused(count) -> None:
+    with pytest.raises(InputError, match="count="):
+        prompts(count)

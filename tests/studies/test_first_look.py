@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,13 @@ import pytest
 
 import ditscope as ds
 from ditscope.errors import InputError
-from ditscope.studies.first_look import FirstLook, run_first_look
+from ditscope.studies import FirstLook
 
 SMALL = FirstLook(
     n_prompts=6,
     n_compared=4,
-    n_steps=4,
-    recorded_steps=(0, -1),
+    num_inference_steps=4,
+    steps=(0, -1),
     draws=2,
     batch_size=3,
     metrics=("clip_score", "psnr"),
@@ -25,42 +27,45 @@ SMALL = FirstLook(
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("study")
+def finished(tmp_path_factory: pytest.TempPathFactory):
     lines: list[str] = []
-    return run_first_look(SMALL, folder, say=lines.append), folder, lines
+    return SMALL.run(tmp_path_factory.mktemp("study"), say=lines.append), lines
 
 
-def test_it_writes_store_report_figures_and_results(study) -> None:
-    findings, folder, lines = study
-    names = {path.name for path in folder.iterdir()}
+def test_it_writes_store_report_figures_and_results(finished) -> None:
+    result, lines = finished
+    names = {path.name for path in result.folder.iterdir()}
     assert {
         "cache.zarr",
-        "report.html",
+        "arrays.zarr",
+        "config.json",
+        "provenance.json",
         "results.json",
-        "ablation.png",
-        "masks.png",
-        "magnitude.png",
+        "report.html",
     } <= names
+    figures = ["images", "magnitude", "spectrum", "token_channel", "stability", "samples_needed"]
+    figures += ["masks", "mask_iou", "edits", "ablation"]
+    assert {path.stem for path in result.folder.glob("*.png")} == set(figures)
     assert len(lines) == 5
-    assert findings.cache.complete
+    assert ds.open_cache(result.folder / "cache.zarr").complete
 
 
-def test_the_results_are_the_measured_ones(study) -> None:
-    findings, folder, _ = study
-    results = json.loads((folder / "results.json").read_text())
-    ranking = ds.passes.rank_channels(ds.open_cache(folder / "cache.zarr"))
-    assert results["top_channels"] == ranking.top(SMALL.k).ids.values.tolist()
-    effect = findings.comparison["effect"].sel(metric="psnr", edit="zero bottom").mean(["draw", "sample"])
-    assert results["effects_mean_low_high"]["psnr"]["zero bottom"][0] == pytest.approx(
+def test_the_results_are_the_measured_ones(finished) -> None:
+    result, _ = finished
+    ranking = ds.passes.rank_channels(ds.open_cache(result.folder / "cache.zarr"))
+    assert result.numbers["top_channels"] == ranking.top(SMALL.k).ids.values.tolist()
+    effect = (
+        result.arrays["comparison"]["effect"].sel(metric="psnr", edit="zero bottom").mean(["draw", "sample"])
+    )
+    assert result.numbers["effects_mean_low_high"]["psnr"]["zero bottom"][0] == pytest.approx(
         float(effect), abs=1e-4
     )
 
 
-def test_the_report_states_the_numbers_and_their_limits(study) -> None:
-    findings, folder, _ = study
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    psnr = findings.comparison["mean"].sel(metric="psnr", edit="zero massive")
+def test_the_report_states_the_numbers_and_their_limits(finished) -> None:
+    result, _ = finished
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    psnr = result.arrays["comparison"]["mean"].sel(metric="psnr", edit="zero massive")
     assert f"{float(psnr):.1f} dB" in page
     assert "not about FLUX.1" in page
     rows = ["zero massive", "mean of massive", "top by std", "pca"]
@@ -69,26 +74,45 @@ def test_the_report_states_the_numbers_and_their_limits(study) -> None:
     assert 'src="http' not in page
 
 
-def test_unedited_images_are_the_recorded_ones(study) -> None:
-    findings, _, _ = study
-    recorded = findings.cache.images.values[: SMALL.n_compared]
+def test_the_report_computes_nothing(finished, tmp_path: Path) -> None:
+    result, _ = finished
+    # Neither the recording nor the model: only what was saved goes along.
+    copy = tmp_path / "copy"
+    shutil.copytree(result.folder, copy, ignore=shutil.ignore_patterns("cache.zarr", "*.png", "*.html"))
+    code = (
+        "import sys\n"
+        "from ditscope.models import loading\n"
+        "from ditscope.studies import FirstLook\n"
+        "del loading.load\n"
+        "FirstLook.report(sys.argv[1])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(copy)], check=True)
+    drawn = {path.name for path in copy.iterdir() if path.suffix in (".html", ".png")}
+    assert len(drawn) == 11
+    assert [name for name in drawn if (copy / name).read_bytes() != (result.folder / name).read_bytes()] == []
+
+
+def test_unedited_images_are_the_recorded_ones(finished) -> None:
+    result, _ = finished
+    recorded = result.arrays["images"]["images"].values[: SMALL.n_compared]
     # Batches are grouped alike, so the very same bytes come out.
-    assert np.array_equal(findings.comparison["baseline_images"].values[:3], recorded[:3])
+    assert np.array_equal(result.arrays["comparison"]["baseline_images"].values[:3], recorded[:3])
 
 
-def test_too_few_prompts_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_too_few_prompts_are_refused() -> None:
     with pytest.raises(InputError, match="six or more"):
-        run_first_look(FirstLook(n_prompts=3), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        FirstLook(n_prompts=3)
+    with pytest.raises(InputError, match="num_inference_steps="):
+        FirstLook(num_inference_steps="many")
 
 
 def test_the_recorded_steps_follow_the_number_of_steps() -> None:
-    assert FirstLook(n_steps=4).step_list() == (0, 1, 2, 3)
-    assert FirstLook(n_steps=20).step_list() == (0, 5, 10, 14, 19)
-    assert FirstLook(n_steps=1).step_list() == (0,)
+    assert FirstLook(num_inference_steps=4).step_list() == (0, 1, 2, 3)
+    assert FirstLook(num_inference_steps=20).step_list() == (0, 5, 10, 14, 19)
+    assert FirstLook(num_inference_steps=1).step_list() == (0,)
 
 
-def test_another_model_than_the_configured_one_is_refused(dit, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="one model"):
-        run_first_look(SMALL, tmp_path / "out", dit=dit)
-    assert not (tmp_path / "out").exists()
+def test_the_analysis_is_the_study_as_a_script() -> None:
+    script = Path(__file__).parents[2] / "analyses/first_look.py"
+    done = subprocess.run([sys.executable, script, "--set", "k=3"], capture_output=True, text=True)
+    assert (done.returncode, "no --out" in done.stderr) == (2, True), done.stderr

@@ -1,12 +1,12 @@
-"""Checks of a schema's values, each refusing with what was found, what was expected and what to do."""
+"""Checks of a schema that only a store needs; the others are in :mod:`ditscope.checks`."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Iterable, Sequence
 
+from ditscope.checks import whole_number
 from ditscope.errors import InputError
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -36,20 +36,6 @@ def text(what: str, value: object) -> None:
         raise InputError(f"{what} {value!r}", "a string", "Pass text.")
 
 
-def integer(what: str, value: object, least: int, most: int) -> None:
-    """Refuse what is not an int from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InputError(
-            f"{what} {value!r}", f"an integer from {least} to {most}", "Pass a Python int in range."
-        )
-
-
-def number(what: str, value: object) -> None:
-    """Refuse what is not a finite real number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{what} {value!r}", "a finite number", "Pass the scheduler's own value.")
-
-
 def distinct(what: str, values: Sequence[object]) -> None:
     """Refuse an empty list and one that repeats a name."""
     if not values or len(set(values)) != len(values):
@@ -60,7 +46,7 @@ def increasing(what: str, values: Iterable[int]) -> None:
     """Refuse an empty list of indices and one that is not strictly increasing."""
     listed = list(values)
     for value in listed:
-        integer(what, value, 0, 2**31)
+        whole_number(what, value, 0, 2**31)
     if not listed or any(b <= a for a, b in itertools.pairwise(listed)):
         shown = str(listed) if len(listed) < 20 else f"{str(listed[:20])[:-1]}, ...]"
         raise InputError(

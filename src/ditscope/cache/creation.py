@@ -1,6 +1,6 @@
 """Laying out a new store with zarr-python: all arrays with their final shapes, labels and manifest.
 
-The store is built under a temporary name beside its path and renamed into place when it is complete, so
+The store is built under a temporary name beside its path and renamed when it is complete, so
 that a path holds a whole empty cache or nothing. Group metadata is consolidated in the root, which makes
 ``xarray.open_datatree`` one read.
 """
@@ -30,7 +30,7 @@ from ditscope.vocabulary import site_spec
 
 def done_plan(schema: Schema) -> ArrayPlan:
     """The array that repeats the ledger for plain zarr readers: one file per sample."""
-    return ArrayPlan("done", "done", ("sample",), (len(schema.samples),), (1,), (1,), 0, "bool")
+    return ArrayPlan("done", "done", ("sample",), (len(schema.samples),), (1,), (1,), "bool")
 
 
 def create_store(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
             attributes |= {"grid_height": stream.grid_height, "grid_width": stream.grid_width}
         group = root.create_group(stream.name, attributes=attributes)
         extra = () if stream.has_grid else ("token_mask",)
-        _write_labels(group, labels.hidden_labels(schema, stream), extra=extra)
+        _write_labels(group, {**labels.stats_labels(schema), **labels.token_labels(stream)}, extra=extra)
         if schema.stats:
             stats = group.create_group("stats")
             for site in filter(lambda name: site_spec(name).has_tokens, schema.sites):

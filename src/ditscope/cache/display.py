@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html as escaping
 from typing import TYPE_CHECKING
 
-from ditscope.cache.layout import forecast, readable_bytes
+from ditscope.cache.layout import KINDS, forecast, readable_bytes
 from ditscope.vocabulary import site_spec
 
 if TYPE_CHECKING:
@@ -20,23 +19,16 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
     state = (
         "complete" if cache.complete else f"{total - done} to go: record again with the same configuration"
     )
-    planned = forecast(schema).total
+    planned = forecast(schema)
     axes = (
         f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)}), "
         f"block {len(schema.blocks)}"
     )
-    with_tokens = any(site_spec(name).has_tokens for name in schema.sites)
-    parts = {
-        "tensors": schema.tensors and with_tokens,
-        "stats": schema.stats and with_tokens,
-        "modulation": not all((site_spec(name).has_tokens for name in schema.sites)),
-        "trajectory": schema.trajectory,
-        "images": schema.image_height,
-    }
+    kept = (kind for kind in KINDS if kind != "masks" and getattr(planned, kind))
     lines = [
         ("model", str(config.get("model", "not named"))),
         ("samples", f"{done} of {total} committed ({state})"),
-        ("kept", ", ".join(part for part, has in parts.items() if has)),
+        ("kept", ", ".join(kept)),
     ]
     for stream in schema.streams:
         tokens = f"token {stream.tokens}"
@@ -45,31 +37,16 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         channels = f"channel {len(schema.channels)} of {schema.width}"
         for site in schema.sites:
             if not site_spec(site).has_tokens:
-                held, inner = "float32", ""
+                dtype, inner = site_spec(site).dtype, ""
             elif schema.tensors:
-                held, inner = schema.dtype, f"{tokens}, "
+                dtype, inner = schema.dtype, f"{tokens}, "
             else:
-                held, inner = "statistics, float32", ""
-            lines.append((f"{stream.name}/{site}", f"{held} [sample {total}, {axes}, {inner}{channels}]"))
-    lines.append(("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned)} planned"))
-    if len(cache.nonfinite):
-        count, places = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
-        lines.append(("WARNING", f"{count} NaN or infinite values in {places} samples; see .nonfinite"))
-    return lines
-
-
-def text(cache: Cache) -> str:
-    """The summary as text."""
-    lines = rows(cache)
-    width = max(len(name) for name, _ in lines)
-    return "\n".join([f"<Cache {cache.path}>", *(f"  {name:<{width}}  {value}" for name, value in lines)])
-
-
-def html(cache: Cache) -> str:
-    """The summary as an HTML table; everything from the store is escaped."""
-    cells = "".join(
-        f'<tr><th style="text-align:left">{escaping.escape(name)}</th>'
-        f'<td style="text-align:left">{escaping.escape(value)}</td></tr>'
-        for name, value in rows(cache)
+                dtype, inner = "statistics, float32", ""
+            lines.append((f"{stream.name}/{site}", f"{dtype} [sample {total}, {axes}, {inner}{channels}]"))
+    lines.append(
+        ("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned.total)} planned")
     )
-    return f"<table><caption>Cache {escaping.escape(str(cache.path))}</caption>{cells}</table>"
+    if len(cache.nonfinite):
+        count, n_samples = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
+        lines.append(("WARNING", f"{count} NaN or infinite values in {n_samples} samples; see .nonfinite"))
+    return lines

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.schema import Schema, StepSpec, StreamSpec
 
 Labels = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
@@ -40,14 +41,13 @@ def stats_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels
     }
 
 
-def hidden_labels(schema: Schema, stream: StreamSpec, samples: Sequence[int] | None = None) -> Labels:
-    """Coordinates of ``[sample, step, branch, block, token, channel]``, with ``y`` and ``x`` on a grid."""
-    labels = stats_labels(schema, samples)
-    labels["token"] = (("token",), np.arange(stream.tokens, dtype=np.int64))
-    if stream.grid_height is not None and stream.grid_width is not None:
-        y, x = np.divmod(np.arange(stream.tokens, dtype=np.int64), stream.grid_width)
-        labels["y"] = (("token",), y)
-        labels["x"] = (("token",), x)
+def token_labels(stream: StreamSpec) -> Labels:
+    """``token``, with ``y`` and ``x`` on a grid."""
+    tokens = np.arange(stream.tokens, dtype=np.int64)
+    labels: Labels = {"token": (("token",), tokens)}
+    if stream.grid_width is not None:
+        y, x = np.divmod(tokens, stream.grid_width)
+        labels |= {"y": (("token",), y), "x": (("token",), x)}
     return labels
 
 
@@ -63,6 +63,37 @@ def trajectory_labels(schema: Schema, samples: Sequence[int] | None = None) -> L
         ),
         "branch": (("branch",), _strings(schema.branches)),
     }
+
+
+def region_labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) -> dict[str, Any]:
+    """What a part of an array is called: its path, stream and site, and along each axis a label.
+
+    An axis of which the part spans more than one label has ``(first, last)``; it is left out where the part spans all
+    of an axis without labels.
+    """
+    parts = plan.path.split("/")
+    named: dict[str, Any] = {"array": plan.path}
+    if parts[0] in schema.stream_names:
+        named["stream"] = parts[0]
+        if plan.kind in ("tensors", "modulation", "stats"):
+            named["site"] = parts[2] if plan.kind == "stats" else parts[1]
+    steps = schema.trajectory.steps if plan.kind == "trajectory" and schema.trajectory else schema.steps
+    axes: dict[str, list[Any]] = {
+        "step": [step.index for step in steps],
+        "branch": list(schema.branches),
+        "block": [block.index for block in schema.blocks],
+        "channel": list(schema.channels),
+    }
+    for dim, part, length in zip(plan.dims, region, plan.shape, strict=True):
+        values = axes.get(dim)
+        first, last = (
+            (part.start, part.stop - 1) if values is None else (values[part.start], values[part.stop - 1])
+        )
+        if first == last:
+            named[dim] = first
+        elif part.stop - part.start < length or dim in axes:
+            named[dim] = (first, last)
+    return named
 
 
 def _step_labels(steps: Sequence[StepSpec]) -> Labels:

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
-from ditscope.cache.schema import Schema, StreamSpec
-from ditscope.vocabulary import site_spec
+from ditscope.cache.schema import Schema
+from ditscope.vocabulary import RECORDED_STATISTICS, VALUE_DIMS, site_spec
 
 CHANNELS_PER_CHUNK = 32
 """Most channels in one chunk of a hidden state."""
@@ -28,8 +28,11 @@ CHANNELS_PER_CHUNK = 32
 STATS_BYTES = 4 * 2**20
 """Byte target of a chunk of statistics: small, because several are open at once while recording."""
 
-STATISTICS = ("mean", "mean_abs", "std", "abs_max", "nonfinite")
-"""Per-channel statistics of a store; ``count`` has no channel axis."""
+STATISTICS = (*RECORDED_STATISTICS, "nonfinite", "count")
+"""Arrays of statistics; ``count``, the number of tokens, has no channel axis."""
+
+INDEXED = ("block", "step", "step_boundary", "branch")
+"""Dims that are filled one index at a time while recording, in the order in which a shard reaches along them."""
 
 KINDS = ("tensors", "stats", "modulation", "masks", "trajectory", "images")
 """What arrays hold."""
@@ -49,7 +52,6 @@ class ArrayPlan:
         shape: lengths of the axes.
         shard: shape of one file; of a sharded array, a multiple of ``chunk``.
         chunk: shape of the smallest piece that can be read.
-        cell: how many axes after ``sample`` are filled one index at a time while recording.
         dtype: name of the stored dtype.
         sharded: whether files hold several chunks and an index.
         compression: None or ``zstd``.
@@ -61,10 +63,19 @@ class ArrayPlan:
     shape: tuple[int, ...]
     shard: tuple[int, ...]
     chunk: tuple[int, ...]
-    cell: int
     dtype: str
     sharded: bool = False
     compression: str | None = None
+
+    @cached_property
+    def lengths(self) -> dict[str, int]:
+        """Length of each axis, by name."""
+        return dict(zip(self.dims, self.shape, strict=True))
+
+    @cached_property
+    def n_indexed(self) -> int:
+        """How many axes, those after ``sample``, are filled one index at a time while recording."""
+        return sum(dim in INDEXED for dim in self.dims)
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
@@ -73,7 +84,7 @@ class ArrayPlan:
 
     @property
     def fill_value(self) -> float | int | bool:
-        """What a cell reads as before it is written: NaN where the dtype has one."""
+        """What unwritten values read as: NaN where the dtype has one."""
         if self.dtype in ("float32", "bfloat16", "float16"):
             return float("nan")
         return False if self.dtype == "bool" else 0
@@ -92,10 +103,14 @@ class ArrayPlan:
         """Grid positions of a sample's shards."""
         yield from ((sample, *rest) for rest in itertools.product(*map(range, self.grid[1:])))
 
-    def shard_of(self, sample: int, cell: tuple[int, ...]) -> tuple[int, ...]:
-        """Grid position of the shard that holds a cell."""
-        inner = (i // s for i, s in zip(cell, self.shard[1:], strict=False))
-        return (sample, *inner, *(0 for _ in self.shape[1 + self.cell :]))
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Every index along the axes that are filled one index at a time."""
+        return np.ndindex(self.shape[1 : 1 + self.n_indexed])
+
+    def shard_of(self, sample: int, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Grid position of the shard that holds an index."""
+        inner = (i // s for i, s in zip(index, self.shard[1:], strict=False))
+        return (sample, *inner, *(0 for _ in self.shape[1 + self.n_indexed :]))
 
     def region(self, shard: tuple[int, ...]) -> tuple[slice, ...]:
         """The part of the array that a shard covers, cut at the array's edge."""
@@ -132,7 +147,7 @@ class ArrayPlan:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a store will take on disk, in bytes.
+    """What will be written, in bytes on disk.
 
     Exact for the arrays of an uncompressed store, an upper bound for practical purposes of a compressed
     one; labels, manifest and ledger come on top and are small.
@@ -146,6 +161,7 @@ class Forecast:
         images: final images.
         shards: number of files.
         samples: number of samples that these figures are for.
+        seconds: expected time of the runs; None where it is unknown. Takes no part in comparisons.
     """
 
     tensors: int
@@ -156,6 +172,7 @@ class Forecast:
     images: int
     shards: int
     samples: int
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def total(self) -> int:
@@ -165,100 +182,71 @@ class Forecast:
     def __str__(self) -> str:
         parts = ((kind, getattr(self, kind)) for kind in KINDS)
         listed = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
-        return f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples ({listed})"
+        size = f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples ({listed})"
+        if self.seconds is None:
+            return size
+        minutes = f"{self.seconds / 60:.0f} minutes"
+        return f"{size}, about {minutes if self.seconds >= 120 else f'{self.seconds:.0f} seconds'}"
 
 
 def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
     """Every array of a store that is written per sample, by path."""
     plans: list[ArrayPlan] = []
-    samples, branches = len(schema.samples), len(schema.branches)
+    target = schema.shard_bytes
+    lengths = {
+        "sample": len(schema.samples),
+        "step": len(schema.steps),
+        "branch": len(schema.branches),
+        "block": len(schema.blocks),
+        "channel": len(schema.channels),
+    }
     for stream in schema.streams:
+        own = {**lengths, "token": stream.tokens}
         for site in schema.sites:
-            plans += _site_plans(schema, stream, site)
+            plans += _site_plans(schema, own, stream.name, site)
         if not stream.has_grid:
-            plans.append(
-                _plan(
-                    f"{stream.name}/token_mask",
-                    "masks",
-                    ("sample", "branch", "token"),
-                    (samples, branches, stream.tokens),
-                    cell=1,
-                    dtype="bool",
-                    target=schema.shard_bytes,
-                )
-            )
+            mask = _of(own, "sample", "branch", "token")
+            plans.append(_plan(f"{stream.name}/token_mask", "masks", mask, "bool", target))
     if schema.trajectory is not None:
         run = schema.trajectory
-        plans.append(
-            _plan(
-                "trajectory/latents",
-                "trajectory",
-                ("sample", "step_boundary", "token", "latent_channel"),
-                (samples, len(run.steps) + 1, run.tokens, run.channels),
-                cell=1,
-                dtype="float32",
-                target=schema.shard_bytes,
-            )
-        )
-        plans.append(
-            _plan(
-                "trajectory/transformer_output",
-                "trajectory",
-                ("sample", "step", "branch", "token", "latent_channel"),
-                (samples, len(run.steps), branches, run.tokens, run.channels),
-                cell=2,
-                dtype=schema.dtype,
-                target=schema.shard_bytes,
-            )
-        )
+        own = {
+            **lengths,
+            "step": len(run.steps),
+            "step_boundary": len(run.steps) + 1,
+            "token": run.tokens,
+            "latent_channel": run.channels,
+        }
+        latents = _of(own, "sample", "step_boundary", "token", "latent_channel")
+        outputs = _of(own, "sample", "step", "branch", "token", "latent_channel")
+        plans += [
+            _plan("trajectory/latents", "trajectory", latents, "float32", target),
+            _plan("trajectory/transformer_output", "trajectory", outputs, schema.dtype, target),
+        ]
     if schema.image_height is not None and schema.image_width is not None:
-        plans.append(
-            _plan(
-                "images",
-                "images",
-                ("sample", "y_pixel", "x_pixel", "rgb"),
-                (samples, schema.image_height, schema.image_width, 3),
-                cell=0,
-                dtype="uint8",
-                target=schema.shard_bytes,
-            )
-        )
+        pixels = {"y_pixel": schema.image_height, "x_pixel": schema.image_width, "rgb": 3}
+        plans.append(_plan("images", "images", {"sample": len(schema.samples), **pixels}, "uint8", target))
     return {plan.path: plan for plan in plans}
 
 
-def _site_plans(schema: Schema, stream: StreamSpec, site: str) -> Iterator[ArrayPlan]:
-    """Hidden states and statistics of a site, or the values of one without tokens."""
-    dims = ("sample", "step", "branch", "block", "channel")
-    lengths = (len(schema.samples), len(schema.steps), len(schema.branches), len(schema.blocks))
-    shape = (*lengths, len(schema.channels))
+def _of(lengths: Mapping[str, int], *dims: str) -> dict[str, int]:
+    return {dim: lengths[dim] for dim in dims}
+
+
+def _site_plans(schema: Schema, lengths: Mapping[str, int], stream: str, site: str) -> Iterator[ArrayPlan]:
+    """A site's values, and statistics of one with tokens."""
+    spec = site_spec(site)
+    values = _of(lengths, *spec.dims)
+    dtype = spec.dtype or schema.dtype
     small = min(STATS_BYTES, schema.shard_bytes)
-    if not site_spec(site).has_tokens:
-        # As small as one statistic, so there is no choice of what to keep; float32 holds every dtype exactly.
-        yield _plan(f"{stream.name}/{site}", "modulation", dims, shape, cell=3, dtype="float32", target=small)
+    if not spec.has_tokens:
+        yield _plan(f"{stream}/{site}", "modulation", values, dtype, small)
         return
     if schema.tensors:
-        yield _plan(
-            f"{stream.name}/{site}",
-            "tensors",
-            (*dims[:4], "token", "channel"),
-            (*lengths, stream.tokens, len(schema.channels)),
-            cell=3,
-            dtype=schema.dtype,
-            target=schema.shard_bytes,
-            compression=schema.compression,
-            sharded=True,
-        )
-    for name in (*STATISTICS, "count") if schema.stats else ():
-        n_dims = 4 if name == "count" else 5
-        yield _plan(
-            f"{stream.name}/stats/{site}/{name}",
-            "stats",
-            dims[:n_dims],
-            shape[:n_dims],
-            cell=3,
-            dtype="int32" if name in ("nonfinite", "count") else "float32",
-            target=small,
-        )
+        yield _sharded(f"{stream}/{site}", values, dtype, schema.shard_bytes, schema.compression)
+    for name in STATISTICS if schema.stats else ():
+        dims = VALUE_DIMS[:-1] if name == "count" else VALUE_DIMS
+        dtype = "int32" if name in ("nonfinite", "count") else "float32"
+        yield _plan(f"{stream}/stats/{site}/{name}", "stats", _of(lengths, *dims), dtype, small)
 
 
 def forecast(schema: Schema, samples: int | None = None) -> Forecast:
@@ -293,12 +281,10 @@ def dividing_parts(length: int, most: int) -> int:
 def span(
     lengths: dict[str, int], unit: int, target: int, cut: Callable[[int, int], int] = equal_parts
 ) -> dict[str, int]:
-    """How far a shard reaches along block, then step, then branch, for cells of ``unit`` bytes."""
+    """How far a shard reaches along block, then step, then branch, where each index takes ``unit`` bytes."""
     reach = dict.fromkeys(lengths, 1)
     room = target // max(1, unit)
-    for dim in ("block", "step", "step_boundary", "branch"):
-        if dim not in lengths:
-            continue
+    for dim in filter(lengths.__contains__, INDEXED):
         reach[dim] = cut(lengths[dim], room)
         if reach[dim] < lengths[dim]:
             break
@@ -315,31 +301,33 @@ def readable_bytes(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _plan(
-    path: str,
-    kind: str,
-    dims: tuple[str, ...],
-    shape: tuple[int, ...],
-    *,
-    cell: int,
-    dtype: str,
-    target: int,
-    compression: str | None = None,
-    sharded: bool = False,
+def _plan(path: str, kind: str, lengths: Mapping[str, int], dtype: str, target: int) -> ArrayPlan:
+    """An array whose files are one chunk each."""
+    reach, whole = _cut(lengths, dtype, target, dividing_parts)
+    shard = (1, *reach, *whole)
+    return ArrayPlan(path, kind, tuple(lengths), tuple(lengths.values()), shard, shard, dtype)
+
+
+def _sharded(
+    path: str, lengths: Mapping[str, int], dtype: str, target: int, compression: str | None
 ) -> ArrayPlan:
-    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-    payload = shape[1 + cell :]
-    lengths = dict(zip(dims[1 : 1 + cell], shape[1 : 1 + cell], strict=True))
-    reach = span(
-        lengths, math.prod(payload) * itemsize, target, cut=equal_parts if sharded else dividing_parts
-    )
-    cells = tuple(reach[dim] for dim in dims[1 : 1 + cell])
-    if not sharded:
-        shard = (1, *cells, *payload)
-        return ArrayPlan(path, kind, dims, shape, shard, shard, cell, dtype)
-    tokens, channels = payload
+    """Hidden states, whose files hold a chunk for every few channels of all tokens."""
+    reach, (tokens, channels) = _cut(lengths, dtype, target, equal_parts)
     part = equal_parts(channels, CHANNELS_PER_CHUNK)
     # The shard must be a multiple of the chunk, so the channel axis is padded on disk (by less than a chunk).
-    shard = (1, *cells, tokens, math.ceil(channels / part) * part)
-    chunk = (1, *(1 for _ in cells), tokens, part)
-    return ArrayPlan(path, kind, dims, shape, shard, chunk, cell, dtype, True, compression)
+    shard = (1, *reach, tokens, math.ceil(channels / part) * part)
+    chunk = (1, *(1 for _ in reach), tokens, part)
+    dims, shape = tuple(lengths), tuple(lengths.values())
+    return ArrayPlan(path, "tensors", dims, shape, shard, chunk, dtype, True, compression)
+
+
+def _cut(
+    lengths: Mapping[str, int], dtype: str, target: int, cut: Callable[[int, int], int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How far a shard reaches along the indexed axes, and the lengths of the others, which it has whole."""
+    _, *dims = lengths
+    indexed = {dim: lengths[dim] for dim in dims if dim in INDEXED}
+    whole = tuple(lengths[dim] for dim in dims if dim not in INDEXED)
+    itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+    reach = span(indexed, math.prod(whole) * itemsize, target, cut)
+    return tuple(reach.values()), whole

@@ -57,7 +57,7 @@ class StoredArray:
             part = keys[axis] if axis < len(keys) else slice(None)
             positions = np.arange(length)[part]
             chosen.append(np.atleast_1d(positions))
-            # What is left to numpy: drop the axis of an integer, keep the place of a list's axis.
+            # What is left to numpy: drop the axis of an integer, keep a list's axis where it is.
             residue.append(_residue(part, positions))
         if any(len(positions) == 0 for positions in chosen):
             return np.empty([len(positions) for positions in chosen], self.dtype)[tuple(residue)]
@@ -88,11 +88,10 @@ class StoredArray:
             token: what identifies the recording; equal selections of it get equal dask names.
         """
         plan = self.plan
-        cells = dict(zip(plan.dims[1 : 1 + plan.cell], plan.shape[1:], strict=False))
-        payload = self.shape[1 + plan.cell :]
-        unit = int(np.prod(payload, dtype=np.int64)) * self.dtype.itemsize
-        reach = span(cells, unit, READ_BYTES)
-        chunks = (1, *(reach[dim] for dim in cells), *payload)
+        indexed = dict(zip(plan.dims[1 : 1 + plan.n_indexed], plan.shape[1:], strict=False))
+        whole = self.shape[1 + plan.n_indexed :]
+        unit = int(np.prod(whole, dtype=np.int64)) * self.dtype.itemsize
+        chunks = (1, *span(indexed, unit, READ_BYTES).values(), *whole)
         name = f"{plan.path.replace('/', '-')}-{tokenize(token, plan.path, self.samples, self.channels)}"
         return dask.array.from_array(
             self,

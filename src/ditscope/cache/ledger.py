@@ -93,10 +93,10 @@ def check_files(store: Path, entry: Entry) -> None:
         CacheError: one is not; the message names the sample and the file.
     """
     for name, (size, _) in entry.files.items():
-        found = storage.plain_file_size(store / name)
-        if found != size:
+        on_disk = storage.plain_file_size(store / name)
+        if on_disk != size:
             raise CacheError(
-                f"{'no file' if found is None else f'{found} bytes in'} {name} of committed sample "
+                f"{'no file' if on_disk is None else f'{on_disk} bytes in'} {name} of committed sample "
                 f"{entry.sample}",
                 f"a plain file of {size} bytes",
                 f"Fetch it again; or delete {FOLDER}/{entry_path(store, entry.sample).name} and record "

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from ditscope.cache.json_values import json_values
 from ditscope.cache.schema import Schema
 from ditscope.errors import CacheError, InputError
 
@@ -61,18 +62,18 @@ def build_manifest(
         "version": VERSION,
         "config_hash": config_hash(schema, config),
         "schema": schema.to_json(),
-        "config": _json(config, "config"),
+        "config": json_values(config, "config"),
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": library_versions(),
-            **_json(environment or {}, "environment"),
+            **json_values(environment or {}, "environment"),
         },
     }
 
 
 def config_hash(schema: Schema, config: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of schema and config."""
-    return _digest(schema.to_json(), _json(config, "config"))
+    return _digest(schema.to_json(), json_values(config, "config"))
 
 
 def validate_manifest(manifest: object, where: str) -> Schema:
@@ -119,7 +120,7 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[D
     if found.get("format") == FORMAT and expected.get("format") == FORMAT:
         found = {"schema": found["schema"], "config": found["config"]}
         expected = {"schema": expected["schema"], "config": expected["config"]}
-    return list(_differ("", _json(found, "found"), _json(expected, "expected")))
+    return list(_differ("", json_values(found, "found"), json_values(expected, "expected")))
 
 
 def library_versions() -> dict[str, str | None]:
@@ -138,20 +139,6 @@ def _digest(schema: Any, config: Any) -> str:
         {"config": config, "schema": schema}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _json(values: Mapping[str, Any], what: str) -> Any:
-    """What ``values`` read back as after a journey through JSON."""
-    for name, value in values.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{what} value {name!r} of type {type(value).__name__} ({error})",
-                "JSON values: text, finite numbers, booleans, None, lists, dicts",
-                "Convert it before recording.",
-            ) from error
-    return json.loads(json.dumps(dict(values)))
 
 
 def _differ(path: str, found: Any, expected: Any) -> Any:

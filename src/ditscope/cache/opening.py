@@ -52,11 +52,11 @@ def check_layout(path: Path, plans: Mapping[str, ArrayPlan]) -> None:
     for plan in plans.values():
         content = storage.read_json(path / plan.path / "zarr.json", f"the metadata of array {plan.path}")
         for name, expected in storage.array_metadata(plan).items():
-            found = content.get(name) if isinstance(content, dict) else None
+            stored = content.get(name) if isinstance(content, dict) else None
             # storage_transformers may be left out when there are none.
-            if found != expected and not (name == "storage_transformers" and not found):
+            if stored != expected and not (name == "storage_transformers" and not stored):
                 raise CacheError(
-                    f"{name} {found!r} in the metadata of array {plan.path} at {path}",
+                    f"{name} {stored!r} in the metadata of array {plan.path} at {path}",
                     repr(expected),
                     "The store was altered: fetch it again, or record into a new path.",
                 )

@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ditscope._display import html_table, text_table
 from ditscope.cache import bfloat16, display, ledger
 from ditscope.cache.creation import done_plan
-from ditscope.cache.labels import Labels, hidden_labels, sample_labels, stats_labels, trajectory_labels
+from ditscope.cache.labels import Labels, sample_labels, stats_labels, token_labels, trajectory_labels
 from ditscope.cache.layout import STATISTICS, plan_arrays
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.opening import as_path, check_layout, read_manifest
-from ditscope.errors import CacheError, InputError, unknown_name
-from ditscope.vocabulary import site_spec
+from ditscope.checks import name_of
+from ditscope.errors import CacheError, InputError
+from ditscope.vocabulary import SiteSpec, site_spec
 
 
 def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cache:
@@ -89,30 +91,26 @@ class Cache:
             InputError: the stream, site or a channel was not recorded.
             CacheError: the cache has statistics only.
         """
-        self._check_place(stream, site)
-        if site_spec(site).has_tokens and not self.schema.tensors:
+        spec, own = self._site(stream, site), self.schema.stream(stream)
+        if spec.has_tokens and not self.schema.tensors:
             raise CacheError(
                 "a cache of statistics only",
                 "hidden states",
                 "Use .stats(), or record with tensors=True.",
             )
         samples = self._samples(committed_only)
-        spec = self.schema.stream(stream)
-        axes = (
-            hidden_labels(self.schema, spec, samples)
-            if site_spec(site).has_tokens
-            else stats_labels(self.schema, samples)
-        )
-        labels = self._with_done(axes, samples)
+        labels = self._with_done(stats_labels(self.schema, samples), samples)
+        attributes: dict[str, Any] = {"stream": stream, "site": site}
+        if spec.has_tokens:
+            labels |= token_labels(own)
+            if own.has_grid:
+                attributes |= {"grid_height": own.grid_height, "grid_width": own.grid_width}
+            else:
+                mask = StoredArray(self.path, self.plans[f"{stream}/token_mask"], samples)
+                labels["token_mask"] = (("sample", "branch", "token"), mask[:])
         positions = None if channels is None else self._channel_positions(channels)
         if positions is not None:
             labels["channel"] = (("channel",), labels["channel"][1][positions])
-        if site_spec(site).has_tokens and not spec.has_grid:
-            mask = StoredArray(self.path, self.plans[f"{stream}/token_mask"], samples)
-            labels["token_mask"] = (("sample", "branch", "token"), mask[:])
-        attributes: dict[str, Any] = {"stream": stream, "site": site}
-        if site_spec(site).has_tokens and spec.has_grid:
-            attributes |= {"grid_height": spec.grid_height, "grid_width": spec.grid_width}
         array = self._array(f"{stream}/{site}", samples, positions)
         return array.rename(site).assign_coords(labels).assign_attrs(attributes)
 
@@ -128,22 +126,19 @@ class Cache:
 
         Returns:
             Lazy ``[sample, step, branch, block, channel]``: float32 ``mean``, ``mean_abs``, ``std``
-            (population) and ``abs_max`` over the finite values, int32 ``nonfinite`` counts; and int32
-            ``count`` of tokens ``[sample, step, branch, block]``.
+            (population) and ``abs_max`` over the finite values, NaN where there are none, int32 ``nonfinite``
+            counts; and int32 ``count`` of tokens ``[sample, step, branch, block]``.
 
         Raises:
             InputError: the stream or site was not recorded.
             CacheError: the cache was recorded without statistics.
         """
-        self._check_place(stream, site)
-        if not site_spec(site).has_tokens:
+        if not self._site(stream, site).has_tokens:
             return _statistics_of_one(self.hidden(stream, site, committed_only=committed_only))
         if not self.schema.stats:
             raise CacheError("a cache without statistics", "statistics", "Record with stats=True.")
         samples = self._samples(committed_only)
-        arrays = {
-            name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in (*STATISTICS, "count")
-        }
+        arrays = {name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in STATISTICS}
         labels = self._with_done(stats_labels(self.schema, samples), samples)
         return xr.Dataset(arrays, coords=labels, attrs={"stream": stream, "site": site})
 
@@ -188,9 +183,9 @@ class Cache:
     def nonfinite(self) -> pd.DataFrame:
         """NaN and infinite values by committed sample, stream and site; empty when there are none."""
         rows = [
-            (sample, *place.split("/"), count)
+            (sample, *name.split("/"), count)
             for sample, entry in sorted(self.ledger.items())
-            for place, count in sorted(entry.nonfinite.items())
+            for name, count in sorted(entry.nonfinite.items())
             if count
         ]
         return pd.DataFrame(rows, columns=["sample", "stream", "site", "count"])
@@ -206,10 +201,10 @@ class Cache:
         return len(self.ledger) == len(self.schema.samples)
 
     def __repr__(self) -> str:
-        return display.text(self)
+        return text_table(f"<Cache {self.path}>", display.rows(self))
 
     def _repr_html_(self) -> str:
-        return display.html(self)
+        return html_table(f"Cache {self.path}", display.rows(self))
 
     def _samples(self, committed_only: bool) -> tuple[int, ...]:
         return self.committed if committed_only else tuple(range(len(self.schema.samples)))
@@ -226,33 +221,35 @@ class Cache:
         done = np.array([sample in self.ledger for sample in samples], dtype=bool)
         return {**labels, "done": (("sample",), done)}
 
-    def _check_place(self, stream: str, site: str) -> None:
+    def _site(self, stream: str, site: str) -> SiteSpec:
         self.schema.stream(stream)
-        if site not in self.schema.sites:
-            raise unknown_name("site", site, self.schema.sites)
+        return site_spec(name_of("site", site, self.schema.sites))
 
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
-        place = {channel: position for position, channel in enumerate(self.schema.channels)}
+        position = {channel: i for i, channel in enumerate(self.schema.channels)}
         wanted = [int(channel) for channel in channels]
         for channel in wanted:
-            if channel not in place:
+            if channel not in position:
                 raise InputError(
                     f"channel {channel}",
-                    f"one of the {len(place)} recorded of {self.schema.width}",
+                    f"one of the {len(position)} recorded of {self.schema.width}",
                     "Pass recorded channel ids.",
                 )
-        return [place[channel] for channel in wanted]
+        return [position[channel] for channel in wanted]
 
 
 def _statistics_of_one(values: xr.DataArray) -> xr.Dataset:
     """What statistics over tokens say of a single value a channel, such as modulation."""
     finite, done = np.isfinite(values), values["done"]
-    kept = values.where(finite, 0.0)
-    variables = {"mean": kept, "mean_abs": abs(kept), "std": xr.zeros_like(kept), "abs_max": abs(kept)}
+    kept = values.where(finite)
+    size = abs(kept)
     count = xr.ones_like(values.isel(channel=0, drop=True), dtype="int32").where(done, 0)
     return xr.Dataset(
         {
-            **{name: array.where(done) for name, array in variables.items()},
+            "mean": kept,
+            "mean_abs": size,
+            "std": xr.zeros_like(kept).where(finite),
+            "abs_max": size,
             "nonfinite": (~finite & done).astype("int32"),
             "count": count.astype("int32"),
         },

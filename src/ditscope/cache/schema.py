@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ditscope.cache import checks
+from ditscope.cache.json_values import json_values
+from ditscope.checks import finite_number, whole_number
 from ditscope.errors import InputError, unknown_name
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -46,7 +48,7 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         checks.name("stream", self.name)
-        checks.integer("tokens", self.tokens, 1, _MOST_TOKENS)
+        whole_number("tokens", self.tokens, most=_MOST_TOKENS)
         if (self.grid_height is None) != (self.grid_width is None):
             raise InputError(
                 f"grid {self.grid_height} x {self.grid_width} for stream {self.name!r}",
@@ -54,8 +56,8 @@ class StreamSpec:
                 "Give grid_height and grid_width together.",
             )
         if self.grid_height is not None and self.grid_width is not None:
-            checks.integer("grid_height", self.grid_height, 1, _MOST_TOKENS)
-            checks.integer("grid_width", self.grid_width, 1, _MOST_TOKENS)
+            whole_number("grid_height", self.grid_height, most=_MOST_TOKENS)
+            whole_number("grid_width", self.grid_width, most=_MOST_TOKENS)
             if self.grid_height * self.grid_width != self.tokens:
                 raise InputError(
                     f"{self.tokens} tokens on a {self.grid_height} x {self.grid_width} grid",
@@ -65,7 +67,7 @@ class StreamSpec:
 
     @property
     def has_grid(self) -> bool:
-        """Whether every token is real and has a place ``y``, ``x``."""
+        """Whether every token is real and lies at a ``y``, ``x``."""
         return self.grid_height is not None
 
 
@@ -78,7 +80,7 @@ class BlockSpec:
     kind: str
 
     def __post_init__(self) -> None:
-        checks.integer("block index", self.index, 0, 2**20)
+        whole_number("index", self.index, 0, 2**20)
         checks.text("block name", self.name)
         checks.text("block kind", self.kind)
 
@@ -92,9 +94,9 @@ class StepSpec:
     timestep: float
 
     def __post_init__(self) -> None:
-        checks.integer("step index", self.index, 0, 2**20)
-        checks.number("sigma", self.sigma)
-        checks.number("timestep", self.timestep)
+        whole_number("index", self.index, 0, 2**20)
+        finite_number("sigma", self.sigma)
+        finite_number("timestep", self.timestep)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class SampleSpec:
 
     def __post_init__(self) -> None:
         checks.text("prompt", self.prompt)
-        checks.integer("seed", self.seed, -(2**63), 2**63 - 1)
+        whole_number("seed", self.seed, -(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ class TrajectorySpec:
 
     def __post_init__(self) -> None:
         checks.increasing("trajectory step", [step.index for step in self.steps])
-        checks.integer("trajectory tokens", self.tokens, 1, _MOST_TOKENS)
-        checks.integer("trajectory channels", self.channels, 1, _MOST_CHANNELS)
+        whole_number("tokens", self.tokens, most=_MOST_TOKENS)
+        whole_number("channels", self.channels, most=_MOST_CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -181,9 +183,9 @@ class Schema:
             checks.name("branch", branch)
         checks.increasing("block", [block.index for block in self.blocks])
         checks.increasing("step", [step.index for step in self.steps])
-        checks.integer("width", self.width, 1, _MOST_CHANNELS)
+        whole_number("width", self.width, most=_MOST_CHANNELS)
         checks.increasing("channel", self.channels)
-        checks.integer("last channel", self.channels[-1], 0, self.width - 1)
+        whole_number("channels", self.channels[-1], 0, self.width - 1)
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.compression not in (None, *COMPRESSIONS):
@@ -198,11 +200,11 @@ class Schema:
                 "both sides or neither",
                 "Give image_height and image_width together.",
             )
-        for side in (self.image_height, self.image_width):
-            if side is not None:
-                checks.integer("image side", side, 1, 2**16)
-        checks.integer("batch_size", self.batch_size, 1, 2**20)
-        checks.integer("shard_bytes", self.shard_bytes, 1, 2**40)
+        if self.image_height is not None:
+            whole_number("image_height", self.image_height, most=2**16)
+            whole_number("image_width", self.image_width, most=2**16)
+        whole_number("batch_size", self.batch_size, most=2**20)
+        whole_number("shard_bytes", self.shard_bytes, most=2**40)
 
     @property
     def stream_names(self) -> tuple[str, ...]:
@@ -222,7 +224,7 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """The schema as JSON values."""
-        return _plain(asdict(self))
+        return json_values(asdict(self), "schema field")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
@@ -258,11 +260,3 @@ class Schema:
                 "the fields of cache version 1",
                 "Record again, or open it with the ditscope version that wrote it.",
             ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

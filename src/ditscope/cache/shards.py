@@ -1,6 +1,6 @@
-"""Shards on their way to disk: filled cell by cell, written whole in the background, within a byte budget.
+"""Shards on their way to disk: filled value by value, written whole in the background, within a byte budget.
 
-The budget counts every buffer from its first cell until its file is on disk, and sets aside one more
+The budget counts every buffer from its first value until its file is on disk, and sets aside one more
 shard per thread for the copy that encoding makes. When it is used up, ``put`` waits for the disk. That is
 the whole of the back pressure: memory stays bounded whatever the number of samples.
 """
@@ -19,27 +19,26 @@ from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan, readable_bytes
 from ditscope.errors import InputError
 
+FileRecord = tuple[int, str]
+"""Bytes and SHA-256 of a file."""
+
 
 class ShardBuffer:
-    """The values of one shard while its cells come in."""
+    """The values of one shard while they come in."""
 
     def __init__(self, plan: ArrayPlan, shard: tuple[int, ...]) -> None:
         self.plan = plan
         self.shard = shard
         self.values = np.empty(plan.region_shape(shard), plan.numpy_dtype)
-        self.filled = np.zeros(self.values.shape[1 : 1 + plan.cell], dtype=bool)
+        self.filled = np.zeros(self.values.shape[1 : 1 + plan.n_indexed], dtype=bool)
 
-    def cell(self, cell: tuple[int, ...]) -> tuple[int, ...]:
-        """A cell's place in this buffer."""
-        return tuple(i % s for i, s in zip(cell, self.plan.shard[1:], strict=False))
+    def has(self, index: tuple[int, ...]) -> bool:
+        """Whether there is a value at an index of the array."""
+        return bool(self.filled[self._inside(index)])
 
-    def has(self, cell: tuple[int, ...]) -> bool:
-        """Whether the cell was put before."""
-        return bool(self.filled[self.cell(cell)])
-
-    def put(self, cell: tuple[int, ...], values: np.ndarray[Any, Any]) -> None:
-        """Copy a cell's values in; missing rows of a shorter first axis become the fill value."""
-        inside = self.cell(cell)
+    def put(self, index: tuple[int, ...], values: np.ndarray[Any, Any]) -> None:
+        """Copy values in; missing rows of a shorter first axis become the fill value."""
+        inside = self._inside(index)
         target = self.values[(0, *inside)]
         if target.ndim == 0:
             self.values[(0, *inside)] = values
@@ -50,14 +49,11 @@ class ShardBuffer:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell was put."""
+        """Whether every value is there."""
         return bool(self.filled.all())
 
-    def first_missing(self) -> tuple[int, ...]:
-        """Position in the array of the first cell that was not put."""
-        inside = np.argwhere(~np.atleast_1d(self.filled))[0][: self.plan.cell]
-        starts = (part.start for part in self.plan.region(self.shard)[1:])
-        return tuple(int(i) + start for i, start in zip(inside, starts, strict=False))
+    def _inside(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(i % s for i, s in zip(index, self.plan.shard[1:], strict=False))
 
 
 class Budget:
@@ -83,7 +79,7 @@ class Budget:
                         f"{readable_bytes(self.used)} of unfinished shards in memory and "
                         f"{readable_bytes(size)} more asked for",
                         f"at most {readable_bytes(self.limit)}",
-                        "Put the cells in execution order, or raise memory_budget.",
+                        "Put values in execution order, or raise memory_budget.",
                     )
                 self._changed.wait()
             self.used += size
@@ -117,28 +113,12 @@ class ShardWriter:
         self._store = store
         self._budget = budget
         self._arrays = {path: storage.open_array(store, plan, write=True) for path, plan in plans.items()}
-        self._under_way: dict[int, list[Future[None]]] = {}
-        self._files: dict[int, dict[str, tuple[int, str]]] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ditscope-writer")
 
-    def submit(self, buffer: ShardBuffer) -> None:
-        """Send a complete shard on its way."""
-        sample = buffer.shard[0]
+    def submit(self, buffer: ShardBuffer) -> Future[FileRecord | None]:
+        """Send a complete shard on its way; the future has its file's size and checksum, or None on failure."""
         self._budget.submitted()
-        self._under_way.setdefault(sample, []).append(self._pool.submit(self._write, buffer))
-
-    def wait(self, sample: int) -> dict[str, tuple[int, str]]:
-        """Wait until a sample's shards are on disk; return their files' sizes and checksums."""
-        for future in self._under_way.pop(sample, []):
-            future.result()
-        self.raise_failure()
-        return self._files.pop(sample, {})
-
-    def forget(self, sample: int) -> None:
-        """Wait for a sample's shards, whatever became of them, and drop what is known of them."""
-        for future in self._under_way.pop(sample, []):
-            future.result()
-        self._files.pop(sample, None)
+        return self._pool.submit(self._write, buffer)
 
     def raise_failure(self) -> None:
         """Raise, with its own type, what went wrong in the background."""
@@ -149,7 +129,7 @@ class ShardWriter:
         """Finish what is under way and end the threads."""
         self._pool.shutdown(wait=True)
 
-    def _write(self, buffer: ShardBuffer) -> None:
+    def _write(self, buffer: ShardBuffer) -> FileRecord | None:
         plan, shard = buffer.plan, buffer.shard
         name = plan.file_name(shard)
         try:
@@ -157,8 +137,7 @@ class ShardWriter:
             if self.failure is None:
                 storage.write_shard(self._arrays[plan.path], plan, shard, buffer.values)
                 path = self._store / name
-                record = (path.stat().st_size, storage.file_checksum(path))
-                self._files.setdefault(shard[0], {})[name] = record
+                return path.stat().st_size, storage.file_checksum(path)
         except BaseException as error:
             error.add_note(
                 f"while writing {name} of sample {shard[0]}: committed samples are safe; remove the cause "
@@ -166,4 +145,5 @@ class ShardWriter:
             )
             self.failure = error
         finally:
-            self._budget.release(plan.region_bytes(shard), pending=True)
+            self._budget.release(buffer.values.nbytes, pending=True)
+        return None

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ditscope.cache import storage
+from ditscope.cache.labels import region_labels
 from ditscope.cache.layout import ArrayPlan, readable_bytes
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.schema import Schema
@@ -45,8 +46,8 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What :func:`verify` found.
+class Verification:
+    """What reading a whole store has shown, damage above all; made by :func:`verify`.
 
     Attributes:
         path: the store.
@@ -75,7 +76,7 @@ class Report:
         return f"{self.path}: {len(self.damaged)} damaged chunks ({read})\n{listed}"
 
 
-def verify(source: str | os.PathLike[str] | Cache) -> Report:
+def verify(source: str | os.PathLike[str] | Cache) -> Verification:
     """Read every file of every committed sample and name each damaged chunk by its labels.
 
     Args:
@@ -96,20 +97,20 @@ def verify(source: str | os.PathLike[str] | Cache) -> Report:
     for entry, plan, shard in tqdm(listed, desc="verify", unit="file", disable=None):
         name = plan.file_name(shard)
         size, checksum = entry.files[name]
-        found = storage.plain_file_size(cache.path / name)
-        whole = _labels(plan, cache.schema, plan.region(shard))
-        if found is None:
+        on_disk = storage.plain_file_size(cache.path / name)
+        whole = region_labels(plan, cache.schema, plan.region(shard))
+        if on_disk is None:
             damaged.append(Damage(name, whole, "the file is missing"))
             continue
-        nbytes += found
-        if found == size and storage.file_checksum(cache.path / name) == checksum:
+        nbytes += on_disk
+        if on_disk == size and storage.file_checksum(cache.path / name) == checksum:
             continue
         chunks = list(_damaged_chunks(cache.path, plan, shard, cache.schema))
         if not chunks:
-            reason = f"{found} bytes that read, but are not the {size} recorded"
+            reason = f"{on_disk} bytes that read, but are not the {size} recorded"
             chunks = [Damage(name, whole, reason)]
         damaged += chunks
-    return Report(str(cache.path), len(cache.ledger), len(listed), nbytes, tuple(damaged))
+    return Verification(str(cache.path), len(cache.ledger), len(listed), nbytes, tuple(damaged))
 
 
 def _damaged_chunks(store: Path, plan: ArrayPlan, shard: tuple[int, ...], schema: Schema) -> Iterator[Damage]:
@@ -123,31 +124,4 @@ def _damaged_chunks(store: Path, plan: ArrayPlan, shard: tuple[int, ...], schema
             array[region].read().result()
         except (ValueError, OSError) as error:
             reason = str(error).split("[")[0].rsplit('": ', 1)[-1].strip()
-            yield Damage(plan.file_name(shard), _labels(plan, schema, region), reason)
-
-
-def _labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) -> dict[str, Any]:
-    """Labels of a region: stream and site from the path, the rest from the schema's axes."""
-    parts = plan.path.split("/")
-    named: dict[str, Any] = {"array": plan.path}
-    if parts[0] in schema.stream_names:
-        named["stream"] = parts[0]
-        if plan.kind in ("tensors", "modulation", "stats"):
-            named["site"] = parts[2] if plan.kind == "stats" else parts[1]
-    steps = schema.trajectory.steps if plan.kind == "trajectory" and schema.trajectory else schema.steps
-    axes: dict[str, list[Any]] = {
-        "step": [step.index for step in steps],
-        "branch": list(schema.branches),
-        "block": [block.index for block in schema.blocks],
-        "channel": list(schema.channels),
-    }
-    for dim, part, length in zip(plan.dims, region, plan.shape, strict=True):
-        values = axes.get(dim)
-        first, last = (
-            (part.start, part.stop - 1) if values is None else (values[part.start], values[part.stop - 1])
-        )
-        if first == last:
-            named[dim] = first
-        elif part.stop - part.start < length or dim in axes:
-            named[dim] = (first, last)
-    return named
+            yield Damage(plan.file_name(shard), region_labels(plan, schema, region), reason)

@@ -1,8 +1,9 @@
-"""Recording into a store: cells come in, whole shards go out, a sample counts once it is committed.
+"""Recording into a store: readings come in, whole shards go out, a sample counts once it is committed.
 
 The order on disk is the promise: all data of a sample, synced; then its ledger entry. Killed at any
 moment, the store opens with the committed samples, and ``create_or_resume`` with the same configuration
-goes on with the others. The caller's thread only copies into buffers; see ``shards`` for the rest.
+goes on with the others. The caller's thread only copies into buffers; see ``sample_in_progress`` and ``shards``
+for the rest.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from ditscope.cache import ledger, preflight, storage, values
+from ditscope import checks
+from ditscope.cache import ledger, preflight, storage
 from ditscope.cache.creation import create_store, done_plan
-from ditscope.cache.layout import ArrayPlan, plan_arrays
+from ditscope.cache.layout import STATISTICS, ArrayPlan, plan_arrays
 from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.opening import as_path, check_layout, read_manifest
+from ditscope.cache.reading import Reading
+from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.schema import Schema
-from ditscope.cache.shards import Budget, ShardBuffer, ShardWriter
+from ditscope.cache.shards import Budget, ShardWriter
+from ditscope.cache.values import checked
 from ditscope.errors import CacheError, InputError, unknown_name
 from ditscope.vocabulary import site_spec
 
@@ -31,8 +36,7 @@ from ditscope.vocabulary import site_spec
 class CacheWriter:
     """Fills a store sample by sample. Made by :meth:`create_or_resume`; to be used from one thread.
 
-    All positions count from 0 within what is recorded: ``step_position`` 2 is the third recorded step,
-    not the scheduler's step 2.
+    Values come with the labels of the run: step 2 is the scheduler's step 2, not the third that is recorded.
 
     Attributes:
         path: the store.
@@ -56,9 +60,15 @@ class CacheWriter:
         self.manifest = manifest
         self.memory_budget = memory_budget
         self._plans = plan_arrays(schema)
-        self._open: dict[int, dict[tuple[str, tuple[int, ...]], ShardBuffer]] = {}
-        self._sent: dict[int, set[tuple[str, tuple[int, ...]]]] = {}
-        self._nonfinite: dict[int, dict[str, int]] = {}
+        self._samples: dict[int, SampleInProgress] = {}
+        self._positions: dict[str, dict[Any, int]] = {
+            dim: {label: position for position, label in enumerate(labels)}
+            for dim, labels in (
+                ("step", [step.index for step in schema.steps]),
+                ("branch", schema.branches),
+                ("block", [block.index for block in schema.blocks]),
+            )
+        }
         self._closed = False
         with contextlib.ExitStack() as stack:
             stack.enter_context(ledger.sole_writer(path))
@@ -71,7 +81,7 @@ class CacheWriter:
             reserve = threads * preflight.largest_shard(self._plans)
             self._budget = Budget(memory_budget - reserve)
             self._shards = ShardWriter(path, self._plans, self._budget, threads)
-            self._held = stack.pop_all()
+            self._lock = stack.pop_all()
 
     @classmethod
     def create_or_resume(
@@ -106,92 +116,44 @@ class CacheWriter:
         fresh = not path.exists() or (path.is_dir() and not any(path.iterdir()))
         committed: set[int] = set()
         if not fresh:
-            found, _ = read_manifest(path)
-            preflight.check_same(path, found, manifest)
+            recorded, _ = read_manifest(path)
+            preflight.check_same(path, recorded, manifest)
             plans = plan_arrays(schema)
             check_layout(path, {**plans, "done": done_plan(schema)})
             committed = set(ledger.read_entries(path, plans, len(schema.samples)))
-            manifest = found
+            manifest = recorded
         preflight.check_disk(path, schema, len(schema.samples) - len(committed))
         if fresh:
             create_store(path, schema, manifest)
         return cls(path, schema, manifest, memory_budget=budget, threads=threads)
 
-    def put(
-        self,
-        sample: int,
-        stream: str,
-        site: str,
-        step_position: int,
-        branch_position: int,
-        block_position: int,
-        array: Any,
-    ) -> None:
-        """Store one hidden state.
-
-        Args:
-            sample: position of the sample.
-            stream: recorded stream.
-            site: recorded site.
-            step_position: position among the recorded steps.
-            branch_position: position among the recorded branches.
-            block_position: position among the recorded blocks.
-            array: ``[token, channel]`` in the store's dtype, on the CPU; copied before this returns. A
-                stream without a grid may have fewer tokens than the store: the rest reads as NaN. Of
-                modulation, float32 ``[channel]``.
+    def put(self, reading: Reading) -> None:
+        """Store what was read at one address; its arrays, on the CPU, are copied before this returns.
 
         Raises:
-            InputError: a name, position, shape or dtype is not the schema's.
-            CacheError: the cell was put before, or the sample is committed.
+            InputError: a label, sample, shape or dtype is not the schema's, or what is read is not kept.
+            CacheError: there is a value already, or a sample is committed.
             Exception: what went wrong in the background since, with its own type.
         """
-        plan = self._plan(stream, site, tensors=True)
-        short = not self.schema.stream(stream).has_grid
-        array = values.hidden_state(plan, array, may_be_short=short)
-        self._put(plan, sample, (step_position, branch_position, block_position), array)
-        if not (self.schema.stats and site_spec(site).has_tokens):  # else the statistics bring the count
-            self._count_nonfinite(sample, plan.path, int((~np.isfinite(array)).sum()))
+        address = reading.address
+        self.schema.stream(address.stream)
+        checks.name_of("site", address.site, self.schema.sites)
+        index = tuple(self._position(dim, getattr(address, dim)) for dim in ("step", "branch", "block"))
+        if reading.hidden is not None:
+            self._put_hidden(reading, index)
+        if reading.statistics is not None:
+            self._put_statistics(reading, index)
 
-    def put_stats(
-        self,
-        sample: int,
-        stream: str,
-        site: str,
-        step_position: int,
-        branch_position: int,
-        block_position: int,
-        statistics: Mapping[str, Any],
-    ) -> None:
-        """Store the statistics of one hidden state.
-
-        Args:
-            sample: position of the sample.
-            stream: recorded stream.
-            site: recorded site.
-            step_position: position among the recorded steps.
-            branch_position: position among the recorded branches.
-            block_position: position among the recorded blocks.
-            statistics: ``mean``, ``mean_abs``, ``std``, ``abs_max`` (float ``[channel]``, over the finite
-                values of the real tokens), ``nonfinite`` (int ``[channel]``) and ``count`` (int, tokens).
-
-        Raises:
-            InputError: a name, position or shape is not the schema's.
-            CacheError: the cell was put before, or the sample is committed.
-        """
-        self._plan(stream, site, tensors=False)
-        ready = values.statistics(self._plans, f"{stream}/stats/{site}", statistics)
-        for path, array in ready.items():
-            self._put(self._plans[path], sample, (step_position, branch_position, block_position), array)
-        nonfinite = ready[f"{stream}/stats/{site}/nonfinite"]
-        self._count_nonfinite(sample, f"{stream}/{site}", int(nonfinite.sum(dtype=np.int64)))
-
-    def put_token_mask(self, sample: int, branch_position: int, stream: str, mask: Any) -> None:
-        """Store which tokens of a padded stream are real: bool ``[token]``, padded with False."""
+    def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
+        """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
         self.schema.stream(stream)
-        plan, mask = values.token_mask(self._plans.get(f"{stream}/token_mask"), stream, mask)
-        self._put(plan, sample, (branch_position,), mask)
+        plan = self._plan(f"{stream}/token_mask", "a stream without a grid")
+        lengths = {"row": len(samples), "token": plan.shape[-1]}
+        masks = checked(plan.path, masks, bool, lengths, may_be_short=True)
+        for sample, mask in zip(samples, masks, strict=True):
+            self._in_progress(sample).put(plan, (self._position("branch", branch),), mask)
 
-    def put_trajectory(self, sample: int, latents: Any, transformer_output: Any) -> None:
+    def put_trajectory(self, sample: int, *, latents: Any, transformer_output: Any) -> None:
         """Store a sample's trajectory.
 
         Args:
@@ -199,54 +161,38 @@ class CacheWriter:
             latents: float32 ``[step_boundary, token, latent_channel]``, before every step and after the last.
             transformer_output: ``[step, branch, token, latent_channel]`` in the store's dtype.
         """
-        wholes = [
-            values.whole(self._plans.get(path), path, value)
-            for path, value in (
-                ("trajectory/latents", latents),
-                ("trajectory/transformer_output", transformer_output),
-            )
-        ]
-        for plan, array in wholes:
-            for cell in np.ndindex(plan.shape[1 : 1 + plan.cell]):
-                self._put(plan, sample, cell, array[cell])
+        self._put_whole("trajectory/latents", sample, latents)
+        self._put_whole("trajectory/transformer_output", sample, transformer_output)
 
     def put_image(self, sample: int, image: Any) -> None:
         """Store a sample's final image: uint8 ``[y_pixel, x_pixel, rgb]``."""
-        plan, array = values.whole(self._plans.get("images"), "images", image)
-        self._put(plan, sample, (), array)
+        self._put_whole("images", sample, image)
 
     def commit(self, sample: int) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
 
         Raises:
-            CacheError: the sample is incomplete (the message names the first missing cell) or committed.
+            CacheError: the sample is incomplete (the message names the first missing value) or committed.
             Exception: what went wrong in the background, with its own type.
         """
-        self._ready(sample)
-        for plan in self._plans.values():
-            for shard in plan.shards(sample):
-                self._check_sent(plan, shard)
-        files = self._shards.wait(sample)
+        progress = self._in_progress(sample)
+        files = progress.finish()
         folders = {self.path / plan.path / "c" for plan in self._plans.values()}
         for name in files:
             folders.update(list((self.path / name).parents)[: name.count("/")])
         for folder in sorted(folders):
             storage.sync(folder)
-        ledger.write_entry(self.path, ledger.Entry.now(sample, files, self._nonfinite.pop(sample, {})))
+        ledger.write_entry(self.path, ledger.Entry.now(sample, files, progress.nonfinite))
         self.committed.add(sample)
-        self._sent.pop(sample, None)
-        self._open.pop(sample, None)
+        del self._samples[sample]
         self._done[sample : sample + 1].write(np.array([True])).result()
 
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
         if sample in self.committed:
             raise CacheError(f"committed sample {sample}", "one that is not", "Committed samples stay.")
-        for buffer in self._open.pop(sample, {}).values():
-            self._budget.release(buffer.plan.region_bytes(buffer.shard), pending=False)
-        self._shards.forget(sample)
-        self._sent.pop(sample, None)
-        self._nonfinite.pop(sample, None)
+        if sample in self._samples:
+            self._samples.pop(sample).drop()
         for plan in self._plans.values():
             shutil.rmtree(self.path / plan.path / "c" / str(sample), ignore_errors=True)
 
@@ -254,9 +200,9 @@ class CacheWriter:
         """End the writing threads and let go of the store. What is not committed is dropped."""
         if not self._closed:
             self._closed = True
-            self._open.clear()
+            self._samples.clear()
             self._shards.close()
-            self._held.close()
+            self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -266,31 +212,41 @@ class CacheWriter:
     ) -> None:
         self.close()
 
-    def _put(self, plan: ArrayPlan, sample: int, cell: tuple[int, ...], array: values.Array) -> None:
-        self._ready(sample)
-        for dim, position, length in zip(plan.dims[1:], cell, plan.shape[1:], strict=False):
-            if not 0 <= position < length:
-                raise InputError(
-                    f"{dim} position {position} for {plan.path}",
-                    f"0 to {length - 1}",
-                    f"Count the recorded {dim}s.",
-                )
-        shard = plan.shard_of(sample, cell)
-        key = (plan.path, shard)
-        opened = self._open.setdefault(sample, {})
-        buffer = opened.get(key)
-        if key in self._sent.get(sample, ()) or (buffer is not None and buffer.has(cell)):
-            raise CacheError(f"a second value for {_where(plan, sample, cell)}", "one", "Put each cell once.")
-        if buffer is None:
-            self._budget.acquire(plan.region_bytes(shard))
-            buffer = opened[key] = ShardBuffer(plan, shard)
-        buffer.put(cell, array)
-        if buffer.complete:
-            del opened[key]
-            self._sent.setdefault(sample, set()).add(key)
-            self._shards.submit(buffer)
+    def _put_hidden(self, reading: Reading, index: tuple[int, ...]) -> None:
+        stream, site, samples = reading.address.stream, reading.address.site, reading.samples
+        plan = self._plan(f"{stream}/{site}", "tensors=True")
+        lengths = {"row": len(samples), **dict(list(plan.lengths.items())[1 + plan.n_indexed :])}
+        short = not self.schema.stream(stream).has_grid
+        rows = checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
+        counted = self.schema.stats and site_spec(site).has_tokens  # the statistics bring the count
+        for sample, hidden in zip(samples, rows, strict=True):
+            progress = self._in_progress(sample)
+            progress.put(plan, index, hidden)
+            if not counted:
+                progress.count_nonfinite(f"{stream}/{site}", int((~np.isfinite(hidden)).sum()))
 
-    def _ready(self, sample: int) -> None:
+    def _put_statistics(self, reading: Reading, index: tuple[int, ...]) -> None:
+        stream, site, samples = reading.address.stream, reading.address.site, reading.samples
+        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats=True") for name in STATISTICS}
+        lengths = {"row": len(samples), "statistic": len(plans), "channel": len(self.schema.channels)}
+        rows = checked(f"{', '.join(plans)} of {stream}/{site}", reading.statistics, np.float32, lengths)
+        for sample, row in zip(samples, rows, strict=True):
+            progress = self._in_progress(sample)
+            for (name, plan), array in zip(plans.items(), row, strict=True):
+                # float32 holds whole numbers up to 2**24, the most tokens that there may be.
+                own = array.astype(plan.numpy_dtype)
+                progress.put(plan, index, own[0] if name == "count" else own)
+                if name == "nonfinite":
+                    progress.count_nonfinite(f"{stream}/{site}", int(own.sum(dtype=np.int64)))
+
+    def _put_whole(self, path: str, sample: int, value: Any) -> None:
+        plan = self._plan(path, "one")
+        _, *dims = plan.dims
+        array = checked(path, value, plan.numpy_dtype, {dim: plan.lengths[dim] for dim in dims})
+        for index in plan.indices():
+            self._in_progress(sample).put(plan, index, array[index])
+
+    def _in_progress(self, sample: int) -> SampleInProgress:
         self._shards.raise_failure()
         if self._closed:
             raise CacheError("a closed writer", "an open one", "Call CacheWriter.create_or_resume again.")
@@ -302,41 +258,23 @@ class CacheWriter:
             raise CacheError(
                 f"committed sample {sample}", "one that is not", "Skip the samples in writer.committed."
             )
+        if sample not in self._samples:
+            self._samples[sample] = SampleInProgress(
+                sample, self.schema, self._plans, self._budget, self._shards
+            )
+        return self._samples[sample]
 
-    def _plan(self, stream: str, site: str, *, tensors: bool) -> ArrayPlan:
-        self.schema.stream(stream)
-        if site not in self.schema.sites:
-            raise unknown_name("site", site, self.schema.sites)
-        if not site_spec(site).has_tokens:
-            if not tensors:
-                raise InputError(f"statistics of {site}, which has no tokens", "its values", "Call put().")
-            return self._plans[f"{stream}/{site}"]
-        if not (self.schema.tensors if tensors else self.schema.stats):
-            what = "tensors" if tensors else "stats"
-            raise InputError(f"{what} for a store without", f"{what}=True", "Set it in the schema.")
-        return self._plans[f"{stream}/{site}" if tensors else f"{stream}/stats/{site}/mean"]
+    def _plan(self, path: str, needed: str) -> ArrayPlan:
+        if path not in self._plans:
+            expected = f"a store of a schema with {needed}"
+            raise InputError(f"a value of {path}, which the store does not have", expected, "Leave it out.")
+        return self._plans[path]
 
-    def _count_nonfinite(self, sample: int, place: str, count: int) -> None:
-        if count:
-            places = self._nonfinite.setdefault(sample, {})
-            places[place] = places.get(place, 0) + count
-
-    def _check_sent(self, plan: ArrayPlan, shard: tuple[int, ...]) -> None:
-        key = (plan.path, shard)
-        sample = shard[0]
-        if key in self._sent.get(sample, ()):
-            return
-        buffer = self._open.get(sample, {}).get(key)
-        cell = (
-            buffer.first_missing()
-            if buffer is not None
-            else tuple(part.start for part in plan.region(shard)[1 : 1 + plan.cell])
-        )
-        raise CacheError(
-            f"no value for {_where(plan, sample, cell)}",
-            "every cell before commit",
-            "Put what is missing, or discard the sample.",
-        )
+    def _position(self, dim: str, label: object) -> int:
+        known = self._positions[dim]
+        if label not in known:
+            raise unknown_name(dim, label, known)
+        return known[label]
 
     def _clear_uncommitted(self) -> None:
         """Remove what a recording that was cut off left behind, and repeat the ledger in ``done``."""
@@ -348,8 +286,3 @@ class CacheWriter:
         for sample in sorted(self.committed):
             if not (self.path / "done" / "c" / str(sample)).exists():
                 self._done[sample : sample + 1].write(np.array([True])).result()
-
-
-def _where(plan: ArrayPlan, sample: int, cell: tuple[int, ...]) -> str:
-    places = (f"{dim} position {i}" for dim, i in zip(plan.dims[1:], cell, strict=False))
-    return ", ".join((f"{plan.path} at sample {sample}", *places))

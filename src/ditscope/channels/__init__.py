@@ -1,4 +1,4 @@
-"""Sets of channels: what a ranking gives and an edit takes."""
+"""Sets of channels: what a ranking gives and what an edit takes."""
 
 from ditscope.channels.channel_set import ChannelSet
 

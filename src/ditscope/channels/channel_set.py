@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,15 +9,30 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ditscope import checks
+from ditscope._display import first_rows, html_table, text_table
+from ditscope.channels.json_form import JsonForm
+from ditscope.checks import Address, NamedBlock, find_blocks
 from ditscope.errors import InputError
 
 PADDING = -1
 """Fills the end of a set that is smaller than the largest one."""
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelSet:
+@dataclass(frozen=True)
+class _SetBlock:
+    """A block that a set has channels for; name and kind are empty where the set knows only the index."""
+
+    index: int
+    name: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ChannelSet(JsonForm):
     """Channels of one stream, as true channel ids, for each block (or any other kept dimensions).
+
+    Sets are equal if ids, coordinates, stream, label, energy ratio and control are.
 
     Attributes:
         ids: int ``[*kept, (draw,) rank]``; -1 pads sets that differ in size.
@@ -27,6 +41,10 @@ class ChannelSet:
         energy_ratio: for an energy-matched set, its summed energy over that of the set it matches,
             ``[*kept, draw]``; None otherwise.
         control: whether the set is a control: one whose edit should not have the effect under test.
+
+    Raises:
+        InputError: ids that are no whole numbers with a dimension ``rank``, no ids at all, a negative id, an
+            id twice in one set, or an unknown stream.
     """
 
     ids: xr.DataArray
@@ -36,53 +54,81 @@ class ChannelSet:
     control: bool = False
 
     def __post_init__(self) -> None:
+        checks.stream(self.stream)
         if "rank" not in self.ids.dims or not np.issubdtype(self.ids.dtype, np.integer):
             raise InputError(
                 f"{self.ids.dtype} ids with dims {', '.join(map(str, self.ids.dims))}",
                 "integers with a last dimension 'rank'",
                 "Use ChannelSet.of(...) for explicit ids.",
             )
-        object.__setattr__(self, "ids", self.ids.transpose(..., "rank"))
+        ids = self.ids.transpose(..., "rank")
+        ordered = np.sort(ids.values, axis=-1)
+        twice = (ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != PADDING)
+        if (ordered == PADDING).all() or (ordered < PADDING).any() or twice.any():
+            raise InputError(
+                f"channels {_short(np.unique(ordered).tolist(), 8)}, twice in one set: {bool(twice.any())}",
+                "distinct whole numbers from 0, and at least one",
+                f"Pass channel ids, with {PADDING} to fill up smaller sets.",
+            )
+        object.__setattr__(self, "ids", ids)
 
     @classmethod
     def of(
         cls,
-        channels: Mapping[int, Iterable[int]] | Iterable[int],
+        channels: Mapping[Address, Iterable[int]] | Iterable[int],
         *,
-        blocks: Iterable[int] | None = None,
+        blocks: Iterable[int] | Iterable[NamedBlock] | None = None,
         stream: str = "image",
         label: str = "explicit channels",
+        control: bool = False,
     ) -> ChannelSet:
         """A set of explicit channel ids.
 
         Args:
             channels: the ids of each block, or one list of ids for all ``blocks``.
-            blocks: block indices that the one list is for; None means any block.
+            blocks: the blocks that the one list is for; None means any block. With ``blocks=dit.blocks`` the ids
+                of each block can be given by name (``single.5``), kind (``single``) or negative index as well.
             stream: ``image`` or ``text``.
             label: what to call the set.
+            control: whether the set is a control.
 
         Raises:
-            InputError: for no ids, a negative id, or an id named twice.
+            InputError: for no ids, a negative id, an id named twice, or a block that cannot be resolved.
         """
+        listed = None if blocks is None else [_set_block(block) for block in checks.several(blocks)]
         if isinstance(channels, Mapping):
-            rows = {int(block): _explicit(ids) for block, ids in channels.items()}
+            pairs = [
+                (block, _explicit(ids))
+                for address, ids in channels.items()
+                for block in ([_set_block(address)] if listed is None else find_blocks(listed, address))
+            ]
         else:
             ids = _explicit(channels)
-            if blocks is None:
-                return cls(xr.DataArray(ids, dims="rank"), stream, label)
-            rows = {int(block): ids for block in blocks}
-        if not rows:
-            raise InputError("no blocks", "at least one block", "Pass {block: [ids]}.")
-        table = np.full((len(rows), max(map(len, rows.values()))), PADDING)
-        for row, ids in zip(table, rows.values(), strict=True):
+            if listed is None:
+                return cls(xr.DataArray(ids, dims="rank"), stream, label, control=control)
+            pairs = [(block, ids) for block in listed]
+        indices = [block.index for block, _ in pairs]
+        if not pairs or len(set(indices)) < len(indices):
+            raise InputError(
+                f"channels for blocks {indices}", "each block once, and at least one", "Pass {0: [3, 7]}."
+            )
+        table = np.full((len(pairs), max(len(ids) for _, ids in pairs)), PADDING)
+        for row, (_, ids) in zip(table, pairs, strict=True):
             row[: len(ids)] = ids
-        return cls(xr.DataArray(table, dims=("block", "rank"), coords={"block": list(rows)}), stream, label)
+        coords: dict[str, Any] = {"block": indices}
+        if all(block.name for block, _ in pairs):
+            coords |= {
+                f"block_{word}": ("block", [getattr(b, word) for b, _ in pairs]) for word in ("name", "kind")
+            }
+        return cls(xr.DataArray(table, dims=("block", "rank"), coords=coords), stream, label, control=control)
 
     def __getitem__(self, block: Any) -> np.ndarray:
-        """Channel ids int ``[rank]`` of a block, given as index, name, or an object with ``.index``.
+        """Channel ids int ``[rank]`` of a block, given as index, negative index, name, kind or block.
+
+        A negative index counts from the last block of the set.
 
         Raises:
-            InputError: if the block has no set, or the set has several draws or further dimensions.
+            InputError: the set has no such block, or several, or it has several draws or further dimensions.
         """
         ids = self.ids
         if "block" in ids.dims:
@@ -101,7 +147,7 @@ class ChannelSet:
         return values[values != PADDING]
 
     def sel(self, **labels: Any) -> ChannelSet:
-        """The sets at these labels of the kept dimensions (``draw`` included)."""
+        """The sets at these labels of the kept dimensions (``draw`` included); a block as in ``set[block]``."""
         unknown = [dim for dim in labels if dim not in self.ids.dims or dim == "rank"]
         if unknown:
             raise InputError(
@@ -109,6 +155,12 @@ class ChannelSet:
                 f"one of {', '.join(self.kept) or 'none: the set has no kept dimension'}",
                 "Pass a kept dimension.",
             )
+        block = labels.get("block")
+        if block is not None and not isinstance(block, slice | xr.DataArray):
+            one = isinstance(block, str) or not isinstance(block, Iterable)
+            labels["block"] = self.ids["block"].values[
+                self._position(block) if one else [self._position(entry) for entry in block]
+            ]
         try:
             ids = self.ids.sel(labels)
             ratio = self.energy_ratio
@@ -122,10 +174,10 @@ class ChannelSet:
 
     def draw(self, number: int) -> ChannelSet:
         """The set of one random draw; a set without draws is its own and only draw 0."""
-        if not 0 <= number < self.draws:
-            raise InputError(f"draw {number}", f"0 to {self.draws - 1}", "Pass another draw.")
-        if "draw" not in self.ids.dims:
-            return self
+        checks.whole_number("draw", number, least=0, most=self.draws - 1)
+        return self if "draw" not in self.ids.dims else self._at_draw(number)
+
+    def _at_draw(self, number: int) -> ChannelSet:
         ratio = self.energy_ratio
         if ratio is not None and "draw" in ratio.dims:
             ratio = ratio.isel(draw=number)
@@ -152,36 +204,38 @@ class ChannelSet:
         return [int(block) for block in self.ids["block"].values] if "block" in self.ids.dims else None
 
     def _position(self, block: Any) -> int:
-        labels = (
-            self.ids["block"].values if "block" in self.ids.coords else np.arange(self.ids.sizes["block"])
+        """Where a block's set is along ``block``."""
+        coords = self.ids.coords
+        names, kinds = (
+            coords[word].values.tolist() if word in coords else None for word in ("block_name", "block_kind")
         )
-        wanted = block
-        # A plain int has no `.index`; a str has, but as a method.
-        if not isinstance(block, (str, int, np.integer)):
-            wanted = getattr(block, "index", block)
-        wanted = wanted.item() if isinstance(wanted, np.generic) else wanted
-        if isinstance(wanted, str) and "block_name" in self.ids.coords:
-            labels = self.ids["block_name"].values
-        found = np.flatnonzero(labels == wanted)
-        if len(found) != 1:
-            listed = _short([str(label) for label in labels], 12)
+        own = [
+            _SetBlock(index, names[position] if names else "", kinds[position] if kinds else "")
+            for position, index in enumerate(self.blocks or ())
+        ]
+        address = block.index if hasattr(block, "kind") else block
+        try:
+            matching = find_blocks(sorted(own, key=lambda entry: entry.index), [address])
+        except InputError as error:
+            listed = _short([entry.name or entry.index for entry in own], 12)
             raise InputError(
-                f"block {wanted!r}",
+                error.found,
                 f"a block that the set has ({listed})",
                 "Rank that block too, or pass one of these.",
-            )
-        return int(found[0])
+            ) from error
+        if len(matching) > 1:
+            listed = _short([entry.name or entry.index for entry in matching], 12)
+            raise InputError(f"{block!r}, which stands for {listed}", "one block", "Name one of them.")
+        return own.index(matching[0])
 
     def _rows(self, most: int) -> list[tuple[str, str]]:
         first = self.draw(0).ids
         first = first.isel({dim: 0 for dim in first.dims if dim not in ("block", "rank")})
         if "block" not in first.dims:
             return [("any block", _ids_text(first.values))]
-        names = first["block_name"].values if "block_name" in first.coords else first["block"].values
+        names = first["block_name" if "block_name" in first.coords else "block"].values
         rows = [(f"block {name}", _ids_text(row)) for name, row in zip(names, first.values, strict=True)]
-        return (
-            rows if len(rows) <= most else [*rows[: most - 1], ("...", f"{len(rows) - most + 1} more blocks")]
-        )
+        return first_rows(rows, most, "blocks")
 
     def _summary(self) -> str:
         parts = [self.label, f"{self.stream} stream"]
@@ -189,21 +243,35 @@ class ChannelSet:
         if self.energy_ratio is not None:
             low, high = float(self.energy_ratio.min()), float(self.energy_ratio.max())
             parts.append(f"energy ratio {low:.2f} to {high:.2f}")
-        return ", ".join(parts)
+        return f"ChannelSet: {', '.join(parts)}" + ", a control" * self.control
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {name}: {ids}" for name, ids in self._rows(8))
-        return f"<ChannelSet: {self._summary()}>\n{rows}"
+        return text_table(self._summary(), self._rows(8))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(ids)}</td></tr>"
-            for name, ids in self._rows(20)
+        return html_table(self._summary(), self._rows(20))
+
+
+def _set_block(block: Any) -> NamedBlock:
+    """A block as a set knows it, from a model's block or from an index."""
+    if hasattr(block, "kind"):
+        return block
+    if not checks.is_whole(block) or block < 0:
+        raise InputError(
+            f"block {block!r} of explicit channels",
+            "the block's index, from 0",
+            "For names, kinds and negative indices pass ChannelSet.of({...}, blocks=dit.blocks).",
         )
-        return f"<b>ChannelSet</b>: {html.escape(self._summary())}<table>{rows}</table>"
+    return _SetBlock(int(block))
 
 
 def _explicit(channels: Iterable[int]) -> np.ndarray:
+    if isinstance(channels, str) or not isinstance(channels, Iterable):
+        raise InputError(
+            f"channels of type {type(channels).__name__}",
+            "a ChannelSet, channel ids, or ids by block",
+            "Take ranking.top(12), or pass [3, 77].",
+        )
     listed = list(channels)
     ids = np.asarray(listed)
     whole = ids.ndim == 1 and len(ids) > 0 and np.issubdtype(ids.dtype, np.integer)

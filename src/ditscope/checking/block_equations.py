@@ -1,4 +1,4 @@
-"""What a block does inside, held against what its family says: the sites' own equations."""
+"""What a block does inside, compared with what its family says: the sites' own equations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditscope.models._internals import module_of
 from ditscope.models.arguments import parameter_names
 from ditscope.models.taps import HookPoint, Tap, Term
 from ditscope.vocabulary import STREAMS
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ditscope.models.block import Block
 
 Served = Mapping[HookPoint, Any]
-"""What is served at places inside a block, at one visit."""
+"""What is served at hook points inside a block, at one visit."""
 
 
 def tapped_streams(block: Block) -> list[str]:
@@ -23,70 +24,70 @@ def tapped_streams(block: Block) -> list[str]:
     return [stream for stream in STREAMS if stream in block.layout.streams("block_output")]
 
 
-def places(block: Block) -> list[HookPoint]:
-    """Every place inside a block that its family names, each once."""
-    found = [tap.place for stream in tapped_streams(block) for tap in _taps(block, stream)]
-    return list(dict.fromkeys(found))
+def hook_points(block: Block) -> list[HookPoint]:
+    """Every hook point inside a block that its family names, each once."""
+    points = [tap.hook_point for stream in tapped_streams(block) for tap in _taps(block, stream)]
+    return list(dict.fromkeys(points))
 
 
 def missing(block: Block, wanted: Iterable[HookPoint]) -> list[str]:
     """Submodules and arguments that a block should have and does not."""
     absent = []
-    for place in wanted:
-        module = _submodule(block._module, place.module)
+    for point in wanted:
+        module = _submodule(module_of(block), point.module)
         if module is None:
-            absent.append(place.module)
-        elif place.argument and place.argument not in parameter_names(module):
-            absent.append(f"{place.module or type(module).__name__}({place.argument}=)")
+            absent.append(point.module)
+        elif point.argument and point.argument not in parameter_names(module):
+            absent.append(f"{point.module or type(module).__name__}({point.argument}=)")
     return list(dict.fromkeys(absent))
 
 
 def sites_without_equation(block: Block) -> list[str]:
-    """Sites of a block that no equation holds: they are offered, and nothing would tell if they were wrong.
+    """Sites of a block that are in no equation: they are offered, and nothing would show if they were wrong.
 
-    Outputs and gates are held by the residual sum, shifts and scales by what they make.
+    Outputs and gates are in the residual sum, shifts and scales in what they make.
     """
-    found = []
+    without = []
     for stream in tapped_streams(block):
         terms, modulated = _terms(block, stream), block.layout.modulated.get(stream, {})
         for site, tap in block.layout.taps.get(stream, {}).items():
             part, what = site.split("_")
             if what in ("shift", "scale"):
-                held = part in modulated
+                covered = part in modulated
             else:
-                held = what == "output" or any(gate == tap for _, gate in terms)
-            if not held:
-                found.append(f"{site} of the {stream} stream of {block.name}")
-    return found
+                covered = what == "output" or any(gate == tap for _, gate in terms)
+            if not covered:
+                without.append(f"{site} of the {stream} stream of {block.name}")
+    return without
 
 
-def out_of_place(block: Block, order: Sequence[HookPoint]) -> list[str]:
-    """Streams of a block for which attention and MLP have changed places, which no sum notices.
+def streams_out_of_order(block: Block, order: Sequence[HookPoint]) -> list[str]:
+    """Streams of a block for which attention and MLP are exchanged, which no sum notices.
 
-    Attention is handed its stream and puts out, then the MLP.
+    Attention takes its stream and puts out, then the MLP.
     """
-    found = []
+    out_of_order = []
     for stream in tapped_streams(block):
         taps, modulated = block.layout.taps.get(stream, {}), block.layout.modulated.get(stream, {})
-        passed = []
+        points = []
         for part in ("attn", "mlp"):
             if f"{part}_output" in taps:
-                passed += [modulated[part].handed.place] if part in modulated else []
-                passed.append(taps[f"{part}_output"].place)
-        places_passed = [order.index(place) for place in passed]
-        if places_passed != sorted(places_passed):
-            found.append(f"the {stream} stream of {block.name}")
-    return found
+                points += [modulated[part].passed.hook_point] if part in modulated else []
+                points.append(taps[f"{part}_output"].hook_point)
+        positions = list(map(order.index, points))
+        if positions != sorted(positions):
+            out_of_order.append(f"the {stream} stream of {block.name}")
+    return out_of_order
 
 
 def read_inside(block: Block, order: Iterable[HookPoint]) -> dict[HookPoint, Any]:
-    """What is served at places inside a block; to be called in a trace, between its input and its output.
+    """What is served at hook points inside a block; to be called in a trace, between its input and its output.
 
     Args:
         block: the block.
-        order: the places in the order in which the block passes them.
+        order: the hook points in the order in which the block passes them.
     """
-    return {place: block.served(place) for place in order}
+    return {point: block.served(point) for point in order}
 
 
 def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Served) -> dict[str, float]:
@@ -103,7 +104,7 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
 
     Returns:
         "block stream" -> largest difference in roundings of the output's dtype, each relative to the sum of the
-        terms' magnitudes at its place; infinite where the shapes do not fit. "block stream attn" for the sum with
+        terms' magnitudes there; infinite where the shapes do not fit. "block stream attn" for the sum with
         attention alone, where the family says where that is.
     """
     errors = {}
@@ -112,8 +113,8 @@ def residual_errors(block: Block, starts: Mapping[str, torch.Tensor], served: Se
         attended = block.layout.attended.get(stream)
         if attended is not None:
             terms = _summands(block, stream, start, added[:1], served)
-            found = block.tapped(attended, stream, served[attended.place])
-            errors[f"{block.name} {stream} attn"] = _error(terms, found)
+            total = block.tapped(attended, stream, served[attended.hook_point])
+            errors[f"{block.name} {stream} attn"] = _error(terms, total)
             added = added[1:]
         if added:  # else nothing is claimed
             # Before the output is read: offloading takes the block's tables away once that is served.
@@ -128,15 +129,15 @@ def _summands(
     """The stream as it came and the gated terms, in float32."""
     terms = [start.float()]
     for tap, gate in added:
-        term = block.tapped(tap, stream, served[tap.place]).float()
+        term = block.tapped(tap, stream, served[tap.hook_point]).float()
         terms.append(term if gate is None else _float(block, gate, stream, served) * term)
     return terms
 
 
 def modulation_errors(block: Block, served: Served) -> dict[str, float]:
-    """How far what attention and MLP are handed is from the shifted and scaled norm, in float32::
+    """How far what attention and MLP are passed is from the shifted and scaled norm, in float32::
 
-        handed == normed + scale * normed + shift, or without shift where there is none
+        passed == normed + scale * normed + shift, or without shift where there is none
 
     Args:
         block: the block.
@@ -155,8 +156,8 @@ def modulation_errors(block: Block, served: Served) -> dict[str, float]:
             terms = [normed, _float(block, taps[f"{part}_scale"], stream, served) * normed]
             if f"{part}_shift" in taps:
                 terms.append(_float(block, taps[f"{part}_shift"], stream, served).expand_as(normed))
-            handed = block.tapped(modulated.handed, stream, served[modulated.handed.place])
-            errors[f"{block.name} {stream} {part}"] = _error(terms, handed)
+            passed = block.tapped(modulated.passed, stream, served[modulated.passed.hook_point])
+            errors[f"{block.name} {stream} {part}"] = _error(terms, passed)
     return errors
 
 
@@ -167,7 +168,7 @@ def _taps(block: Block, stream: str) -> Iterator[Tap]:
         if gate is not None:
             yield gate
     for modulated in block.layout.modulated.get(stream, {}).values():
-        yield from (modulated.normed, modulated.handed)
+        yield from (modulated.normed, modulated.passed)
     if stream in block.layout.attended:
         yield block.layout.attended[stream]
 
@@ -182,7 +183,7 @@ def _terms(block: Block, stream: str) -> list[Term]:
 
 
 def _float(block: Block, tap: Tap, stream: str, served: Served) -> torch.Tensor:
-    return block.tapped(tap, stream, served[tap.place]).float()
+    return block.tapped(tap, stream, served[tap.hook_point]).float()
 
 
 def _submodule(module: torch.nn.Module, path: str) -> torch.nn.Module | None:
@@ -192,11 +193,11 @@ def _submodule(module: torch.nn.Module, path: str) -> torch.nn.Module | None:
         return None
 
 
-def _error(terms: list[torch.Tensor], found: torch.Tensor | None) -> float:
-    if found is None or len({term.shape for term in (*terms, found)}) > 1:
+def _error(terms: list[torch.Tensor], value: torch.Tensor | None) -> float:
+    if value is None or len({term.shape for term in (*terms, value)}) > 1:
         return float("inf")
     total, scale = terms[0], terms[0].abs()
     for term in terms[1:]:
         total, scale = total + term, scale + term.abs()
-    worst = ((found.float() - total).abs() / scale.clamp(min=1e-30)).max()
-    return float(worst) / torch.finfo(found.dtype).eps
+    worst = ((value.float() - total).abs() / scale.clamp(min=1e-30)).max()
+    return float(worst) / torch.finfo(value.dtype).eps

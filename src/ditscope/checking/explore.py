@@ -1,23 +1,26 @@
 """What can be found out about a transformer that no family describes, and a draft of its family file.
 
-Plain PyTorch hooks on short runs; nothing is assumed but that blocks are in lists of modules. Streams are told
+Plain PyTorch hooks on short runs; nothing is assumed but that blocks are in lists of modules. Streams are known
 by their numbers of tokens, so let image and text have different ones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ditscope.checking.explore_guidance import guidance_of
-from ditscope.checking.plain_hooks import image_tokens_of, named_arguments, step_callback
+from ditscope.checking.plain_hooks import image_tokens_of
+from ditscope.models.arguments import named_arguments
+from ditscope.models.call import step_callback
 from ditscope.models.family import Guidance
 
 TEXT_FIRST = ("text", "image")
-"""The order of streams in one tensor, which numbers of tokens cannot tell; that of FLUX.1 and FLUX.2."""
+"""The order of streams in one tensor, which numbers of tokens cannot show; that of FLUX.1 and FLUX.2."""
 
 
 @dataclass
@@ -30,11 +33,11 @@ class Exploration:
         lists: path -> class and number of the modules in every list of modules that ran.
         calls: path -> how the first block of a list was called and what it returned.
         returned: path -> tokens of what the first block returned: of its tensor, or of each item of its tuple.
-        handed: what the transformer was handed in its first visit.
-        n_tokens: image tokens and text tokens that it was handed.
-        guidance: how guidance shows in its visits; None if that could not be told.
+        passed: what the transformer was passed in its first visit.
+        n_tokens: image tokens and text tokens that it was passed.
+        guidance: how guidance shows in its visits; None if that could not be seen.
         visits_per_step: calls of the transformer divided by steps.
-        timesteps: those handed to the transformer, and those of the scheduler.
+        timesteps: those passed to the transformer, and those of the scheduler.
     """
 
     pipeline: str
@@ -42,7 +45,7 @@ class Exploration:
     lists: dict[str, tuple[str, int]] = field(default_factory=dict)
     calls: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
     returned: dict[str, int | tuple[int | None, ...] | None] = field(default_factory=dict)
-    handed: dict[str, str] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
     n_tokens: tuple[int, int] = (0, 0)
     guidance: Guidance | None = None
     visits_per_step: float = 0.0
@@ -50,17 +53,17 @@ class Exploration:
 
     @property
     def timestep_scale(self) -> float | None:
-        """By how much the timestep that the transformer is handed grows with the scheduler's."""
-        handed, scheduled = self.timesteps
-        if not handed or not scheduled or scheduled[0] == scheduled[-1]:
+        """By how much the timestep that the transformer is passed grows with the scheduler's."""
+        passed, scheduled = self.timesteps
+        if not passed or not scheduled or scheduled[0] == scheduled[-1]:
             return None
-        return (handed[-1] - handed[0]) / (scheduled[-1] - scheduled[0])
+        return (passed[-1] - passed[0]) / (scheduled[-1] - scheduled[0])
 
     @property
     def timestep_offset(self) -> float:
-        """The timestep that the transformer would be handed at the scheduler's 0."""
-        handed, scheduled = self.timesteps
-        return handed[0] - self.timestep_scale * scheduled[0] if self.timestep_scale is not None else 0.0
+        """The timestep that the transformer would be passed at the scheduler's 0."""
+        passed, scheduled = self.timesteps
+        return passed[0] - self.timestep_scale * scheduled[0] if self.timestep_scale is not None else 0.0
 
     def __str__(self) -> str:
         lines = [
@@ -68,7 +71,7 @@ class Exploration:
             "  {} image tokens, {} text tokens".format(*self.n_tokens),
             f"  guidance: {self._guidance_in_words()}",
         ]
-        lines += [f"  handed {name}: {value}" for name, value in self.handed.items()]
+        lines += [f"  is passed {name}: {value}" for name, value in self.passed.items()]
         for path, (kind, count) in self.lists.items():
             arguments, returned = self.calls[path]
             lines.append(f"  {path}: {count} x {kind}")
@@ -87,15 +90,16 @@ class Exploration:
         )
         scale = self.timestep_scale
         offset = f"    timestep_offset={self.timestep_offset:.4g},\n" if self.timestep_offset > 1e-3 else ""
-        grid = next((name for name in ("img_ids", "img_shapes") if name in self.handed), "hidden_states")
+        grid = next((name for name in ("img_ids", "img_shapes") if name in self.passed), "hidden_states")
         return (
+            '__all__ = ["FAMILY"]\n\n'
             "FAMILY = Family(\n"
             f"    name={self.pipeline.removesuffix('Pipeline')!r},\n"
             f"    pipelines=({self.pipeline!r},),\n"
             f"    transformer_class={self.transformer!r},\n"
             f"    block_lists=(\n{blocks}    ),\n"
             f"    guidance={self._guidance()}\n"
-            f"    timestep_argument={'timestep' if 'timestep' in self.handed else '?'!r},\n"
+            f"    timestep_argument={'timestep' if 'timestep' in self.passed else '?'!r},\n"
             f"    timestep_scale={'?' if scale is None else f'{scale:.4g}'},\n"
             f"{offset}"
             "    token_pixels=2,  # edge of a token in latent cells\n"
@@ -124,38 +128,38 @@ class Exploration:
         image, text = self.n_tokens
         returned = self.returned[path]
         known = {image, text} if isinstance(returned, tuple) else {image, image + text}
-        found = returned if isinstance(returned, tuple) else (returned,)
-        return "" if known.issuperset(found) else f"  # it returns {returned} tokens"
+        counts = returned if isinstance(returned, tuple) else (returned,)
+        return "" if known.issuperset(counts) else f"  # it returns {returned} tokens"
 
     def _guidance(self) -> str:
         """The draft's guidance, with what is to be verified."""
-        found = self.guidance
-        if found is None:
-            return "?,  # its runs are neither one branch nor two that can be told apart"
-        if found.scale is None:
-            if found.embedded:
+        guidance = self.guidance
+        if guidance is None:
+            return "?,  # its runs are neither one branch nor two that can be known apart"
+        if guidance.scale is None:
+            if guidance.embedded:
                 return "replace(NO_GUIDANCE, embedded=True),"
             return (
                 "NO_GUIDANCE,  # no scale made a second branch; perhaps with another config of the pipeline"
             )
-        given = [f"branches={found.branches}", f"scale={found.scale!r}"]
-        given += [f"negatives={found.negatives}"] if found.negatives else []
-        given += [f"{name}=True" for name in ("doubled", "embedded") if getattr(found, name)]
+        given = [f"branches={guidance.branches}", f"scale={guidance.scale!r}"]
+        given += [f"negatives={guidance.negatives}"] if guidance.negatives else []
+        given += [f"{name}=True" for name in ("doubled", "embedded") if getattr(guidance, name)]
         return f"Guidance({', '.join(given)}),"
 
     def _guidance_in_words(self) -> str:
-        found = self.guidance
-        if found is None:
-            return "not told by the runs"
-        embedded = "; a scale is embedded" if found.embedded else ""
-        if found.scale is None:
+        guidance = self.guidance
+        if guidance is None:
+            return "not clear from the runs"
+        embedded = "; a scale is embedded" if guidance.embedded else ""
+        if guidance.scale is None:
             return f"one branch, whatever the scale{embedded}"
-        way = "the halves of a doubled batch" if found.doubled else "a visit each"
-        return f"{', '.join(found.branches)}, {way}, where {found.scale} exceeds 1{embedded}"
+        way = "the halves of a doubled batch" if guidance.doubled else "a visit each"
+        return f"{', '.join(guidance.branches)}, {way}, where {guidance.scale} exceeds 1{embedded}"
 
 
 def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> Exploration:
-    """Run a pipeline for two steps under plain hooks, and for one step a few times more to tell its guidance.
+    """Run a pipeline for two steps under plain hooks, and for one step a few times more to see its guidance.
 
     Args:
         pipeline: a diffusers pipeline with a ``transformer``.
@@ -163,62 +167,54 @@ def explore(pipeline: Any, prompt: str = "a small red circle", **call: Any) -> E
         **call: further arguments of the pipeline.
     """
     transformer = pipeline.transformer
-    found = Exploration(type(pipeline).__name__, type(transformer).__name__)
+    seen = Exploration(type(pipeline).__name__, type(transformer).__name__)
     visits: list[float] = []
     steps: list[int] = []
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         given = named_arguments(module, args, kwargs)
         if not visits:
-            found.handed = {name: _shape(value) for name, value in given.items()}
-            found.n_tokens = _handed_tokens(module, given)
+            seen.passed = {name: _shape(value) for name, value in given.items()}
+            seen.n_tokens = _passed_tokens(module, given)
         time = given.get("timestep")
         visits.append(float(time.flatten()[0]) if isinstance(time, torch.Tensor) else float("nan"))
 
     def watch(path: str):
         def after(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             given = {name: _shape(value) for name, value in named_arguments(module, args, kwargs).items()}
-            found.calls.setdefault(path, (given, _shape(output)))
+            seen.calls.setdefault(path, (given, _shape(output)))
             counts = tuple(map(_tokens, output)) if isinstance(output, tuple) else _tokens(output)
-            found.returned.setdefault(path, counts)
+            seen.returned.setdefault(path, counts)
 
         return after
 
-    handles = [transformer.register_forward_pre_hook(before, with_kwargs=True)]
     lists = {
         path: module
         for path, module in transformer.named_children()
         if isinstance(module, torch.nn.ModuleList) and len(module) > 1
     }
-    handles += [
-        modules[0].register_forward_hook(watch(path), with_kwargs=True) for path, modules in lists.items()
-    ]
 
     def at_step_end(*_: Any) -> dict[str, Any]:
         steps.append(len(visits))
         return {}
 
-    try:
-        pipeline(
-            prompt=prompt,
-            **{"num_inference_steps": 2, **call},
-            output_type="latent",
-            **{step_callback(pipeline): at_step_end},
-        )
-    finally:
-        for handle in handles:
-            handle.remove()
-    for path in found.calls:
+    clock = {step_callback(pipeline): at_step_end}
+    with ExitStack() as hooks:
+        hooks.enter_context(transformer.register_forward_pre_hook(before, with_kwargs=True))
+        for path, modules in lists.items():
+            hooks.enter_context(modules[0].register_forward_hook(watch(path), with_kwargs=True))
+        pipeline(prompt=prompt, **{"num_inference_steps": 2, **call}, output_type="latent", **clock)
+    for path in seen.calls:
         classes = Counter(type(module).__name__ for module in lists[path])
-        found.lists[path] = (classes.most_common(1)[0][0], len(lists[path]))
-    found.visits_per_step = len(visits) / max(1, len(steps))
-    found.timesteps = (visits, [float(value) for value in pipeline.scheduler.timesteps])
-    found.guidance = guidance_of(pipeline, prompt, **call)
-    return found
+        seen.lists[path] = (classes.most_common(1)[0][0], len(lists[path]))
+    seen.visits_per_step = len(visits) / max(1, len(steps))
+    seen.timesteps = (visits, [float(value) for value in pipeline.scheduler.timesteps])
+    seen.guidance = guidance_of(pipeline, prompt, **call)
+    return seen
 
 
-def _handed_tokens(transformer: Any, given: dict[str, Any]) -> tuple[int, int]:
-    """Image and text tokens that a transformer is handed, 0 where it is handed none in a known form."""
+def _passed_tokens(transformer: Any, given: dict[str, Any]) -> tuple[int, int]:
+    """Image and text tokens that a transformer is passed, 0 where it is passed none in a known form."""
     latents, text = given.get("hidden_states"), _tokens(given.get("encoder_hidden_states")) or 0
     if not isinstance(latents, torch.Tensor):
         return 0, text

@@ -1,4 +1,4 @@
-"""What short runs tell of a pipeline's guidance, where no family describes it.
+"""What short runs show of a pipeline's guidance, where no family describes it.
 
 A call argument is the scale if a value above 1 gives the transformer twice the rows, or twice the visits,
 that a value of 1 gives it. Of two branches, the one whose text embedding another prompt changes is ``cond``.
@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from ditscope.checking.plain_hooks import named_arguments, step_callback
+from ditscope.models.arguments import named_arguments
+from ditscope.models.call import signature_defaults, step_callback
 from ditscope.models.family import Guidance
-from ditscope.models.pipeline import signature_defaults
 
 SCALES = ("true_cfg_scale", "guidance_scale")
 """Call arguments that may scale classifier-free guidance; a pipeline with both embeds the second."""
@@ -33,7 +33,7 @@ def guidance_of(pipeline: Any, prompt: str, **call: Any) -> Guidance | None:
         **call: further arguments of the pipeline.
 
     Returns:
-        None where there are other than one or two branches, or the order of two cannot be told.
+        None where there are other than one or two branches, or the order of two cannot be seen.
     """
     defaults = signature_defaults(type(pipeline))
     call = {**call, "num_inference_steps": 1}
@@ -72,23 +72,20 @@ class _Visit:
 
 def _visits(pipeline: Any, prompt: str, **call: Any) -> list[_Visit]:
     """The visits of a run's first step."""
-    found: list[_Visit] = []
+    visits: list[_Visit] = []
     ended: list[None] = []
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         if not ended:
-            found.append(_Visit(named_arguments(module, args, kwargs)))
+            visits.append(_Visit(named_arguments(module, args, kwargs)))
 
     def at_step_end(*_: Any) -> dict[str, Any]:
         ended.append(None)
         return {}
 
-    handle = pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True)
-    try:
+    with pipeline.transformer.register_forward_pre_hook(before, with_kwargs=True):
         pipeline(prompt=prompt, output_type="latent", **call, **{step_callback(pipeline): at_step_end})
-    finally:
-        handle.remove()
-    return found
+    return visits
 
 
 def _rows(visits: list[_Visit]) -> int:

@@ -1,22 +1,25 @@
 """What plain PyTorch hooks see on the pipeline outside of any trace: the reference to compare with.
 
 Nothing here uses ditscope's blocks or visits, and of its layouts only which submodules to watch. The image
-stream is told from the text stream by its number of tokens, and order by the order of the calls. Tensors
+stream is known from the text stream by its number of tokens, and order by the order of the calls. Tensors
 are kept as digests of their bytes, so that a full-size model can be checked in little memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from ditscope.models.arguments import named_arguments
+from ditscope.models.call import step_callback
+from ditscope.models.family import Family
 from ditscope.models.taps import HookPoint
 
 
@@ -43,11 +46,11 @@ class HookedRun:
         images: float ``[row, y, x, rgb]``, 0 to 1.
         order: names of the block modules in the order in which they were called.
         seen: (module name, call number, site, stream) -> digest.
-        inside: (module name, call number) -> place inside it -> digest, in the order in which the module passed
-            them; of the first :data:`CALLS_INSIDE` calls.
+        inside: (module name, call number) -> hook point inside it -> digest, in the order in which the module
+            passed them; of the first :data:`CALLS_INSIDE` calls.
         text_inputs: digest of the transformer's text embedding, by call and row.
         readouts: digest of the image tokens that the transformer reads its output from, by call.
-        n_tokens: image and text tokens that the transformer is handed, by call.
+        n_tokens: image and text tokens that the transformer is passed, by call.
         n_given: image tokens with those of reference images.
         n_registers: tokens that the transformer puts before the text.
         n_steps: step-end callbacks of the pipeline.
@@ -66,50 +69,41 @@ class HookedRun:
 
 
 def run_hooked(
-    pipeline: Any,
-    blocks: Mapping[str, Iterable[HookPoint]],
-    call: dict[str, Any],
-    text_argument: str,
-    readout: str | None,
-    registers: str | None = None,
-    text_kept: str | None = None,
+    pipeline: Any, family: Family, blocks: Mapping[str, Iterable[HookPoint]], call: dict[str, Any]
 ) -> HookedRun:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
         pipeline: the pipeline.
-        blocks: name of a block module -> the places to watch inside it.
+        family: says which argument carries the text, and whether there are registers, padding and a readout.
+        blocks: name of a block module -> the hook points to watch inside it.
         call: the pipeline's arguments.
-        text_argument: the transformer's argument that carries the text embedding.
-        readout: submodule of the transformer that is handed the last block's image stream, if any.
-        registers: parameter of the transformer whose tokens go before the text.
-        text_kept: the transformer's argument that is 0 where a text token does not get to the blocks, if any.
     """
-    found = HookedRun(images=np.empty(0))
+    run = HookedRun(images=np.empty(0))
     calls: dict[str, int] = {}
-    handles = []
     transformer = pipeline.transformer
 
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        text = kwargs[text_argument]
+        text = kwargs[family.text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
         image_tokens = image_tokens_of(module, latents, kwargs.get("img_ids"))
-        text_tokens = text.shape[1] if text_kept is None else int(kwargs[text_kept].sum(dim=1).max())
-        found.n_tokens.append((image_tokens, text_tokens))
-        found.n_registers = getattr(module, registers).shape[1] if registers else 0
-        found.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
-        found.text_inputs.append(tuple(digest(row) for row in text))
+        kept = None if family.text_padding_kept else kwargs[family.text_mask_argument or ""]
+        text_tokens = text.shape[1] if kept is None else int(kept.sum(dim=1).max())
+        run.n_tokens.append((image_tokens, text_tokens))
+        run.n_registers = getattr(module, family.registers).shape[1] if family.registers else 0
+        run.n_given = latents.shape[1] if latents.ndim == 3 else image_tokens
+        run.text_inputs.append(tuple(digest(row) for row in text))
 
     def note(name: str, site: str, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.ndim == 3:
-                for stream, tokens in _split(value, *found.n_tokens[-1], found.n_given, found.n_registers):
-                    found.seen[name, calls[name], site, stream] = digest(tokens)
+                for stream, tokens in _split(value, *run.n_tokens[-1], run.n_given, run.n_registers):
+                    run.seen[name, calls[name], site, stream] = digest(tokens)
 
-    def watch(name: str, module: Any):
+    def watch(name: str):
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
             calls[name] = calls.get(name, -1) + 1
-            found.order.append(name)
+            run.order.append(name)
             given = named_arguments(module, args, kwargs)
             note(name, "block_input", [given.get("encoder_hidden_states"), given.get("hidden_states")])
 
@@ -118,64 +112,49 @@ def run_hooked(
 
         return before, after
 
-    def watch_inside(name: str, place: HookPoint, module: Any) -> Any:
+    def watch_inside(name: str, point: HookPoint, module: Any) -> Any:
         passed = itertools.count()
 
         def note_inside(value: Any) -> None:
-            if next(passed) % place.calls == place.call and calls[name] < CALLS_INSIDE:
-                found.inside.setdefault((name, calls[name]), {})[place] = digest(value)
+            if next(passed) % point.calls == point.call and calls[name] < CALLS_INSIDE:
+                run.inside.setdefault((name, calls[name]), {})[point] = digest(value)
 
         def before(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-            note_inside(named_arguments(module, args, kwargs).get(place.argument))
+            note_inside(named_arguments(module, args, kwargs).get(point.argument))
 
         def after(module: Any, args: Any, output: Any) -> None:
             note_inside(output)
 
-        if place.argument:
+        if point.argument:
             return module.register_forward_pre_hook(before, with_kwargs=True)
         return module.register_forward_hook(after)
 
     def before_readout(module: Any, args: Any) -> None:
-        found.readouts.append(digest(args[0][:, : found.n_tokens[-1][0]]))
+        run.readouts.append(digest(args[0][:, : run.n_tokens[-1][0]]))
 
     def at_step_end(*_: Any) -> dict[str, Any]:
-        found.n_steps += 1
+        run.n_steps += 1
         return {}
 
-    try:
-        handles.append(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
-        if readout is not None:
-            handles.append(transformer.get_submodule(readout).register_forward_pre_hook(before_readout))
-        for name, places in blocks.items():
+    with ExitStack() as hooks:
+        hooks.enter_context(transformer.register_forward_pre_hook(before_transformer, with_kwargs=True))
+        if family.readout is not None:
+            readout = transformer.get_submodule(family.readout)
+            hooks.enter_context(readout.register_forward_pre_hook(before_readout))
+        for name, points in blocks.items():
             module = transformer.get_submodule(name)
-            before, after = watch(name, module)
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after, with_kwargs=True))
-            for place in places:
-                handles.append(watch_inside(name, place, module.get_submodule(place.module)))
-        clock = {step_callback(pipeline): at_step_end}
-        result = pipeline(**call, output_type="np", **clock)
-    finally:
-        for handle in handles:
-            handle.remove()
-    found.images = np.asarray(result.images)
-    return found
-
-
-def step_callback(pipeline: Any) -> str:
-    """Name of the pipeline's argument for a function that is called at the end of every step."""
-    parameters = inspect.signature(type(pipeline).__call__).parameters
-    return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
-
-
-def named_arguments(module: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A call's arguments by name."""
-    names = list(inspect.signature(type(module).forward).parameters)[1:]
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+            before, after = watch(name)
+            hooks.enter_context(module.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(module.register_forward_hook(after, with_kwargs=True))
+            for point in points:
+                hooks.enter_context(watch_inside(name, point, module.get_submodule(point.module)))
+        result = pipeline(**call, output_type="np", **{step_callback(pipeline): at_step_end})
+    run.images = np.asarray(result.images)
+    return run
 
 
 def image_tokens_of(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:
-    """Tokens of the image that is generated, from what the transformer is handed."""
+    """Tokens of the image that is generated, from what the transformer is passed."""
     if latents.ndim == 4:
         return latents[0, 0].numel() // transformer.config.patch_size**2
     if ids is None:

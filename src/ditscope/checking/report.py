@@ -1,16 +1,16 @@
-"""What a check of a model found, one line a check."""
+"""What a check of a model measured, one line a check."""
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 
+from ditscope._display import html_table
 from ditscope.errors import CheckError
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was claimed, whether it held, and the figures."""
+    """One check: what was claimed, whether it is true, and the figures."""
 
     claim: str
     holds: bool
@@ -18,7 +18,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The findings of :func:`ditscope.checking.check.check_model`.
 
     Attributes:
@@ -33,14 +33,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every check held."""
+        """Whether every check passed."""
         return all(finding.holds for finding in self.findings)
 
-    def require(self) -> Report:
-        """The report itself, if every check held.
+    def require(self) -> CheckReport:
+        """The report itself, if every check passed.
 
         Raises:
-            CheckError: naming the claims that did not hold.
+            CheckError: naming the claims that are not true.
         """
         broken = [f"{finding.claim} ({finding.detail})" for finding in self.findings if not finding.holds]
         if broken:
@@ -56,19 +56,14 @@ class Report:
         lines = [f"check of {self.model}"]
         lines += [f"  {'ok  ' if f.holds else 'FAIL'}  {f.claim}: {f.detail}" for f in self.findings]
         passed = sum(finding.holds for finding in self.findings)
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return "\n".join([*lines, f"  {passed} of {len(self.findings)} hold, with {versions}"])
+        return "\n".join([*lines, f"  {passed} of {len(self.findings)} hold, with {self._libraries}"])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{'✓' if f.holds else '✗'}</td><td>{html.escape(f.claim)}</td>"
-            f"<td>{html.escape(f.detail)}</td></tr>"
-            for f in self.findings
-        )
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return (
-            f"<table><caption>{html.escape(self.model)}<br>{html.escape(versions)}</caption>"
-            f"<tr><th></th><th>claim</th><th>found</th></tr>{rows}</table>"
-        )
+        rows = [("✓" if f.holds else "✗", f.claim, f.detail) for f in self.findings]
+        return html_table(f"{self.model}, with {self._libraries}", rows, ("", "claim", "measured"))
+
+    @property
+    def _libraries(self) -> str:
+        return ", ".join(f"{name} {version}" for name, version in self.versions.items())

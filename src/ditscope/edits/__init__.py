@@ -1,7 +1,6 @@
 """Interventions on hidden states, with a scope, and the record of what they did."""
 
-from ditscope.edits.applying import EditedVisit, Firings
-from ditscope.edits.channel_edits import Edit, mean, scale, zero
-from ditscope.edits.scope import Scope
+from ditscope._discovery import public_names
 
-__all__ = ["Edit", "EditedVisit", "Firings", "Scope", "mean", "scale", "zero"]
+globals().update(_names := public_names(__name__))
+__all__ = sorted(_names)

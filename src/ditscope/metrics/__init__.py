@@ -1,23 +1,6 @@
-"""What an image says about an edit: image and text-image metrics, each with its doubt."""
+"""What an image says about an edit: image and text-image metrics, one file each, and the ones registered by others."""
 
-from ditscope.intervals import interval_over, paired_difference, wilson_interval
-from ditscope.metrics.features import clip_image_distance, feature_distance
-from ditscope.metrics.images import high_frequency_energy, mean_abs_difference, psnr, ssim
-from ditscope.metrics.registry import METRICS, Metric, resolve
-from ditscope.metrics.text_image import ClipScorer
+from ditscope._discovery import public_names
 
-__all__ = [
-    "METRICS",
-    "ClipScorer",
-    "Metric",
-    "clip_image_distance",
-    "feature_distance",
-    "high_frequency_energy",
-    "interval_over",
-    "mean_abs_difference",
-    "paired_difference",
-    "psnr",
-    "resolve",
-    "ssim",
-    "wilson_interval",
-]
+globals().update(_names := public_names(__name__))
+__all__ = sorted(_names)

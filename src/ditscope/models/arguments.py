@@ -1,4 +1,4 @@
-"""Arguments of a module's call by name, whether they came by name or by position."""
+"""Arguments of a call by name, whether they came by name or by position: of a module, or of a pipeline."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def parameter_names(module: Any) -> tuple[str, ...]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(type(module).forward).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)[1:]
+
+
+def named_arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a module's call by name, those that it leaves out left out."""
+    return {**dict(zip(parameter_names(module), args, strict=False)), **kwargs}
 
 
 def argument(names: tuple[str, ...], raw: RawInputs, name: str) -> Any:

@@ -1,26 +1,23 @@
-"""A transformer block inside a trace: its place in the model and its streams, to read and to write."""
+"""A transformer block inside a trace: its position in the model and its streams, to read and to write."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import torch
-from nnsight.intervention.envoy import Envoy
-from nnsight.intervention.eproperty import eproperty
-from nnsight.intervention.interleaver import Mediator
+from nnsight import Envoy
 
 from ditscope.errors import UnsupportedError, unknown_name
 from ditscope.models import sites
+from ditscope.models._internals import module_of, of_occurrence, served_property
 from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
 from ditscope.models.taps import HookPoint, Tap
 from ditscope.vocabulary import BLOCK_ENDS, EDITABLE_SITES
 
 if TYPE_CHECKING:
-    from ditscope.models.pipeline import CallablePipeline
+    from ditscope.models.run_state import RunState
 
 
 _UNREAD = object()
@@ -28,21 +25,16 @@ _UNREAD = object()
 
 def _stream(site: str, stream: str) -> Any:
     """A stream at a site as a property that can be read, assigned and edited in place by slices."""
-    key = "input" if site == "block_input" else "output"
 
     def view(block: Block, raw: Any) -> Any:
         return block.part(site, stream, raw)
 
-    def write_back(block: Block, edited: Any, raw: Any) -> Any:
-        return block.whole(site, stream, raw, edited)
-
-    def assign(block: Block, tensor: Any) -> Any:
-        raw = Mediator.value(f"{block.path}.{key}")
+    def write_back(block: Block, tensor: Any, raw: Any) -> Any:
         return block.whole(site, stream, raw, tensor)
 
     view.__name__ = stream if site == "block_output" else f"{stream}_input"
     view.__doc__ = f"{stream.capitalize()} stream at {site}, ``[row, token, channel]``."
-    return eproperty(key=key, description=view.__doc__)(view).transform(write_back).postprocess(assign)
+    return served_property("input" if site == "block_input" else "output", view, write_back)
 
 
 class Block(Envoy):
@@ -63,21 +55,24 @@ class Block(Envoy):
     position: int
     layout: BlockList
     _parameters: tuple[str, ...]
-    _run: CallablePipeline
+    _run: RunState
 
     image = _stream("block_output", "image")
     text = _stream("block_output", "text")
     image_input = _stream("block_input", "image")
     text_input = _stream("block_input", "text")
 
-    def place(self, index: int, position: int, layout: BlockList) -> None:
-        """Tell the block where it stands; called once, when the model is opened."""
-        self.index, self.position, self.layout = index, position, layout
-        self._parameters = parameter_names(self._module)
+    def describe(self, run: RunState, index: int, position: int, layout: BlockList) -> None:
+        """Take up what is known of the block; called once, when the model is opened.
 
-    def follow(self, run: CallablePipeline) -> None:
-        """Tell the block where to look up the visit in progress; called once, when the model is opened."""
-        self._run = run
+        Args:
+            run: where the visit in progress is looked up.
+            index: position in execution order, over all block lists.
+            position: position within its own block list.
+            layout: the block list's description.
+        """
+        self._run, self.index, self.position, self.layout = run, index, position, layout
+        self._parameters = parameter_names(module_of(self))
 
     @property
     def kind(self) -> str:
@@ -121,7 +116,7 @@ class Block(Envoy):
 
     def has(self, tap: Tap) -> bool:
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
-        return not tap.module or getattr(self._module, tap.module.split(".")[0], None) is not None
+        return not tap.module or getattr(module_of(self), tap.module.split(".")[0], None) is not None
 
     def tapped(self, tap: Tap, stream: str, served: Any = _UNREAD) -> Any:
         """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``.
@@ -129,12 +124,12 @@ class Block(Envoy):
         Args:
             tap: where.
             stream: ``image`` or ``text``.
-            served: what is served at the tap's place, if it was read already.
+            served: what is served at the tap's hook point, if it was read already.
 
         Raises:
             UnsupportedError: a part of modulation is asked for that the tensor there is too narrow to have.
         """
-        value = self.served(tap.place) if served is _UNREAD else served
+        value = self.served(tap.hook_point) if served is _UNREAD else served
         if tap.item is not None:
             value = value[tap.item]
         if tap.part is not None:
@@ -145,57 +140,51 @@ class Block(Envoy):
                 raise UnsupportedError(
                     f"{value.shape[-1]} channels of modulation at {tap.module or tap.argument} of {self.name}",
                     f"at least {own.stop}, for part {tap.part} of width {width}",
-                    "Compare the installed diffusers with the tested version, or mend the family.",
+                    "Compare the installed diffusers with the tested version, or correct the family.",
                 )
             value = value[:, :, own]
             if tap.table is not None:
-                value = getattr(self._module, tap.table)[tap.part] + value
+                value = getattr(module_of(self), tap.table)[tap.part] + value
             return value.tanh() if tap.tanh else value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)
-        place = sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
-        return value if place is None else value[:, place]
+        tokens = self._tokens(tap, stream)
+        return value if tokens is None else value[:, tokens]
 
-    def served(self, place: HookPoint) -> Any:
-        """What nnsight serves at a place inside the block: an argument of a submodule, or its output."""
-        if not place.module:
-            return argument(self._parameters, self.inputs, place.argument)
-        envoy = functools.reduce(getattr, place.module.split("."), self)
-        with self._at_call(place):
-            if not place.argument:
+    def served(self, hook_point: HookPoint) -> Any:
+        """What nnsight serves at a hook point inside the block: an argument of a submodule, or its output."""
+        if not hook_point.module:
+            return argument(self._parameters, self.inputs, hook_point.argument)
+        envoy = self._submodule(hook_point.module)
+        with self._at_call(hook_point):
+            if not hook_point.argument:
                 return envoy.output
-            return argument(parameter_names(envoy._module), envoy.inputs, place.argument)
+            return argument(parameter_names(module_of(envoy)), envoy.inputs, hook_point.argument)
 
-    @contextmanager
-    def _at_call(self, place: HookPoint) -> Iterator[None]:
-        """Let what is asked of nnsight be of one call of a module that is called several times a visit.
+    def _submodule(self, path: str) -> Envoy:
+        return functools.reduce(getattr, path.split("."), self)
 
-        nnsight would serve the next call that comes, and in the first visit always the first.
-        """
-        if place.calls == 1:
-            yield
-            return
-        mediator = Mediator.current(place.module)
-        before = mediator.iteration
-        mediator.iteration = (self._run.n_visits - 1) * place.calls + place.call
-        try:
-            yield
-        finally:
-            mediator.iteration = before
+    def _at_call(self, hook_point: HookPoint) -> Any:
+        """Let what is asked of nnsight be of one call of a module that is called several times a visit."""
+        if hook_point.calls == 1:
+            return nullcontext()
+        visit = self._run.n_visits - 1
+        return of_occurrence(hook_point.module, visit * hook_point.calls + hook_point.call)
+
+    def _tokens(self, tap: Tap, stream: str) -> slice | None:
+        return sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
 
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
-        raw = self.served(tap.place)
+        raw = self.served(tap.hook_point)
         value = raw if tap.item is None else raw[tap.item]
         if tap.planar:
             tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])
         else:
-            place = sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
-            if place is not None:
-                tensor = torch.cat([value[:, : place.start], tensor, value[:, place.stop :]], dim=1)
+            tensor = sites.among(value, self._tokens(tap, stream), tensor)
         if tap.item is not None:
             tensor = (*raw[: tap.item], tensor, *raw[tap.item + 1 :])
-        with self._at_call(tap.place):
-            functools.reduce(getattr, tap.module.split("."), self).output = tensor
+        with self._at_call(tap.hook_point):
+            self._submodule(tap.module).output = tensor
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""

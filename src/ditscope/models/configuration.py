@@ -17,10 +17,10 @@ import diffusers
 import torch
 
 from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.call import call_defaults, signature_defaults
 from ditscope.models.families import family_of
 from ditscope.models.family import BlockList, Family
 from ditscope.models.loading import pipeline_config, source_of
-from ditscope.models.pipeline import call_defaults, signature_defaults
 from ditscope.models.sizes import Sizes, is_binned
 
 
@@ -58,7 +58,7 @@ class ModelConfiguration:
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
         sizes: the sizes that the pipeline generates at.
-        facts: the pipeline's config and its call's defaults.
+        full_call: the call's arguments by default, and the entries of the pipeline's config.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ModelConfiguration:
     packed: bool
     vae_pixels: int
     sizes: Sizes
-    facts: Mapping[str, Any]
+    full_call: Mapping[str, Any]
 
     @property
     def head_width(self) -> int:
@@ -91,8 +91,8 @@ class ModelConfiguration:
         """
         guidance = self.family.guidance
         if guided is None:
-            return guidance.visited(self.facts)
-        return guidance.guided(self.facts) if guided else ("cond",)
+            return guidance.visited(self.full_call)
+        return guidance.guided(self.full_call) if guided else ("cond",)
 
     def grid(self, height: int, width: int, binned: bool | None = None) -> tuple[int, int]:
         """(height, width) of the image stream in tokens, for an image of so many pixels.
@@ -115,11 +115,11 @@ class ModelConfiguration:
         return (height, width) if self._is_binned(binned) else generated
 
     def _is_binned(self, binned: bool | None) -> bool:
-        return is_binned(self.facts) if binned is None else binned
+        return is_binned(self.full_call) if binned is None else binned
 
 
-def outline(name: str, revision: str | None = None) -> ModelConfiguration:
-    """Read a pipeline's configuration.
+def read_configuration(name: str, revision: str | None = None) -> ModelConfiguration:
+    """A pipeline's configuration, read without its weights.
 
     Args:
         name: ``"shapes"``, a pipeline folder, or a hub id, of which only configurations are fetched.
@@ -149,7 +149,7 @@ def outline(name: str, revision: str | None = None) -> ModelConfiguration:
         vae_pixels=latent_cell_pixels(config_of("vae")),
         name=name,
         pipeline=index["_class_name"],
-        facts={**index, **call_defaults(source)},
+        full_call={**index, **call_defaults(source)},
     )
 
 
@@ -160,9 +160,9 @@ def configuration_of(
     vae_pixels: int,
     name: str = "",
     pipeline: str | None = None,
-    facts: Mapping[str, Any] | None = None,
+    full_call: Mapping[str, Any] | None = None,
 ) -> ModelConfiguration:
-    """The outline of a family's transformer of this configuration.
+    """What follows from a configuration of a family's transformer.
 
     Args:
         family: what is known of this kind of transformer.
@@ -170,13 +170,13 @@ def configuration_of(
         vae_pixels: image pixels along one edge of a latent cell.
         name: what to call it.
         pipeline: class of the pipeline; by default the family's first.
-        facts: the pipeline's config, and call arguments that differ from its class's defaults.
+        full_call: the pipeline's config, and call arguments that differ from its class's defaults.
     """
     pipeline = pipeline or family.pipelines[0]
     with torch.device("meta"), _quiet():
         model = getattr(diffusers, family.transformer_class).from_config(dict(transformer))
-    placed = [
-        (position, layout)
+    layouts = [
+        (f"{layout.kind}.{position}", layout)
         for described in family.block_lists
         for position, layout in enumerate(described.each(len(getattr(model, described.path))))
     ]
@@ -188,10 +188,7 @@ def configuration_of(
     return ModelConfiguration(
         name=name,
         family=family,
-        blocks=tuple(
-            ConfiguredBlock(index, f"{layout.kind}.{position}", layout)
-            for index, (position, layout) in enumerate(placed)
-        ),
+        blocks=tuple(ConfiguredBlock(index, *named) for index, named in enumerate(layouts)),
         width=family.channels(config),
         heads=int(config.num_attention_heads),
         latent_channels=int(config.in_channels),
@@ -206,7 +203,7 @@ def configuration_of(
             sample_size=config.get("sample_size"),
             most_tokens=positions,
         ),
-        facts={**signature_defaults(getattr(diffusers, pipeline)), **(facts or {})},
+        full_call={**signature_defaults(getattr(diffusers, pipeline)), **(full_call or {})},
     )
 
 

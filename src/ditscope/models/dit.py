@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
-from nnsight.modeling.diffusion import DiffusionModel
 
+from ditscope.models._internals import OpenedPipeline, compute_device
 from ditscope.models.block import Block
+from ditscope.models.call import call_defaults
 from ditscope.models.family import Family
-from ditscope.models.pipeline import CallablePipeline, call_defaults, signature_defaults
-from ditscope.models.refusals import refuse_offloaded_tables, refuse_unmapped
-from ditscope.models.replaced_modules import refuse_replaced
-from ditscope.models.visits import Visit, VisitProgress, visits
+from ditscope.models.pipeline import CallablePipeline
+from ditscope.models.refusals import refuse_offloaded_tables
+from ditscope.models.run_state import RunState
+from ditscope.models.visits import Visit, visits
 
 if TYPE_CHECKING:
-    from ditscope.checking.check import Report
+    from ditscope.checking.report import CheckReport
 
 
-class DiT(DiffusionModel):
+class DiT(OpenedPipeline):
     """A text-to-image Diffusion Transformer, opened for interpretability.
 
     Everything of nnsight's ``DiffusionModel`` works on it (``trace``, ``generate``, ``edit``,
@@ -34,27 +35,31 @@ class DiT(DiffusionModel):
             out = tracer.result.save()
 
     Attributes:
-        family: what is known of this kind of transformer.
-        blocks: the transformer's blocks in execution order.
         name: what the model was opened by.
+        run_state: the run in progress, or the last one: its call, its visits, what the transformer is passed.
+        blocks: the transformer's blocks in execution order.
     """
 
-    family: Family
-    blocks: tuple[Block, ...]
     name: str
+    run_state: RunState
+    blocks: tuple[Block, ...]
 
     def __init__(self, source: str, *, name: str, family: Family, **kwargs: Any) -> None:
-        self.name, self.family = name, family
-        self._defaults = call_defaults(source)
+        self.name, self.run_state = name, RunState(family, call_defaults(source))
         classes = {_block_class(family, blocks.block_class): Block for blocks in family.block_lists}
         super().__init__(source, envoys=classes, dispatch=True, **kwargs)
-        self.blocks = self._place_blocks()
-        refuse_offloaded_tables(self)
+        self.blocks = self._described_blocks()
+        refuse_offloaded_tables(self.blocks)
 
-    def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
-        super()._load(repo_id, *args, automodel=automodel, **kwargs)
-        refuse_replaced(self.family, self.diffusers_pipeline.transformer)
-        return CallablePipeline(self.diffusers_pipeline, self.family, self._defaults)
+    def callable_module(self) -> CallablePipeline:
+        """The module through which nnsight calls the pipeline."""
+        self.run_state.open(self.diffusers_pipeline)
+        return CallablePipeline(self.run_state)
+
+    @property
+    def family(self) -> Family:
+        """What is known of this kind of transformer."""
+        return self.run_state.family
 
     @property
     def diffusers_pipeline(self) -> Any:
@@ -63,54 +68,31 @@ class DiT(DiffusionModel):
         return self.pipeline
 
     @property
-    def networks(self) -> torch.nn.ModuleDict:
-        """The pipeline's networks by the name of the component: transformer, vae, text encoders."""
-        components = self.diffusers_pipeline.components.items()
-        return torch.nn.ModuleDict({n: c for n, c in components if isinstance(c, torch.nn.Module)})
-
-    @property
     def device(self) -> torch.device:
         """Where the pipeline computes, which offloading makes another place than where weights are kept.
 
         nnsight moves the tensors of a call there.
         """
-        return torch.device(self.diffusers_pipeline._execution_device)
-
-    @property
-    def run_state(self) -> CallablePipeline:
-        """The run in progress, or the last one: its call, its visits, what the transformer is passed."""
-        return self._module
+        return compute_device(self.diffusers_pipeline)
 
     @property
     def call_defaults(self) -> Mapping[str, Any]:
         """Pipeline arguments that are filled in where a call leaves them out."""
-        return self._module.defaults
+        return self.run_state.defaults
 
     def full_call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """A call's arguments with the pipeline's own defaults, and the entries of the pipeline's config."""
-        pipeline = self.diffusers_pipeline
-        return {**pipeline.config, **signature_defaults(type(pipeline)), **self.call_defaults, **call}
-
-    def begin_walk(self, walk: VisitProgress) -> VisitProgress:
-        """Let the run in progress end with an error unless ``walk`` comes to its end with it."""
-        self._module.walk = walk
-        return walk
+        return self.run_state.full_call(call)
 
     @property
     def width(self) -> int:
         """Hidden width: the number of channels."""
-        return self._module.width
+        return self.run_state.width
 
     @property
     def dtype(self) -> torch.dtype:
         """The transformer's floating type."""
         return self.diffusers_pipeline.transformer.dtype
-
-    @property
-    def timestep_scale(self) -> float:
-        """The timestep that the transformer is handed, divided by the scheduler's."""
-        scale = self.family.timestep_scale
-        return float(self.diffusers_pipeline.transformer.config[scale]) if isinstance(scale, str) else scale
 
     @property
     def token_pixels(self) -> int:
@@ -119,13 +101,15 @@ class DiT(DiffusionModel):
 
     def image_size(self, call: Mapping[str, Any]) -> tuple[int, int]:
         """(height, width) in pixels that a call asks for, with the pipeline's defaults."""
-        pipeline, facts = self.diffusers_pipeline, self.full_call(call)
-        cells = getattr(pipeline, "default_sample_size", None) or pipeline.transformer.config.sample_size
-        default = cells * pipeline.vae_scale_factor
-        return int(facts.get("height") or default), int(facts.get("width") or default)
+        pipeline, full_call = self.diffusers_pipeline, self.full_call(call)
+        latent_edge = (
+            getattr(pipeline, "default_sample_size", None) or pipeline.transformer.config.sample_size
+        )
+        default = latent_edge * pipeline.vae_scale_factor
+        return int(full_call.get("height") or default), int(full_call.get("width") or default)
 
     def visits(self, tracer: Any) -> Iterator[Visit]:
-        """VisitProgress the visits of the run being traced, in order, each with its step and branch.
+        """The visits of the run being traced, in order, each with its step and branch.
 
         Inside the loop's body, read and write blocks in execution order (``block_input`` before
         ``block_output``); statements after the loop run when the last visit is over. Leave the loop with
@@ -142,12 +126,11 @@ class DiT(DiffusionModel):
             VisitError: a visit does not match the scheduler's step clock; or a body ends in a later visit
                 than its own, or the run before the loop, as when blocks are asked for out of order.
             UnsupportedError: step caching, skip-layer guidance, compiled or replaced blocks, or a scheduler of
-                higher order.
+                higher order; before the run computes anything.
         """
-        refuse_unmapped(self)
-        return visits(self, tracer)
+        return visits(self.run_state, self.transformer, tracer)
 
-    def check(self, prompt: str | None = None, **call: Any) -> Report:
+    def check(self, prompt: str | None = None, **call: Any) -> CheckReport:
         """Verify on this very checkpoint that labels tell the truth; see :mod:`ditscope.checking.check`.
 
         Args:
@@ -155,7 +138,7 @@ class DiT(DiffusionModel):
             **call: pipeline arguments, such as height, width and number of steps.
 
         Returns:
-            The claims with what was measured for each; ``report.ok`` says whether all hold.
+            The claims with what was measured for each; ``report.ok`` says whether all are true.
 
         Raises:
             InputError: an argument that the pipeline does not have.
@@ -166,15 +149,14 @@ class DiT(DiffusionModel):
 
         return check_model(self, prompt, **call)
 
-    def _place_blocks(self) -> tuple[Block, ...]:
-        placed: list[Block] = []
-        for layout in self.family.block_lists:
-            blocks = list(getattr(self.transformer, layout.path))
-            for position, (block, own) in enumerate(zip(blocks, layout.each(len(blocks)), strict=True)):
-                block.place(len(placed), position, own)
-                block.follow(self._module)
-                placed.append(block)
-        return tuple(placed)
+    def _described_blocks(self) -> tuple[Block, ...]:
+        blocks: list[Block] = []
+        for described in self.family.block_lists:
+            members = list(getattr(self.transformer, described.path))
+            for position, layout in enumerate(described.each(len(members))):
+                members[position].describe(self.run_state, len(blocks), position, layout)
+                blocks.append(members[position])
+        return tuple(blocks)
 
     def __repr__(self) -> str:
         counts = ", ".join(

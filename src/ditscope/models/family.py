@@ -22,7 +22,7 @@ class BlockList:
     """One ``ModuleList`` of equal blocks.
 
     Attributes:
-        path: attribute of the transformer that holds the blocks.
+        path: attribute of the transformer where the blocks are.
         kind: short name of the blocks in ``block_name``, such as ``double``.
         block_class: name of the blocks' diffusers class.
         inputs: stream -> name of the argument that carries it into the block.
@@ -35,7 +35,7 @@ class BlockList:
         also_added: stream -> what the block adds to it beside ``attn_output`` and ``mlp_output``.
         modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
         attended: stream -> where the stream with its gated attention is, in blocks that do not keep the sum: they
-            hand it to the MLP and add the MLP's output to the stream as it came.
+            pass it to the MLP and add the MLP's output to the stream as it came.
     """
 
     path: str
@@ -61,7 +61,7 @@ class BlockList:
         return tuple(stream for stream in returned if site in self.taps.get(stream, {}))
 
     def each(self, count: int) -> tuple[BlockList, ...]:
-        """What holds for each of the list's ``count`` blocks: the last one returns no dropped stream."""
+        """The description of each of the list's ``count`` blocks: the last one returns no dropped stream."""
         if not self.dropped or not count:
             return (self,) * count
         kept = tuple(stream for stream in self.outputs if stream not in self.dropped)
@@ -124,9 +124,9 @@ class Family:
         block_lists: the transformer's blocks in execution order.
         guidance: how guidance shows in the visits.
         timestep_argument: argument of the transformer that carries the timestep.
-        timestep_scale: that timestep divided by the scheduler's own (FLUX.1 hands over t / 1000); a name
+        timestep_scale: that timestep divided by the scheduler's own (FLUX.1 passes t / 1000); a name
             stands for that entry of the transformer's config.
-        timestep_offset: timestep that is handed over at the scheduler's 0; 1 with a scale below 0 where the
+        timestep_offset: timestep that is passed at the scheduler's 0; 1 with a scale below 0 where the
             transformer counts from noise to image.
         token_pixels: edge of an image token in cells of the autoencoder's latent.
         grid_argument: argument of the transformer that tells where image tokens are: latents
@@ -135,7 +135,7 @@ class Family:
         text_mask_argument: argument that is 0 where a text token is padding that attention leaves out.
         registers: parameter ``[row, token, channel]`` of the transformer whose tokens go before the text in the
             blocks; they belong to no stream.
-        readout: submodule of the transformer that is handed the last block's image stream, as a check; None if none is.
+        readout: submodule of the transformer that takes the last block's image stream, as a check; None if none does.
         text_padding_kept: whether the padding that ``text_mask_argument`` marks goes through the blocks.
         nominal_cell: pixels of a latent cell that the pipelines' tables of trained sizes count in, whatever the
             autoencoder; None if there are no such tables.
@@ -172,3 +172,8 @@ class Family:
     def channels(self, config: Mapping[str, Any]) -> int:
         """Number of channels of a transformer of this config."""
         return math.prod(int(config[entry]) for entry in self.width)
+
+    def timestep(self, scheduled: float, config: Mapping[str, Any]) -> float:
+        """The timestep that a transformer of this config is passed at one of the scheduler's."""
+        scale = self.timestep_scale
+        return scheduled * float(config[scale] if isinstance(scale, str) else scale) + self.timestep_offset

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models.offload import stored_parameters
+from ditscope.models._internals import inner_tensors
+from ditscope.models.offload import networks, stored_parameters
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -30,38 +31,38 @@ def weights_fingerprint(dit: DiT) -> str:
     Raises:
         UnsupportedError: a parameter is on the meta device and its values are not found.
     """
-    found = hashlib.sha256()
-    networks = dit.networks
-    for name, tensor in chain(stored_parameters(networks), _beside_parameters(networks)):
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}{_scheme(tensor)}".encode())
+    digest = hashlib.sha256()
+    parts = networks(dit.diffusers_pipeline)
+    for name, tensor in chain(stored_parameters(parts), _beside_parameters(parts)):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}{_scheme(tensor)}".encode())
         for part in _parts(tensor):
-            found.update(_sample(name, part))
-    return found.hexdigest()
+            digest.update(_sample(name, part))
+    return digest.hexdigest()
 
 
-def _beside_parameters(networks: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _beside_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """What quantized layers save beside parameters and buffers: the scales, without which codes say little."""
     known = {
-        name for name, _ in (*networks.named_parameters(remove_duplicate=False), *networks.named_buffers())
+        name for name, _ in (*network.named_parameters(remove_duplicate=False), *network.named_buffers())
     }
-    for name, value in networks.state_dict().items():
+    for name, value in network.state_dict().items():
         if name not in known and isinstance(value, torch.Tensor):
             yield name, value
 
 
 def _scheme(tensor: torch.Tensor) -> str:
     """How a quantized tensor's parts are to be understood; nothing for a plain tensor."""
-    if not hasattr(tensor, "__tensor_flatten__"):
-        return ""
-    return f" {type(tensor).__name__} {_ADDRESS.sub('', repr(tensor.__tensor_flatten__()[1]))}"
+    inner = inner_tensors(tensor)
+    return "" if inner is None else f" {type(tensor).__name__} {_ADDRESS.sub('', repr(inner[1]))}"
 
 
 def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The plain tensors that a tensor is made of: by itself, or a quantized one's codes and scales."""
-    if not hasattr(tensor, "__tensor_flatten__"):
+    inner = inner_tensors(tensor)
+    if inner is None:
         yield tensor
         return
-    for name in tensor.__tensor_flatten__()[0]:
+    for name in inner[0]:
         yield from _parts(getattr(tensor, name))
 
 
@@ -73,6 +74,6 @@ def _sample(name: str, tensor: torch.Tensor) -> bytes:
             "Load the pipeline without offloading it.",
         )
     flat = tensor.detach().flatten()
-    places = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)
-    sampled = flat[places.long().to(flat.device)].cpu().contiguous()
+    spaced = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)
+    sampled = flat[spaced.long().to(flat.device)].cpu().contiguous()
     return sampled.view(torch.uint8).numpy().tobytes()

@@ -13,10 +13,10 @@ import torch
 
 from ditscope._quiet import quiet_unless_terminal
 from ditscope.errors import InputError
+from ditscope.models.call import call_defaults
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of
-from ditscope.models.pipeline import call_defaults
 from ditscope.models.versions import warn_of_known_bad
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
@@ -37,14 +37,14 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
 
     Args:
         name_or_path: ``"shapes"`` for the embedded pipeline, a folder, or a hub id.
-        **from_pretrained_kwargs: handed to ``DiffusionPipeline.from_pretrained``, such as
+        **from_pretrained_kwargs: passed to ``DiffusionPipeline.from_pretrained``, such as
             ``torch_dtype=torch.bfloat16`` or ``device_map="cuda"``. ``dtype=`` is understood as
             ``torch_dtype=``; ``device=`` moves the pipeline once it is loaded.
 
     Raises:
         InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
         UnsupportedError: no family is known for the pipeline's class, a block or a forward has been replaced in a
-            transformer that was handed over, or its blocks are offloaded where they must not be yet.
+            transformer that was passed, or its blocks are offloaded where they must not be yet.
     """
     warn_of_known_bad()
     source = source_of(name_or_path)

@@ -2,77 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models.offload import is_offloaded, mixed_up_on_disk
-from ditscope.models.replaced_modules import named, refuse_replaced_since_opening
+from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, is_compiled, module_of
+from ditscope.models.offload import is_offloaded, mixed_up_on_disk, networks
+from ditscope.models.replaced_modules import named_modules, refuse_replaced_since_opening
 from ditscope.models.schedule import require_own_schedule, require_step_clock
 
 if TYPE_CHECKING:
-    from ditscope.models.dit import DiT
-
-# Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks.
-_HARMLESS_HOOKS = (
-    "group_offloading",
-    "layer_execution_tracker",
-    "lazy_prefetch_group_offloading",
-    "layerwise_casting",
-    "peft_autocast_disable",
-)
+    from ditscope.models.block import Block
+    from ditscope.models.run_state import RunState
 
 # Attributes that step-caching extensions of diffusers leave on what they change.
 _CACHING_MARKS = ("enable_teacache", "enable_cache_dit", "_is_cached")
 
 
-def refuse_unmapped(dit: DiT, call: Mapping[str, Any] | None = None) -> None:
+def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
     """Refuse, by name and before a run, what breaks the mapping from visits to steps and from blocks to labels.
 
     Args:
-        dit: the model.
-        call: the run's arguments, as far as they are known.
+        run: the model's state.
+        call: the run's arguments.
 
     Raises:
         UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
             compiled or has been replaced, weights are mixed up on disk, the scheduler calls the model more than
             once a step, or it cannot be set to the call's own sigmas or timesteps.
     """
-    pipeline = dit.diffusers_pipeline
+    pipeline = run.pipeline
     transformer = pipeline.transformer
-    for found in _caching(pipeline, transformer):
+    for mark in _caching(pipeline, transformer):
         raise UnsupportedError(
-            f"step caching enabled on the transformer ({found})",
+            f"step caching enabled on the transformer ({mark})",
             "every block to run in every step",
             "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
         )
-    for name, module in named(dit.family, transformer):
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+    for name, module in named_modules(run.family, transformer):
+        if is_compiled(module):
             raise UnsupportedError(
                 f"{name} compiled with torch.compile",
                 "modules that run as they are written, to be read inside",
                 "Load the pipeline without compiling it.",
             )
-    refuse_replaced_since_opening(dit)
-    if (call or {}).get("skip_guidance_layers") is not None:
+    refuse_replaced_since_opening(run)
+    if call.get("skip_guidance_layers") is not None:
         raise UnsupportedError(
             "skip-layer guidance (skip_guidance_layers)",
             "visits in which every block runs",
             "Leave skip_guidance_layers out.",
         )
-    for first, second in mixed_up_on_disk(dit.networks):
+    for first, second in mixed_up_on_disk(networks(pipeline)):
         raise UnsupportedError(
             f"the weights of {first} and {second} mixed up on disk by group offload",
             "a file for each of them, and no weight in both",
             "Load afresh, and offload the transformer alone to disk, in an empty folder.",
         )
     require_step_clock(pipeline.scheduler)
-    require_own_schedule(pipeline.scheduler, call or {})
+    require_own_schedule(pipeline.scheduler, call)
 
 
-def refuse_offloaded_tables(dit: DiT) -> None:
+def refuse_offloaded_tables(blocks: Iterable[Block]) -> None:
     """Refuse, when a model is opened, blocks whose modulation would be read before their weights are there.
 
     Hooks that were set before a model is opened run inside of what nnsight reads, and fetch a block's weights
@@ -81,9 +74,9 @@ def refuse_offloaded_tables(dit: DiT) -> None:
     Raises:
         UnsupportedError: a block is offloaded already, and its modulation adds a parameter of the block.
     """
-    for block in dit.blocks:
+    for block in blocks:
         taps = [tap for sites in block.layout.taps.values() for tap in sites.values()]
-        if any(tap.table for tap in taps) and is_offloaded(block._module):
+        if any(tap.table for tap in taps) and is_offloaded(module_of(block)):
             raise UnsupportedError(
                 f"block {block.name} offloaded before the model is opened",
                 f"its {next(tap.table for tap in taps if tap.table)} in place when its inputs are read",
@@ -97,5 +90,4 @@ def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:
     for owner in (transformer, pipeline):
         yield from (mark for mark in _CACHING_MARKS if getattr(owner, mark, False) is True)
     for module in transformer.modules():
-        registry = getattr(module, "_diffusers_hook", None)
-        yield from (name for name in (registry.hooks if registry else ()) if name not in _HARMLESS_HOOKS)
+        yield from (name for name in diffusers_hooks(module) if name not in HARMLESS_HOOKS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def read(
-    layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, handed: TransformerInputs
+    layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, inputs: TransformerInputs
 ) -> torch.Tensor:
     """The stream's tensor ``[row, token, channel]`` out of what nnsight serves at a site.
 
@@ -31,15 +31,15 @@ def read(
         site: ``block_input`` (``raw`` is ``(args, kwargs)``) or ``block_output`` (``raw`` is the return value).
         stream: ``image`` or ``text``.
         raw: what nnsight serves there.
-        handed: what the transformer was handed at this visit.
+        inputs: what the transformer was passed at this visit.
 
     Raises:
         UnsupportedError: the block has no such stream there.
     """
     require_stream(layout, stream, site)
     whole = _carrier(layout, names, site, stream, raw)
-    part = tokens_of(layout, stream, handed)
-    return whole if part is None else whole[:, part]
+    tokens = tokens_of(layout, stream, inputs)
+    return whole if tokens is None else whole[:, tokens]
 
 
 def write(
@@ -49,14 +49,12 @@ def write(
     stream: str,
     raw: Any,
     tensor: Any,
-    handed: TransformerInputs,
+    inputs: TransformerInputs,
 ) -> Any:
     """``raw`` with the stream's tensor replaced, in the block's own form; arguments as in :func:`read`."""
     require_stream(layout, stream, site)
     whole = _carrier(layout, names, site, stream, raw)
-    part = tokens_of(layout, stream, handed)
-    if part is not None:
-        tensor = torch.cat([whole[:, : part.start], tensor, whole[:, part.stop :]], dim=1)
+    tensor = among(whole, tokens_of(layout, stream, inputs), tensor)
     if site == "block_input":
         return with_argument(names, raw, layout.inputs[stream], tensor)
     if layout.joined:
@@ -72,21 +70,28 @@ def _carrier(layout: BlockList, names: tuple[str, ...], site: str, stream: str, 
     return raw if layout.joined else raw[layout.outputs.index(stream)]
 
 
+def among(whole: torch.Tensor, tokens: slice | None, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor that carries a stream with the stream's tokens replaced."""
+    if tokens is None:
+        return tensor
+    return torch.cat([whole[:, : tokens.start], tensor, whole[:, tokens.stop :]], dim=1)
+
+
 def tokens_of(
-    layout: BlockList, stream: str, handed: TransformerInputs, joined: bool | None = None
+    layout: BlockList, stream: str, inputs: TransformerInputs, joined: bool | None = None
 ) -> slice | None:
     """Where a stream's tokens are in the tensor that carries it; None if they are all of it."""
-    registers = handed.register_tokens
+    registers = inputs.register_tokens
     if not (layout.joined if joined is None else joined):
         if stream == "text":
-            return slice(registers, registers + handed.text_tokens) if registers else None
-        return slice(0, handed.image_tokens) if handed.reference_tokens else None
-    if len(layout.outputs) == 1 and not handed.reference_tokens:
+            return slice(registers, registers + inputs.text_tokens) if registers else None
+        return slice(0, inputs.image_tokens) if inputs.reference_tokens else None
+    if len(layout.outputs) == 1 and not inputs.reference_tokens:
         return None
     start = 0
     for other in layout.outputs:
         start += registers if other == "text" else 0
-        length = handed.text_tokens if other == "text" else handed.image_tokens
+        length = inputs.text_tokens if other == "text" else inputs.image_tokens
         if other == stream:
             break
         start += length

@@ -22,13 +22,13 @@ BINNING = "use_resolution_binning"
 """Call argument by which a pipeline generates at the nearest trained size."""
 
 
-def is_binned(facts: Mapping[str, Any]) -> bool:
+def is_binned(full_call: Mapping[str, Any]) -> bool:
     """Whether a call generates at a trained size and resizes the image to what was asked.
 
     Args:
-        facts: the call's arguments with the pipeline's defaults.
+        full_call: the call's arguments with the pipeline's defaults.
     """
-    return bool(facts.get(BINNING))
+    return bool(full_call.get(BINNING))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Taps name what a block adds to its residual stream, with which gate, and what modulates its normed stream::
 
     block_output == block_input + attn_gate * attn_output + mlp_gate * mlp_output + ...
-    what attention is handed == (1 + attn_scale) * normed + attn_shift, and the MLP likewise
+    what attention is passed == (1 + attn_scale) * normed + attn_shift, and the MLP likewise
 
 so that a tap can be tested by what it does, and not by its name. The check of a model tests both equations,
 and every tapped tensor against plain hooks: a library update that moves a tensor fails there.
@@ -18,7 +18,7 @@ from ditscope.vocabulary import MODULATION
 
 
 class HookPoint(NamedTuple):
-    """Where inside a block something is handed on.
+    """The call of a module inside a block where a hook hangs, on an argument or on the output.
 
     Attributes:
         module: a submodule of the block; "" for the block itself.
@@ -61,7 +61,7 @@ class Tap:
     call: tuple[int, int] = (0, 1)
 
     @property
-    def place(self) -> HookPoint:
+    def hook_point(self) -> HookPoint:
         """Where the whole is of which this is a part."""
         return HookPoint(self.module, self.argument, *self.call)
 
@@ -72,15 +72,15 @@ Term = tuple[Tap, Tap | None]
 
 @dataclass(frozen=True)
 class Modulated:
-    """What scale, and shift if there is one, are applied to: ``handed == (1 + scale) * normed + shift``.
+    """What scale, and shift if there is one, are applied to: ``passed == (1 + scale) * normed + shift``.
 
     Attributes:
         normed: the normed stream.
-        handed: what attention or the MLP is handed.
+        passed: what attention or the MLP is passed.
     """
 
     normed: Tap
-    handed: Tap
+    passed: Tap
 
 
 def modulation(

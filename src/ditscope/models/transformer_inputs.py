@@ -1,4 +1,4 @@
-"""What the transformer is handed at a visit: latents, text, timestep, and where image tokens are.
+"""What the transformer is passed at a visit: latents, text, timestep, and where image tokens are.
 
 The run itself says how its tokens are to be split and placed, so that no call argument has to be
 interpreted: a height may be left out, rounded, or taken from a reference image.
@@ -75,15 +75,15 @@ class TransformerInputs:
     @cached_property
     def grid(self) -> tuple[int, int]:
         """(height, width) of the generated image in tokens."""
-        place = self[self._family.grid_argument]
-        if isinstance(place, list | tuple):  # shapes (frames, height, width), by row and image
-            while isinstance(place[0], list | tuple):
-                place = place[0]
-            return int(place[1]), int(place[2])
-        if place.ndim == 4:
+        given = self[self._family.grid_argument]
+        if isinstance(given, list | tuple):  # shapes (frames, height, width), by row and image
+            while isinstance(given[0], list | tuple):
+                given = given[0]
+            return int(given[1]), int(given[2])
+        if given.ndim == 4:
             edge = self._family.token_pixels
-            return place.shape[-2] // edge, place.shape[-1] // edge
-        ids = place.reshape(-1, place.shape[-2], place.shape[-1])[0]
+            return given.shape[-2] // edge, given.shape[-1] // edge
+        ids = given.reshape(-1, given.shape[-2], given.shape[-1])[0]
         own = ids[ids[:, 0] == 0]  # reference images count from another number
         return int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1
 

@@ -22,7 +22,7 @@ UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
         "diffusers",
         "0",
         "0.37",
-        "its FLUX.2 hands blocks their modulation in another way, and it lacks FLUX.2 klein",
+        "its FLUX.2 passes blocks their modulation in another way, and it lacks FLUX.2 klein",
     ),
     ("transformers", "0", "4.56", "it lacks text encoders that the pipelines load"),
 )
@@ -31,15 +31,15 @@ UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
 
 def problems(installed: dict[str, str]) -> list[str]:
     """What is known to be wrong with these versions, one sentence each."""
-    found = []
+    sentences = []
     for library, first, usable, why in UNUSABLE:
         have = Version(installed[library])
         if have >= Version(first) and (not usable or have < Version(usable)):
-            found.append(
+            sentences.append(
                 f"{library} {installed[library]} is known not to work with ditscope: {why}; "
                 f"{library} {VERIFIED[library]} is verified."
             )
-    return found
+    return sentences
 
 
 def warn_of_known_bad() -> None:

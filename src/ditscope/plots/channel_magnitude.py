@@ -7,7 +7,7 @@ the rest look different from a smooth slope, and each block's ratio to its media
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,13 +15,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ditscope.errors import unknown_name
-from ditscope.plots.axes import PLAIN, block_ticks, colour_bar, log_axis, mark_top, number
-from ditscope.plots.labels import facts, values
-from ditscope.plots.scores import as_scores, channel_ids, log_norm, over_median
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, INK, MAGNITUDE, MUTED, styled
-from ditscope.plots.text import TIMES
+from ditscope import checks
+from ditscope.plots._axes import PLAIN, beside, block_ticks, colour_bar, frameless, log_axis, mark_top, number
+from ditscope.plots._labels import headline, values
+from ditscope.plots._scores import as_scores, channel_ids, log_norm, over_median
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import ACCENT, INK, MAGNITUDE, MUTED, styled
+from ditscope.plots._text import TIMES
+
+if TYPE_CHECKING:
+    from ditscope.passes.ranking import Ranking
+
+__all__ = ["channel_magnitude"]
 
 _TITLES = {
     "rank": "Magnitude of every channel in every block, largest first",
@@ -33,30 +38,32 @@ _COLUMNS = 640  # about the pixels there are: more channels than this are drawn 
 
 @styled
 def channel_magnitude(
-    scores: Any,
+    ranking: Ranking | xr.DataArray,
     *,
     by: str = "rank",
     name: int = 5,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Heatmap of every channel's magnitude in every block, beside each block's max-to-median ratio.
+    """Draws what :func:`ditscope.passes.rank_channels` returns: the magnitude of every channel in every block.
+
+    A heatmap, beside the ratio of each block's largest channel to its median one.
 
     Args:
-        scores: a Ranking, or its scores `[block, channel]`, not negative.
+        ranking: one ranking per block; or scores `[block, channel]`, not negative.
         by: "rank" sorts the channels of each block and spreads the first ranks on a log axis;
             "channel" keeps their ids, so that a channel that leads in all blocks is a vertical line.
         name: at most how many channels are named above the heatmap (with ``by="channel"``): those
             that are over three times the median in at least half of the blocks.
         title: another title.
-        about: facts for the line below it, such as ``{"model": "shapes", "samples": 32}``.
+        about: entries for the line below it, such as ``{"model": "shapes", "samples": 32}``.
 
     Raises:
         InputError: other dims, negative scores, or an unknown ``by``.
     """
-    if by not in ("rank", "channel"):
-        raise unknown_name("by", by, ("rank", "channel"))
-    scores = as_scores(scores)
+    checks.name_of("by", by, _TITLES)
+    checks.whole_number("name", name, least=0)
+    scores = as_scores(ranking)
     magnitude = values(scores)
     finite = np.isfinite(magnitude)
     blocks, channels = magnitude.shape
@@ -74,7 +81,7 @@ def channel_magnitude(
         width = -(-channels // _COLUMNS)
         edges = np.append(np.arange(0, channels, width), channels) - 0.5
         drawn = np.fmax.reduceat(np.where(finite, magnitude, np.nan), np.arange(0, channels, width), axis=1)
-        across = "channel" if _counts(ids) else "channel, by place in the selection"
+        across = "channel" if ids == list(range(channels)) else "channel, counted within the selection"
         if width > 1:
             notes.append(f"Each column is the largest of {width} neighbouring channels.")
 
@@ -82,7 +89,7 @@ def channel_magnitude(
         8.6,
         _rows_height(blocks),
         title=title or _TITLES[by],
-        facts=facts(scores, about),
+        headline=headline(scores, about),
         note="  ".join(notes),
     )
     left, right = figure.subplots(1, 2, width_ratios=(5.2, 1.5), sharey=True)
@@ -102,10 +109,9 @@ def channel_magnitude(
         left.set_xlim(0.5, channels + 0.5)
     elif name:
         leaders = _leaders(magnitude, name)
-        mark_top(left, [float(place) for place in leaders], [str(ids[place]) for place in leaders], INK)
+        mark_top(left, leaders, [ids[index] for index in leaders], INK)
     block_ticks(left, scores, along="y")
-    for spine in left.spines.values():
-        spine.set_visible(False)
+    frameless(left)
     _ratios(right, scores, magnitude, ids)
     colour_bar(
         [left, right],
@@ -120,9 +126,9 @@ def _ratios(ax: Axes, scores: xr.DataArray, magnitude: np.ndarray, ids: list[Any
     """Each block's largest channel over its median."""
     every = over_median(magnitude)
     ratio = np.fmax.reduce(every, axis=1)
-    places = np.arange(len(ratio))
-    ax.hlines(places, 1.0, ratio, color=ACCENT, linewidth=1.4, alpha=0.45)
-    ax.plot(ratio, places, "o", color=ACCENT, markersize=4.5, label="largest over median")
+    rows = np.arange(len(ratio))
+    ax.hlines(rows, 1.0, ratio, color=ACCENT, linewidth=1.4, alpha=0.45)
+    ax.plot(ratio, rows, "o", color=ACCENT, markersize=4.5, label="largest over median")
     largest = np.nanmax(ratio, initial=1.0)
     wide = largest > 40
     if wide:
@@ -136,18 +142,11 @@ def _ratios(ax: Axes, scores: xr.DataArray, magnitude: np.ndarray, ids: list[Any
         ax.set_xticks([1.0, *(tick for tick in ticks if 2 < tick <= largest)])
         ax.xaxis.set_major_formatter(PLAIN)
     if len(ratio) <= 64:
-        for place, value in enumerate(ratio):
+        for row, value in enumerate(ratio):
             if np.isfinite(value):
-                leader = ids[int(np.nanargmax(every[place]))]
-                ax.annotate(
-                    f"{number(round(value, 1 if value < 100 else 0))}{TIMES}  #{leader}",
-                    (value, place),
-                    xytext=(6, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7.5,
-                    color=MUTED,
-                )
+                leader = ids[int(np.nanargmax(every[row]))]
+                text = f"{number(round(value, 1 if value < 100 else 0))}{TIMES}  #{leader}"
+                beside(ax, text, (value, row), (6, 0), MUTED)
     ax.set_xlabel("largest / median")
     ax.tick_params(axis="y", length=0, labelleft=False)
     ax.spines["left"].set_visible(False)
@@ -155,19 +154,15 @@ def _ratios(ax: Axes, scores: xr.DataArray, magnitude: np.ndarray, ids: list[Any
     ax.tick_params(axis="y", labelleft=False)
 
 
-def _counts(ids: list[Any]) -> bool:
-    return ids == list(range(len(ids)))
-
-
 def _leaders(magnitude: np.ndarray, count: int) -> list[int]:
     """Channels far above the median in at least half of the blocks, apart enough to be named side by side."""
     lead = np.median(np.nan_to_num(over_median(magnitude)), axis=0)
     chosen: list[int] = []
-    for place in np.argsort(-lead, kind="stable"):
-        if lead[place] < _LEAD or len(chosen) == count:
+    for index in np.argsort(-lead, kind="stable"):
+        if lead[index] < _LEAD or len(chosen) == count:
             break
-        if all(abs(int(place) - other) > 0.035 * len(lead) for other in chosen):
-            chosen.append(int(place))
+        if all(abs(int(index) - other) > 0.035 * len(lead) for other in chosen):
+            chosen.append(int(index))
     return sorted(chosen)
 
 

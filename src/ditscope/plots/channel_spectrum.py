@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ditscope.errors import InputError
-from ditscope.plots.axes import colour_bar, grid, log_axis
-from ditscope.plots.labels import facts, kinds, labels, values
-from ditscope.plots.scores import as_scores, over_median
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, DEPTH, INK, styled
-from ditscope.plots.text import literal
+from ditscope import checks
+from ditscope.plots._axes import beside, colour_bar, grid, log_axis, some
+from ditscope.plots._labels import headline, kinds, labels, values
+from ditscope.plots._scores import as_scores, over_median
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import ACCENT, DEPTH, INK, styled
+
+if TYPE_CHECKING:
+    from ditscope.passes.ranking import Ranking
+
+__all__ = ["channel_spectrum"]
 
 
 @styled
 def channel_spectrum(
-    scores: Any,
+    ranking: Ranking | xr.DataArray,
     *,
     k: int | None = 12,
     relative: bool = False,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Every block's channels sorted by magnitude, on log axes, with the top k marked.
+    """Draws what :func:`ditscope.passes.rank_channels` returns: each block's channels, sorted by magnitude.
+
+    Both axes are logarithmic, and the top k are marked.
 
     Args:
-        scores: a Ranking, or its scores `[block, channel]`.
+        ranking: one ranking per block; or scores `[block, channel]`, not negative.
         k: how many leading channels are shaded; None for no shading.
         relative: divide by the block's median, so that blocks of different scale lie together.
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
         InputError: other dims, negative scores, or a ``k`` beyond the width.
     """
-    scores = as_scores(scores)
+    scores = as_scores(ranking)
     magnitude = values(scores)
     blocks, channels = magnitude.shape
-    if k is not None and not 1 <= k <= channels:
-        raise InputError(f"k={k}", f"1 to {channels} channels", "Pass a smaller k, or None.")
+    if k is not None:
+        checks.whole_number("k", k, most=channels, of=" (the channels there are)")
     drawn = over_median(magnitude) if relative else np.where(np.isfinite(magnitude), magnitude, np.nan)
     curves = -np.sort(-drawn, axis=1)  # NaN sorts last
     curves = np.where(curves > 0, curves, np.nan)
@@ -53,7 +60,10 @@ def channel_spectrum(
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
 
     figure = sheet(
-        7.4, 3.9, title=title or "Channel magnitudes, sorted within each block", facts=facts(scores, about)
+        7.4,
+        3.9,
+        title=title or "Channel magnitudes, sorted within each block",
+        headline=headline(scores, about),
     )
     ax = figure.subplots()
     kind = kinds(scores)
@@ -86,24 +96,12 @@ def channel_spectrum(
     if k is not None:
         ax.axvspan(0.9, k + 0.5, color=ACCENT, alpha=0.09, linewidth=0, zorder=0)
         ax.axvline(k + 0.5, color=ACCENT, linewidth=1.0)
-        ax.annotate(
-            f"top {k}",
-            (k + 0.5, 1.0),
-            xycoords=ax.get_xaxis_transform(),
-            xytext=(-4, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=ACCENT,
-            fontsize=8.5,
-            fontweight="bold",
-        )
+        at = {"xycoords": ax.get_xaxis_transform(), "va": "top", "size": 8.5, "fontweight": "bold"}
+        beside(ax, f"top {k}", (k + 0.5, 1.0), (-4, -4), ACCENT, **at)
     if norm is not None:
         bar = colour_bar(ax, ScalarMappable(norm, DEPTH), "block")
-        stride = -(-blocks // 20)
-        bar.set_ticks(
-            range(0, blocks, stride), labels=[literal(text) for text in labels(scores, "block")[::stride]]
-        )
+        ticks, names = some(labels(scores, "block"), 20)
+        bar.set_ticks(ticks, labels=names)
         bar.ax.tick_params(length=0)
         bar.ax.minorticks_off()
         bar.ax.invert_yaxis()

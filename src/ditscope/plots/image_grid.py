@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ditscope import checks
 from ditscope.errors import InputError
-from ditscope.plots.axes import bare
-from ditscope.plots.labels import facts, image_dims, labels, require_filled
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, INK, MUTED, styled
-from ditscope.plots.text import literal, wrap
+from ditscope.plots._axes import bare, name_row
+from ditscope.plots._images import as_pixels, image_dims
+from ditscope.plots._labels import (
+    align,
+    down_first,
+    headline,
+    require_dims,
+    require_filled,
+    require_variables,
+    row_names,
+)
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import INK, MUTED, styled
+from ditscope.plots._text import literal, wrap
+
+__all__ = ["image_grid"]
 
 _ROW_WORDS = 1.35
+_UNEDITED = "unedited"
 
 
 @styled
 def image_grid(
-    images: xr.DataArray,
+    images: xr.DataArray | xr.Dataset,
     *,
-    rows: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    rows: str | None = None,
     captions: xr.DataArray | None = None,
     wrap_at: int = 8,
-    cell: float | None = None,
+    side: float | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """A grid of images with its rows and columns named.
+    """Draws the images of :func:`ditscope.experiments.compare`, of a cache (``cache.images``), or any others.
 
     Args:
-        images: `[row, column, y_pixel, x_pixel, rgb]` under any names for the first two dims, such
-            as `[sample, edit, ...]`; or `[sample, y_pixel, x_pixel, rgb]`, wrapped into rows. uint8,
-            or floats from 0 to 1.
-        rows: labels of the rows; by default the coord ``prompt`` along the dim, else the dim's coord.
-        columns: labels of the columns, by default likewise.
-        captions: text or numbers `[row, column]` written under each image.
-        wrap_at: images in a row when there is one leading dim.
-        cell: inches of one image; by default what fills the page width.
+        images: what ``compare`` returns: one row a sample, the unedited image beside the first draw of each edit.
+            Or images `[..., y_pixel, x_pixel, rgb]`, uint8 or floats from 0 to 1, with two dims beside these for
+            rows and columns, such as `[sample, edit, ...]`, or with one, which is wrapped into rows. Their labels
+            are written; where there is a coord ``prompt`` along a dim, the prompts.
+        rows: the dim that runs down; by default samples before draws, steps, branches, blocks and edits.
+        captions: text or numbers with the dims of rows and columns, in any order of dims and labels, written
+            under each image; the unedited images of a comparison need none.
+        wrap_at: images in a row when one dim is wrapped.
+        side: width of one image in inches; by default what fills the page.
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
-        InputError: the dims are no grid of images, or labels are too few or too many.
+        InputError: the dims are no grid of images, or the captions lack one.
     """
+    checks.whole_number("wrap_at", wrap_at)
+    if isinstance(images, xr.Dataset):
+        images = _side_by_side(images)
+        if isinstance(captions, xr.DataArray) and _UNEDITED not in captions.indexes.get("edit", [_UNEDITED]):
+            edits = [*captions["edit"].values, _UNEDITED]
+            captions = captions.astype(object).reindex(edit=edits, fill_value="")
     y, x, rgb = image_dims(images)
     require_filled(images, "the images")
     leading = [dim for dim in images.dims if dim not in (y, x, rgb)]
@@ -56,109 +75,59 @@ def image_grid(
             f"one or two dims before [{y}, {x}, {rgb}]",
             "Select one of the other dims.",
         )
-    images = images.transpose(*leading, y, x, rgb)
+    dims = down_first(leading, None if rows is None else checks.name_of("rows", rows, map(str, leading)))
+    images = images.transpose(*dims, y, x, rgb)
+    if captions is not None:
+        captions = align(require_dims(captions, dims, "captions"), images, "captions")
     pixels = as_pixels(images)
-    grid: list[list[tuple[int, ...]]]
-    if len(leading) == 2:
-        grid = [[(row, column) for column in range(pixels.shape[1])] for row in range(pixels.shape[0])]
-        row_names = _names(images, leading[0], rows, "rows")
-        column_names = _names(images, leading[1], columns, "columns")
-        cell_names = None
-    else:
-        order = list(range(pixels.shape[0]))
-        grid = [
-            [(index,) for index in order[start : start + wrap_at]] for start in range(0, len(order), wrap_at)
-        ]
-        row_names, column_names = [], []
-        cell_names = _names(images, leading[0], columns, "columns")
-    across = max(map(len, grid))
-    side = cell or float(np.clip(8.6 / across, 0.85, 2.1))
+    names = [row_names(images, dim) for dim in dims]
+    across = min(wrap_at, len(pixels)) if len(dims) == 1 else pixels.shape[1]
+    down = -(-len(pixels) // across) if len(dims) == 1 else len(pixels)
+    side = side or float(np.clip(8.6 / across, 0.85, 2.1))
     aspect = images.sizes[y] / images.sizes[x]
-    texts = {index: _caption(captions, index, cell_names, side) for line in grid for index in line}
-    deepest = max((text.count("\n") + 1 for text in texts.values() if text), default=0)
-    heading = max(
-        (wrap(name, side - 0.06, 8.5, weight="bold", lines=3).count("\n") + 1 for name in column_names),
-        default=0,
+    texts = {}
+    for index in np.ndindex(pixels.shape[:-3]):
+        parts = [names[0][index[0]]] if len(dims) == 1 else []
+        parts += [] if captions is None else [_written(captions.values[index])]
+        texts[index] = "\n".join(wrap(part, side, 7.2, lines=4) for part in parts)
+    heads = (
+        [wrap(name, side - 0.06, 8.5, weight="bold", lines=3) for name in names[1]] if len(dims) == 2 else []
     )
-    height = len(grid) * (side * aspect + 0.1 + deepest * 0.122) + heading * 0.16
+    deepest = max(text.count("\n") + 1 if text else 0 for text in texts.values())
+    heading = max((head.count("\n") + 1 for head in heads), default=0)
     figure = sheet(
-        max(across * (side + 0.07) + (_ROW_WORDS + 0.15 if row_names else 0.1), 4.2),
-        height + 0.1,
+        max(across * (side + 0.07) + (_ROW_WORDS + 0.15 if heads else 0.1), 4.2),
+        down * (side * aspect + 0.1 + deepest * 0.122) + heading * 0.16 + 0.1,
         title=title or "Images side by side",
-        facts=facts(images, about),
+        headline=headline(images, about),
     )
-    axes = figure.subplots(len(grid), across, squeeze=False)
-    for r, line in enumerate(grid):
-        for c in range(across):
-            ax = axes[r, c]
-            bare(ax)
-            if c >= len(line):
-                ax.remove()
-                continue
-            ax.imshow(pixels[line[c]], interpolation="auto")
-            if r == 0 and column_names:
-                first = c == 0
-                ax.set_title(
-                    literal(wrap(column_names[c], side - 0.06, 8.5, weight="bold", lines=3)),
-                    fontsize=8.5,
-                    loc="center",
-                    color=INK if first else ACCENT if c == 1 else INK,
-                    pad=4,
-                )
-            if c == 0 and row_names:
-                lines = max(int(side * aspect / 0.135), 2)
-                ax.set_ylabel(
-                    literal(wrap(row_names[r], _ROW_WORDS, 7.8, lines=lines)),
-                    fontsize=7.8,
-                    rotation=0,
-                    ha="right",
-                    va="center",
-                    color=INK,
-                    labelpad=6,
-                    linespacing=1.25,
-                )
-            if texts[line[c]]:
-                ax.set_xlabel(
-                    literal(texts[line[c]]), fontsize=7.2, color=MUTED, labelpad=2.5, linespacing=1.2
-                )
+    axes = figure.subplots(down, across, squeeze=False)
+    for ax, (index, text) in zip(axes.flat, texts.items(), strict=False):
+        bare(ax)
+        ax.imshow(pixels[index], interpolation="auto")
+        if heads and index[0] == 0:
+            ax.set_title(literal(heads[index[1]]), fontsize=8.5, loc="center", color=INK, pad=4)
+        if heads and index[1] == 0:
+            name_row(ax, wrap(names[0][index[0]], _ROW_WORDS, 7.8, lines=max(int(side * aspect / 0.135), 2)))
+        if text:
+            ax.set_xlabel(literal(text), fontsize=7.2, color=MUTED, labelpad=2.5, linespacing=1.2)
+    for ax in axes.flat[len(texts) :]:
+        ax.remove()
     return figure
 
 
-def as_pixels(images: xr.DataArray) -> np.ndarray:
-    """uint8 as it is; floats from 0 to 1 rounded to uint8.
-
-    Raises:
-        InputError: floats outside 0 to 1, or not finite.
-    """
-    raw = images.values
-    if raw.dtype == np.uint8:
-        return raw
-    numbers = raw.astype(np.float64)
-    if not np.isfinite(numbers).all() or numbers.min() < -1e-6 or numbers.max() > 1 + 1e-6:
-        raise InputError(
-            f"image values from {np.nanmin(numbers):.3g} to {np.nanmax(numbers):.3g}",
-            "uint8, or floats from 0 to 1",
-            "Rescale the images.",
-        )
-    return np.rint(numbers * 255).clip(0, 255).astype(np.uint8)
+def _side_by_side(comparison: xr.Dataset) -> xr.DataArray:
+    """The images of a comparison, the unedited one before the first draw of each edit."""
+    comparison = require_variables(comparison, ["images", "baseline_images"], "what compare returns")
+    edited = comparison["images"]
+    if "draw" in edited.dims:
+        edited = edited.isel(draw=0)
+    along = [name for name, coord in edited.coords.items() if "edit" in coord.dims and name != "edit"]
+    unedited = comparison["baseline_images"].expand_dims(edit=[_UNEDITED])
+    unedited = unedited.assign_coords({"draw": edited["draw"]} if "draw" in edited.coords else {})
+    pictures = xr.concat([unedited, edited.drop_vars(along)], dim="edit", coords="minimal", compat="override")
+    return pictures.assign_attrs(comparison.attrs)
 
 
-def _names(images: xr.DataArray, dim: object, given: Sequence[str] | None, what: str) -> list[str]:
-    size = images.sizes[dim]
-    if given is not None:
-        if len(given) != size:
-            raise InputError(f"{len(given)} labels for {what}", f"{size}", "Give one label each.")
-        return [str(name) for name in given]
-    if "prompt" in images.coords and images.coords["prompt"].dims == (dim,):
-        return [str(prompt) for prompt in images.coords["prompt"].values]
-    return labels(images, str(dim))
-
-
-def _caption(
-    captions: xr.DataArray | None, index: tuple[int, ...], names: list[str] | None, side: float
-) -> str:
-    parts = [] if names is None else [names[index[0]]]
-    if captions is not None:
-        value = captions.values[index]
-        parts.append(f"{value:.3g}" if isinstance(value, float | np.floating) else str(value))
-    return "\n".join(wrap(part, side, 7.2, lines=4) for part in parts)
+def _written(caption: object) -> str:
+    return f"{caption:.3g}" if isinstance(caption, float | np.floating) else str(caption)

@@ -10,131 +10,137 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.axes import colour_bar
-from ditscope.plots.labels import facts, labels, pretty, require_filled, values
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, AGREEMENT, INK, MUTED, PAPER, styled
-from ditscope.plots.text import DASH, literal
+from ditscope.plots._axes import beside, colour_bar, frameless, some
+from ditscope.plots._labels import (
+    headline,
+    in_order,
+    labels,
+    pretty,
+    require_filled,
+    require_variables,
+    values,
+)
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import ACCENT, AGREEMENT, INK, MUTED, PAPER, styled
+from ditscope.plots._text import DASH
+
+__all__ = ["jaccard_matrix"]
 
 _WRITTEN = 12
+_PANELS = ("sample", "step", "branch", "block")
 
 
 @styled
 def jaccard_matrix(
-    matrix: xr.DataArray | Mapping[str, xr.DataArray],
+    stability: xr.Dataset | xr.DataArray,
     *,
-    chance: float | None = None,
-    measure: str = "Jaccard index",
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Square matrices of agreement, 0 (disjoint) to 1 (the same set), on one colour scale.
+    """Draws what :func:`ditscope.passes.stability` returns: overlap of the top-k sets, 0 (disjoint) to 1 (the same).
+
+    One panel for each of ``jaccard_sample``, ``jaccard_step``, ``jaccard_branch`` and ``jaccard_block`` that is
+    there, averaged over blocks where there is one matrix for each, all on one colour scale.
 
     Args:
-        matrix: `[a, b]` with as many a as b, such as `[block, other_block]`; or several of them by
-            panel title, such as ``{"across blocks": ..., "across steps": ...}``.
-        chance: agreement of random sets of the same size, marked on the colour bar; by default the
-            matrix's attr ``chance``.
-        measure: the name of the number.
+        stability: the whole result; or one matrix `[a, b]` with as many a as b, such as `[block, block_other]`. Its
+            attr ``chance``, the agreement of random sets of the same size, is marked on the colour bar.
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
-        InputError: a matrix is not square, or holds values outside 0 to 1.
+        InputError: there is no matrix, one is not square, or has values outside 0 to 1.
     """
-    panels = dict(matrix) if isinstance(matrix, Mapping) else {"": matrix}
-    if not panels:
-        raise InputError("no matrix", "at least one", "Pass a matrix or a mapping of them.")
-    for panel in panels.values():
-        _check(panel)
-    columns = min(len(panels), 3)
+    panels = _panels(stability)
+    columns = {4: 2}.get(len(panels), len(panels))
     rows = -(-len(panels) // columns)
-    first = next(iter(panels.values()))
-    chance = first.attrs.get("chance") if chance is None else chance
-    side = {1: 4.6, 2: 3.7, 3: 3.1}[columns]
-    note = (
-        f"1 = the same channels, 0 = none in common. Random sets would reach {chance:.2g}."
-        if chance is not None
-        else ""
+    shown = next(iter(panels.values()))
+    chance = max(
+        (panel.attrs["chance"] for panel in panels.values() if "chance" in panel.attrs), default=None
     )
+    side = {1: 4.6, 2: 3.7, 3: 3.1}[columns]
+    notes = (
+        [f"1 = the same channels, 0 = none in common. Random sets would reach {chance:.2g}."]
+        if chance
+        else []
+    )
+    if isinstance(stability, xr.Dataset) and set(panels) != {"between blocks"}:
+        notes.append("Samples, steps and branches: mean over blocks.")
     figure = sheet(
         columns * side + 1.3,
         rows * side * 0.98,
         title=title or "Agreement of the leading channels",
-        facts=facts(first, about),
-        note=note,
+        headline=headline(shown.assign_attrs(stability.attrs | shown.attrs), about),
+        note=" ".join(notes),
     )
-    grid = figure.subplots(rows, columns, squeeze=False)
-    image = None
-    for ax, (name, panel) in zip(grid.flat, panels.items(), strict=False):
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for ax, (name, panel) in zip(axes, panels.items(), strict=True):
         image = ax.imshow(values(panel), cmap=AGREEMENT, vmin=0, vmax=1, interpolation="nearest")
-        if name:
-            ax.set_title(literal(name))
+        ax.set_title(name)
         _ticks(ax, panel, int(side / 0.17))
         _numbers(ax, values(panel))
-    for ax in grid.flat[len(panels) :]:
-        ax.remove()
-    assert image is not None
-    bar = colour_bar(list(grid.flat[: len(panels)]), image, f"{measure} (0 to 1)")
-    if chance is not None:
+    bar = colour_bar(axes, image, "Jaccard index (0 to 1)")
+    if chance:
         bar.ax.axhline(chance, color=ACCENT, linewidth=1.6)
-        bar.ax.annotate(
-            "chance",
-            (0, chance),
-            xycoords=bar.ax.get_yaxis_transform(),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=7.5,
-            color=ACCENT,
-        )
+        beside(bar.ax, "chance", (0, chance), (-3, 0), ACCENT, xycoords=bar.ax.get_yaxis_transform())
     return figure
 
 
-def _check(panel: xr.DataArray) -> None:
+def _panels(stability: xr.Dataset | xr.DataArray) -> dict[str, xr.DataArray]:
+    """The matrices by panel title, each `[a, a_other]` with the same order of labels on both sides."""
+    if not isinstance(stability, xr.Dataset):
+        return {"": _square(stability)}
+    names = [name for name in _PANELS if f"jaccard_{name}" in stability]
+    require_variables(stability, [f"jaccard_{name}" for name in names or _PANELS], "what stability returns")
+    panels = {}
+    for name in names:
+        matrix = in_order(stability[f"jaccard_{name}"])
+        if name != "block" and "block" in matrix.dims:
+            matrix = matrix.mean("block", keep_attrs=True)
+        panels[f"between {name}{'es' if name == 'branch' else 's'}"] = _square(matrix)
+    return panels
+
+
+def _square(panel: xr.DataArray) -> xr.DataArray:
     if not isinstance(panel, xr.DataArray) or panel.ndim != 2 or panel.shape[0] != panel.shape[1]:
-        found = f"dims {dict(panel.sizes)}" if isinstance(panel, xr.DataArray) else type(panel).__name__
+        passed = f"dims {dict(panel.sizes)}" if isinstance(panel, xr.DataArray) else type(panel).__name__
         raise InputError(
-            found, "a square DataArray such as [block, other_block]", "Average the other dims first."
+            passed, "a square DataArray such as [block, block_other]", "Average the other dims first."
         )
     require_filled(panel, "the matrix")
+    down, across = sorted(map(str, panel.dims), key=lambda dim: "other" in dim)
+    panel = in_order(panel.transpose(down, across))
+    if _same(panel, down, across) and down in panel.indexes:
+        panel = panel.sel({across: panel[down].values}) if across in panel.indexes else panel
     numbers = values(panel)
     if np.nanmin(numbers, initial=0.0) < 0 or np.nanmax(numbers, initial=0.0) > 1 + 1e-9:
         raise InputError(
             f"values up to {np.nanmax(numbers):.3g}", "agreement from 0 to 1", "Pass shares, not counts."
         )
+    return panel
 
 
 def _ticks(ax: Axes, panel: xr.DataArray, most: int) -> None:
     down, across = panel.dims
-    for axis, dim in (("y", down), ("x", across)):
-        names = labels(panel, dim)
-        # [block, block_other]: the second dim may carry its names only on the first.
-        if dim == across and f"{dim}_name" not in panel.coords and _same(panel, down, across):
-            names = labels(panel, down)
-        stride = -(-len(names) // most)
-        places = list(range(0, len(names), stride))
-        shown = [literal(names[place]) for place in places]
-        if axis == "x":
-            ax.set_xticks(places, shown, rotation=90 if max(map(len, shown)) > 2 else 0)
-        else:
-            ax.set_yticks(places, shown)
-    ax.set(xlabel=pretty(across), ylabel=pretty(down))
+    same = _same(panel, down, across)
+    ax.set_yticks(*some(labels(panel, down), most))
+    # Of [block, block_other] only the first dim has names.
+    at, shown = some(labels(panel, down if same else across), most)
+    ax.set_xticks(at, shown, rotation=90 if max(map(len, shown)) > 2 else 0)
+    ax.set(xlabel=f"other {pretty(down)}" if same else pretty(across), ylabel=pretty(down))
     ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    frameless(ax)
 
 
 def _same(panel: xr.DataArray, down: Hashable, across: Hashable) -> bool:
     """Whether the two dims run over the same things."""
-    return across not in panel.coords or (
-        down in panel.coords and np.array_equal(panel[down].values, panel[across].values)
+    return across not in panel.indexes or (
+        down in panel.indexes and set(panel.indexes[down]) == set(panel.indexes[across])
     )
 
 
 def _numbers(ax: Axes, numbers: np.ndarray) -> None:
-    """Write the values into the cells while there are few enough to be read."""
+    """Write the numbers into the matrix while there are few enough to be read."""
     if len(numbers) > _WRITTEN:
         return
     for row, column in np.ndindex(numbers.shape):

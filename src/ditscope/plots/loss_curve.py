@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ditscope import checks
 from ditscope.errors import InputError
-from ditscope.plots.axes import grid, log_axis
-from ditscope.plots.labels import facts, pretty, sentence
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, FAINT, MUTED, RULE, styled
-from ditscope.plots.text import literal
+from ditscope.plots._axes import beside, grid, log_axis
+from ditscope.plots._labels import headline, pretty, sentence
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import ACCENT, FAINT, MUTED, RULE, styled
+from ditscope.plots._text import literal
+
+__all__ = ["loss_curve"]
 
 _BOOKKEEPING = ("step", "seconds")
 
@@ -29,7 +32,7 @@ def loss_curve(
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Each logged figure against the optimizer step: raw in grey, its running mean in colour.
+    """Draws the log of a training run: each logged number against the step, in grey, and its running mean.
 
     Args:
         rows: one mapping per logged step (the lines of a ``.jsonl``), with ``step`` in each.
@@ -38,7 +41,7 @@ def loss_curve(
         units: axis label of a column.
         smooth: rows in the running mean, centred so that it does not lag; 1 for none.
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
         InputError: no rows, no ``step``, a column that is not there, or ``smooth`` out of range.
@@ -46,9 +49,8 @@ def loss_curve(
     table = pd.DataFrame(rows if isinstance(rows, pd.DataFrame) else list(rows))
     if table.empty or "step" not in table:
         found = "no rows" if table.empty else f"the columns {', '.join(map(str, table.columns))}"
-        raise InputError(found, "rows with 'step' and at least one figure", "Log some steps first.")
-    if smooth < 1:
-        raise InputError(f"smooth={smooth}", "a number of rows, 1 or more", "Pass 1 for no smoothing.")
+        raise InputError(found, "rows with 'step' and at least one number", "Log some steps first.")
+    checks.whole_number("smooth", smooth)
     # A resumed run may log a step again: the later row is the one that counts.
     table = table.drop_duplicates("step", keep="last").sort_values("step")
     drawn = list(columns) if columns is not None else [c for c in table if c not in (*_BOOKKEEPING, stages)]
@@ -67,7 +69,7 @@ def loss_curve(
         7.4,
         2.2 * len(drawn) + 0.9,
         title=title or "Training curve",
-        facts=facts(None, known | dict(about or {})),
+        headline=headline(None, known | dict(about or {})),
     )
     panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for ax, name in zip(panels, drawn, strict=True):
@@ -85,17 +87,8 @@ def loss_curve(
         grid(ax)
         finite = trend[np.isfinite(trend)]
         if finite.size:
-            ax.annotate(
-                f"{finite[-1]:.3g}",
-                (steps[-1], finite[-1]),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                color=ACCENT,
-                fontsize=8.5,
-                fontweight="bold",
-                annotation_clip=False,
-            )
+            style = {"size": 8.5, "fontweight": "bold", "annotation_clip": False}
+            beside(ax, f"{finite[-1]:.3g}", (steps[-1], finite[-1]), (5, 0), ACCENT, **style)
         if stages:
             changed = np.flatnonzero(
                 np.r_[True, table[stages].to_numpy()[1:] != table[stages].to_numpy()[:-1]]
@@ -104,15 +97,9 @@ def loss_curve(
                 if index:
                     ax.axvline(steps[index], color=RULE, linewidth=1.0)
                 if ax is panels[0]:
-                    ax.annotate(
-                        f"{pretty(stages)} {table[stages].iloc[index]:g}",
-                        (steps[index], 1.0),
-                        xycoords=ax.get_xaxis_transform(),
-                        xytext=(3, 2),
-                        textcoords="offset points",
-                        fontsize=7.5,
-                        color=MUTED,
-                    )
+                    words = f"{pretty(stages)} {table[stages].iloc[index]:g}"
+                    at = {"xycoords": ax.get_xaxis_transform(), "va": "baseline"}
+                    beside(ax, words, (steps[index], 1.0), (3, 2), MUTED, **at)
     panels[-1].set_xlabel("optimizer step")
     panels[-1].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if smooth > 1:

@@ -1,8 +1,9 @@
-"""Masks on the latent grid, drawn over the images they were found in."""
+"""Masks on the latent grid, drawn over their images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,14 +14,28 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ditscope import checks
 from ditscope.errors import InputError
-from ditscope.plots.axes import bare
-from ditscope.plots.image_grid import as_pixels
-from ditscope.plots.labels import facts, image_dims, labels, pretty, require_dims, require_filled
-from ditscope.plots.sheet import sheet
-from ditscope.plots.style import ACCENT, INK, PAPER, styled
-from ditscope.plots.text import DASH, literal, wrap
+from ditscope.plots._axes import bare, name_row
+from ditscope.plots._images import as_pixels, image_dims
+from ditscope.plots._labels import (
+    align,
+    down_first,
+    headline,
+    labels,
+    pretty,
+    require_dims,
+    require_filled,
+    row_names,
+    variable,
+)
+from ditscope.plots._sheet import sheet
+from ditscope.plots._style import ACCENT, INK, PAPER, styled
+from ditscope.plots._text import DASH, literal, wrap
 
+__all__ = ["mask_grid"]
+
+_GRID = {"y_pixel": "y", "x_pixel": "x"}
 _REFERENCE = "#0072b2"
 _DASH = (0, (2.6, 1.6))
 _IOU_NOTE = " Numbers are IoU with the reference."
@@ -29,98 +44,90 @@ _IOU_NOTE = " Numbers are IoU with the reference."
 @styled
 def mask_grid(
     images: xr.DataArray,
-    masks: xr.DataArray,
+    masks: xr.Dataset | xr.DataArray,
     *,
     reference: xr.DataArray | None = None,
-    iou: xr.DataArray | None = None,
+    iou: xr.Dataset | xr.DataArray | None = None,
+    rows: str | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """Foreground masks over their images, one cell per row and column, beside the bare image.
+    """Draws what :func:`ditscope.passes.spatial_masks` returns, over the images that they are masks of.
 
-    Outside the mask the image is washed out; the mask's outline follows the latent grid exactly.
+    Outside the mask the image is washed out; the mask's outline follows the latent grid exactly. Rows and columns
+    are in the order of the masks' labels, and everything else is matched by label.
 
     Args:
-        images: `[y_pixel, x_pixel, rgb]`, with a row or column dim of the masks in front where the
-            image differs along it (`[sample, y_pixel, x_pixel, rgb]`).
-        masks: True for foreground, `[row, column, y, x]` under any names for the first two dims,
-            such as `[step, block, y, x]` or `[sample, block, y, x]`; or `[..., token]` with the
-            coords y and x.
-        reference: the reference mask, `[y, x]` on its own grid, with a row or column dim where it differs.
-        iou: `[row, column]`, written into each cell.
+        images: `[y_pixel, x_pixel, rgb]`, with dims of the masks beside them where the image differs along these
+            (`[sample, y_pixel, x_pixel, rgb]`).
+        masks: what ``spatial_masks`` returns, or its ``mask``: True for foreground, `[y, x]` with at most two
+            further dims, such as `[sample, block, y, x]`; or `[..., token]` with the coords y and x.
+        reference: the reference mask, `[y, x]` or `[y_pixel, x_pixel]` on its own grid, with further dims as images.
+        iou: what :func:`ditscope.passes.score_masks` returns, or its ``iou``, with the masks' further dims.
+        rows: the dim that runs down; by default samples before draws, steps, branches and blocks.
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
-        InputError: the dims do not fit together, or the masks hold other values than 0 and 1.
+        InputError: dims or labels do not fit together, or the masks have other values than 0 and 1.
     """
-    names = image_dims(images)
-    masks = _mask(on_grid(masks), "masks")
-    outer = [dim for dim in masks.dims if dim not in ("y", "x")]
-    if len(outer) != 2:
+    pixels = image_dims(images)
+    masks = _mask(on_grid(variable(masks, "mask", "what spatial_masks returns")), "masks")
+    dims = [str(dim) for dim in masks.dims if dim not in ("y", "x")]
+    if len(dims) > 2:
         raise InputError(
-            f"dims [{', '.join(map(str, masks.dims))}]",
-            "masks with dims [row, column, y, x]",
-            "Select or add dims until two are left before the grid.",
+            f"masks with dims [{', '.join(map(str, masks.dims))}]",
+            "at most two dims beside [y, x]",
+            f"Select one of {', '.join(dims)} first.",
         )
-    row, column = outer
-    images = _fit(images, outer, names, "images")
+    dims = down_first(dims, None if rows is None else checks.name_of("rows", rows, dims))
+    images = _fit(images, masks, pixels, "images")
     if reference is not None:
-        reference = _fit(_mask(on_grid(reference), "reference"), outer, ("y", "x"), "reference")
+        pixel_dims = {name: dim for name, dim in _GRID.items() if name in reference.dims}
+        reference = _mask(on_grid(reference.rename(pixel_dims)), "reference")
+        reference = _fit(reference, masks, ("y", "x"), "reference")
     if iou is not None:
-        iou = require_dims(iou, (str(row), str(column)), "iou")
+        iou = align(require_dims(variable(iou, "iou", "what score_masks returns"), dims, "iou"), masks, "iou")
+    words = " and ".join(map(pretty, dims))
+    # What is missing of rows and columns is a dim of one label.
+    if not dims or (len(dims) == 1 and dims[0] in ("step", "branch", "block")):
+        masks, dims = masks.expand_dims(row=[""]), ["row", *dims]
+    if len(dims) == 1:
+        masks, dims = masks.expand_dims(column=["mask"]), [*dims, "column"]
+    row, column = dims
     down, across = masks.sizes[row], masks.sizes[column]
     beside = column not in images.dims and (reference is None or column not in reference.dims)
     columns = across + int(beside)
     side = float(np.clip(9.0 / columns, 0.78, 1.9))
-    aspect = images.sizes[names[0]] / images.sizes[names[1]]
-    heading = max(wrap(text, side, 8.0).count("\n") + 1 for text in labels(masks, column))
+    aspect = images.sizes[pixels[0]] / images.sizes[pixels[1]]
+    heads = [wrap(name, side, 8.0, lines=3) for name in [*["image"] * beside, *labels(masks, column)]]
     figure = sheet(
         max(columns * (side + 0.06) + 1.2, 5.2),
-        down * (side * aspect + 0.08) + heading * 0.15 + 0.12,
-        title=title or f"Foreground masks by {pretty(row)} and {pretty(column)}",
-        facts=facts(masks, about),
+        down * (side * aspect + 0.08) + max(head.count("\n") + 1 for head in heads) * 0.15 + 0.12,
+        title=title or (f"Foreground masks by {words}" if words else "Foreground mask"),
+        headline=headline(masks, about),
         note="Washed-out tokens are background." + (_IOU_NOTE if iou is not None else ""),
         legend=_legend(reference is not None),
     )
     axes = figure.subplots(down, columns, squeeze=False)
-    row_names, column_names = _row_names(masks, row), labels(masks, column)
-    for r in range(down):
-        for c in range(columns):
-            ax, place = axes[r, c], {row: r, column: c - int(beside)}
-            bare(ax)
-            pixels = as_pixels(_at(images, place))
-            ax.imshow(pixels, extent=(0, 1, 1, 0), aspect=aspect, interpolation="auto")
-            bare_cell = beside and c == 0
-            if not bare_cell:
-                mask = _at(masks, place).values
-                _wash(ax, mask)
-                _outline(ax, mask, "mask", min(side, 1.4))
-            if reference is not None:
-                _outline(ax, _at(reference, place).values, "reference", min(side, 1.4))
-            if iou is not None and not bare_cell:
-                _corner(ax, float(_at(iou, place)))
-            if r == 0:
-                text = "image" if bare_cell else column_names[c - int(beside)]
-                ax.set_title(
-                    literal(wrap(text, side, 8.0, lines=3)),
-                    fontsize=8,
-                    fontweight="normal",
-                    loc="center",
-                    pad=3,
-                    color=INK,
-                )
-            if c == 0:
-                ax.set_ylabel(
-                    literal(wrap(row_names[r], 1.0, 7.8, lines=max(int(side * aspect / 0.14), 2))),
-                    rotation=0,
-                    ha="right",
-                    va="center",
-                    fontsize=7.8,
-                    labelpad=6,
-                    color=INK,
-                    linespacing=1.2,
-                )
+    names = [f"{pretty(row)} {name}" if name.isdigit() else name for name in row_names(masks, row)]
+    for r, c in np.ndindex(axes.shape):
+        ax: Any = axes[r, c]
+        at = {row: r, column: c - int(beside)}
+        bare(ax)
+        ax.imshow(as_pixels(_at(images, at)), extent=(0, 1, 1, 0), aspect=aspect, interpolation="auto")
+        if c or not beside:
+            mask = _at(masks, at).values
+            _wash(ax, mask)
+            _outline(ax, mask, "mask", min(side, 1.4))
+            if iou is not None:
+                _corner(ax, float(_at(iou, at)))
+        if reference is not None:
+            _outline(ax, _at(reference, at).values, "reference", min(side, 1.4))
+        if r == 0:
+            ax.set_title(literal(heads[c]), fontsize=8, fontweight="normal", loc="center", pad=3, color=INK)
+        if c == 0:
+            name_row(ax, wrap(names[r], 1.0, 7.8, lines=max(int(side * aspect / 0.14), 2)))
     return figure
 
 
@@ -133,15 +140,14 @@ def on_grid(array: xr.DataArray) -> xr.DataArray:
     if not isinstance(array, xr.DataArray):
         raise InputError(type(array).__name__, "a DataArray of masks", "Label the array first.")
     if {"y", "x"} <= set(array.dims):
-        return array
+        return array.sortby([dim for dim in ("y", "x") if dim in array.indexes])
     if "token" not in array.dims or not {"y", "x"} <= set(array.coords):
         raise InputError(
             f"dims [{', '.join(map(str, array.dims))}]",
             "dims y and x, or token with coords y and x",
             "Use masks of the image stream.",
         )
-    plain = array.drop_vars([name for name in ("token",) if name in array.coords])
-    return plain.set_index(token=["y", "x"]).unstack("token")
+    return array.drop_vars("token", errors="ignore").set_index(token=["y", "x"]).unstack("token")
 
 
 def _mask(array: xr.DataArray, what: str) -> xr.DataArray:
@@ -153,24 +159,20 @@ def _mask(array: xr.DataArray, what: str) -> xr.DataArray:
     return array.astype(bool).transpose(*outer, "y", "x")
 
 
-def _fit(array: xr.DataArray, outer: Sequence[object], inner: Sequence[str], what: str) -> xr.DataArray:
-    """The array with a part of the outer dims in front of its own."""
-    kept = [dim for dim in outer if dim in array.dims]
+def _fit(array: xr.DataArray, masks: xr.DataArray, inner: Sequence[str], what: str) -> xr.DataArray:
+    """The array with dims of the masks in front of its own, labelled as they are."""
+    front = [dim for dim in masks.dims if dim not in ("y", "x")]
+    kept = [dim for dim in front if dim in array.dims]
     if set(array.dims) != {*kept, *inner}:
-        fronts = " or ".join(map(str, outer))
-        wanted = f"{what} with dims [{', '.join(inner)}], and {fronts} in front where they differ"
+        beside = f", and {' or '.join(map(str, front))} beside these where they differ" if front else ""
+        wanted = f"{what} with dims [{', '.join(inner)}]{beside}"
         raise InputError(f"dims [{', '.join(map(str, array.dims))}]", wanted, "Select one of the other dims.")
-    return array.transpose(*kept, *inner)
+    # The rows and columns of pixels are those of another grid.
+    return align(array.transpose(*kept, *inner), masks.isel(y=0, x=0, drop=True), what)
 
 
-def _at(array: xr.DataArray, place: Mapping[object, int]) -> xr.DataArray:
-    return array.isel({dim: index for dim, index in place.items() if dim in array.dims})
-
-
-def _row_names(masks: xr.DataArray, row: object) -> list[str]:
-    if "prompt" in masks.coords and masks.coords["prompt"].dims == (row,):
-        return [str(prompt) for prompt in masks.coords["prompt"].values]
-    return [f"{pretty(row)} {name}" if name.isdigit() else name for name in labels(masks, str(row))]
+def _at(array: xr.DataArray, position: Mapping[str, int]) -> xr.DataArray:
+    return array.isel({dim: index for dim, index in position.items() if dim in array.dims})
 
 
 def _wash(ax: Axes, mask: np.ndarray) -> None:
@@ -193,16 +195,16 @@ def borders(mask: np.ndarray) -> list[np.ndarray]:
         edges.setdefault(start, []).append(end)
     loops: list[np.ndarray] = []
     while edges:
-        first = place = next(iter(edges))
+        first = at = next(iter(edges))
         loop = [first]
         while True:
-            ends = edges[place]
+            ends = edges[at]
             onward = ends.pop()
             if not ends:
-                del edges[place]
-            place = onward
-            loop.append(place)
-            if place == first:
+                del edges[at]
+            at = onward
+            loop.append(at)
+            if at == first:
                 break
         loops.append(np.array(loop, dtype=float))
     return loops

@@ -15,12 +15,16 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 
-from ditscope.errors import InputError, unknown_name
-from ditscope.plots.axes import PLAIN, colour_bar, mark_top, number
-from ditscope.plots.labels import facts, require_dims, values
-from ditscope.plots.sheet import Sheet, sheet
-from ditscope.plots.style import ACCENT, FAINT, INK, MAGNITUDE, MUTED, RULE, styled
-from ditscope.plots.text import TIMES
+from ditscope import checks
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import InputError
+from ditscope.plots._axes import PLAIN, colour_bar, frameless, mark_top, number
+from ditscope.plots._labels import headline, require_dims, values
+from ditscope.plots._sheet import Sheet, sheet
+from ditscope.plots._style import ACCENT, FAINT, INK, MAGNITUDE, MUTED, RULE, styled
+from ditscope.plots._text import TIMES
+
+__all__ = ["token_channel"]
 
 _RIDGES = 160  # more lines than this hide each other
 _NAMED = 12
@@ -30,26 +34,26 @@ _NAMED = 12
 def token_channel(
     hidden: xr.DataArray,
     *,
-    massive: Iterable[int] = (),
+    massive: ChannelSet | Iterable[int] = (),
     kind: str = "ridges",
     title: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> Figure:
-    """The absolute activation of every token and channel of one block at one step.
+    """Draws one hidden state of ``cache.hidden()``: the absolute activation of every token and channel.
 
     Args:
         hidden: `[token, channel]`, any float type; scalar coords such as block_name, step and sigma
             are named under the title.
-        massive: channel ids that are drawn in colour, such as ``channels[block]``.
+        massive: the channels that are drawn in colour: a set, such as ``ranking.top(12)``, of which those of the
+            hidden state's block are taken, or channel ids.
         kind: "ridges" for the 3-D view, "heatmap" for the flat one (log colour).
         title: another title.
-        about: facts for the line below it.
+        about: entries for the line below it.
 
     Raises:
-        InputError: other dims, an unknown ``kind``, or a massive channel that is not there.
+        InputError: other dims, an unknown ``kind``, a massive channel that is not there, or a set of another stream.
     """
-    if kind not in ("ridges", "heatmap"):
-        raise unknown_name("kind", kind, ("ridges", "heatmap"))
+    checks.name_of("kind", kind, ("ridges", "heatmap"))
     hidden = require_dims(
         hidden,
         ("token", "channel"),
@@ -58,14 +62,13 @@ def token_channel(
     )
     magnitude = np.abs(values(hidden))
     channels = hidden["channel"].values if "channel" in hidden.coords else np.arange(magnitude.shape[1])
-    wanted = [int(channel) for channel in massive]
+    wanted = _ids(massive, hidden)
     unknown = sorted(set(wanted) - set(channels.tolist()))
     if unknown:
         raise InputError(
             f"massive channel {unknown[0]}", "ids among the channels given", "Use ids of this stream."
         )
-    place = {int(channel): index for index, channel in enumerate(channels)}
-    marked = sorted(place[channel] for channel in wanted)
+    marked = np.flatnonzero(np.isin(channels, wanted)).tolist()
     lost = int((~np.isfinite(magnitude)).sum())
     magnitude = np.where(np.isfinite(magnitude), magnitude, 0.0 if kind == "ridges" else np.nan)
     notes = [f"Tokens run row by row over the {grid} latent grid."] if (grid := _grid(hidden)) else []
@@ -76,16 +79,29 @@ def token_channel(
         notes.append(f"Each grey line is the largest of {group} neighbouring channels.")
     if kind == "ridges" and marked:
         notes.append("Colour: the channels marked as massive, named by id on the axis.")
-    words = (title or "Activation magnitude by token and channel", facts(hidden, about), "  ".join(notes))
+    words = (title or "Activation magnitude by token and channel", headline(hidden, about), "  ".join(notes))
     if kind == "ridges":
         return _ridges(magnitude, channels, marked, words)
     return _heatmap(magnitude, channels, marked, words)
 
 
+def _ids(massive: ChannelSet | Iterable[int], hidden: xr.DataArray) -> list[int]:
+    """The massive channels of what is shown."""
+    if not isinstance(massive, ChannelSet):
+        return [int(channel) for channel in massive]
+    stream = hidden.attrs.get("stream", massive.stream)
+    if massive.stream != stream:
+        passed = f"massive channels of the {massive.stream} stream"
+        raise InputError(passed, f"the {stream} stream, which is shown", "Rank that stream.")
+    shown = {dim: hidden[dim].item() for dim in massive.kept if dim in hidden.coords}
+    block = shown.pop("block", None)
+    return [int(channel) for channel in (massive.sel(**shown) if shown else massive)[block]]
+
+
 def _heatmap(
     magnitude: np.ndarray, channels: np.ndarray, marked: list[int], words: tuple[str, str, str]
 ) -> Sheet:
-    figure = sheet(8.2, 4.4, title=words[0], facts=words[1], note=words[2])
+    figure = sheet(8.2, 4.4, title=words[0], headline=words[1], note=words[2])
     ax = figure.subplots()
     width = -(-magnitude.shape[1] // 900)
     starts = np.arange(0, magnitude.shape[1], width)
@@ -104,9 +120,8 @@ def _heatmap(
     )
     ax.set(xlabel="channel", ylabel="token", ylim=(len(drawn) - 0.5, -0.5))
     named = _spread(marked, magnitude.shape[1])
-    mark_top(ax, [float(index) for index in named], [str(channels[index]) for index in named], ACCENT)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    mark_top(ax, named, channels[named].tolist(), ACCENT)
+    frameless(ax)
     colour_bar(ax, mesh, "|activation|, log colour", extend="min")
     return figure
 
@@ -117,7 +132,7 @@ def _ridges(
     tokens, width = magnitude.shape
     other = np.setdiff1d(np.arange(width), marked)
     group = max(-(-len(other) // _RIDGES), 1)
-    figure = sheet(8.2, 5.0, title=words[0], facts=words[1], note=words[2])
+    figure = sheet(8.2, 5.0, title=words[0], headline=words[1], note=words[2])
     figure.set_layout_engine("none")
     box = figure.get_figheight()
     # Perspective axes leave wide empty margins of their own, so they are given more than their share.
@@ -168,25 +183,14 @@ def _ridges(
             label.set(color=ACCENT, fontweight="bold")
     others = magnitude[:, other] if len(other) else magnitude
     median = float(np.median(others))
-    summary = [
-        f"largest {number(float(f'{high:.3g}'))}",
-        f"median of the others {number(float(f'{median:.2g}'))}",
-    ]
-    figure.text(
-        0.975,
-        0.3 / box,
-        "\n".join(summary),
-        ha="right",
-        va="bottom",
-        fontsize=8,
-        color=INK,
-        linespacing=1.4,
-    )
+    largest, middle = number(float(f"{high:.3g}")), number(float(f"{median:.2g}"))
+    style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 8, "color": INK, "linespacing": 1.4}
+    figure.text(0.975, 0.3 / box, f"largest {largest}\nmedian of the others {middle}", **style)
     return figure
 
 
 def _spread(marked: list[int], width: int) -> list[int]:
-    """The marked places that can be named without their names touching."""
+    """The marked channels that can be named without their names touching."""
     chosen: list[int] = []
     for index in marked[:_NAMED]:
         if not chosen or index - chosen[-1] > 0.03 * width:

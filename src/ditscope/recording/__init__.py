@@ -1,5 +1,6 @@
-"""From a run into a store: what is kept, what is read at a visit, what it will take."""
+"""From a run of a model into a store: what is kept, read at each visit, and what it will take."""
 
-from ditscope.recording.record import Recording, record
+from ditscope.recording.forecast import describe_recording, forecast_recording, recording_schema
+from ditscope.recording.record import Recording
 
-__all__ = ["Recording", "record"]
+__all__ = ["Recording", "describe_recording", "forecast_recording", "recording_schema"]

@@ -7,9 +7,10 @@ state is written at the visit in which it was read.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,14 +18,17 @@ import PIL.Image
 from tqdm.auto import tqdm
 
 from ditscope import checks
+from ditscope.cache.json_values import json_values, plain_entries
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.opening import as_path, read_manifest
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
+from ditscope.cache.schema import SampleSpec, Schema
 from ditscope.cache.writer import CacheWriter
+from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError
 from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.recording.batch_call import batch_call
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.tracing.probe import Probe, longest_text, probe
@@ -41,7 +45,7 @@ def record(
     *,
     streams: Iterable[str] = ("image",),
     sites: Iterable[str] = ("block_output",),
-    blocks: Iterable[int | str] | None = None,
+    blocks: Address | Iterable[Address] | None = None,
     steps: Iterable[int] | None = None,
     branches: Iterable[str] | None = None,
     channels: Iterable[int] | None = None,
@@ -92,48 +96,18 @@ def record(
     target = as_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         read_manifest(target)
-    return Recording(dit, str(target), selection, tensors, stats, batch_size, compression, memory_budget)
-
-
-class RunForecast:
-    """What a recording will take: bytes by kind, files, and time.
-
-    Attributes:
-        size: bytes and shards of the store.
-        seconds: expected time of the runs, from the visits of the probe.
-    """
-
-    def __init__(self, size: Forecast, seconds: float) -> None:
-        self.size, self.seconds = size, seconds
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the store, before compression."""
-        return self.size.total
-
-    def __repr__(self) -> str:
-        minutes = self.seconds / 60
-        time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
-        return f"{self.size}, about {time}"
+    kept = {"tensors": tensors, "stats": stats, "batch_size": batch_size, "compression": compression}
+    return Recording(dit, target, selection, memory_budget, kept)
 
 
 class Recording:
     """An open recording; see :func:`record`."""
 
     def __init__(
-        self,
-        dit: DiT,
-        path: str,
-        selection: Selection,
-        tensors: bool,
-        stats: bool,
-        batch_size: int,
-        compression: str | None,
-        memory_budget: int | None,
+        self, dit: DiT, path: Path, selection: Selection, memory_budget: int | None, kept: Mapping[str, Any]
     ) -> None:
         self._dit, self._path, self._selection = dit, path, selection
-        self._tensors, self._stats, self._batch_size = tensors, stats, batch_size
-        self._compression, self._memory_budget = compression, memory_budget
+        self._memory_budget, self._kept = memory_budget, kept
         self._open = False
 
     def __enter__(self) -> Self:
@@ -143,9 +117,7 @@ class Recording:
     def __exit__(self, *exception: object) -> None:
         self._open = False
 
-    def forecast(
-        self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any
-    ) -> RunForecast:
+    def forecast(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
 
         Args:
@@ -158,10 +130,9 @@ class Recording:
             UnsupportedError: as of :meth:`generate`.
             VisitError: as of :meth:`generate`.
         """
-        samples, probed = self._probe(prompts, seeds, call)
-        batches = -(-len(samples) // self._batch_size)
-        size = forecast(self._schema(samples, probed))
-        return RunForecast(size, probed.seconds_per_visit * len(probed.schedule) * batches)
+        plan = self._plan(prompts, seeds, call)
+        seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
+        return replace(forecast(self._schema(plan)), seconds=seconds)
 
     def generate(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
         """Generate every prompt with every seed, and record; samples that are in the store are skipped.
@@ -169,7 +140,8 @@ class Recording:
         Args:
             prompts: one or more prompts.
             seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
-            **call: pipeline arguments, the same for all samples.
+            **call: pipeline arguments, the same for all samples; texts such as ``negative_prompt`` may be lists with
+                one for each prompt or for each sample.
 
         Returns:
             The cache, opened.
@@ -188,78 +160,66 @@ class Recording:
                 "use inside its with block",
                 "Write `with ds.record(...) as rec:`.",
             )
-        samples, probed = self._probe(prompts, seeds, call)
-        schema = self._schema(samples, probed)
-        manifest = build_manifest(schema, self._config(probed), {"device": str(self._dit.device)})
+        plan = self._plan(prompts, seeds, call)
+        schema = self._schema(plan)
+        manifest = build_manifest(schema, self._config(plan), {"device": str(self._dit.device)})
         with CacheWriter.create_or_resume(
             self._path, schema, manifest, memory_budget=self._memory_budget
         ) as writer:
-            progress = tqdm(total=len(samples), desc="record", unit="image", disable=None)
+            progress = tqdm(total=len(plan.samples), desc="record", unit="image", disable=None)
             progress.update(len(writer.committed))
-            for batch in _batches(len(samples), self._batch_size):
+            for batch, own_call in zip(plan.batches, plan.calls, strict=True):
                 missing = [sample for sample in batch if sample not in writer.committed]
                 if missing:
-                    self._record_batch(writer, schema, batch, [samples[sample] for sample in batch], call)
+                    samples = [plan.samples[sample] for sample in batch]
+                    self._record_batch(writer, batch, samples, own_call)
                     progress.update(len(missing))
             progress.close()
         return open_cache(self._path)
 
     def _record_batch(
-        self,
-        writer: CacheWriter,
-        schema: Schema,
-        batch: list[int],
-        samples: list[tuple[str, int]],
-        call: dict[str, Any],
+        self, writer: CacheWriter, batch: range, samples: list[tuple[str, int]], call: dict[str, Any]
     ) -> None:
-        visitor = RecordedVisit(self._dit, self._selection, schema, writer, batch)
+        visitor = RecordedVisit(self._dit, writer, batch)
         outcome = run_traced(self._dit, samples, visitor, keep_latents=True, **call)
         for row, sample in enumerate(batch):
             if sample in writer.committed:
                 continue
-            writer.put_trajectory(sample, outcome.latents[row], visitor.outputs[row])
+            latents, output = outcome.latents[row], visitor.outputs[row]
+            writer.put_trajectory(sample, latents=latents, transformer_output=output)
             writer.put_image(sample, outcome.images[row])
             writer.commit(sample)
 
-    def _probe(self, prompts, seeds, call) -> tuple[list[tuple[str, int]], Probe]:
-        samples = pair_samples(checks.prompts(prompts), checks.seeds(seeds))
-        probed = probe(self._dit, samples[: self._batch_size], **call)
+    def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
+        texts = checks.prompts(prompts)
+        written = json_values({**self._dit.call_defaults, **call}, "pipeline argument", default=as_recorded)
+        samples = pair_samples(texts, checks.seeds(seeds))
+        size = self._kept["batch_size"]
+        batches = [range(len(samples))[start : start + size] for start in range(0, len(samples), size)]
+        calls = [batch_call(call, batch, len(texts), len(samples)) for batch in batches]
+        probed = probe(self._dit, [samples[sample] for sample in batches[0]], **calls[0])
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
-            longest = longest_text(self._dit, [prompt for prompt, _ in samples], call)
-            probed.tokens["text"] = max(probed.tokens["text"], longest)
-        return samples, probed
+            negative = several(call.get("negative_prompt") or ())
+            probed.tokens["text"] = max(
+                probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
+            )
+        return _Plan(samples, batches, calls, written, probed)
 
-    def _schema(self, samples: list[tuple[str, int]], probed: Probe) -> Schema:
-        chosen, schedule = self._selection, probed.schedule
-        steps = [
-            StepSpec(*step) for step in zip(schedule.steps, schedule.sigmas, schedule.timesteps, strict=True)
-        ]
-        kept = chosen.settled_steps(schedule)
-        blocks = [self._dit.blocks[index] for index in chosen.blocks]
-        grids = {"image": probed.grid}
-        return Schema(
-            streams=tuple(
-                StreamSpec(stream, probed.tokens[stream], *grids.get(stream, (None, None)))
-                for stream in chosen.streams
-            ),
-            sites=chosen.sites,
-            blocks=tuple(BlockSpec(block.index, block.name, block.kind) for block in blocks),
-            steps=tuple(step for step in steps if step.index in kept),
-            branches=chosen.settled_branches(schedule),
-            channels=chosen.channels,
-            width=probed.width,
+    def _schema(self, plan: _Plan) -> Schema:
+        probed = plan.probed
+        return self._selection.schema(
+            self._dit,
+            probed.schedule,
+            tokens=probed.tokens,
+            grid=probed.grid,
+            latent_channels=probed.latent_channels,
+            image_size=probed.image_size,
             dtype=str(probed.dtype).removeprefix("torch."),
-            samples=tuple(SampleSpec(prompt, seed) for prompt, seed in samples),
-            tensors=self._tensors,
-            stats=self._stats,
-            trajectory=TrajectorySpec(tuple(steps), probed.latent_tokens, probed.latent_channels),
-            image_height=probed.image_size[0],
-            image_width=probed.image_size[1],
-            batch_size=self._batch_size,
-            compression=self._compression,
+            samples=tuple(SampleSpec(prompt, seed) for prompt, seed in plan.samples),
+            **self._kept,
         )
 
-    def _config(self, probed: Probe) -> dict[str, Any]:
+    def _config(self, plan: _Plan) -> dict[str, Any]:
         pipeline = self._dit.diffusers_pipeline
         return {
             "model": self._dit.name,
@@ -269,42 +229,40 @@ class Recording:
             "pipeline": type(pipeline).__name__,
             "scheduler": {
                 "class": type(pipeline.scheduler).__name__,
-                **_json_items(pipeline.scheduler.config),
+                **plain_entries(pipeline.scheduler.config),
             },
-            "call": {name: _recordable(name, value) for name, value in probed.call.items()},
+            "call": plan.written_call,
         }
 
 
-def _batches(count: int, size: int) -> Iterator[list[int]]:
-    for start in range(0, count, size):
-        yield list(range(start, min(start + size, count)))
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be generated.
+
+    Attributes:
+        samples: prompt and seed of each sample.
+        batches: positions of the samples that are generated together.
+        calls: pipeline arguments of each batch.
+        written_call: the arguments as the manifest has them.
+        probed: what the first batch's call visits, and its sizes.
+    """
+
+    samples: list[tuple[str, int]]
+    batches: list[range]
+    calls: list[dict[str, Any]]
+    written_call: dict[str, Any]
+    probed: Probe
 
 
-def _recordable(name: str, value: Any) -> Any:
-    """A call argument as the manifest holds it; an image as the digest of its pixels.
+def as_recorded(value: Any) -> Any:
+    """A call argument as the manifest has it: numbers of numpy, and the digest of an image's pixels.
 
     Raises:
-        InputError: it cannot be written down, such as a callback or a tensor.
+        TypeError: it is something else, such as a callback or a tensor.
     """
     if isinstance(value, PIL.Image.Image):
         digest = hashlib.sha256(value.tobytes()).hexdigest()
         return {"image": digest, "mode": value.mode, "size": list(value.size)}
-    plain = value.tolist() if isinstance(value, np.generic | np.ndarray) else value
-    try:
-        json.dumps(plain, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"pipeline argument {name} of type {type(value).__name__}",
-            "text, numbers and lists, which the manifest can hold",
-            "Leave it out while recording.",
-        ) from error
-    return plain
-
-
-def _json_items(config: Any) -> dict[str, Any]:
-    plain = (str, int, float, bool, type(None))
-    return {
-        key: value if not isinstance(value, float) or np.isfinite(value) else str(value)
-        for key, value in config.items()
-        if isinstance(value, plain) and not key.startswith("_")
-    }
+    if isinstance(value, np.generic | np.ndarray) and value.ndim < 2:
+        return value.tolist()
+    raise TypeError("no text, numbers, or PIL image")

@@ -1,128 +1,124 @@
-"""One visit of a run that is recorded: every selected site is read there, and handed to the writer."""
+"""One visit of a run that is recorded: every selected site is read there, and given to the writer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
+from ditscope.cache.reading import Address, Reading
+from ditscope.errors import InputError
 from ditscope.recording.statistics import token_statistics
+from ditscope.recording.transfer import to_host
 from ditscope.vocabulary import passing_order, site_spec
 
 if TYPE_CHECKING:
-    from ditscope.cache.schema import Schema
     from ditscope.cache.writer import CacheWriter
-    from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
-    from ditscope.recording.selection import Selection
 
 
 class RecordedVisit:
-    """Reads every selected site at a visit and hands it to the writer.
+    """Reads at a visit whatever the store keeps, and gives it to the writer.
+
+    Hidden states are moved to the host once for each block and site; statistics and modulation, which are small, once
+    for each site, when the visit ends.
 
     Args:
         dit: the model that runs.
-        selection: what is kept.
-        schema: of the store; its steps are those that are kept.
-        writer: where values go.
+        writer: where values go; its schema says what is kept.
         batch: the samples that are generated together, by row; those that the store has are not written again.
 
     Attributes:
         outputs: the transformer's output as tokens, ``[row, step, branch, token, latent channel]``.
     """
 
-    def __init__(
-        self, dit: DiT, selection: Selection, schema: Schema, writer: CacheWriter, batch: Sequence[int]
-    ) -> None:
-        self._dit, self._selection, self._schema = dit, selection, schema
-        self._writer, self._batch = writer, batch
-        run = schema.trajectory
+    def __init__(self, dit: DiT, writer: CacheWriter, batch: Sequence[int]) -> None:
+        self._dit, self._writer, self._schema = dit, writer, writer.schema
+        schema, run = writer.schema, writer.schema.trajectory
         assert run is not None, "every recording of a model has a trajectory"
-        self._steps = {step.index: position for position, step in enumerate(schema.steps)}
-        self._all_steps = {step.index: place for place, step in enumerate(run.steps)}
-        self._branches = {branch: position for position, branch in enumerate(schema.branches)}
-        self._order = passing_order(selection.sites, selection.streams)
-        self._pending = [(row, sample) for row, sample in enumerate(batch) if sample not in writer.committed]
-        self._ids = None
-        if len(selection.channels) < schema.width:
-            self._ids = torch.tensor(selection.channels)
+        self._n_rows = len(batch)
+        pending = [row for row, sample in enumerate(batch) if sample not in writer.committed]
+        self._rows = pending if len(pending) < len(batch) else slice(None)
+        self._samples = [batch[row] for row in pending]
+        self._steps = [step.index for step in schema.steps]
+        self._all_steps = [step.index for step in run.steps]
+        self._order = passing_order(schema.sites, schema.stream_names)
+        self._ids = torch.tensor(schema.channels) if len(schema.channels) < schema.width else None
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
-        shape = (len(batch), len(run.steps), len(schema.branches))
-        self.outputs = np.zeros((*shape, run.tokens, run.channels), dtype)
+        shape = (len(batch), len(run.steps), len(schema.branches), run.tokens, run.channels)
+        self.outputs = np.zeros(shape, dtype)
 
     def __call__(self, visit: Visit) -> None:
-        """Read and hand over one visit; to be called inside the trace."""
-        branches = [branch for branch in visit.branches if branch in self._branches]
-        if visit.step in self._steps and branches:
-            self._put_masks(visit, branches)
-            for position, index in enumerate(self._selection.blocks):
-                self._read_block(visit, branches, position, self._dit.blocks[index])
-        output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0]) if branches else None
-        for branch in branches:
-            place = (slice(None), self._all_steps[visit.step], self._branches[branch])
-            self.outputs[place] = as_array(visit.rows(output, branch))
-
-    def _read_block(self, visit: Visit, branches: list[str], position: int, block: Block) -> None:
-        for site, stream in self._order:
-            hidden = block.read(site, stream)
-            if self._ids is not None:
-                hidden = hidden.index_select(-1, self._ids.to(hidden.device))
-            real = self._dit.run_state.inputs.text_mask if stream == "text" else None
-            for branch in branches:
-                place = (self._steps[visit.step], self._branches[branch], position)
-                rows = None if real is None else visit.rows(real, branch)
-                if site_spec(site).has_tokens:
-                    self._put(stream, site, place, visit.rows(hidden, branch), rows)
-                else:
-                    self._put_values(stream, site, place, visit.rows(hidden, branch))
-
-    def _put_masks(self, visit: Visit, branches: list[str]) -> None:
-        """Which text tokens are real, once a sample and branch: at the first recorded step."""
-        if self._steps[visit.step] or "text" not in self._selection.streams:
+        """Read one visit; to be called inside the trace."""
+        branches = tuple(branch for branch in visit.branches if branch in self._schema.branches)
+        if not branches:
             return
-        handed = self._dit.run_state.inputs
-        n_rows = len(self._batch) * len(visit.branches)
-        real = handed.text_mask
-        if real is None:
-            real = torch.ones(n_rows, handed.text_tokens, dtype=torch.bool)
-        for branch in branches:
-            masks = visit.rows(real, branch).cpu().numpy()
-            for row, sample in self._pending:
-                self._writer.put_token_mask(sample, self._branches[branch], "text", masks[row])
+        if visit.step in self._steps:
+            self._put_masks(visit, branches)
+            self._read_blocks(visit, branches)
+        output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0])
+        step = self._all_steps.index(visit.step)
+        for branch, rows in self._by_branch(branches, to_host(self._kept(visit, branches, output))):
+            self.outputs[:, step, self._schema.branches.index(branch)] = rows
 
-    def _put_values(self, stream: str, site: str, place: tuple[int, int, int], values: torch.Tensor) -> None:
-        array = as_array(values[:, 0].float())
-        for row, sample in self._pending:
-            self._writer.put(sample, stream, site, *place, array[row])
+    def _read_blocks(self, visit: Visit, branches: tuple[str, ...]) -> None:
+        blocks = [self._dit.blocks[block.index] for block in self._schema.blocks]
+        text_mask = self._dit.run_state.inputs.text_mask
+        real = None if text_mask is None else self._kept(visit, branches, text_mask)
+        waiting: dict[tuple[str, str], list[torch.Tensor]] = {pair: [] for pair in self._order}
+        for block in blocks:
+            for site, stream in self._order:
+                hidden = self._kept(visit, branches, block.read(site, stream))
+                if self._ids is not None:
+                    hidden = hidden.index_select(-1, self._ids.to(hidden.device))
+                if not site_spec(site).has_tokens:
+                    waiting[site, stream].append(hidden[:, 0].to(torch.float32, copy=True))
+                    continue
+                if self._schema.stats:
+                    statistics = token_statistics(hidden, real if stream == "text" else None)
+                    waiting[site, stream].append(statistics)
+                if self._schema.tensors:
+                    for branch, rows in self._by_branch(branches, to_host(hidden)):
+                        address = Address(stream, site, visit.step, branch, block.index)
+                        self._writer.put(Reading(address, self._samples, hidden=rows[self._rows]))
+        for (site, stream), tensors in waiting.items():
+            if not tensors:
+                continue
+            # Blocks may be spread over several devices.
+            packed = to_host(torch.stack([tensor.to(tensors[0].device) for tensor in tensors]))
+            kept = "statistics" if site_spec(site).has_tokens else "hidden"
+            for block, values in zip(blocks, packed, strict=True):
+                for branch, rows in self._by_branch(branches, values):
+                    address = Address(stream, site, visit.step, branch, block.index)
+                    self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
 
-    def _put(
-        self,
-        stream: str,
-        site: str,
-        place: tuple[int, int, int],
-        hidden: torch.Tensor,
-        real: torch.Tensor | None,
-    ) -> None:
-        if self._schema.stats:
-            reduced = token_statistics(hidden, real)
-            statistics = {name: values.cpu().numpy() for name, values in reduced.items()}
-            for row, sample in self._pending:
-                self._writer.put_stats(
-                    sample, stream, site, *place, {n: v[row] for n, v in statistics.items()}
-                )
-        if self._schema.tensors:
-            array = as_array(hidden)
-            for row, sample in self._pending:
-                self._writer.put(sample, stream, site, *place, array[row])
+    def _put_masks(self, visit: Visit, branches: tuple[str, ...]) -> None:
+        """Which text tokens are real, once a sample and branch: at the first recorded step."""
+        if visit.step != self._steps[0] or "text" not in self._schema.stream_names:
+            return
+        inputs = self._dit.run_state.inputs
+        if inputs.text_mask is None:
+            masks = np.ones((len(branches) * self._n_rows, inputs.text_tokens), dtype=bool)
+        else:
+            masks = to_host(self._kept(visit, branches, inputs.text_mask))
+        for branch, rows in self._by_branch(branches, masks):
+            self._writer.put_token_masks(self._samples, "text", branch, rows[self._rows])
 
+    def _kept(self, visit: Visit, branches: tuple[str, ...], tensor: torch.Tensor) -> torch.Tensor:
+        """The rows of the branches that are kept: all of a visit's, or those of one."""
+        rows = self._n_rows * len(visit.branches)
+        if len(tensor) != rows:
+            raise InputError(
+                f"{len(tensor)} rows for {self._n_rows} samples in branches {' '.join(visit.branches)}",
+                f"{rows} rows",
+                "Pass arguments that the pipeline takes for each prompt as one text, or one for each prompt.",
+            )
+        return tensor if branches == visit.branches else visit.rows(tensor, branches[0])
 
-def as_array(tensor: torch.Tensor) -> np.ndarray:
-    """A tensor as a numpy array on the CPU, bit for bit; bfloat16 becomes ``ml_dtypes.bfloat16``."""
-    values = tensor.detach().contiguous().cpu()
-    if values.dtype == torch.bfloat16:
-        return values.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
-    return values.numpy()
+    def _by_branch(self, branches: tuple[str, ...], array: np.ndarray[Any, Any]) -> Iterator[tuple[str, Any]]:
+        """Each branch with its rows of what :meth:`_kept` gave."""
+        return zip(branches, array.reshape(len(branches), self._n_rows, *array.shape[1:]), strict=True)

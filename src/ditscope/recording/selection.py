@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ditscope import checks
-from ditscope.checks import Address, NamedBlock, find_blocks
+from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
+from ditscope.checks import Address, find_blocks
 from ditscope.errors import InputError
 from ditscope.models.sites import require_stream
 from ditscope.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
-    from ditscope.models.family import BlockList
+    from ditscope.models.configuration import ModelConfiguration
+    from ditscope.models.dit import DiT
     from ditscope.models.visits import Schedule
-
-
-class Selectable(NamedBlock, Protocol):
-    """What a selection asks of a block."""
-
-    @property
-    def layout(self) -> BlockList:
-        """How it takes and returns its streams."""
-
-
-class SelectedModel(Protocol):
-    """What a selection asks of a model: a DiT has it, and an outline."""
-
-    @property
-    def blocks(self) -> Sequence[Selectable]:
-        """Every block in execution order."""
-
-    @property
-    def width(self) -> int:
-        """Number of channels."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +42,19 @@ class Selection:
     @classmethod
     def of(
         cls,
-        dit: SelectedModel,
+        model: DiT | ModelConfiguration,
         *,
-        streams: Iterable[str],
-        sites: Iterable[str],
-        blocks: Address | Iterable[Address] | None,
-        steps: Iterable[int] | None,
-        branches: Iterable[str] | None,
-        channels: Iterable[int] | None,
+        streams: Iterable[str] = ("image",),
+        sites: Iterable[str] = ("block_output",),
+        blocks: Address | Iterable[Address] | None = None,
+        steps: Iterable[int] | None = None,
+        branches: Iterable[str] | None = None,
+        channels: Iterable[int] | None = None,
     ) -> Selection:
         """Check a selection against a model.
 
         Args:
-            dit: the model, or its outline.
+            model: the model, or its configuration.
             streams: ``image``, ``text`` or both.
             sites: names of sites.
             blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
@@ -87,19 +69,19 @@ class Selection:
             InputError: a name or number that the model does not have.
             UnsupportedError: a site or stream that a selected block lacks.
         """
-        chosen = find_blocks(dit.blocks, blocks)
+        chosen = find_blocks(model.blocks, blocks)
         checked_streams, checked_sites = checks.streams(streams), checks.sites(sites)
         for block in chosen:
             for stream in checked_streams:
                 for site in checked_sites:
-                    require_stream(block.layout, stream, site)
+                    require_stream(model.blocks[block.index].layout, stream, site)
         return cls(
             streams=checked_streams,
             sites=checked_sites,
             blocks=tuple(block.index for block in chosen),
             steps=None if steps is None else checks.whole_numbers("steps", steps),
             branches=None if branches is None else checks.branches(branches),
-            channels=_channels(dit.width, channels),
+            channels=_channels(model.width, channels),
         )
 
     def settled_steps(self, schedule: Schedule) -> tuple[int, ...]:
@@ -116,7 +98,7 @@ class Selection:
             raise InputError(
                 f"step {wrong[0]}",
                 f"steps {run.start} to {end - 1}, or {run.start - end} to -1, of a run of {len(run)}",
-                "Mend steps=, or raise num_inference_steps.",
+                f"Pass steps from {run.start} to {end - 1}, or raise num_inference_steps.",
             )
         return tuple(sorted({step % end for step in self.steps}))
 
@@ -137,11 +119,64 @@ class Selection:
                 )
         return self.branches
 
+    def schema(
+        self,
+        model: DiT | ModelConfiguration,
+        schedule: Schedule,
+        *,
+        tokens: Mapping[str, int],
+        grid: tuple[int, int],
+        latent_channels: int,
+        image_size: tuple[int, int],
+        **more: Any,
+    ) -> Schema:
+        """The schema of a store that keeps this.
+
+        Args:
+            model: the model that the selection was checked against.
+            schedule: steps and branches of the call.
+            tokens: stream -> number of tokens.
+            grid: (height, width) of the image stream in tokens.
+            latent_channels: channels of a latent token.
+            image_size: (height, width) of the image in pixels.
+            **more: further fields of :class:`~ditscope.cache.schema.Schema`.
+
+        Raises:
+            InputError: a step or branch that the call does not visit, or a field that cannot be used.
+        """
+        run = tuple(
+            StepSpec(*step) for step in zip(schedule.steps, schedule.sigmas, schedule.timesteps, strict=True)
+        )
+        kept = self.settled_steps(schedule)
+        return Schema(
+            streams=tuple(
+                StreamSpec(stream, tokens[stream], *(grid if stream == "image" else ()))
+                for stream in self.streams
+            ),
+            sites=self.sites,
+            blocks=tuple(
+                BlockSpec(block.index, block.name, block.kind)
+                for block in (model.blocks[index] for index in self.blocks)
+            ),
+            steps=tuple(step for step in run if step.index in kept),
+            branches=self.settled_branches(schedule),
+            channels=self.channels,
+            width=model.width,
+            trajectory=TrajectorySpec(run, grid[0] * grid[1], latent_channels),
+            image_height=image_size[0],
+            image_width=image_size[1],
+            **more,
+        )
+
 
 def _channels(width: int, channels: Iterable[int] | None) -> tuple[int, ...]:
     if channels is None:
         return tuple(range(width))
     ids = tuple(sorted(set(checks.whole_numbers("channels", channels))))
     if ids[0] < 0 or ids[-1] >= width:
-        raise InputError(f"channels {ids[0]} to {ids[-1]}", f"channels 0 to {width - 1}", "Mend channels=.")
+        raise InputError(
+            f"channels {ids[0]} to {ids[-1]}",
+            f"channels 0 to {width - 1}",
+            "Pass channels that the model has.",
+        )
     return ids

@@ -1,4 +1,4 @@
-"""The report builder: sections with prose, figures, tables and findings, written as one HTML page.
+"""The report as data: sections with prose, figures, tables and findings, written as one HTML page.
 
 The page holds all it needs (style, images) and asks for nothing: it can be mailed, archived, opened
 without a network, read on a phone and printed. The same input gives the same bytes: no date is
@@ -10,30 +10,25 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
-from ditscope.plots.sheet import DPI, png
-from ditscope.report.markup import escape, frame, inline, paragraphs, table_rows
+from ditscope.plots._sheet import DPI, png
+from ditscope.report.formatting import columns, spread
+from ditscope.report.rendering import environment
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """A figure as it is embedded and written."""
+class Part(NamedTuple):
+    """What a section is made of: text, code, a figure, a table or a finding, and what the template shows of it."""
 
-    name: str
-    data: bytes
-    width: int
-    height: int
+    kind: str
+    shown: Mapping[str, Any]
 
 
 class Report:
@@ -47,6 +42,13 @@ class Report:
     report.provenance({"model": "shapes", "seeds": [0, 1], "command": "ditscope demo"})
     report.write("out")
     ```
+
+    Attributes:
+        title: what the report is about.
+        subtitle: a line below it.
+        sections: in order.
+        key_numbers: pairs of value and label, shown large under the title.
+        origins: rows of the closing table, pairs of name and text.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:
@@ -54,70 +56,31 @@ class Report:
             raise InputError(repr(title), "a title", "Say in a few words what the report is about.")
         self.title, self.subtitle = title, subtitle
         self.sections: list[Section] = []
-        self._numbers: list[tuple[str, str]] = []
-        self._provenance: list[tuple[str, object]] = []
-        self._pictures: dict[str, _Picture] = {}
-        self._tables = 0
+        self.key_numbers: list[tuple[str, str]] = []
+        self.origins: list[tuple[str, str]] = []
 
     def section(self, title: str) -> Section:
         """Start a section; it is numbered and listed in the contents."""
-        section = Section(self, title, len(self.sections) + 1)
-        self.sections.append(section)
-        return section
+        self.sections.append(Section(self, title, len(self.sections) + 1))
+        return self.sections[-1]
 
     def key_number(self, value: object, label: str) -> Report:
         """Show one number large under the title, such as ``key_number("0.86", "IoU with the reference")``."""
-        self._numbers.append((str(value), label))
+        self.key_numbers.append((str(value), label))
         return self
 
-    def provenance(self, facts: Mapping[str, object]) -> Report:
+    def provenance(self, rows: Mapping[str, object]) -> Report:
         """Add rows to the closing table: model, versions, seeds, commands; mappings and lists are spread."""
-        self._provenance += list(facts.items())
+        self.origins += [(name, spread(value)) for name, value in rows.items()]
         return self
+
+    def parts(self, kind: str) -> list[Mapping[str, Any]]:
+        """What is shown of every part of a kind, in order of the page."""
+        return [part.shown for section in self.sections for part in section.parts if part.kind == kind]
 
     def html(self) -> str:
         """The page."""
-        style = resources.files("ditscope.report").joinpath("style.css").read_text(encoding="utf-8")
-        entries = [(section.anchor, section.title) for section in self.sections]
-        if self._provenance:
-            entries.append(("provenance", "Provenance"))
-        contents = "\n".join(f'<li><a href="#{anchor}">{escape(title)}</a></li>' for anchor, title in entries)
-        subtitle = f'<p class="subtitle">{inline(self.subtitle)}</p>' if self.subtitle else ""
-        numbers = "".join(
-            f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd></div>" for value, label in self._numbers
-        )
-        body = "\n".join(section.html() for section in self.sections)
-        return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="generator" content="ditscope">
-<title>{escape(self.title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<div class="page">
-<header>
-<h1>{escape(self.title)}</h1>
-{subtitle}
-{f'<dl class="numbers">{numbers}</dl>' if numbers else ""}
-</header>
-<nav aria-label="Contents"><div class="inner"><h2>Contents</h2>
-<ol>
-{contents}
-</ol></div></nav>
-<main>
-{body}
-{self._provenance_html()}
-</main>
-<footer>Made with ditscope. This page holds all it shows; its figures also lie beside it as PNG.</footer>
-</div>
-</body>
-</html>
-"""
+        return environment().get_template("template.html.j2").render(report=self) + "\n"
 
     def write(self, folder: str | os.PathLike[str], *, name: str = "report.html") -> Path:
         """Write the page and its figures.
@@ -137,7 +100,7 @@ class Report:
             raise InputError("a report without sections", "at least one", "Call report.section(title).")
         if target.exists() and not target.is_dir():
             raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
-        files = {f"{picture.name}.png": picture.data for picture in self._pictures.values()}
+        files = {f"{figure['name']}.png": figure["data"] for figure in self.parts("figure")}
         files[name] = self.html().encode("utf-8")
         target.mkdir(parents=True, exist_ok=True)
         for file_name, data in files.items():
@@ -146,53 +109,33 @@ class Report:
             os.replace(partial, target / file_name)
         return target / name
 
-    def _add_picture(self, figure: Figure, name: str | None) -> _Picture:
-        if not isinstance(figure, Figure):
-            raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
-        name = name or f"figure-{len(self._pictures) + 1}"
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"the figure name {name!r}", "lower-case letters, digits, - and _", "Pass a plain name."
-            )
-        if name in self._pictures:
-            raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
-        data = png(figure)
-        # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
-        wide, high = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
-        picture = _Picture(name, data, round(wide * 96 / DPI), round(high * 96 / DPI))
-        self._pictures[name] = picture
-        return picture
-
-    def _provenance_html(self) -> str:
-        if not self._provenance:
-            return ""
-        rows = "\n".join(
-            f'<tr><th scope="row">{escape(key)}</th><td>{escape(_spread(value))}</td></tr>'
-            for key, value in self._provenance
-        )
-        return (
-            '<section id="provenance" class="provenance">\n<h2>Provenance</h2>\n'
-            f'<div class="scroll"><table>\n<tbody>\n{rows}\n</tbody>\n</table></div>\n</section>'
-        )
-
 
 class Section:
-    """A part of a report. Every method appends, and gives the section back."""
+    """A part of a report. Every method appends, and gives the section back.
+
+    Attributes:
+        title: its heading.
+        number: from 1.
+        parts: prose, code, figures, tables and findings, in order.
+    """
 
     def __init__(self, report: Report, title: str, number: int) -> None:
-        self.title, self.number, self.anchor = title, number, f"section-{number}"
+        self.title, self.number = title, number
+        self.parts: list[Part] = []
         self._report = report
-        self._parts: list[str] = []
+
+    @property
+    def anchor(self) -> str:
+        """Where links of the page lead."""
+        return f"section-{self.number}"
 
     def text(self, text: str) -> Section:
         """Prose: an empty line starts a paragraph; `` `code` `` and ``**strong**`` are the only markup."""
-        self._parts.append(paragraphs(text))
-        return self
+        return self._add("text", text=text)
 
     def code(self, text: str) -> Section:
         """Commands or code, as they are."""
-        self._parts.append(f"<pre><code>{escape(text.strip())}</code></pre>")
-        return self
+        return self._add("code", text=text.strip())
 
     def figure(self, figure: Figure, caption: str, *, name: str | None = None) -> Section:
         """A figure with its caption; also written as ``<name>.png``.
@@ -200,65 +143,55 @@ class Section:
         Raises:
             InputError: not a figure, or a name that is taken or not plain.
         """
-        picture = self._report._add_picture(figure, name)
-        count = len(self._report._pictures)
-        data = base64.b64encode(picture.data).decode("ascii")
-        self._parts.append(
-            f'<figure id="figure-{count}">\n'
-            f'<img src="data:image/png;base64,{data}" width="{picture.width}" height="{picture.height}" '
-            f'alt="{escape(caption)}">\n'
-            f"<figcaption><b>Figure {count}.</b> {inline(caption)}</figcaption>\n</figure>"
+        if not isinstance(figure, Figure):
+            raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
+        taken = [other["name"] for other in self._report.parts("figure")]
+        name = name or f"figure-{len(taken) + 1}"
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"the figure name {name!r}", "lower-case letters, digits, - and _", "Pass a plain name."
+            )
+        if name in taken:
+            raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
+        data = png(figure)
+        # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
+        width, height = (round(int.from_bytes(data[at : at + 4], "big") * 96 / DPI) for at in (16, 20))
+        source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
+        return self._add(
+            "figure",
+            number=len(taken) + 1,
+            name=name,
+            data=data,
+            source=source,
+            width=width,
+            height=height,
+            caption=caption,
         )
-        return self
 
     def table(self, table: Any, caption: str = "", *, digits: int = 3) -> Section:
         """A table with its caption above.
 
         Args:
-            table: a DataFrame (a named index becomes columns), a Dataset or DataArray (one row per
-                cell), or a list of mappings.
+            table: a DataFrame (a named index becomes columns), a Dataset or DataArray (one row for each
+                position), or a list of mappings.
             caption: what it shows.
             digits: significant digits of numbers that are not whole.
 
         Raises:
             InputError: it is none of these.
         """
-        rows = table_rows(frame(table), digits)
-        self._report._tables += 1
-        count = self._report._tables
-        name = f"table-{count}"
-        head = f'<p class="caption" id="{name}-caption"><b>Table {count}.</b> {inline(caption)}</p>\n'
-        label = f' aria-labelledby="{name}-caption"' if caption else ""
-        self._parts.append(
-            f'<div class="table" id="{name}">\n{head if caption else ""}'
-            f'<div class="scroll"><table{label}>\n{rows}\n</table></div>\n</div>'
-        )
-        return self
+        shown = columns(table, digits)
+        rows = [
+            list(zip(shown, cells, strict=True))
+            for cells in zip(*(each.cells for each in shown), strict=True)
+        ]
+        number = len(self._report.parts("table")) + 1
+        return self._add("table", number=number, columns=shown, rows=rows, caption=caption)
 
     def finding(self, statement: str, means: str, does_not_mean: str) -> Section:
         """One finding in a box, with what it means beside what it does not mean."""
-        self._parts.append(
-            f'<div class="finding"><p class="statement">{inline(statement)}</p>\n<div class="sides">\n'
-            f'<div class="means"><h3>What it means</h3>{paragraphs(means)}</div>\n'
-            f'<div class="means-not"><h3>What it does not mean</h3>{paragraphs(does_not_mean)}</div>\n'
-            "</div></div>"
-        )
+        return self._add("finding", statement=statement, means=means, does_not_mean=does_not_mean)
+
+    def _add(self, kind: str, **shown: Any) -> Section:
+        self.parts.append(Part(kind, shown))
         return self
-
-    def html(self) -> str:
-        """The section as HTML."""
-        body = "\n".join(self._parts)
-        heading = f'<h2><span class="number">{self.number}</span>{escape(self.title)}</h2>'
-        return f'<section id="{self.anchor}">\n{heading}\n{body}\n</section>'
-
-
-def _spread(value: object, depth: int = 0) -> str:
-    """A provenance value as text: mappings line by line, short lists on one line."""
-    if isinstance(value, Mapping):
-        lines = [f"{key}: {_spread(item, depth + 1)}" for key, item in value.items()]
-        return ("\n" + "\n".join("  " * depth + line for line in lines)) if depth else "\n".join(lines)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        texts = [_spread(item, depth + 1) for item in value]
-        # Prompts and commands read better one to a line; seeds on one.
-        return "\n".join(texts) if any(len(text) > 24 for text in texts) else ", ".join(texts)
-    return str(value)

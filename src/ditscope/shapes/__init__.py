@@ -1,21 +1,6 @@
 """The embedded world: captioned scenes with known masks, and the pipeline trained on them."""
 
-from ditscope.shapes.captions import Attributes, ObjectWords, parse_caption
-from ditscope.shapes.oracle import ATTRIBUTE_VALUES, load_oracle
-from ditscope.shapes.prompt_sets import prompts
-from ditscope.shapes.reference import reference_mask
-from ditscope.shapes.scenes import Scene, draw_scene, make_scene, make_scenes
+import lazy_loader
 
-__all__ = [
-    "ATTRIBUTE_VALUES",
-    "Attributes",
-    "ObjectWords",
-    "Scene",
-    "draw_scene",
-    "load_oracle",
-    "make_scene",
-    "make_scenes",
-    "parse_caption",
-    "prompts",
-    "reference_mask",
-]
+# Scenes and captions need no torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

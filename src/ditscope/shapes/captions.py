@@ -77,7 +77,7 @@ def parse_caption(caption: str) -> Attributes:
         InputError: the caption does not name at least one object and its background in the
             words of the shapes world.
     """
-    objects = tuple(ObjectWords(**found.groupdict()) for found in _OBJECT.finditer(caption))
+    objects = tuple(ObjectWords(**match.groupdict()) for match in _OBJECT.finditer(caption))
     background = _BACKGROUND.search(caption)
     if not objects or background is None:
         raise InputError(
@@ -89,6 +89,6 @@ def parse_caption(caption: str) -> Attributes:
 
 
 def words() -> tuple[str, ...]:
-    """Every word that a caption can hold, sorted: the tokenizers' vocabulary."""
+    """Every word that a caption may have, sorted: the tokenizers' vocabulary."""
     fixed = ["a", "and", "at", "in", "the", "on", "background"]
     return tuple(sorted({*fixed, *COLOURS, *SHAPES, *SIZES, *PLACES, *TEXTURES}))

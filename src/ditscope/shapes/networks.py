@@ -1,6 +1,6 @@
 """Untrained parts of the embedded pipeline: the real diffusers and transformers classes, small.
 
-One place holds every size, so that the training script and the tests build the same thing.
+Every size is written here, so that the training script and the tests build the same thing.
 """
 
 from __future__ import annotations

@@ -39,12 +39,12 @@ def attribute_labels(attributes: Attributes) -> list[int]:
             "one",
             "The oracle answers about one-object scenes: leave the others out.",
         )
-    found = {
+    words = {
         "background": attributes.background,
         "texture": attributes.texture,
         **vars(attributes.objects[0]),
     }
-    return [values.index(found[name]) for name, values in ATTRIBUTE_VALUES.items()]
+    return [values.index(words[name]) for name, values in ATTRIBUTE_VALUES.items()]
 
 
 class Oracle(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ditscope import checks
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Attributes, ObjectWords
 
 
@@ -13,7 +14,11 @@ def prompts(count: int, seed: int = 0) -> list[str]:
     Args:
         count: number of prompts.
         seed: of the draw; the same seed gives the same prompts.
+
+    Raises:
+        InputError: ``count`` is no whole number from 1.
     """
+    checks.whole_number("count", count)
     rng = np.random.default_rng([seed, 7])
     colour, background = _even(tuple(COLOURS), count, rng), _even(tuple(COLOURS), count, rng)
     names = list(COLOURS)

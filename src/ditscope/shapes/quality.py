@@ -44,7 +44,7 @@ def judge(oracle: Oracle, images: np.ndarray, captions: Sequence[str]) -> pd.Dat
         ``low``, ``high``, ``images``.
 
     Raises:
-        ValueError: a caption with two objects.
+        InputError: a caption with two objects.
     """
     expected = np.array([attribute_labels(parse_caption(caption)) for caption in captions])
     right = pd.DataFrame(oracle.answers(images) == expected, columns=list(ATTRIBUTE_VALUES))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ditscope.errors import InputError
+from ditscope import checks
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Attributes, ObjectWords
 
 PIXELS = 64
@@ -71,10 +71,8 @@ def make_scene(seed: int, index: int = 0, *, n_objects: int = 1, pixels: int = P
     Raises:
         InputError: ``n_objects`` is not 1 or 2, or ``pixels`` is under 8.
     """
-    if n_objects not in (1, 2) or pixels < 8:
-        raise InputError(
-            f"n_objects={n_objects}, pixels={pixels}", "1 or 2 objects and 8 pixels or more", "Pass others."
-        )
+    checks.whole_number("n_objects", n_objects, 1, 2)
+    checks.whole_number("pixels", pixels, 8)
     rng = np.random.default_rng([seed, index, n_objects])
     attributes = _draw_attributes(rng, n_objects)
     return draw_scene(attributes, rng, pixels=pixels)

@@ -1,5 +1,10 @@
-"""Whole studies: a claim, its design and controls, and a report of what was found."""
+"""Whole studies: a claim, its settings, how it is measured, and a report drawn from the saved result alone.
 
-from ditscope.studies.first_look import FirstLook, run_first_look
+A study is found by being there: a module of this package that lists it in ``__all__``, or an entry point of the
+group ``ditscope.studies``.
+"""
 
-__all__ = ["FirstLook", "run_first_look"]
+from ditscope._discovery import public_names
+
+globals().update(_names := public_names(__name__))
+__all__ = sorted(_names)

@@ -9,35 +9,39 @@ std-ranked channels and from principal components of all channels.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from ditscope.edits.channel_edits import mean, zero
+from ditscope import checks
+from ditscope.edits.mean import mean
+from ditscope.edits.zero import zero
 from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
 from ditscope.models.embedded import EMBEDDED
-from ditscope.models.loading import load
 from ditscope.passes.mask_options import MaskOptions
 from ditscope.passes.mask_study import mask_study
 from ditscope.passes.mask_summary import mask_summary
 from ditscope.passes.rank_channels import rank_channels
+from ditscope.passes.ranking import Ranking
 from ditscope.passes.samples_needed import samples_needed
+from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.passes.stability import stability
 from ditscope.recording.record import record
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
 from ditscope.shapes.reference import reference_mask
+from ditscope.studies.first_look_report import draw_report
+from ditscope.studies.study import Measured, Progress, Result, Study
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache
     from ditscope.models.dit import DiT
-    from ditscope.passes.ranking import Ranking
+    from ditscope.report.page import Report
+
+__all__ = ["FirstLook"]
 
 _PROMPTS = (
     "a red fox sitting in fresh snow, photograph",
@@ -49,282 +53,214 @@ _PROMPTS = (
     "a hot air balloon over green hills at dawn",
     "a portrait of an old fisherman, black and white",
 )
+_SHOWN_IMAGES, _SHOWN_MASKS = 16, 5
 
 
 @dataclass(frozen=True)
-class FirstLook:
+class FirstLook(Study):
     """What the study runs.
 
     Attributes:
         model: ``shapes``, a folder or a hub id.
-        n_prompts: prompts to record.
+        n_prompts: prompts to record, where ``prompts`` is left out.
         n_seeds: seeds to record for each prompt.
         n_compared: prompts to run under each edit, one seed each.
-        n_steps: denoising steps.
-        recorded_steps: steps whose hidden states are kept, the last one for the masks; by default five,
+        num_inference_steps: denoising steps.
+        steps: steps whose hidden states are kept, the last one for the masks; by default five,
             evenly spread from the first to the last.
         k: how many channels count as massive.
         draws: random draws of the random controls.
         batch_size: images generated together.
         metrics: scores of the comparison; those that need a CLIP are left out where none is at hand.
         prompts: prompts to use; by default captions of the shapes world, or a short list of scenes.
+
+    Raises:
+        InputError: fewer than six prompts, too few for intervals and for the running agreement, or a number
+            that is none.
     """
+
+    name = "first_look"
+    claim = "A few massive channels lead in every block, mark the subject, and the image hangs on them."
 
     model: str = EMBEDDED
     n_prompts: int = 24
     n_seeds: int = 1
     n_compared: int = 12
-    n_steps: int = 20
-    recorded_steps: tuple[int, ...] | None = None
+    num_inference_steps: int = 20
+    steps: tuple[int, ...] | None = None
     k: int = 6
     draws: int = 2
     batch_size: int = 6
     metrics: tuple[str, ...] = ("clip_score", "psnr", "ssim", "high_frequency_energy")
     prompts: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("n_prompts", "n_seeds", "n_compared", "num_inference_steps", "k", "draws", "batch_size"):
+            checks.whole_number(name, getattr(self, name))
+        if len(self.prompt_list()) < 6:
+            raise InputError(
+                f"{len(self.prompt_list())} prompts", "six or more", "Raise n_prompts, or pass more."
+            )
+
     def step_list(self) -> tuple[int, ...]:
         """The steps whose hidden states are kept."""
-        if self.recorded_steps is not None:
-            return self.recorded_steps
-        return tuple(sorted({round(part * (self.n_steps - 1) / 4) for part in range(5)}))
+        if self.steps is not None:
+            return self.steps
+        return tuple(sorted({round(part * (self.num_inference_steps - 1) / 4) for part in range(5)}))
 
     def prompt_list(self) -> list[str]:
-        """The prompts of the study.
+        """The prompts of the study."""
+        if self.prompts is not None:
+            return checks.prompts(self.prompts)
+        return shapes_prompts(self.n_prompts) if self.model == EMBEDDED else list(_PROMPTS[: self.n_prompts])
 
-        Raises:
-            InputError: fewer than six, too few for intervals and for the running agreement.
-        """
-        embedded = self.model == EMBEDDED
-        found = list(self.prompts or (shapes_prompts(self.n_prompts) if embedded else _PROMPTS))
-        found = found[: self.n_prompts]
-        if len(found) < 6:
-            raise InputError(f"{len(found)} prompts", "six or more", "Raise n_prompts.")
-        return found
-
-
-@dataclass
-class Findings:
-    """What the study measured, as labelled arrays.
-
-    Attributes:
-        config: what was run.
-        model: the model, in words.
-        check: the report of ``dit.check()``.
-        cache: the recorded store.
-        ranking: channels by mean absolute value.
-        ranking_std: channels by standard deviation over tokens.
-        concentration: how concentrated the energy is, per block.
-        stability: agreement across samples, steps and blocks.
-        needed: the running agreement by number of samples.
-        masks: IoU by selector, block and sample; None without reference masks.
-        mask_means: its means with intervals.
-        reference: bool ``[sample, y_pixel, x_pixel]``, or None.
-        comparison: images and scores under each edit.
-        seconds: time of each part.
-    """
-
-    config: FirstLook
-    model: str
-    check: Any
-    cache: Cache
-    ranking: Ranking
-    ranking_std: Ranking
-    concentration: xr.Dataset
-    stability: xr.Dataset
-    needed: xr.Dataset
-    masks: xr.Dataset | None
-    mask_means: xr.Dataset | None
-    reference: xr.DataArray | None
-    comparison: xr.Dataset
-    seconds: dict[str, float]
-
-
-def run_first_look(
-    config: FirstLook, out: str | Path, *, dit: DiT | None = None, say: Callable[[str], None] = print
-) -> Findings:
-    """Run the study and write store, report and figures.
-
-    Args:
-        config: what to run.
-        out: folder to write to: ``cache.zarr``, ``report.html``, the figures as PNG, ``results.json``. A
-            store that is already there is resumed if it is of the same configuration.
-        dit: the model, if it is open already.
-        say: called with one line at the start of each part.
-
-    Raises:
-        InputError: for a configuration that cannot be run.
-        ConfigMismatchError: the folder holds the store of another configuration.
-    """
-    from ditscope.studies.first_look_report import write_report
-
-    folder = Path(out)
-    prompts = config.prompt_list()
-    if dit is not None and dit.name != config.model:
-        raise InputError(
-            f"the model {dit.name!r} for a study of {config.model!r}",
-            "one model",
-            "Set FirstLook(model=...).",
+    def measure(self, dit: DiT, folder: Path, progress: Progress) -> Measured:
+        """Record, rank, cluster and compare."""
+        prompts = self.prompt_list()
+        progress(f"record {len(prompts) * self.n_seeds} images")
+        cache = _record(dit, self, prompts, folder)
+        progress("rank channels and measure their stability")
+        ranking = rank_channels(cache)
+        arrays = {
+            "images": cache.images.isel(sample=slice(0, _SHOWN_IMAGES)).to_dataset(name="images"),
+            "ranking": _ranking(ranking, self.k),
+            "concentration": ranking.concentration(self.k),
+            "stability": stability(cache, across=("sample", "step", "block"), k=self.k),
+            "needed": samples_needed(cache, k=self.k, batch_size=1, window=1, orders=8),
+        }
+        arrays["hidden"] = _one_hidden_state(cache, arrays["concentration"])
+        progress("cluster tokens into masks")
+        if self.model == EMBEDDED:
+            arrays |= _masks(cache, self, ranking)
+        progress(f"run {self.n_compared} prompts under each edit")
+        arrays["comparison"] = _compare(dit, self, prompts, ranking)
+        config = cache.manifest["config"]
+        return Measured(
+            _numbers(arrays),
+            arrays,
+            {
+                "recording": repr(cache),
+                "samples": len(prompts) * self.n_seeds,
+                "call": {name: str(value) for name, value in config["call"].items()},
+                "weights_fingerprint": config["weights_fingerprint"],
+                "versions": cache.manifest["environment"]["versions"],
+            },
         )
-    clock = _Clock(say)
-    clock.start("open the model and check it against plain hooks")
-    dit = dit or load(config.model)
-    check = dit.check(prompts[0]).require()
-    clock.start(f"record {len(prompts) * config.n_seeds} images")
-    cache = _record(dit, config, prompts, folder)
-    clock.start("rank channels and measure their stability")
-    ranking = rank_channels(cache)
-    ranking_std = rank_channels(cache, statistic="std")
-    agreement = stability(cache, across=("sample", "step", "block"), k=config.k)
-    needed = samples_needed(cache, k=config.k, batch_size=1, window=1, orders=8)
-    clock.start("cluster tokens into masks")
-    reference, masks = _masks(cache, config, ranking, ranking_std)
-    clock.start(f"run {config.n_compared} prompts under each edit")
-    comparison = _compare(dit, config, prompts, ranking)
-    clock.stop()
-    findings = Findings(
-        config=config,
-        model=repr(dit),
-        check=check,
-        cache=cache,
-        ranking=ranking,
-        ranking_std=ranking_std,
-        concentration=ranking.concentration(config.k),
-        stability=agreement,
-        needed=needed,
-        masks=masks,
-        mask_means=None if masks is None else mask_summary(masks),
-        reference=reference,
-        comparison=comparison,
-        seconds=clock.seconds,
-    )
-    write_report(findings, folder)
-    (folder / "results.json").write_text(json.dumps(summary(findings), indent=2) + "\n")
-    return findings
+
+    def draw(self, result: Result) -> Report:
+        """The report of a saved result."""
+        return draw_report(result)
 
 
-def summary(findings: Findings) -> dict[str, Any]:
-    """The study's numbers as JSON values."""
-    comparison = findings.comparison
-    effects = {
-        str(metric): {
-            str(edit): [
-                round(float(comparison[name].sel(metric=metric, edit=edit)), 5)
-                for name in ("mean", "low", "high")
-            ]
-            for edit in comparison["edit"].values
-        }
-        for metric in comparison["metric"].values
-    }
-    found: dict[str, Any] = {
-        "config": asdict(findings.config),
-        "model": findings.model,
-        "top_channels": findings.ranking.top(findings.config.k).ids.values.tolist(),
-        "top_over_median": _rounded(findings.concentration["top_over_median"]),
-        "energy_share_of_top": _rounded(findings.concentration["energy_share"]),
-        "stability": {
-            str(across): {
-                name: round(float(findings.stability[name].sel(across=across, measure="jaccard")), 4)
-                for name in ("agreement", "low", "high", "null")
-            }
-            for across in findings.stability["across"].values
-        },
-        "effects_mean_low_high": effects,
-        "energy_removed": {
-            str(edit): round(float(comparison["energy_removed"].sel(edit=edit)), 5)
-            for edit in comparison["edit"].values
-        },
-        "seconds": {part: round(seconds, 1) for part, seconds in findings.seconds.items()},
-    }
-    means = findings.mask_means
-    if means is not None:
-        found["mask_iou"] = {
-            str(selector): {
-                str(polarity): _rounded(means["iou"].sel(selector=selector, polarity=polarity))
-                for polarity in means["polarity"].values
-            }
-            for selector in means["selector"].values
-        }
-    return found
-
-
-def _record(dit: DiT, config: FirstLook, prompts: list[str], folder: Path) -> Cache:
-    folder.mkdir(parents=True, exist_ok=True)
+def _record(dit: DiT, study: FirstLook, prompts: list[str], folder: Path) -> Cache:
     with record(
-        dit,
-        folder / "cache.zarr",
-        steps=config.step_list(),
-        branches=["cond"],
-        batch_size=config.batch_size,
+        dit, folder / "cache.zarr", steps=study.step_list(), branches=["cond"], batch_size=study.batch_size
     ) as recording:
-        return recording.generate(prompts, seeds=range(config.n_seeds), num_inference_steps=config.n_steps)
+        return recording.generate(
+            prompts, seeds=range(study.n_seeds), num_inference_steps=study.num_inference_steps
+        )
 
 
-def _masks(
-    cache: Cache, config: FirstLook, ranking: Ranking, ranking_std: Ranking
-) -> tuple[xr.DataArray | None, xr.Dataset | None]:
-    if config.model != EMBEDDED:
-        return None, None
-    images = cache.images
-    masks = [
-        reference_mask(image, str(prompt))
-        for image, prompt in zip(images.values, images["prompt"].values, strict=True)
-    ]
+def _ranking(ranking: Ranking, k: int) -> xr.Dataset:
+    scores = ranking.scores.assign_attrs(statistic=ranking.statistic, stream=ranking.stream)
+    return xr.Dataset({"scores": scores, "top": ranking.top(k).ids})
+
+
+def _one_hidden_state(cache: Cache, concentration: xr.Dataset) -> xr.Dataset:
+    """The first image at the last step, where the largest channel stands highest: float32 ``[token, channel]``."""
+    block = int(concentration["top_over_median"].argmax("block"))
+    hidden = cache.hidden().isel(sample=0, step=-1, branch=0, block=block)
+    return hidden.astype("float32").compute().to_dataset(name="hidden")
+
+
+def _masks(cache: Cache, study: FirstLook, ranking: Ranking) -> dict[str, xr.Dataset]:
+    images, k = cache.images, study.k
+    pairs = zip(images.values, images["prompt"].values, strict=True)
     reference = xr.DataArray(
-        np.stack(masks),
+        np.stack([reference_mask(image, str(prompt)) for image, prompt in pairs]),
         dims=("sample", "y_pixel", "x_pixel"),
         coords={"sample": images["sample"], "prompt": ("sample", images["prompt"].values)},
     )
-    k = config.k
     sets = {
         "top": ranking.top(k),
-        "top by std": ranking_std.top(k),
-        "random": ranking.random(k, draws=config.draws),
+        "top by std": rank_channels(cache, statistic="std").top(k),
+        "random": ranking.random(k, draws=study.draws),
         "bottom": ranking.bottom(k),
     }
-    return reference, mask_study(cache, sets, reference, pca=k, options=MaskOptions(n_init=2))
+    scores = mask_study(cache, sets, reference, pca=k, options=MaskOptions(n_init=2))
+    summary = mask_summary(scores)
+    best = summary["iou"].sel(polarity="oracle").isel(selector=0)
+    blocks = sorted({0, int(best.argmax("block")), best.sizes["block"] - 1})
+    names = [str(scores["block_name"].values[block]) for block in blocks]
+    first = {"sample": slice(0, _SHOWN_MASKS)}
+    shown = spatial_masks(cache, ranking.top(k), blocks=names).isel(first)
+    shown["reference"] = reference.isel(first)
+    shown["iou"] = scores["iou"].isel(selector=0, draw=0, block=blocks, drop=True).isel(first)
+    return {"masks": scores, "mask_summary": summary, "shown_masks": shown}
 
 
-def _compare(dit: DiT, config: FirstLook, prompts: list[str], ranking: Ranking) -> xr.Dataset:
-    k = config.k
+def _compare(dit: DiT, study: FirstLook, prompts: list[str], ranking: Ranking) -> xr.Dataset:
+    k = study.k
     massive = ranking.top(k)
     edits = {
         "zero massive": zero(massive),
         "mean of massive": mean(massive),
         "zero middle": zero(ranking.middle(k)),
-        "zero random": zero(ranking.random(k, draws=config.draws)),
+        "zero random": zero(ranking.random(k, draws=study.draws)),
         "zero energy-matched": zero(ranking.energy_matched(massive)),
         "zero bottom": zero(ranking.bottom(k)),
     }
-    embedded = config.model == EMBEDDED
-    metrics = [name for name in config.metrics if embedded or not name.startswith("clip")]
     return compare(
         dit,
-        prompts[: config.n_compared],
+        prompts[: study.n_compared],
         0,
         edits,
-        metrics,
-        batch_size=config.batch_size,
-        num_inference_steps=config.n_steps,
+        [name for name in study.metrics if study.model == EMBEDDED or not name.startswith("clip")],
+        batch_size=study.batch_size,
+        num_inference_steps=study.num_inference_steps,
     )
+
+
+def _numbers(arrays: dict[str, xr.Dataset]) -> dict[str, Any]:
+    """The study's numbers as JSON values."""
+    comparison, agreement, concentration = arrays["comparison"], arrays["stability"], arrays["concentration"]
+    numbers: dict[str, Any] = {
+        "top_channels": arrays["ranking"]["top"].values.tolist(),
+        "top_over_median": _rounded(concentration["top_over_median"]),
+        "energy_share_of_top": _rounded(concentration["energy_share"]),
+        "stability": {
+            str(across): {
+                name: round(float(agreement[name].sel(across=across, measure="jaccard")), 4)
+                for name in ("agreement", "low", "high", "null")
+            }
+            for across in agreement["across"].values
+        },
+        "effects_mean_low_high": {
+            str(metric): {
+                str(edit): [
+                    round(float(comparison[name].sel(metric=metric, edit=edit)), 5)
+                    for name in ("mean", "low", "high")
+                ]
+                for edit in comparison["edit"].values
+            }
+            for metric in comparison["metric"].values
+        },
+        "energy_removed": {
+            str(edit): round(float(comparison["energy_removed"].sel(edit=edit)), 5)
+            for edit in comparison["edit"].values
+        },
+    }
+    if "mask_summary" in arrays:
+        summary = arrays["mask_summary"]
+        numbers["mask_iou"] = {
+            str(selector): {
+                str(polarity): _rounded(summary["iou"].sel(selector=selector, polarity=polarity))
+                for polarity in summary["polarity"].values
+            }
+            for selector in summary["selector"].values
+        }
+    return numbers
 
 
 def _rounded(values: xr.DataArray) -> list[float]:
     return [round(float(value), 4) for value in np.asarray(values).ravel()]
-
-
-class _Clock:
-    """Says what starts, and keeps the time of each part."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._part, self._since = say, "", 0.0
-        self.seconds: dict[str, float] = {}
-
-    def start(self, part: str) -> None:
-        self.stop()
-        self._say(part)
-        self._part, self._since = part, time.perf_counter()
-
-    def stop(self) -> None:
-        if self._part:
-            self.seconds[self._part] = time.perf_counter() - self._since
-        self._part = ""

@@ -1,6 +1,7 @@
 """Traced runs of a pipeline."""
 
-from ditscope.tracing.probe import probe
-from ditscope.tracing.run import run_traced
+from ditscope.tracing.probe import Probe, probe
+from ditscope.tracing.run import Outcome, run_traced
+from ditscope.tracing.samples import pair_samples
 
-__all__ = ["probe", "run_traced"]
+__all__ = ["Outcome", "Probe", "pair_samples", "probe", "run_traced"]

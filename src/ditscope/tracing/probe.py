@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.sizes import is_binned
-from ditscope.models.visits import Schedule, live_schedule
+from ditscope.models.visits import Schedule
 from ditscope.tracing.run import check_call
-from ditscope.tracing.samples import generators
+from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -69,45 +68,29 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
     """
     check_call(dit, call)
-    refuse_unmapped(dit, call)
-    shapes: dict[str, list[tuple[int, ...]]] = {"latents": [], "image": [], "text": []}
-    types: list[torch.dtype] = []
-    schedules: list[Schedule] = []
-    grids: list[tuple[int, int]] = []
+    block, run = dit.blocks[0], dit.run_state
+    streams = block.layout.streams("block_output")
+    hidden: dict[str, list[torch.Tensor]] = {stream: [] for stream in streams}
     times: list[float] = []
-    block = dit.blocks[0]
-    arguments = {
-        **dit.call_defaults,
-        **call,
-        "prompt": [prompt for prompt, _ in samples],
-        "generator": generators(dit, [seed for _, seed in samples]),
-    }
-    with dit.generate(**arguments) as tracer:
+    with dit.generate(**call_of(dit, samples, call)) as tracer:
         for visit in dit.visits(tracer):
             times.append(time.perf_counter())
-            if not schedules:
-                schedules.append(live_schedule(dit))
-                shapes["latents"].append(tuple(dit.run_state.inputs.latents.shape))
-                grids.append(dit.run_state.inputs.grid)
-            for stream in block.layout.streams("block_output"):
-                hidden = block.read("block_output", stream)
-                shapes[stream].append(tuple(hidden.shape))
-                types.append(hidden.dtype)
+            for stream in streams:
+                hidden[stream].append(block.read("block_output", stream))
             if visit.index == 1:
                 tracer.stop()
     times.append(time.perf_counter())  # of a call with a single visit, when it is over
 
-    _, latent_tokens, latent_channels = shapes["latents"][0]
-    streams = block.layout.streams("block_output")
+    _, latent_tokens, latent_channels = run.inputs.latents.shape
     return Probe(
-        schedule=schedules[0],
-        tokens={stream: max(shape[1] for shape in shapes[stream]) for stream in streams},
-        width=shapes["image"][0][2],
-        dtype=types[0],
+        schedule=run.schedule,
+        tokens={stream: max(tensor.shape[1] for tensor in hidden[stream]) for stream in streams},
+        width=hidden["image"][0].shape[2],
+        dtype=hidden["image"][0].dtype,
         latent_tokens=latent_tokens,
         latent_channels=latent_channels,
-        grid=grids[0],
-        image_size=_image_size(dit, grids[0]),
+        grid=run.inputs.grid,
+        image_size=_image_size(dit, run.inputs.grid),
         seconds_per_visit=times[1] - times[0],
         call={**dit.call_defaults, **call},
     )
@@ -115,16 +98,16 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
 
 def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the image in pixels: the tokens' own, unless it is resized to what was asked."""
-    if is_binned(dit.full_call(dit.run_state.call)):
+    if is_binned(dit.run_state.full_call()):
         return dit.image_size(dit.run_state.call)
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
 
 
 def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
-    encode, facts = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
+    encode, full_call = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
     taken = inspect.signature(encode).parameters
-    given = {name: facts[name] for name in _TEXT_ARGUMENTS if name in taken}
+    given = {name: full_call[name] for name in _TEXT_ARGUMENTS if name in taken}
 
     def tokens(prompt: str) -> int:
         encoded = encode(prompt=[prompt], **given)  # the embedding, and its mask where padding is taken out

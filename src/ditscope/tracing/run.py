@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ditscope.checking.plain_hooks import step_callback
+from ditscope import checks
 from ditscope.errors import InputError, VisitError
-from ditscope.models.refusals import refuse_unmapped
-from ditscope.tracing.samples import generators
+from ditscope.models.call import step_callback
+from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         images: uint8 ``[row, y, x, rgb]``.
         latents: float32 ``[row, step boundary, token, latent channel]``: before the first step, as the
-            transformer is handed them, and after each one; empty unless asked for.
+            transformer is passed them, and after each one; empty unless asked for.
     """
 
     images: np.ndarray
@@ -52,9 +52,7 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
             f"any of {', '.join(sorted(known))}",
             "Prompts and seeds are given as such, one image for each pair.",
         )
-    steps = call.get("num_inference_steps", 1)
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise InputError(f"num_inference_steps {steps!r}", "a whole number from 1", "Pass 20, say.")
+    checks.whole_number("num_inference_steps", call.get("num_inference_steps", 1))
     for name in ("sigmas", "timesteps"):
         if call.get(name) is not None and not _is_schedule(call[name]):
             raise InputError(f"{name} {call[name]!r}", "a list of numbers", "Pass one for each step.")
@@ -87,7 +85,6 @@ def run_traced(
         VisitError: the visits or the pipeline's own step counter do not match the schedule.
     """
     clock: list[tuple[int, torch.Tensor | None]] = []
-    refuse_unmapped(dit, call)
     callback = step_callback(dit.diffusers_pipeline)
     theirs = call.pop(callback, None)
 
@@ -107,10 +104,7 @@ def run_traced(
     first: list[torch.Tensor] = []
     visited: list[Visit] = []
     arguments = {
-        **dit.call_defaults,
-        **call,
-        "prompt": [prompt for prompt, _ in samples],
-        "generator": generators(dit, [seed for _, seed in samples]),
+        **call_of(dit, samples, call),
         "output_type": "np",
         callback: at_step_end if callback == "callback_on_step_end" else at_step_end_plainly,
     }

@@ -1,11 +1,11 @@
-"""Samples: every prompt with every seed, and the generators that make an image the seed's own."""
+"""Samples: every prompt with every seed, and the part of a call that makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
+from ditscope.models.call import generators
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -16,7 +16,11 @@ def pair_samples(prompts: Sequence[str], seeds: Sequence[int]) -> list[tuple[str
     return [(prompt, seed) for prompt in prompts for seed in seeds]
 
 
-def generators(dit: DiT, seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator for each image, so that an image does not depend on its neighbours' seeds."""
-    device = dit.diffusers_pipeline._execution_device
-    return [torch.Generator(device).manual_seed(seed) for seed in seeds]
+def call_of(dit: DiT, samples: Sequence[tuple[str, int]], call: dict[str, Any]) -> dict[str, Any]:
+    """A call that makes one batch, an image for each (prompt, seed); it fills in the folder's defaults."""
+    return {
+        **dit.call_defaults,
+        **call,
+        "prompt": [prompt for prompt, _ in samples],
+        "generator": generators(dit.diffusers_pipeline, [seed for _, seed in samples]),
+    }

@@ -1,23 +1,17 @@
-"""The families that ditscope supports: one file of data each, found by being in this folder."""
+"""The families that ditscope supports: one file of data each, found by being in this folder.
+
+Another distribution adds a family by an entry point of the group ``ditscope.models.families``.
+"""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Iterator
-
+from ditscope._discovery import public_names
 from ditscope.errors import UnsupportedError
 from ditscope.models.family import Family
 
-
-def _described() -> Iterator[Family]:
-    for module in pkgutil.iter_modules(__path__):
-        content = vars(importlib.import_module(f"{__name__}.{module.name}"))
-        yield from (value for value in content.values() if isinstance(value, Family))
-
-
-# By name, since a file may start from another file's family.
-FAMILIES: tuple[Family, ...] = tuple({family.name: family for family in _described()}.values())
+FAMILIES: tuple[Family, ...] = tuple(
+    family for family in public_names(__name__).values() if isinstance(family, Family)
+)
 """Every family, in the order of the files' names."""
 
 
@@ -38,6 +32,6 @@ def family_of(pipeline_class: str) -> Family:
     raise UnsupportedError(
         f"a pipeline of class {pipeline_class}",
         f"one of {supported()}",
-        "To add a family, describe its blocks in one file of data in ditscope/models/families/ "
+        "To add a family, describe its blocks in one file of data in ditscope/models/families/ or by an entry point, "
         "and run `ditscope check` on it.",
     )

@@ -6,31 +6,12 @@ Eight learned registers go before the text.
 
 from __future__ import annotations
 
-from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.block_lists import dual_stream, single_stream
+from ditscope.models.family import Family, Guidance
 from ditscope.models.taps import Modulated, Tap, modulation
 
-_JOINT = {
-    "image": {
-        **modulation(module="norm1.linear"),
-        "attn_output": Tap("attn", item=0),
-        "mlp_output": Tap("ff"),
-    },
-    "text": {
-        **modulation(module="norm1_context.linear"),
-        "attn_output": Tap("attn", item=1),
-        "mlp_output": Tap("ff_context"),
-    },
-}
-_JOINT_MODULATED = {
-    "image": {
-        "attn": Modulated(Tap("norm1.norm"), Tap("attn", "hidden_states")),
-        "mlp": Modulated(Tap("norm2"), Tap("ff", "x")),
-    },
-    "text": {
-        "attn": Modulated(Tap("norm1_context.norm"), Tap("attn", "encoder_hidden_states")),
-        "mlp": Modulated(Tap("norm2_context"), Tap("ff_context", "x")),
-    },
-}
+__all__ = ["AURAFLOW"]
+
 _SINGLE = {
     **modulation(module="norm1.linear"),
     "attn_output": Tap("attn", joined=True),
@@ -40,33 +21,25 @@ _SINGLE_MODULATED = {
     "attn": Modulated(Tap("norm1.norm", joined=True), Tap("attn", "hidden_states", joined=True)),
     "mlp": Modulated(Tap("norm2", joined=True), Tap("ff", "x", joined=True)),
 }
-_SINGLE_ATTENDED = Tap("norm2", "inputs", joined=True)
 
 AURAFLOW = Family(
     name="AuraFlow",
     pipelines=("AuraFlowPipeline",),
     transformer_class="AuraFlowTransformer2DModel",
     block_lists=(
-        BlockList(
+        dual_stream(
             "joint_transformer_blocks",
             "joint",
             "AuraFlowJointTransformerBlock",
-            {"image": "hidden_states", "text": "encoder_hidden_states"},
-            ("text", "image"),
-            taps=_JOINT,
-            modulated=_JOINT_MODULATED,
+            mlp_argument="x",
             attended={"image": Tap("norm2", "inputs"), "text": Tap("norm2_context", "inputs")},
         ),
-        BlockList(
+        single_stream(
             "single_transformer_blocks",
-            "single",
             "AuraFlowSingleTransformerBlock",
-            {"image": "hidden_states", "text": "hidden_states"},
-            ("text", "image"),
-            joined=True,
-            taps={"image": _SINGLE, "text": _SINGLE},
-            modulated={"image": _SINGLE_MODULATED, "text": _SINGLE_MODULATED},
-            attended={"image": _SINGLE_ATTENDED, "text": _SINGLE_ATTENDED},
+            _SINGLE,
+            _SINGLE_MODULATED,
+            attended=Tap("norm2", "inputs", joined=True),
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -6,8 +6,11 @@ among the blocks.
 
 from __future__ import annotations
 
-from ditscope.models.family import BlockList, Family, Guidance
+from ditscope.models.block_lists import single_stream
+from ditscope.models.family import Family, Guidance
 from ditscope.models.taps import Modulated, Tap, modulation
+
+__all__ = ["LUMINA2"]
 
 # What attention and MLP put out is normed before it is gated and added.
 _TAPS = {
@@ -28,18 +31,7 @@ LUMINA2 = Family(
     name="Lumina2",
     pipelines=("Lumina2Pipeline",),
     transformer_class="Lumina2Transformer2DModel",
-    block_lists=(
-        BlockList(
-            "layers",
-            "joint",
-            "Lumina2TransformerBlock",
-            {"image": "hidden_states", "text": "hidden_states"},
-            ("text", "image"),
-            joined=True,
-            taps={"image": _TAPS, "text": _TAPS},
-            modulated={"image": _MODULATED, "text": _MODULATED},
-        ),
-    ),
+    block_lists=(single_stream("layers", "Lumina2TransformerBlock", _TAPS, _MODULATED, kind="joint"),),
     # The empty negative prompt is the pipeline's own.
     guidance=Guidance(branches=("cond", "uncond"), scale="guidance_scale"),
     timestep_argument="timestep",

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Modulated, Tap, modulation
+from ditscope.models.block_lists import dual_stream
+from ditscope.models.family import Family, Guidance
+from ditscope.models.taps import modulation
+
+__all__ = ["QWEN_IMAGE"]
 
 QWEN_IMAGE = Family(
     name="Qwen-Image",
     pipelines=("QwenImagePipeline",),
     transformer_class="QwenImageTransformer2DModel",
     block_lists=(
-        BlockList(
+        dual_stream(
             "transformer_blocks",
             "double",
             "QwenImageTransformerBlock",
-            {"image": "hidden_states", "text": "encoder_hidden_states"},
-            ("text", "image"),
-            taps={
-                "image": {
-                    **modulation(module="img_mod"),
-                    "attn_output": Tap("attn", item=0),
-                    "mlp_output": Tap("img_mlp"),
-                },
-                "text": {
-                    **modulation(module="txt_mod"),
-                    "attn_output": Tap("attn", item=1),
-                    "mlp_output": Tap("txt_mlp"),
-                },
-            },
-            modulated={
-                "image": {
-                    "attn": Modulated(Tap("img_norm1"), Tap("attn", "hidden_states")),
-                    "mlp": Modulated(Tap("img_norm2"), Tap("img_mlp", "hidden_states")),
-                },
-                "text": {
-                    "attn": Modulated(Tap("txt_norm1"), Tap("attn", "encoder_hidden_states")),
-                    "mlp": Modulated(Tap("txt_norm2"), Tap("txt_mlp", "hidden_states")),
-                },
-            },
+            image=modulation(module="img_mod"),
+            text=modulation(module="txt_mod"),
+            attn_norms=("img_norm1", "txt_norm1"),
+            mlps=("img_mlp", "txt_mlp"),
+            mlp_norms=("img_norm2", "txt_norm2"),
         ),
     ),
     guidance=Guidance(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from ditscope.models.family import BlockList, Family, Guidance
-from ditscope.models.taps import Modulated, Tap, modulation
+from ditscope.models.block_lists import dual_stream
+from ditscope.models.family import Family, Guidance
+from ditscope.models.taps import Tap
+
+__all__ = ["SD3"]
 
 # SD3.5-medium's first blocks have a second attention of the image with itself, with a gate of its own.
 _SECOND_ATTENTION = (Tap("attn2"), Tap("norm1.linear", part=8))
@@ -13,36 +16,12 @@ SD3 = Family(
     pipelines=("StableDiffusion3Pipeline",),
     transformer_class="SD3Transformer2DModel",
     block_lists=(
-        BlockList(
+        dual_stream(
             "transformer_blocks",
             "joint",
             "JointTransformerBlock",
-            {"image": "hidden_states", "text": "encoder_hidden_states"},
-            ("text", "image"),
             dropped=("text",),
-            taps={
-                "image": {
-                    **modulation(module="norm1.linear"),
-                    "attn_output": Tap("attn", item=0),
-                    "mlp_output": Tap("ff"),
-                },
-                "text": {
-                    **modulation(module="norm1_context.linear"),
-                    "attn_output": Tap("attn", item=1),
-                    "mlp_output": Tap("ff_context"),
-                },
-            },
             also_added={"image": (_SECOND_ATTENTION,)},
-            modulated={
-                "image": {
-                    "attn": Modulated(Tap("norm1.norm"), Tap("attn", "hidden_states")),
-                    "mlp": Modulated(Tap("norm2"), Tap("ff", "hidden_states")),
-                },
-                "text": {
-                    "attn": Modulated(Tap("norm1_context.norm"), Tap("attn", "encoder_hidden_states")),
-                    "mlp": Modulated(Tap("norm2_context"), Tap("ff_context", "hidden_states")),
-                },
-            },
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope import plots
-from ditscope.metrics.text_image import ClipScorer
+from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.models.loading import load
 from ditscope.shapes.oracle import load_oracle
 from ditscope.shapes.prompt_sets import prompts as make_prompts
@@ -21,16 +21,16 @@ _SEED_OF_SEARCH, _SEED_OF_TEST = 11, 12
 
 
 def evaluate(
-    folder: Path, runs: Path, *, count: int = 256, searched: int = 32, steps: int = 20
+    folder: Path, runs: Path, *, count: int = 256, searched: int = 32, num_inference_steps: int = 20
 ) -> dict[str, Any]:
-    """Choose the guidance scale on some prompts, judge on others, and write what was found.
+    """Choose the guidance scale on some prompts, judge on others, and write the verdict.
 
     Args:
         folder: the pipeline folder; ``ditscope.json`` in it is given the best scale.
         runs: folder with the training curves.
         count: prompts of the verdict.
         searched: prompts of the search, none of them in the verdict's set.
-        steps: denoising steps.
+        num_inference_steps: denoising steps.
 
     Returns:
         What is written to ``quality.json``: shares of images whose attributes are right, with 95 %
@@ -38,27 +38,29 @@ def evaluate(
     """
     oracle, dit = load_oracle(folder), load(str(folder))
     search = make_prompts(searched, _SEED_OF_SEARCH)
-    found = {}
+    scores = {}
     for scale in GUIDANCE_SCALES:
-        images = draw_images(dit, search, num_inference_steps=steps, true_cfg_scale=scale)
+        images = draw_images(dit, search, num_inference_steps=num_inference_steps, true_cfg_scale=scale)
         table = judge(oracle, images, search)
-        found[scale] = float(table.loc[["colours", "place", "shape"], "right"].mean())
-    best = max(found, key=lambda scale: found[scale])
+        scores[scale] = float(table.loc[["colours", "place", "shape"], "right"].mean())
+    best = max(scores, key=lambda scale: scores[scale])
     settings = json.loads((folder / "ditscope.json").read_text())
     settings["call"]["true_cfg_scale"] = best
     (folder / "ditscope.json").write_text(json.dumps(settings, indent=2) + "\n")
 
     captions = make_prompts(count, _SEED_OF_TEST)
-    images = draw_images(dit, captions, seed=1000, num_inference_steps=steps, true_cfg_scale=best)
+    images = draw_images(
+        dit, captions, seed=1000, num_inference_steps=num_inference_steps, true_cfg_scale=best
+    )
     table = judge(oracle, images, captions)
     scorer = ClipScorer.from_pretrained(str(folder / "clip"))
     matched = scorer.score(images, captions)
     shuffled = scorer.score(images, captions[1:] + captions[:1])
     quality = {
         "prompts": count,
-        "steps": steps,
+        "steps": num_inference_steps,
         "guidance_scale": best,
-        "guidance_search": {str(scale): round(value, 4) for scale, value in found.items()},
+        "guidance_search": {str(scale): round(value, 4) for scale, value in scores.items()},
         "generated": _rows(table),
         "oracle_on_real_scenes": _rows(judge_oracle(oracle)),
         "clip_score": {"matched": float(matched.mean()), "shuffled": float(shuffled.mean())},

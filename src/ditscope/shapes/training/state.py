@@ -12,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from ditscope.models._internals import move_towards
+
 
 class Run:
     """Resumable state of one network's training.
@@ -40,7 +42,7 @@ class Run:
         self.step += 1
         # A young average must not remember the initial weights.
         decay = min(self.ema, self.step / (self.step + 10.0))
-        torch._foreach_lerp_(self._averaged, [weight.detach() for weight in self._weights], 1.0 - decay)
+        move_towards(self._averaged, [weight.detach() for weight in self._weights], 1.0 - decay)
 
     def log(self, **figures: float) -> None:
         """Append one row of the curve, with the step and the seconds trained so far."""

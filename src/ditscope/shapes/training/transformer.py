@@ -2,7 +2,7 @@
 
 The coarse stage draws the same scenes at half the resolution: a quarter of the tokens, at positions
 that the fine grid shares, so that colours, places and outlines are learnt where they are cheap.
-No mask, attribute label or classifier enters the loss: what the channels come to hold about the
+No mask, attribute label or classifier enters the loss: what the channels come to say about the
 subject is the network's own doing.
 """
 
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
 
+from ditscope.models._internals import pack_latents
 from ditscope.shapes import networks
 from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
 from ditscope.shapes.training.state import Run
@@ -162,7 +163,7 @@ def latents(stage: Stage, folder: Path, autoencoder: AutoencoderKL, seed: int, d
         for images in tqdm(scenes.images.split(128), desc=f"latents {stage.pixels}px", disable=None):
             encoded = autoencoder.encode(to_model(images).to(device)).latent_dist.mode()
             encoded = (encoded - config.shift_factor) * config.scaling_factor
-            packed = FluxPipeline._pack_latents(encoded, len(images), *encoded.shape[1:])
+            packed = pack_latents(encoded)
             batches.append(packed.to(torch.bfloat16).cpu())
         save_file({"latents": torch.cat(batches)}, path)
     return _Latents(load_file(path)["latents"], scenes.captions)

@@ -1,0 +1,169 @@
+"""The table of supported models, made from the families' descriptions.
+
+``python docs/support_table.py README.md`` writes it between its marks; a test keeps it current.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ditscope.models.families import FAMILIES
+from ditscope.models.family import Family, Guidance
+from ditscope.models.taps import Tap
+from ditscope.models.versions import VERIFIED
+from ditscope.vocabulary import SITES
+
+BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
+
+TESTED: Mapping[str, Mapping[str, str]] = {
+    "AuraFlow": {"auraflow": "joint and single blocks, registers"},
+    "FLUX.1": {
+        "flux": "without an embedded scale",
+        "flux-embedded": "with one",
+        "flux-img2img": "image-to-image",
+    },
+    "Chroma": {"chroma": "guided and not"},
+    "CogView4": {"cogview4": "guided and not"},
+    "FLUX.2 klein": {"flux2-klein-base": "base", "flux2-klein": "distilled"},
+    "FLUX.2 dev": {"flux2-dev": "with an embedded scale"},
+    "Lumina2": {"lumina2": "guided and not; prompts of one length in a batch"},
+    "PixArt-Sigma": {"pixart-sigma": "without size conditions"},
+    "Qwen-Image": {"qwen-image": "without an embedded scale"},
+    "SANA": {"sana": "without normed queries and keys"},
+    "SD3": {"sd3": "SD3", "sd3.5-medium": "SD3.5-medium's second attention, normed queries and keys"},
+}
+"""Family, in the order of the table -> tiny pipeline of the tests -> which variant of the family it is."""
+
+TESTED_IN_PART: Mapping[str, str] = {
+    "FluxKontextPipeline": "with and without a reference image; check, recording and edit, in float32, not square, "
+    "without a resume",
+}
+"""Pipeline class -> how it is tested, where that is less than all."""
+
+TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
+"""Families on which the tests run offloaded, cast and quantized pipelines."""
+
+TORCHAO = "0.18.0"
+"""Version of torchao that the tests run with."""
+
+_ON = " and ".join(TESTED_IN_OTHER_WAYS)
+
+WAYS = (
+    ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_ON}"),
+    ("model CPU offload (`enable_model_cpu_offload`)", f"works; tested on {_ON}"),
+    (
+        "sequential CPU offload (`enable_sequential_cpu_offload`), accelerate's `disk_offload`",
+        f"works; tested on {_ON} with the hooks of accelerate that they set",
+    ),
+    (
+        "group offload by block or leaf, in memory, or of the transformer to disk in an empty folder",
+        f"works; tested on {_ON}",
+    ),
+    ("group offload with `use_stream=True`", "not refused; not tried: diffusers has it on a GPU only"),
+    (
+        "group offload to disk where diffusers mixes up weights (two networks in one folder, tied weights)",
+        "refused by name",
+    ),
+    (
+        "offload set before the model is opened",
+        "works; tested on FLUX.1; refused by name where modulation adds a parameter of an offloaded block, "
+        "as on SANA",
+    ),
+    (
+        "8- and 4-bit weights of torchao",
+        f"works; tested on {_ON} with torchao {TORCHAO} (int8, int4 in groups), offloaded too on FLUX.1 (int8)",
+    ),
+    (
+        "8- and 4-bit weights of optimum-quanto",
+        "works; tested if it is installed, last with 0.2.7 on FLUX.1 (int8, int4); "
+        "on CPU its int8 product fails by itself on SANA in bfloat16",
+    ),
+    (
+        "8- and 4-bit weights of bitsandbytes",
+        "not refused; diffusers loads them on a GPU only; with its layers put in by hand (0.50.2: int8, nf4, fp4) "
+        "the check held and a recording was made on CPU",
+    ),
+    ("GGUF, ModelOpt", "not refused; not tried"),
+    ("`torch.compile`", "refused by name"),
+    ("step caching (diffusers' caches, TeaCache, cache-dit)", "refused by name"),
+    ("skip-layer guidance", "refused by name"),
+    ("schedulers of higher order, or without a step index", "refused by name"),
+    ("several runs on one model at once", "refused by name"),
+)
+"""Ways of running a pipeline, and what is known of each."""
+
+
+def support_table() -> str:
+    """The table as Markdown."""
+    lines = [
+        "| family | pipelines | tested as | blocks and streams | guidance | sites inside blocks | checkpoints |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(family) for name in TESTED for family in FAMILIES if family.name == name),
+        "",
+        "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
+        "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",
+        "recording of blocks' outputs against plain hooks, an edit and a resume, in float32 and bfloat16, square and",
+        "not, on CPU, with " + ", ".join(f"{name} {version}" for name, version in VERIFIED.items()) + ".",
+        "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ".",
+        "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
+        "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
+        "",
+        "De-distilled FLUX.1 checkpoints, such as flux-dev-de-distill, are guided by `true_cfg_scale`",
+        "and a negative prompt, in two visits a step. They were not at hand either; the tiny FLUX.1 without an",
+        "embedded scale is guided so.",
+        "",
+        "Tested means: on CPU, every claim of the check, and a recording and an edit against plain hooks. Offloading",
+        "is tested with the CPU as the device that computes, too: hooks, and places without values, are the same.",
+        "Only a GPU can show that tensors of two devices meet nowhere, what memory it takes, and streams: run",
+        "`ditscope check` there. On other families than those named, these ways were not tried.",
+        "",
+        "| way of running | |",
+        "|---|---|",
+        *(f"| {way} | {known} |" for way, known in WAYS),
+    ]
+    return "\n".join(lines)
+
+
+def updated(page: str) -> str:
+    """A page with the table renewed between its marks."""
+    before, rest = page.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{support_table()}\n{END}{after}"
+
+
+def _row(family: Family) -> str:
+    blocks = "; ".join(
+        f"{layout.kind}: {' and '.join(sorted(layout.outputs))}"
+        + (f" (the last returns no {', '.join(layout.dropped)})" if layout.dropped else "")
+        for layout in family.block_lists
+    )
+    sites = "; ".join(
+        f"{layout.kind}: {', '.join(f'`{site}`' for site in _inner(layout.taps))}"
+        for layout in family.block_lists
+    )
+    pipelines = ", ".join(f"`{pipeline}`" for pipeline in family.pipelines)
+    examples = ", ".join(example.split("/")[1] for example in family.examples)
+    tested = "; ".join(TESTED[family.name].values())
+    entries = (family.name, pipelines, tested, blocks, _guidance(family.guidance), sites, examples)
+    return f"| {' | '.join(entries)} |"
+
+
+def _inner(taps: Mapping[str, Mapping[str, Tap]]) -> list[str]:
+    inside = (name for name, site in SITES.items() if site.inside)
+    return [site for site in inside if any(site in of_stream for of_stream in taps.values())]
+
+
+def _guidance(guidance: Guidance) -> str:
+    alone = "none or embedded" if guidance.embedded else "none"
+    if guidance.scale is None:
+        return "embedded" if guidance.embedded else alone
+    order = ", ".join(guidance.branches)
+    way = f"one doubled batch `[{order}]`" if guidance.doubled else f"visits {order}"
+    return f"{alone}; or {way}, by `{guidance.scale}`"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.write_text(updated(target.read_text()))

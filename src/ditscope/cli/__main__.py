@@ -1,0 +1,5 @@
+"""``python -m ditscope.cli``."""
+
+from ditscope.cli import main
+
+main()

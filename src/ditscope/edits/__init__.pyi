@@ -1,0 +1,14 @@
+# Written by `python -m ditscope._discovery`.
+from .applying import EditedVisit as EditedVisit
+from .context import EditContext as EditContext
+from .edit import Edit as Edit
+from .edit import Where as Where
+from .edit import from_json as from_json
+from .firings import Firings as Firings
+from .mean import Mean as Mean
+from .mean import mean as mean
+from .scale import Scale as Scale
+from .scale import scale as scale
+from .scope import Scope as Scope
+from .zero import Zero as Zero
+from .zero import zero as zero

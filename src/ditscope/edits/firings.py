@@ -1,0 +1,95 @@
+"""The record of what edits did: where they fired, how often, and how much energy they moved."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+if TYPE_CHECKING:
+    from ditscope.edits.context import EditContext
+    from ditscope.edits.edit import Edit
+
+__all__ = ["Firings"]
+
+_CHUNK = 1024
+"""Firings whose energies are joined into one tensor: an object for each would be too many."""
+
+_WORDS = ("edit", "branch", "block_name", "stream", "site")
+_NUMBERS = {"step": "q", "sigma": "d", "block": "q", "tokens": "q", "channels": "q", "rows": "q"}
+_ENERGIES = ("energy", "removed", "moved")
+_COLUMNS = (
+    *(
+        "edit",
+        "row",
+        "step",
+        "sigma",
+        "branch",
+        "block",
+        "block_name",
+        "stream",
+        "site",
+        "tokens",
+        "channels",
+    ),
+    *_ENERGIES,
+)
+
+
+class Firings:
+    """Where edits fired, how often, and how much energy they removed or moved.
+
+    Energy is a sum of squares, in float32: ``energy`` of the whole stream at that place before the
+    edit, ``removed`` by it (before minus after), ``moved`` by it (square of the difference). Energies stay
+    on the device, 12 bytes for each firing and image, until :meth:`table` is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._words: dict[str, dict[str, int]] = {name: {} for name in _WORDS}
+        self._codes = {name: array("L") for name in _WORDS}
+        self._numbers: dict[str, array[Any]] = {name: array(code) for name, code in _NUMBERS.items()}
+        self._chunks: list[torch.Tensor] = []
+        self._pending: list[torch.Tensor] = []
+
+    def add(self, edit: Edit, context: EditContext, new: torch.Tensor) -> None:
+        """Note one firing, after which ``new`` float32 ``[row, token, channel]`` stands where ``context.old`` did."""
+        old, visit = context.old, context.visit
+        words = (edit.label, context.branch, context.block.name, context.stream, context.site)
+        numbers = (visit.step, visit.sigma, context.block.index, old.shape[1], old.shape[2], len(old))
+        for known, codes, word in zip(self._words.values(), self._codes.values(), words, strict=True):
+            codes.append(known.setdefault(word, len(known)))
+        for column, number in zip(self._numbers.values(), numbers, strict=True):
+            column.append(number)
+        parts = (context.hidden.float().square(), old.square() - new.square(), (old - new).square())
+        energies = torch.stack([part.sum(dim=(1, 2)) for part in parts])
+        # A model that is spread over devices fires on all of them; the record is kept where it began.
+        first = (self._chunks or self._pending or [energies])[0]
+        self._pending.append(energies.to(first.device, non_blocking=True))
+        if len(self._pending) == _CHUNK:
+            self._join()
+
+    def _join(self) -> None:
+        if self._pending:
+            self._chunks.append(torch.cat(self._pending, dim=1))
+            self._pending.clear()
+
+    def __len__(self) -> int:
+        return sum(self._numbers["rows"])
+
+    def table(self) -> pd.DataFrame:
+        """One row for each firing and image of the batch; row 0 is the batch's first image."""
+        self._join()
+        if not self._chunks:
+            return pd.DataFrame()
+        rows = np.asarray(self._numbers["rows"])
+        columns = {name: np.repeat(np.asarray(column), rows) for name, column in self._numbers.items()}
+        for name, known in self._words.items():
+            columns[name] = np.repeat(
+                np.array(list(known), dtype=object)[np.asarray(self._codes[name])], rows
+            )
+        columns["row"] = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+        energies = torch.cat(self._chunks, dim=1).cpu().numpy().astype(np.float64)
+        return pd.DataFrame({**columns, **dict(zip(_ENERGIES, energies, strict=True))})[list(_COLUMNS)]

@@ -1,0 +1,35 @@
+"""Set channels to zero."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import torch
+
+from ditscope.edits.context import EditContext
+from ditscope.edits.edit import Edit, Where
+
+__all__ = ["Zero", "zero"]
+
+
+class Zero(Edit):
+    """Zero in place of channels."""
+
+    def values(self, context: EditContext) -> torch.Tensor:
+        """Zeros."""
+        return torch.zeros_like(context.old)
+
+
+def zero(channels: Any, **where: Unpack[Where]) -> Zero:
+    """Set channels to zero.
+
+    Args:
+        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block.
+        **where: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps``,
+            ``branches``, ``stream``, ``site``, ``tokens``; see :class:`~ditscope.edits.scope.Scope`. And
+            ``control``: whether the edit is a control; by default it is one if its channels are.
+
+    Raises:
+        InputError: an unknown or empty part of the scope.
+    """
+    return Zero.of(channels, where)

@@ -1,0 +1,111 @@
+"""The same samples under each of several conditions: what is run, apart from how it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ditscope.edits.applying import EditedVisit
+from ditscope.edits.edit import Edit
+from ditscope.errors import InputError
+from ditscope.tracing.run import run_traced
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
+
+    from ditscope.models.dit import DiT
+    from ditscope.tracing.probe import Probe
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One or several edits that are applied together, under one name; none for the baseline."""
+
+    name: str
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def control(self) -> bool:
+        """Whether every edit of it is a control."""
+        return bool(self.edits) and all(edit.control for edit in self.edits)
+
+    @property
+    def draws(self) -> int:
+        """Number of runs: the most draws that an edit of it has."""
+        return max((edit.draws for edit in self.edits), default=1)
+
+    def draw(self, number: int) -> list[Edit]:
+        """The edits of one run; an edit with fewer draws begins again with its first."""
+        return [edit.draw(number % edit.draws) for edit in self.edits]
+
+    def check(self, dit: DiT, probe: Probe) -> None:
+        """Refuse, before a run, what the model or the probed call does not have."""
+        for number in range(self.draws):
+            EditedVisit(dit, self.draw(number), probe.schedule.steps.stop, probe)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one draw of a condition made.
+
+    Attributes:
+        images: uint8 ``[sample, y, x, rgb]``.
+        firings: the edits' firings, with the column ``sample``; empty for the baseline.
+    """
+
+    images: np.ndarray
+    firings: pd.DataFrame
+
+
+def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:
+    """The conditions that a mapping of names to edits means.
+
+    Raises:
+        InputError: there are none, or something else than edits is among them.
+    """
+    if not isinstance(edits, Mapping) or not edits:
+        raise InputError(
+            "no edits", "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}."
+        )
+    result = []
+    for name, given in edits.items():
+        several = tuple(given) if isinstance(given, list | tuple) else (given,)
+        if not isinstance(name, str) or not several or not all(isinstance(edit, Edit) for edit in several):
+            raise InputError(
+                f"edits {name!r}: {given!r}",
+                "a name with one edit or a list of edits",
+                "Make them with ditscope.edits.",
+            )
+        result.append(Condition(name, several))
+    return result
+
+
+def run_condition(
+    dit: DiT,
+    samples: Sequence[tuple[str, int]],
+    edits: Sequence[Edit],
+    probe: Probe,
+    batch_size: int,
+    progress: tqdm,
+    call: Mapping[str, Any],
+) -> Run:
+    """Generate every sample under some edits, each with one draw; under none, the baseline.
+
+    Raises:
+        EditError: an edit never fired in one of the batches.
+    """
+    images, tables = [], []
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        visitor = EditedVisit(dit, edits, probe.schedule.steps.stop) if edits else None
+        images.append(run_traced(dit, batch, visitor, **call).images)
+        if visitor is not None:
+            visitor.require_fired()
+            table = visitor.firings.table()
+            tables.append(table.assign(sample=table["row"] + start))
+        progress.update(len(batch))
+    return Run(np.concatenate(images), pd.concat(tables) if tables else pd.DataFrame())

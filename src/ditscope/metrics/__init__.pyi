@@ -1,0 +1,17 @@
+# Written by `python -m ditscope._discovery`.
+from .clip_image_distance import clip_image_distance as clip_image_distance
+from .clip_score import clip_score as clip_score
+from .clip_score import clip_score_hessel as clip_score_hessel
+from .clip_scorer import ClipScorer as ClipScorer
+from .feature_distance import feature_distance as feature_distance
+from .high_frequency_energy import high_frequency_energy as high_frequency_energy
+from .lpips import lpips as lpips
+from .mean_abs_difference import mean_abs_difference as mean_abs_difference
+from .metric import METRICS as METRICS
+from .metric import Metric as Metric
+from .metric import metric as metric
+from .metric import register as register
+from .metric import resolve as resolve
+from .psnr import psnr as psnr
+from .ssim import ssim as ssim
+from .ssim import ssim_luminance as ssim_luminance

@@ -1,0 +1,237 @@
+"""Text-image agreement by a CLIP of the transformers library.
+
+CLIP can be blind to large changes of an image (arXiv 2605.09313), so it is never reported alone.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ditscope import checks
+from ditscope.errors import InputError, UnsupportedError
+from ditscope.metrics._images import as_unit, stacked
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPModel, PreTrainedTokenizerBase
+
+__all__ = ["ClipScorer"]
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+CONVENTIONS = ("cosine", "hessel")
+
+
+class ClipScorer:
+    """Cosine of CLIP's image and text features.
+
+    Args:
+        model: a CLIPModel.
+        tokenizer: its tokenizer.
+        image_mean: per colour, subtracted from values of 0 to 1.
+        image_std: per colour.
+        size: edge in pixels that the model takes; None asks the model.
+        max_length: tokens that captions are padded to; None asks the model.
+        batch_size: images or captions per forward pass.
+        device: where to run; None leaves the model where it is.
+    """
+
+    def __init__(
+        self,
+        model: CLIPModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        image_mean: Sequence[float] = CLIP_MEAN,
+        image_std: Sequence[float] = CLIP_STD,
+        size: int | None = None,
+        max_length: int | None = None,
+        batch_size: int = 32,
+        device: str | None = None,
+    ) -> None:
+        self.model = model.eval() if device is None else model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.image_mean, self.image_std = (np.asarray(v, dtype=np.float32) for v in (image_mean, image_std))
+        config: Any = model.config
+        self.size = int(size or config.vision_config.image_size)
+        self.max_length = int(max_length or config.text_config.max_position_embeddings)
+        self.batch_size = batch_size
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path, *, device: str | None = None, batch_size: int = 32, **kwargs: Any
+    ) -> ClipScorer:
+        """Open a CLIP from a folder or the hub, with safetensors weights only.
+
+        ``preprocessor_config.json`` beside the weights gives ``image_mean``, ``image_std`` and ``size``;
+        without it OpenAI's values are used.
+
+        Args:
+            name_or_path: a folder or a hub id.
+            device: where to run.
+            batch_size: per forward pass.
+            **kwargs: for ``CLIPModel.from_pretrained``, such as ``revision``.
+
+        Raises:
+            InputError: if it cannot be opened as a CLIP.
+        """
+        from transformers import AutoTokenizer, CLIPModel
+        from transformers.utils import cached_file
+
+        from ditscope._quiet import quiet_unless_terminal
+
+        try:
+            config = cached_file(
+                str(name_or_path), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+            )
+            with quiet_unless_terminal():
+                model = CLIPModel.from_pretrained(name_or_path, use_safetensors=True, **kwargs)
+            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no CLIP at {str(name_or_path)!r} ({str(error).splitlines()[0]})",
+                "a folder or hub id with a CLIPModel in safetensors and its tokenizer",
+                "Check the name and the connection.",
+            ) from error
+        return cls(model, tokenizer, device=device, batch_size=batch_size, **_preprocessing(config))
+
+    def score(self, images: Any, prompts: Sequence[str], *, convention: str = "cosine") -> np.ndarray:
+        """Agreement of each image with its prompt.
+
+        Args:
+            images: ``[image, y, x, rgb]``, uint8 or floats from 0 to 1.
+            prompts: one per image.
+            convention: ``cosine`` is 100 cos; ``hessel`` is CLIPScore, 2.5 max(cos, 0)
+                (Hessel et al. 2021, section 3).
+
+        Returns:
+            float64 ``[image]``.
+        """
+        checks.name_of("convention", convention, CONVENTIONS)
+        images = self._check_images(images)
+        prompts = checks.prompts(prompts)
+        if len(prompts) != len(images):
+            raise InputError(
+                f"{len(images)} images and {len(prompts)} prompts", "one prompt per image", "Pair them."
+            )
+        cosine = (self.image_features(images).astype(np.float64) * self.text_features(prompts)).sum(-1)
+        return 2.5 * np.maximum(cosine, 0) if convention == "hessel" else 100 * cosine
+
+    def image_features(self, images: Any) -> np.ndarray:
+        """Unit vectors float32 ``[image, feature]`` of images ``[image, y, x, rgb]``."""
+
+        def project(pixels: torch.Tensor) -> list[np.ndarray]:
+            return [
+                _unit(
+                    self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output)
+                )
+            ]
+
+        return self._over_batches(images, project)[0]
+
+    def text_features(self, prompts: Sequence[str]) -> np.ndarray:
+        """Unit vectors float32 ``[prompt, feature]``; a repeated prompt is encoded once."""
+        import torch
+
+        prompts = checks.prompts(prompts)
+        distinct = list(dict.fromkeys(prompts))
+        longest = max(len(ids) for ids in self.tokenizer(distinct)["input_ids"])
+        if longest > self.max_length:
+            warnings.warn(
+                f"a prompt has {longest} tokens and is cut to the {self.max_length} that this CLIP reads.",
+                stacklevel=2,
+            )
+        parts = []
+        for start in range(0, len(distinct), self.batch_size):
+            encoded = self.tokenizer(
+                distinct[start : start + self.batch_size],
+                padding="max_length",
+                truncation=True,
+                max_length=self.max_length,
+                return_tensors="pt",
+            ).to(self.model.device)
+            with torch.inference_mode():
+                text = self.model.text_model(
+                    input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"]
+                )
+                parts.append(_unit(self.model.text_projection(text.pooler_output)))
+        return np.concatenate(parts)[[distinct.index(prompt) for prompt in prompts]]
+
+    def feature_maps(self, images: Any) -> list[np.ndarray]:
+        """Patch features of every vision layer, float32 ``[image, channel, y, x]`` each."""
+
+        def patches(pixels: torch.Tensor) -> list[np.ndarray]:
+            states = self.model.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
+            return [state[:, 1:].float().cpu().numpy() for state in states[1:]]  # token 0 is the class
+
+        layers = self._over_batches(images, patches)
+        edge = round(layers[0].shape[1] ** 0.5)
+        return [layer.transpose(0, 2, 1).reshape(len(layer), -1, edge, edge) for layer in layers]
+
+    def _over_batches(
+        self, images: Any, forward: Callable[[torch.Tensor], list[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """Arrays ``[image, ...]`` of ``forward``, which gets model input ``[image, rgb, y, x]``."""
+        import torch
+
+        images = self._check_images(images)
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            scaled = (
+                self._resize(images[start : start + self.batch_size]) - self.image_mean
+            ) / self.image_std
+            pixels = torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+            with torch.inference_mode():
+                parts.append(forward(pixels.to(self.model.device, self.model.dtype)))
+        return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+    def _resize(self, images: np.ndarray) -> np.ndarray:
+        """float32 0 to 1 at the model's size: the shortest edge by bicubic, then the centre, as in CLIP."""
+        if images.shape[1:3] == (self.size, self.size):
+            return as_unit(images).astype(np.float32)
+        from PIL import Image
+
+        bytes_ = images if images.dtype == np.uint8 else np.round(as_unit(images) * 255).astype(np.uint8)
+        rows, columns = images.shape[1:3]
+        scale = self.size / min(rows, columns)
+        height, width = (max(self.size, int(edge * scale)) for edge in (rows, columns))
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        resized = [
+            np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BICUBIC))
+            for one in bytes_
+        ]
+        cut = np.stack(resized)[:, top : top + self.size, left : left + self.size]
+        return (cut / 255.0).astype(np.float32)
+
+    def _check_images(self, images: Any) -> np.ndarray:
+        array = stacked(images)
+        as_unit(array)
+        return array
+
+    def __repr__(self) -> str:
+        return f"ClipScorer({self.size} pixels, {self.max_length} tokens, on {self.model.device})"
+
+
+def _unit(features: torch.Tensor) -> np.ndarray:
+    values = features.detach().float().cpu().numpy()
+    return values / np.linalg.norm(values, axis=-1, keepdims=True)
+
+
+def _preprocessing(config: str | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    settings = json.loads(Path(config).read_text())
+    size = settings.get("crop_size", settings.get("size"))
+    if isinstance(size, dict):
+        size = size.get("shortest_edge", size.get("height"))
+    if size is not None and not isinstance(size, int):
+        raise UnsupportedError(f"image size {size!r}", "one edge in pixels", "Build ClipScorer by hand.")
+    settings["size"] = size
+    return {
+        name: settings[name] for name in ("size", "image_mean", "image_std") if settings.get(name) is not None
+    }

@@ -1,0 +1,103 @@
+"""A pipeline's call: the defaults of its class and of its own folder, and the samples that it makes.
+
+A folder may hold ``ditscope.json`` beside ``model_index.json``: ``{"call": {...}}`` names the call arguments that
+suit the checkpoint (height, width, text length, guidance). They fill in what a call leaves out, and nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ditscope.errors import InputError
+from ditscope.models._internals import compute_device
+
+SETTINGS_FILE = "ditscope.json"
+
+Sample = tuple[str | None, int | None]
+"""Prompt and seed of one image; no prompt where only its embedding was passed, no seed where no generator was."""
+
+
+def call_defaults(source: str) -> dict[str, Any]:
+    """Call arguments that suit a checkpoint folder, or none for a hub id.
+
+    Raises:
+        InputError: the folder's settings file is not what it should be.
+    """
+    path = Path(source) / SETTINGS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text())["call"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} without readable call arguments", '{"call": {...}}', "Correct or remove the file."
+        ) from error
+
+
+def signature_defaults(pipeline_class: type) -> dict[str, Any]:
+    """Defaults of a pipeline's call arguments, from its class."""
+    parameters = inspect.signature(pipeline_class.__call__).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def step_callback(pipeline: Any) -> str:
+    """Name of the pipeline's argument for a function that is called at the end of every step."""
+    parameters = inspect.signature(type(pipeline).__call__).parameters
+    return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
+
+
+def complete_call(
+    pipeline: Any, call: Mapping[str, Any], defaults: Mapping[str, Any], seed: int | None = None
+) -> dict[str, Any]:
+    """Call arguments with the defaults filled in, one negative prompt for each prompt, and generators from a seed.
+
+    Args:
+        pipeline: the pipeline.
+        call: what the caller passes; its generators come before the seed.
+        defaults: what to fill in.
+        seed: of the first image; each further image has the next one.
+    """
+    complete = {**defaults, **call}
+    prompt, negative = complete.get("prompt"), complete.get("negative_prompt")
+    if isinstance(prompt, list | tuple) and isinstance(negative, str):
+        # FLUX.1 encodes a single negative prompt as one row, which does not fit a batch.
+        complete["negative_prompt"] = [negative] * len(prompt)
+    if seed is not None and complete.get("generator") is None:
+        n_images = len(_prompts(complete))
+        # nnsight would make them where the weights are, which is nowhere once they are offloaded.
+        made = generators(pipeline, range(seed, seed + n_images))
+        complete["generator"] = made if n_images > 1 else made[0]
+    return complete
+
+
+def generators(pipeline: Any, seeds: range | list[int]) -> list[torch.Generator]:
+    """One generator for each image, where the pipeline computes: no image depends on its neighbours' seeds."""
+    device = compute_device(pipeline)
+    return [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+
+def samples_of(call: Mapping[str, Any]) -> list[Sample]:
+    """Prompt and seed of every image that a call makes, in the order of the rows of one branch.
+
+    A single generator draws for all images, so it is the seed of each.
+    """
+    prompts, made = _prompts(call), call.get("generator")
+    each = made if isinstance(made, list | tuple) else [made] * len(prompts)
+    seeds = [None if generator is None else generator.initial_seed() for generator in each]
+    return list(zip(prompts, seeds, strict=False))
+
+
+def _prompts(call: Mapping[str, Any]) -> list[str | None]:
+    """The prompt of every image: those of one prompt follow each other."""
+    prompt, embedded = call.get("prompt"), call.get("prompt_embeds")
+    if prompt is None:
+        prompts = [None] * (1 if embedded is None else len(embedded))
+    else:
+        prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt]
+    return [prompt for prompt in prompts for _ in range(call.get("num_images_per_prompt") or 1)]

@@ -1,0 +1,139 @@
+"""``RunState``: the run in progress, or the last one, in one object that blocks, visits and refusals take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.errors import UnsupportedError
+from ditscope.models._internals import EarlyStop
+from ditscope.models.call import Sample, complete_call, samples_of, signature_defaults
+from ditscope.models.refusals import refuse_unmapped
+from ditscope.models.replaced_modules import named_modules, refuse_replaced
+from ditscope.models.transformer_inputs import TransformerInputs
+
+if TYPE_CHECKING:
+    from ditscope.models.family import Family
+    from ditscope.models.progress import VisitProgress
+    from ditscope.models.visits import Schedule
+
+
+class RunState:
+    """A pipeline's run: its call, its visits, and how far it has come.
+
+    Attributes:
+        family: what is known of the transformer.
+        defaults: call arguments that are filled in where a call leaves them out.
+        pipeline: the diffusers pipeline, once it is loaded.
+        opened: the transformer and its blocks, by name, as they were then.
+        call: the arguments of the run, completed.
+        n_visits: visits begun in the run in progress, or made in the last one.
+        inputs: what the transformer is passed at the visit in progress, or at the last one.
+        progress: how far the loop over the visits has come; None before its first visit, and without a loop.
+    """
+
+    pipeline: Any
+    opened: dict[str, torch.nn.Module]
+    inputs: TransformerInputs
+
+    def __init__(self, family: Family, defaults: Mapping[str, Any]) -> None:
+        self.family, self.defaults = family, dict(defaults)
+        self.call: dict[str, Any] = {}
+        self.n_visits = 0
+        self.progress: VisitProgress | None = None
+        self._running = self._is_read = self._refusals_made = False
+
+    def open(self, pipeline: Any) -> None:
+        """Take up a pipeline that was loaded.
+
+        Raises:
+            UnsupportedError: its transformer or a block does not run as diffusers wrote it.
+        """
+        refuse_replaced(self.family, pipeline.transformer)
+        self.pipeline, self.opened = pipeline, dict(named_modules(self.family, pipeline.transformer))
+
+    @property
+    def samples(self) -> list[Sample]:
+        """(prompt, seed) of every image, in the order of the rows of one branch; None for what is not known."""
+        return samples_of(self.call)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The visits that are expected of a run whose visits are read."""
+        assert self.progress is not None, "no visit was read"
+        return self.progress.schedule
+
+    @property
+    def width(self) -> int:
+        """Hidden width: the number of channels."""
+        return self.family.channels(self.pipeline.transformer.config)
+
+    def full_call(self, call: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A call's arguments, or the run's, with the pipeline's own defaults and the entries of its config."""
+        given = self.call if call is None else {**self.defaults, **call}
+        return {**self.pipeline.config, **signature_defaults(type(self.pipeline)), **given}
+
+    @contextmanager
+    def begun(self, call: Mapping[str, Any], seed: int | None) -> Iterator[None]:
+        """The run of a call: the pipeline is called inside.
+
+        Raises:
+            UnsupportedError: the model is in a run already; or its visits are read, and it is in a state that breaks
+                their mapping.
+            VisitError: the run made more or fewer visits than were read, or a visit's body ended in a later visit.
+        """
+        if self._running:
+            raise UnsupportedError(
+                "a second run on a model that is in a run",
+                "one run at a time, in one thread",
+                "Wait for the first, or load the model twice.",
+            )
+        self._running, self._refusals_made = True, False
+        self.progress, self.n_visits = None, 0
+        try:
+            self.call = complete_call(self.pipeline, call, self.defaults, seed)
+            if self._is_read:
+                self._refuse_unmapped()
+            with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
+                try:
+                    yield
+                except BaseException as error:
+                    # A pipeline puts its networks back at its end only; a stopped run must not fill the device.
+                    self.pipeline.maybe_free_model_hooks()
+                    if isinstance(error, EarlyStop) and self.progress is not None:
+                        self.progress.require_left_in_time()
+                    raise
+        finally:
+            self._running = self._is_read = False
+        if self.progress is not None:
+            self.progress.require_complete(self.n_visits)
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """While the visits of a run are read: refuses, once, a run in which they would not be what they are called.
+
+        nnsight starts what is written in a trace before the model, so the refusal comes before the run computes
+        anything; where the visits are asked for later, it comes then.
+
+        Raises:
+            UnsupportedError: as of :func:`ditscope.models.refusals.refuse_unmapped`.
+        """
+        self._is_read = True
+        try:
+            if self._running:
+                self._refuse_unmapped()
+            yield
+        finally:
+            self._is_read = False
+
+    def _refuse_unmapped(self) -> None:
+        if not self._refusals_made:
+            refuse_unmapped(self, self.call)
+            self._refusals_made = True
+
+    def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        self.n_visits += 1
+        self.inputs = TransformerInputs(self.family, transformer, (args, kwargs))

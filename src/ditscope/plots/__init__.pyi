@@ -1,0 +1,12 @@
+# Written by `python -m ditscope._discovery`.
+from .ablation import ablation as ablation
+from .channel_magnitude import channel_magnitude as channel_magnitude
+from .channel_spectrum import channel_spectrum as channel_spectrum
+from .image_grid import image_grid as image_grid
+from .iou_by_block import iou_by_block as iou_by_block
+from .jaccard_matrix import jaccard_matrix as jaccard_matrix
+from .loss_curve import loss_curve as loss_curve
+from .mask_grid import mask_grid as mask_grid
+from .save_png import save_png as save_png
+from .stability_curve import stability_curve as stability_curve
+from .token_channel import token_channel as token_channel

@@ -1,0 +1,259 @@
+"""What a study is: its settings, the result that measuring them gives, and the report of that result.
+
+A saved result is a folder: ``config.json`` (the study's name and settings), ``results.json`` (its numbers, written
+last: a folder without it holds no result), ``provenance.json`` (what it was measured with) and ``arrays.zarr``
+(labelled arrays, images included, which xarray opens by itself). The report is drawn from these files alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import xarray as xr
+
+from ditscope._display import text_table
+from ditscope.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+    from ditscope.report.page import Report
+
+__all__ = ["Measured", "Progress", "Result", "Study"]
+
+
+class Measured(NamedTuple):
+    """What a study measured, as it is saved.
+
+    Attributes:
+        numbers: JSON values, the ones to be quoted.
+        arrays: datasets by name: all that the report draws.
+        provenance: JSON values on what was used, beside the model, its check and the versions.
+    """
+
+    numbers: Mapping[str, Any]
+    arrays: Mapping[str, xr.Dataset]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study(ABC):
+    """A claim under test, with its settings.
+
+    A study is a frozen dataclass of plain values and tuples of them, with ``name`` and ``claim`` as class attributes
+    and two methods: ``measure`` runs the model, ``draw`` makes the report of what was saved.
+
+    Attributes:
+        name: what the study is called on the command line.
+        claim: what is claimed, in one sentence.
+        model: ``shapes``, a folder or a hub id.
+    """
+
+    name: ClassVar[str]
+    claim: ClassVar[str]
+
+    model: str = "shapes"
+
+    @abstractmethod
+    def measure(self, dit: DiT, folder: Path, progress: Progress) -> Measured:
+        """Run the study.
+
+        Args:
+            dit: the model, checked against plain hooks.
+            folder: where what is recorded may be kept, so that a second run can go on from it.
+            progress: to be called with one line at the start of each part.
+        """
+
+    @abstractmethod
+    def draw(self, result: Result) -> Report:
+        """The report, from the saved result alone."""
+
+    def run(
+        self, folder: str | os.PathLike[str], *, dit: DiT | None = None, say: Callable[[str], None] = print
+    ) -> Result:
+        """Check the model, measure, and write result, report and figures.
+
+        Args:
+            folder: made if it is not there. An older result in it is replaced when the new one is complete.
+            dit: the model, if it is open already.
+            say: called with one line at the start of each part.
+
+        Raises:
+            InputError: ``dit`` is another model than the configured one.
+            CheckError: the model fails a check.
+            ConfigMismatchError: the folder holds the recording of another configuration.
+        """
+        from ditscope.models.loading import load
+
+        target = Path(folder)
+        if dit is not None and dit.name != self.model:
+            raise InputError(
+                f"the model {dit.name!r} for a study of {self.model!r}",
+                "one model",
+                f"Pass model={dit.name!r} to {type(self).__name__}.",
+            )
+        progress = Progress(say)
+        progress("open the model and check it against plain hooks")
+        dit = dit or load(self.model)
+        check = dit.check().require()
+        target.mkdir(parents=True, exist_ok=True)
+        measured = self.measure(dit, target, progress)
+        config = self.settings()
+        numbers = {"config": config, "model": repr(dit), **measured.numbers, "seconds": progress.seconds()}
+        claims = [
+            {"claim": each.claim, "holds": each.holds, "detail": each.detail} for each in check.findings
+        ]
+        provenance = {"check": claims, "versions": check.versions, **measured.provenance}
+        (target / "results.json").unlink(missing_ok=True)
+        _write_arrays(target / "arrays.zarr", measured.arrays)
+        _write_json(target / "config.json", {"study": self.name, "config": config})
+        _write_json(target / "provenance.json", provenance)
+        _write_json(target / "results.json", numbers)
+        self.report(target)
+        return self.load(target)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, as JSON takes them; :meth:`of` makes an equal study again."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Result:
+        """The saved result in a folder.
+
+        Raises:
+            InputError: there is none, or it is another study's.
+        """
+        source = Path(folder)
+        if not (source / "results.json").is_file():
+            raise InputError(
+                f"no results.json in {source}", "the folder of a finished study", "Run the study first."
+            )
+        config = _read_json(source / "config.json")
+        if config["study"] != cls.name:
+            raise InputError(f"a result of {config['study']}", f"one of {cls.name}", "Choose another folder.")
+        with xr.open_datatree(source / "arrays.zarr", engine="zarr", consolidated=False) as tree:
+            arrays = {
+                str(name): _with_text(node.to_dataset().load(), "U") for name, node in tree.children.items()
+            }
+        return Result(
+            cls.of(config["config"]),
+            source,
+            _read_json(source / "results.json"),
+            arrays,
+            _read_json(source / "provenance.json"),
+        )
+
+    @classmethod
+    def report(cls, folder: str | os.PathLike[str]) -> Path:
+        """Draw the saved result in a folder: ``report.html`` and the figures as PNG, with no model and no recording.
+
+        Raises:
+            InputError: there is no result, or it is another study's.
+        """
+        result = cls.load(folder)
+        return result.study.draw(result).write(folder)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The study with these settings, as JSON has them: a list is a tuple.
+
+        Raises:
+            InputError: a setting that the study does not have.
+        """
+        known = [field.name for field in fields(cls)]
+        if unknown := [name for name in settings if name not in known]:
+            raise unknown_name(f"setting of {cls.name}", unknown[0], known)
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+        return cls(**values)
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """The saved result of a study.
+
+    Attributes:
+        study: the study with its settings.
+        folder: where it is saved.
+        numbers: what ``results.json`` holds.
+        arrays: datasets by name.
+        provenance: what it was measured with: ``check`` and ``versions``, and what the study added.
+    """
+
+    study: Study
+    folder: Path
+    numbers: Mapping[str, Any]
+    arrays: Mapping[str, xr.Dataset]
+    provenance: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        rows = [(name, str(dict(dataset.sizes))) for name, dataset in self.arrays.items()]
+        took = f"{sum(self.numbers['seconds'].values()):.0f} seconds"
+        return text_table(
+            f"<Result of {self.study.name} in {self.folder}>",
+            [("model", self.numbers["model"]), ("measured in", took), *rows],
+        )
+
+
+class Progress:
+    """Says what starts, and keeps the time of each part."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._starts: dict[str, float] = {}
+
+    def __call__(self, part: str) -> None:
+        """Start a part, which ends the one before it."""
+        self._say(part)
+        self._starts[part] = time.perf_counter()
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds that every part took until the next one started, the last one until now."""
+        starts = [*self._starts.values(), time.perf_counter()]
+        return {
+            part: round(end - start, 1)
+            for part, (start, end) in zip(self._starts, pairwise(starts), strict=True)
+        }
+
+
+def known_studies() -> dict[str, type[Study]]:
+    """Every study that the package and installed distributions offer, by name."""
+    from ditscope import studies
+
+    offered = [
+        value for value in vars(studies).values() if isinstance(value, type) and issubclass(value, Study)
+    ]
+    return {study.name: study for study in offered if study is not Study}
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    # Only text of any length has a data type in the specification of zarr v3.
+    tree = xr.DataTree.from_dict({name: _with_text(dataset, "O") for name, dataset in arrays.items()})
+    tree.to_zarr(path, consolidated=False)
+
+
+def _with_text(dataset: xr.Dataset, kind: str) -> xr.Dataset:
+    """The dataset with every text as numpy's ``U``, or as the objects that are written as text of any length."""
+    texts = {
+        name: variable.copy(data=np.array(variable.values.tolist(), dtype=kind))
+        for name, variable in dataset.variables.items()
+        if variable.dtype.kind in "UOT"
+    }
+    return dataset.assign(texts)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

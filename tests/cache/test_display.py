@@ -1,0 +1,54 @@
+from store_recording import (
+    make_schema,
+    record,
+)
+
+from ditscope.cache import (
+    CacheWriter,
+    build_manifest,
+    open_cache,
+)
+
+
+def test_representation(tmp_path):
+    cache = open_cache(record(tmp_path / "a.zarr", samples=[0]))
+    text = repr(cache)
+    for part in (
+        "tests/tiny",
+        "1 of 2 committed",
+        "bfloat16",
+        "token 12 (3 x 4)",
+        "channel 70 of 80",
+        "on disk",
+    ):
+        assert part in text
+    assert "WARNING" not in text
+    assert cache._repr_html_().count("<tr>") == text.count("\n")
+
+
+def summary_of(cache) -> dict[str, str]:
+    return dict(line.split(maxsplit=1) for line in repr(cache).splitlines()[1:])
+
+
+def test_representation_of_statistics_alone(tmp_path):
+    lines = summary_of(open_cache(record(tmp_path / "a.zarr", make_schema(tensors=False))))
+    assert lines["kept"] == "stats, trajectory, images"
+    assert lines["image/block_output"].startswith("statistics, float32 [sample 2, ")
+    assert "token" not in lines["image/block_output"]
+
+
+def test_representation_of_modulation(tmp_path):
+    schema = make_schema(sites=("attn_gate", "block_output"))
+    lines = summary_of(open_cache(record(tmp_path / "a.zarr", schema, samples=[])))
+    assert lines["kept"] == "tensors, stats, modulation, trajectory, images"
+    assert lines["image/attn_gate"].startswith("float32 [sample 2, ")
+    assert "token" not in lines["image/attn_gate"]
+    assert lines["image/block_output"].startswith("bfloat16 [")
+
+
+def test_html_escapes_what_the_store_says(tmp_path):
+
+    schema = make_schema()
+    manifest = build_manifest(schema, {"model": "<script>alert(1)</script>"})
+    CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, manifest).close()
+    assert "<script>" not in open_cache(tmp_path / "a.zarr")._repr_html_()

@@ -1,0 +1,57 @@
+"""The command line as a whole: what help costs, where commands come from, how errors end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ditscope import cli
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from ditscope.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'matplotlib', 'numpy', 'diffusers', 'xarray'} & set(sys.modules), sorted(sys.modules)"
+    )
+    took = []
+    for _ in range(3):  # the fastest: other work on the machine is none of the command's
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        took.append(time.perf_counter() - start)
+        if took[-1] < 0.5:
+            break
+    assert min(took) < 0.5
+    assert all(name in done.stdout for name in ("check", "demo", "forecast", "info", "record", "study"))
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ditscope.cli", "--version"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("ditscope ")
+
+
+def test_bad_input_gives_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["info", str(tmp_path)])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("ditscope: found a folder without zarr.json")
+    assert message.count("\n") == 1
+
+
+def test_an_unexpected_error_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("ditscope.cache.reader.open_cache", broken)
+    result = CliRunner().invoke(cli.app, ["info", str(tmp_path)])
+    assert isinstance(result.exception, ZeroDivisionError)

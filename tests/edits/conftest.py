@@ -1,0 +1,101 @@
+"""Edited runs of the untrained pipeline, and the plain PyTorch hooks that do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import bare_pipeline
+from ditscope.edits import Edit, EditedVisit
+from ditscope.tracing.run import run_traced
+
+PROMPTS, SEEDS = ["a red circle", "a white star"], [5, 6]
+CALL = {"num_inference_steps": 2, **bare_pipeline.GUIDED}  # 8 x 12 image tokens, 24 text tokens
+Rule = Callable[[torch.Tensor], torch.Tensor]
+
+
+@pytest.fixture(scope="session")
+def bare(untrained_folder) -> Any:
+    return bare_pipeline.opened(untrained_folder)
+
+
+@pytest.fixture(scope="session")
+def plain(bare) -> bare_pipeline.Seen:
+    """The run without edits."""
+    return bare_pipeline.generate(bare, PROMPTS, SEEDS, **CALL)
+
+
+@pytest.fixture(scope="session")
+def edited(dit) -> Callable[..., tuple[np.ndarray, pd.DataFrame]]:
+    """Images and firings of a run under edits."""
+
+    def run(*edits: Edit, model: Any = dit) -> tuple[np.ndarray, pd.DataFrame]:
+        visitor = EditedVisit(model, edits, 2)
+        images = run_traced(model, list(zip(PROMPTS, SEEDS, strict=True)), visitor, **CALL).images
+        visitor.require_fired()
+        return images, visitor.firings.table()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def assert_does(dit, bare, plain, edited) -> Callable[..., None]:
+    """Assert that an edit does, bit for bit, what a plain hook does, and reports what changed."""
+
+    def check(
+        edit: Edit,
+        rule: Rule,
+        *,
+        ids: Any,
+        covers: Callable[[int, int], bool] = lambda visit, block: True,
+        tokens: list[int] | None = None,
+        place: tuple[str, str] = ("block_output", "image"),
+    ) -> None:
+        before: dict[tuple[int, int], torch.Tensor] = {}
+
+        def hook(visit: int, block: int, tensor: torch.Tensor) -> torch.Tensor:
+            before[visit, block] = tensor.clone()
+            if not covers(visit, block):
+                return tensor
+            tensor = tensor.clone()
+            channels = ids(block) if callable(ids) else ids
+            rows = list(range(tensor.shape[1])) if tokens is None else tokens
+            new = rule(tensor[:, rows][:, :, channels])
+            for position, channel in enumerate(channels):
+                tensor[:, rows, channel] = new[:, :, position]
+            return tensor
+
+        expected = bare_pipeline.generate(bare, PROMPTS, SEEDS, edits={place: hook}, **CALL)
+        images, table = edited(edit)
+        assert np.array_equal(images, expected.images)
+        assert not np.array_equal(images, plain.images)
+
+        # Where it fired: every covered place, once for each image of the batch.
+        places = [(visit, block) for visit in range(4) for block in range(10) if covers(visit, block)]
+        branch = np.where(table["branch"] == "cond", 0, 1)
+        fired = list(zip(table["step"] * 2 + branch, table["block"], table["row"], strict=True))
+        assert fired == [(*at, row) for at in places for row in (0, 1)]
+        assert set(table["site"]) == {place[0]}
+        assert set(table["stream"]) == {place[1]}
+        assert set(table["edit"]) == {edit.label}
+        # What it did there.
+        for entry in table.itertuples():
+            visit, block = entry.step * 2 + (entry.branch == "uncond"), entry.block
+            channels = ids(block) if callable(ids) else ids
+            old = before[visit, block][entry.row].double().numpy()
+            new = expected.hidden[visit, block, *place][entry.row].double().numpy()
+            assert entry.energy == pytest.approx((old**2).sum(), rel=1e-5)
+            size = (old[:, channels] ** 2).sum() + 1e-6
+            assert entry.removed == pytest.approx((old**2).sum() - (new**2).sum(), rel=1e-4, abs=1e-4 * size)
+            assert entry.moved == pytest.approx(((old - new) ** 2).sum(), rel=1e-4)
+            assert entry.tokens == (old.shape[0] if tokens is None else len(tokens))
+            assert entry.channels == len(channels)
+            assert entry.block_name == dit.blocks[block].name
+            assert entry.sigma == pytest.approx(expected.scheduler[entry.step][0])
+
+    return check

@@ -1,0 +1,98 @@
+"""The record of what edits did: energies in float64, few objects, whole tables."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tracemalloc
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+import ditscope as ds
+from ditscope.edits import EditContext, Firings
+from ditscope.models.visits import Visit
+
+EDITS = [ds.edits.zero([1]), ds.edits.scale([1, 2], 0.5, stream="text")]
+
+
+@dataclass
+class Block:
+    index: int
+    name: str
+
+
+def context(number: int, hidden: torch.Tensor, n_tokens: int = 2) -> EditContext:
+    tokens, channels = torch.arange(n_tokens), torch.tensor([0, 2])
+    return EditContext(
+        old=hidden[:, tokens[:, None], channels],
+        hidden=hidden,
+        visit=Visit(number, number // 2, 1 / (number + 1), 1.0, ("cond",)),
+        branch=("cond", "uncond")[number % 2],
+        block=Block(number % 7, f"single.{number % 7}"),
+        site="block_output",
+        stream="image",
+        samples=(),
+        tokens=tokens,
+        channels=channels,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 1023, 1024, 2500])
+def test_the_table_is_what_numpy_computes(count) -> None:
+    firings, expected = Firings(), []
+    generator = torch.Generator().manual_seed(0)
+    for number in range(count):
+        hidden = torch.randn(1 + number % 3, 4, 3, generator=generator)
+        place, edit = context(number, hidden, 1 + number % 4), EDITS[number % 2]
+        new = place.old * -0.5 + 1
+        firings.add(edit, place, new)
+        old, after, whole = (tensor.double().numpy() for tensor in (place.old, new, hidden))
+        for row in range(len(hidden)):
+            expected.append(
+                (edit.label, row, number // 2, 1 / (number + 1), place.branch, place.block.index)
+                + (place.block.name, "image", "block_output", old.shape[1], 2)
+                + ((whole[row] ** 2).sum(), (old[row] ** 2 - after[row] ** 2).sum())
+                + (((old[row] - after[row]) ** 2).sum(),)
+            )
+    table = firings.table()
+    assert len(firings) == len(table) == len(expected)
+    columns = list(zip(*expected, strict=True))
+    for name, column in zip(table, columns, strict=True):
+        if name in ("energy", "removed", "moved"):
+            np.testing.assert_allclose(table[name], column, rtol=1e-4, atol=1e-5)
+        else:
+            assert table[name].tolist() == list(column)
+    assert " ".join(table) == (
+        "edit row step sigma branch block block_name stream site tokens channels energy removed moved"
+    )
+    # What comes after the table was asked for is in the next one.
+    firings.add(EDITS[0], context(0, torch.ones(1, 4, 3)), torch.zeros(1, 2, 2))
+    assert firings.table()["energy"].tolist() == [*table["energy"], 12.0]
+
+
+def test_a_firing_costs_bytes_and_not_objects() -> None:
+    firings, place, count = Firings(), context(0, torch.ones(1, 1, 1)[:, :, [0, 0, 0]], 1), 200_000
+    new = torch.zeros(1, 1, 2)
+    firings.add(EDITS[0], place, new)
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            firings.add(EDITS[0], place, new)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / count < 130  # eleven numbers of 8 bytes, and what arrays keep in reserve
+
+
+def test_no_firings_are_an_empty_table() -> None:
+    assert len(Firings()) == len(Firings().table()) == 0
+
+
+def test_firings_are_pickled_and_copied() -> None:
+    firings = Firings()
+    firings.add(EDITS[0], context(0, torch.ones(2, 4, 3)), torch.zeros(2, 2, 2))
+    for copied in (pickle.loads(pickle.dumps(firings)), copy.deepcopy(firings)):
+        assert copied.table().equals(firings.table())

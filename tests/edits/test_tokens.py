@@ -1,0 +1,109 @@
+"""Token masks and positions: index arithmetic, grids and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ditscope.edits.tokens import token_positions, token_selection
+from ditscope.errors import InputError
+
+RNG = np.random.default_rng(0)
+WIDE = RNG.random((5, 7)) < 0.4
+BY_NAME = xr.DataArray(WIDE, dims=("y", "x"), coords={"y": range(5), "x": range(7)})
+BY_TOKEN = xr.DataArray(
+    WIDE.ravel(),
+    dims="token",
+    coords={"y": ("token", np.repeat(range(5), 7)), "x": ("token", np.tile(range(7), 5))},
+)
+
+
+@given(st.data(), st.integers(1, 60))
+def test_positions_count_from_either_end_and_name_a_token_once(data, n_tokens) -> None:
+    entries = st.integers(-n_tokens, n_tokens - 1)
+    positions = data.draw(st.lists(entries, min_size=1, unique=True))
+    result = token_positions(token_selection(positions), n_tokens, None).tolist()
+    assert result == sorted({range(n_tokens)[position] for position in positions})
+
+
+@given(st.data(), st.integers(1, 60))
+def test_positions_beyond_the_stream_are_refused(data, n_tokens) -> None:
+    beyond = data.draw(st.one_of(st.integers(n_tokens, 99), st.integers(-99, -n_tokens - 1)))
+    with pytest.raises(InputError, match=f"token {beyond}"):
+        token_positions(token_selection([beyond]), n_tokens, None)
+
+
+@given(st.data(), st.integers(1, 8), st.integers(1, 8))
+def test_a_mask_of_the_grid_selects_its_tokens_whatever_its_form(data, height, width) -> None:
+    size = height * width
+    mask = np.reshape(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)), (height, width))
+    expected = [y * width + x for y in range(height) for x in range(width) if mask[y, x]]
+    named = xr.DataArray(mask, dims=("y", "x"), coords={"y": range(height), "x": range(width)})
+    tokens = named.stack(token=("y", "x")).reset_index("token")
+    order = data.draw(st.permutations(range(size)))
+    forms = [mask, mask.tolist(), torch.as_tensor(mask), named, named.transpose("x", "y"), named[::-1, ::-1]]
+    forms += [tokens, tokens.isel(token=order), named.drop_vars(["y", "x"]).T]
+    for form in forms:
+        selection = token_selection(form)
+        assert token_positions(selection, size, (height, width)).tolist() == expected
+        if height != width:
+            with pytest.raises(InputError, match=f"mask of {height} x {width} tokens"):
+                token_positions(selection, size, (width, height))
+
+
+def test_a_mask_of_a_grid_on_its_side_is_refused_by_name_of_both_grids() -> None:
+    with pytest.raises(InputError, match="a mask of 5 x 7 tokens; expected a mask of 7 x 5 tokens"):
+        token_positions(token_selection(WIDE), 35, (7, 5))
+
+
+def test_one_token_named_from_both_ends_is_one_token() -> None:
+    assert token_positions(token_selection([34, -1]), 35, None).tolist() == [34]
+
+
+def test_the_first_token_counted_from_the_end_is_a_position() -> None:
+    assert token_positions(token_selection([-35]), 35, None).tolist() == [0]
+
+
+def test_a_flat_mask_is_tied_by_its_length_alone() -> None:
+    flat = token_selection(WIDE.ravel())
+    expected = np.flatnonzero(WIDE).tolist()
+    assert token_positions(flat, 35, (7, 5)).tolist() == token_positions(flat, 35, None).tolist() == expected
+    with pytest.raises(InputError, match="a mask of 35 tokens; expected a mask of 34 tokens"):
+        token_positions(flat, 34, None)
+
+
+def test_a_flat_labelled_mask_goes_by_its_labels() -> None:
+    flat = xr.DataArray([True, False, False], dims="token", coords={"token": [2, 0, 1]})
+    assert token_positions(token_selection(flat), 3, None).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ([], "0 tokens"),
+        (np.zeros((0, 3), bool), "0 tokens"),
+        ([3, 3], "different whole-number positions"),
+        (WIDE.astype(int), "35 tokens of dtype int64"),
+        (WIDE.astype(float), "35 tokens of dtype float64"),
+        (WIDE[None], "35 tokens of dtype bool"),
+        ("all", "dtype <U3"),
+        ([1.0], "dtype float64"),
+        (BY_NAME.expand_dims("sample"), r"with dims \('sample', 'y', 'x'\)"),
+        (BY_NAME.rename(x="column"), "'column'"),
+        (BY_NAME[1:], "labels .1, 2, 3, 4. of y"),
+        (BY_TOKEN[1:], "34 tokens of a grid of 5 x 7"),
+        (BY_TOKEN[BY_TOKEN], "tokens of a grid"),
+    ],
+)
+def test_what_selects_no_tokens_is_refused(tokens, words) -> None:
+    with pytest.raises(InputError, match=words):
+        token_selection(tokens)
+
+
+@pytest.mark.parametrize("positions", [5, {5}, range(5, 6), np.int64(5), np.array([5]), torch.tensor([5])])
+def test_positions_come_in_many_forms(positions) -> None:
+    assert token_selection(positions) == (5,)

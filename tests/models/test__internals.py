@@ -1,0 +1,212 @@
+"""Every private name that ditscope uses is in the installed libraries and does what it is used for."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import accelerate
+import pytest
+import torch
+from diffusers.hooks import apply_group_offloading
+from diffusers.hooks.layerwise_casting import apply_layerwise_casting_hook
+from nnsight.intervention.interleaver import Mediator
+
+import ditscope
+from ditscope.models import _internals
+
+SOURCE = Path(ditscope.__file__).parent
+CPU = torch.device("cpu")
+
+NAMES = [
+    ("nnsight.modeling.diffusion", "_PipelineModule"),
+    ("nnsight.modeling.diffusion", "DiffusionModel._load"),
+    ("nnsight.intervention.source", "Controller"),
+    ("nnsight.intervention.interleaver", "EarlyStopException"),
+    ("nnsight.intervention.interleaver", "Mediator.value"),
+    ("nnsight.intervention.interleaver", "Mediator.current"),
+    ("nnsight.intervention.eproperty", "eproperty.transform"),
+    ("nnsight.intervention.eproperty", "eproperty.postprocess"),
+    ("diffusers", "DiffusionPipeline._execution_device"),
+    ("diffusers", "FluxPipeline._pack_latents"),
+    ("diffusers.hooks.hooks", "HookRegistry.get_hook"),
+    ("diffusers.hooks.group_offloading", "ModuleGroup"),
+    ("accelerate.hooks", "AlignDevicesHook"),
+    ("torch.nn", "Module._compiled_call_impl"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[name for _, name in NAMES])
+def test_a_private_name_is_there(module, name) -> None:
+    value = importlib.import_module(module)
+    for part in name.split("."):
+        assert hasattr(value, part), f"the installed {module} has no {name}"
+        value = getattr(value, part)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("group_offloading", "_GROUP_OFFLOADING"),
+        ("group_offloading", "_LAYER_EXECUTION_TRACKER"),
+        ("group_offloading", "_LAZY_PREFETCH_GROUP_OFFLOADING"),
+        ("layerwise_casting", "_LAYERWISE_CASTING_HOOK"),
+        ("layerwise_casting", "_PEFT_AUTOCAST_DISABLE_HOOK"),
+    ],
+)
+def test_the_harmless_hooks_have_the_names_that_diffusers_gives_them(module, name) -> None:
+    known = vars(importlib.import_module(f"diffusers.hooks.{module}"))
+    assert known.get(name) in _internals.HARMLESS_HOOKS, f"diffusers has no {name}, or calls it otherwise"
+
+
+class Doubling(torch.nn.Module):
+    """A network of a size that hooks can be tried on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * self.inner(x)
+
+
+def unwrapped(module: torch.nn.Module) -> list:
+    """The forward and what it wraps, from the outside in."""
+    chain = [module.forward]
+    while (inner := _internals.wrapped_forward(chain[-1])) is not None:
+        chain.append(inner)
+    return chain
+
+
+def test_a_plain_module_wraps_nothing_and_is_not_offloaded() -> None:
+    module = Doubling()
+    assert unwrapped(module) == [module.forward]
+    assert not _internals.diffusers_hooks(module)
+    assert list(_internals.accelerate_hooks(module)) == []
+    assert _internals.disk_group(module) is None
+    assert not _internals.is_group_offloaded(module)
+    assert not _internals.is_compiled(module)
+    assert not _internals.is_traced(module.forward)
+
+
+def test_accelerates_wrapper_and_weights_are_known() -> None:
+    module = Doubling()
+    expected = module.inner.weight.clone()
+    accelerate.cpu_offload(module, CPU)
+    assert module.inner.weight.is_meta
+    (hook,) = _internals.accelerate_hooks(module.inner)
+    assert hook.place_submodules is False
+    assert hook.weights_map["weight"].equal(expected)
+    assert unwrapped(module)[-1].__func__ is Doubling.forward
+
+
+def test_the_wrapper_of_diffusers_hooks_is_known() -> None:
+    module = Doubling()
+    apply_layerwise_casting_hook(module, torch.float32, torch.float32, non_blocking=False)
+    assert list(_internals.diffusers_hooks(module)) == ["layerwise_casting"]
+    assert len(unwrapped(module)) > 1
+    assert unwrapped(module)[-1].__func__ is Doubling.forward
+
+
+def test_groups_that_are_offloaded_to_disk_are_known(tmp_path) -> None:
+    module = torch.nn.Sequential(Doubling(), Doubling())
+    apply_group_offloading(module, CPU, CPU, offload_type="leaf_level", offload_to_disk_path=str(tmp_path))
+    groups = [group for part in module.modules() if (group := _internals.disk_group(part)) is not None]
+    assert len(groups) == 2
+    assert all(_internals.is_group_offloaded(part.inner) for part in module)
+    for (path, keys), part in zip(groups, module, strict=True):
+        assert Path(path).is_file()
+        assert {id(tensor) for tensor in keys} == {id(tensor) for tensor in part.inner.parameters()}
+
+
+def test_compiled_modules_are_known() -> None:
+    module = Doubling()
+    assert _internals.is_compiled(torch.compile(module))
+    module.compile()
+    assert _internals.is_compiled(module)
+
+
+def test_what_nnsight_puts_on_a_module_is_known(dit) -> None:
+    block = dit.blocks[0]
+    module = _internals.module_of(block)
+    assert module is dit.diffusers_pipeline.transformer.transformer_blocks[0]
+    assert any(map(_internals.is_traced, unwrapped(module)))
+    last = unwrapped(module)[-1]
+    assert getattr(last, "__func__", last) is type(module).forward
+
+
+def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:
+    call = {"num_inference_steps": 1, "height": 32, "width": 48, "true_cfg_scale": 2.0, "negative_prompt": ""}
+    with dit.generate("a red circle", seed=0, **call):
+        worker = Mediator.current("a test")
+        before = worker.iteration
+        with _internals.of_occurrence("a test", 1):
+            _ = dit.blocks[0].attn.output
+            visit = dit.run_state.n_visits
+            visit.save()
+        restored = worker.iteration == before
+        restored.save()
+    assert (visit, restored) == (2, True)
+
+
+def test_the_device_that_computes_is_known(dit) -> None:
+    assert _internals.compute_device(dit.diffusers_pipeline) == CPU
+
+
+def test_latents_are_packed_in_the_order_of_flux() -> None:
+    latents = torch.arange(2 * 4 * 4 * 6).reshape(2, 4, 4, 6)
+    packed = _internals.pack_latents(latents)
+    assert packed.shape == (2, 6, 16)
+    assert packed[1, 4].equal(latents[1, :, 2:4, 2:4].reshape(-1))
+
+
+def test_tensors_move_by_a_share_of_their_way() -> None:
+    tensors = [torch.zeros(2), torch.ones(3)]
+    _internals.move_towards(tensors, [torch.ones(2), torch.full((3,), 5.0)], 0.25)
+    assert tensors[0].tolist() == [0.25] * 2
+    assert tensors[1].tolist() == [2.0] * 3
+
+
+def test_a_quantized_tensor_is_known_by_its_parts() -> None:
+    assert _internals.inner_tensors(torch.ones(2)) is None
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+    names, _ = _internals.inner_tensors(nested)
+    assert all(isinstance(getattr(nested, name), torch.Tensor) for name in names)
+
+
+def private_names(path: Path) -> set[str]:
+    """Names with one leading underscore that a file takes from something other than itself."""
+    tree = ast.parse(path.read_text())
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _stored(node)}
+    defined |= {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and _named(node)}
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("ditscope"):
+            used |= {alias.name for alias in node.names}
+    return {name for name in used - defined if name.startswith("_") and not name.startswith("__")}
+
+
+def _stored(node: ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _named(node: ast.AnnAssign) -> bool:
+    return isinstance(node.target, ast.Name)
+
+
+def test_private_names_are_reached_through_this_file_only() -> None:
+    allowed = {
+        "_fields",  # of named tuples, documented
+        "_replace",
+        "_axinfo",  # of matplotlib, which no model runs on
+    }
+    others = {
+        str(path.relative_to(SOURCE)): private_names(path) - allowed
+        for path in SOURCE.rglob("*.py")
+        if path.name != "_internals.py"
+    }
+    assert {path: names for path, names in others.items() if names} == {}
+    assert inspect.getfile(_internals) == str(SOURCE / "models" / "_internals.py")

@@ -1,0 +1,57 @@
+"""What a call leaves out is filled in, and which samples it makes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import FluxPipeline, PixArtSigmaPipeline, SanaPipeline
+
+from ditscope.models.call import complete_call, samples_of, signature_defaults, step_callback
+
+
+def seeded(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("call", "samples"),
+    [
+        ({"prompt": "a", "generator": seeded(3)[0]}, [("a", 3)]),
+        ({"prompt": ["a", "b"], "generator": seeded(3, 1)}, [("a", 3), ("b", 1)]),
+        ({"prompt": ["a", "b"], "generator": seeded(5)[0]}, [("a", 5), ("b", 5)]),
+        ({"prompt": ("a", "b")}, [("a", None), ("b", None)]),
+        (
+            {"prompt": ["a", "b"], "num_images_per_prompt": 2, "generator": seeded(1, 2, 3, 4)},
+            [("a", 1), ("a", 2), ("b", 3), ("b", 4)],
+        ),
+        ({"prompt_embeds": torch.zeros(2, 5, 8), "generator": seeded(1, 2)}, [(None, 1), (None, 2)]),
+        ({"prompt": None, "num_images_per_prompt": None}, [(None, None)]),
+    ],
+)
+def test_the_samples_of_a_call_are_prompts_and_seeds_by_row(call, samples) -> None:
+    assert samples_of(call) == samples
+
+
+def test_a_seed_makes_a_generator_for_each_image_unless_there_are_some(dit) -> None:
+    pipeline = dit.diffusers_pipeline
+    assert complete_call(pipeline, {"prompt": "a"}, {}, seed=4)["generator"].initial_seed() == 4
+    several = complete_call(pipeline, {"prompt": ["a", "b"], "num_images_per_prompt": 2}, {}, seed=4)
+    assert [generator.initial_seed() for generator in several["generator"]] == [4, 5, 6, 7]
+    own = seeded(9)[0]
+    assert complete_call(pipeline, {"prompt": "a", "generator": own}, {}, seed=4)["generator"] is own
+    assert "generator" not in complete_call(pipeline, {"prompt": "a"}, {})
+
+
+def test_a_call_is_completed_by_the_defaults_and_a_negative_prompt_for_each_prompt(dit) -> None:
+    complete = complete_call(
+        dit.diffusers_pipeline, {"prompt": ["a", "b"], "height": 32}, {"height": 64, "negative_prompt": "no"}
+    )
+    assert complete == {"prompt": ["a", "b"], "height": 32, "negative_prompt": ["no", "no"]}
+
+
+def test_step_callbacks_and_defaults_are_those_of_the_pipelines_call(dit) -> None:
+    assert step_callback(dit.diffusers_pipeline) == "callback_on_step_end"
+    assert step_callback(object.__new__(PixArtSigmaPipeline)) == "callback"
+    assert step_callback(object.__new__(SanaPipeline)) == "callback_on_step_end"
+    assert signature_defaults(FluxPipeline)["guidance_scale"] == 3.5
+    assert "self" not in signature_defaults(FluxPipeline)

@@ -1,0 +1,189 @@
+"""A metric, a pass, an edit, a figure, a family, a study and a command, each in ten lines of somebody else's."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import distribution
+
+METRIC = """
+from ditscope.metrics.metric import metric
+
+@metric("mean red", unit="levels", damage="either")
+def redness(images):
+    return images[..., 0].mean(axis=(1, 2))
+"""
+PASS = '''
+def loudest(hidden):
+    """The channel of the largest mean magnitude, for each block."""
+    return abs(hidden).mean("token").argmax("channel")
+'''
+EDIT = '''
+from ditscope.edits.edit import Edit
+
+class Negate(Edit):
+    """Channels with the other sign."""
+
+    def values(self, context):
+        return -context.old
+
+def negate(channels, **where):
+    return Negate.of(channels, where)
+'''
+FIGURE = '''
+from matplotlib.figure import Figure
+
+def loudest_channel(loudest):
+    """The channel that the pass ``loudest`` finds, by block."""
+    figure = Figure()
+    figure.subplots().plot(loudest["block"], loudest)
+    return figure
+'''
+FAMILY = """
+from dataclasses import replace
+from ditscope.models.families.flux import FLUX
+
+MINE = replace(FLUX, name="Mine", pipelines=("MyPipeline",))
+"""
+STUDY = """
+from dataclasses import dataclass
+import xarray as xr
+from ditscope.report.page import Report
+from ditscope.studies.study import Measured, Study
+
+@dataclass(frozen=True)
+class Width(Study):
+    name, claim = "width", "A model has channels."
+    least: int = 1
+
+    def measure(self, dit, folder, progress):
+        return Measured({"width": dit.width}, {"width": xr.Dataset({"width": dit.width})}, {})
+
+    def draw(self, result):
+        report = Report("Width")
+        report.section(f"{result.numbers['width']} channels")
+        return report
+"""
+COMMAND = '''
+import typer
+
+def greet(name: str = "you"):
+    """Greet somebody."""
+    typer.echo(f"hello {name}")
+'''
+
+ENTRIES = {
+    "ditscope.metrics redness": "metric:redness",
+    "ditscope.passes loudest": "pass:loudest",
+    "ditscope.edits negate": "edit:negate",
+    "ditscope.plots loudest_channel": "figure:loudest_channel",
+    "ditscope.models.families MINE": "family:MINE",
+    "ditscope.studies Width": "study:Width",
+    "ditscope.cli greet": "command:greet",
+}
+MODULES = {
+    "metric": METRIC,
+    "pass": PASS,
+    "edit": EDIT,
+    "figure": FIGURE,
+    "family": FAMILY,
+    "study": STUDY,
+    "command": COMMAND,
+}
+
+# One process runs them all, since it takes seconds to import torch and diffusers.
+PROOFS = """
+import json, sys, traceback
+import numpy as np
+import xarray as xr
+import ditscope as ds
+
+HIDDEN = xr.DataArray(np.eye(4)[None, :3] * [1, 2, 5, 3], dims=("block", "token", "channel"), coords={"block": [0]})
+
+def proof_of_metric():
+    images = np.full((2, 8, 8, 3), 7, dtype=np.uint8)
+    assert ds.metrics.redness(images).tolist() == [7, 7]
+    assert ds.metrics.resolve("redness")["redness"](images).tolist() == [7, 7]
+
+def proof_of_pass():
+    assert ds.passes.loudest(HIDDEN).item() == 2
+
+def proof_of_edit():
+    made = ds.edits.negate([3], blocks=[0])
+    assert ds.edits.from_json(json.loads(json.dumps(made.to_json()))) == made
+    options = {"metrics": ["redness", "psnr"], "num_inference_steps": 1, "batch_size": 2, "resamples": 100}
+    result = ds.compare(ds.load("shapes"), ["a", "b"], [0], {"negate": made}, **options)
+    assert result["unit"].sel(metric="redness") == "levels"
+    assert 0 < result["baseline_value"].sel(metric="redness").min() < 255
+    assert result["value"].sel(metric="psnr").max() < 100
+
+def proof_of_figure():
+    assert ds.plots.loudest_channel(ds.passes.loudest(HIDDEN)).axes
+
+def proof_of_family():
+    from ditscope.models.families import family_of
+    assert family_of("MyPipeline").name == "Mine"
+
+def proof_of_study():
+    said = command_line("study")
+    assert "A model has channels." in said, said
+    said = command_line("study", "width", "--out", "runs", "--set", "least=2")
+    assert "open runs/report.html" in said, said
+    assert json.load(open("runs/results.json"))["width"] == 128
+    assert "128 channels" in open("runs/report.html").read(), said
+
+def proof_of_command():
+    assert "Greet somebody." in command_line("greet", "--help")
+    assert command_line("greet", "--name", "world") == "hello world\\n"
+
+def command_line(*arguments):
+    from typer.testing import CliRunner
+    from ditscope.cli import app
+    return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+
+for kind in sys.argv[1:]:
+    try:
+        globals()[f"proof_of_{kind}"]()
+    except BaseException:
+        print(json.dumps([kind, traceback.format_exc()]))
+    else:
+        print(json.dumps([kind, ""]))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    distribution.install(folder, MODULES, ENTRIES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(site):
+    done = distribution.run_beside(site, "-c", PROOFS, *MODULES)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_somebody_else_adds_one(outcomes, kind):
+    assert outcomes[kind] == ""
+
+
+def test_they_are_there_too_where_the_distribution_is_imported_first(site):
+    code = """
+import plugin.family, plugin.study
+from ditscope.models.families import family_of
+from ditscope.studies.study import known_studies
+assert family_of("MyPipeline") is plugin.family.MINE
+assert known_studies()["width"] is plugin.study.Width
+"""
+    done = distribution.run_beside(site, "-W", "error::UserWarning:ditscope", "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("source", MODULES.values(), ids=MODULES)
+def test_each_takes_about_ten_lines(source):
+    assert len([line for line in source.splitlines() if line.strip()]) <= 14
