@@ -145,7 +145,7 @@ class ArrayPlan:
         return math.prod(real) * chunk + math.prod(slots) * INDEX_ENTRY_BYTES + CRC_BYTES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forecast:
     """What will be written, in bytes on disk.
 
@@ -187,6 +187,8 @@ class Forecast:
             return size
         minutes = f"{self.seconds / 60:.0f} minutes"
         return f"{size}, about {minutes if self.seconds >= 120 else f'{self.seconds:.0f} seconds'}"
+
+    __repr__ = __str__
 
 
 def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:

@@ -91,7 +91,7 @@ class EditedVisit:
         if not len(positions):
             return False
         tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, ids))
-        edited, samples = hidden.clone(), self._dit.run_state.samples
+        edited, samples = hidden.clone(), tuple(self._dit.run_state.samples)
         for branch in branches:
             rows = visit.slice(len(hidden), branch)
             place = (rows, tokens[:, None], channels)

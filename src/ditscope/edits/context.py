@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,6 @@ class EditContext:
     block: Block
     site: str
     stream: str
-    samples: Sequence[Sample]
+    samples: tuple[Sample, ...]
     tokens: torch.Tensor
     channels: torch.Tensor
