@@ -7,13 +7,13 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format stubs docs clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
 
 test: $(STAMP)
-	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} $(BIN)/python -m pytest -q
+	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -23,6 +23,11 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+stubs: $(STAMP)
+	$(BIN)/python -m ditscope._discovery
+	$(BIN)/ruff check -q --fix src
+	$(BIN)/ruff format -q src
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
