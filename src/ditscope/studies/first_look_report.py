@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from ditscope import plots
 from ditscope.models.embedded import EMBEDDED
@@ -174,14 +173,20 @@ def _stability(section: Section, result: Result) -> None:
 
 
 def _masks(section: Section, result: Result) -> None:
-    k, summary = _k(result), result.arrays["mask_summary"]
+    k, summary, shown = _k(result), result.arrays["mask_summary"], result.arrays["shown_masks"]
     section.text(
         "At the last step, each block's image tokens are clustered in two by K-means on the chosen channels, each "
         "scaled from 0 to 1 over tokens (arXiv 2605.13974, section 3.2). The signed rule calls the cluster of larger "
         "sum foreground; the oracle takes the better of a mask and its complement, which no user could."
     )
     section.figure(
-        _mask_grid(result.arrays["images"]["images"], result.arrays["shown_masks"], _about(result, k=k)),
+        plots.mask_grid(
+            result.arrays["images"]["images"],
+            shown,
+            reference=shown["reference"],
+            iou=shown,
+            about=_about(result, k=k),
+        ),
         "Masks of the top channels by the signed rule, with the reference mask's outline and the IoU.",
         name="masks",
     )
@@ -224,16 +229,6 @@ def _masks(section: Section, result: Result) -> None:
     )
 
 
-def _mask_grid(images: xr.DataArray, shown: xr.Dataset, about: dict[str, object]) -> Figure:
-    return plots.mask_grid(
-        images.isel(sample=slice(0, shown.sizes["sample"])),
-        shown["mask"],
-        reference=shown["reference"],
-        iou=shown["iou"],
-        about=about,
-    )
-
-
 def _ablation(section: Section, result: Result) -> None:
     comparison, k = result.arrays["comparison"], _k(result)
     section.text(
@@ -244,7 +239,11 @@ def _ablation(section: Section, result: Result) -> None:
     )
     about = {"model": result.study.model, "k": k}
     section.figure(
-        _edited_images(comparison, about),
+        plots.image_grid(
+            comparison.isel(sample=slice(0, _SHOWN_EDITED)),
+            title="The same prompts and seeds under each edit",
+            about=about,
+        ),
         "One row a prompt, one column an edit; random controls show their first draw.",
         name="edits",
     )
@@ -280,21 +279,6 @@ def _ablation(section: Section, result: Result) -> None:
         f"blind to large changes. Energy was matched on the recording, with more channels than {k}; under the edit "
         f"itself {removed('zero energy-matched')} of the stream's energy was removed, against "
         f"{removed('zero massive')} for the massive channels. {_scope(result)}",
-    )
-
-
-def _edited_images(comparison: xr.Dataset, about: dict[str, object]) -> Figure:
-    pictures = xr.concat(
-        [
-            comparison["baseline_images"].expand_dims(edit=["unedited"]),
-            comparison["images"].isel(draw=0).drop_vars(("draw", "draws")),
-        ],
-        dim="edit",
-    ).isel(sample=slice(0, _SHOWN_EDITED))
-    return plots.image_grid(
-        pictures.transpose("sample", "edit", ...),
-        title="The same prompts and seeds under each edit",
-        about=about,
     )
 
 
