@@ -237,7 +237,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: samples, the positions and call of each batch, the call as the manifest has it, and its probe."""
+    """What is generated: samples, positions and call of each batch, the call as written down, its probe."""
 
     samples: list[tuple[str, int]]
     batches: list[range]
