@@ -9,12 +9,10 @@ import numpy as np
 
 from ditscope.errors import InputError
 
-Array = np.ndarray[Any, Any]
-
 
 def checked(
     what: str, value: Any, dtype: Any, lengths: Mapping[str, int], *, may_be_short: bool = False
-) -> Array:
+) -> np.ndarray[Any, Any]:
     """A value as an array of one dtype and shape.
 
     Args:

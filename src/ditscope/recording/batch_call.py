@@ -32,7 +32,7 @@ def batch_call(
         if call[name] is None:
             continue
         texts = several(call[name])
-        if n_samples % max(1, len(texts)) or len(texts) not in (1, n_prompts, n_samples):
+        if len(texts) not in (1, n_prompts, n_samples):
             raise InputError(
                 f"{len(texts)} texts as {name} for {n_prompts} prompts and {n_samples} samples",
                 "one text, or a list with one for each prompt or for each sample",

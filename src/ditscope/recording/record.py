@@ -237,15 +237,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be generated.
-
-    Attributes:
-        samples: prompt and seed of each sample.
-        batches: positions of the samples that are generated together.
-        calls: pipeline arguments of each batch.
-        written_call: the arguments as the manifest has them.
-        probed: what the first batch's call visits, and its sizes.
-    """
+    """What is generated: samples, positions and call of each batch, the call as written down, its probe."""
 
     samples: list[tuple[str, int]]
     batches: list[range]
