@@ -9,7 +9,7 @@ from diffusers import FirstBlockCacheConfig
 
 import bare_pipeline
 import ditscope as ds
-from ditscope.errors import UnsupportedError
+from ditscope.errors import UnsupportedError, VisitError
 from ditscope.models import run_state
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
@@ -161,6 +161,18 @@ def test_a_loop_that_never_began_does_not_speak_for_the_next_run(cached) -> None
     with pytest.raises(KeyError):
         broken()
     assert cached.generate(PROMPT, seed=0, **CALL, output_type="np").images.shape == (1, 32, 48, 3)
+
+
+def test_a_loop_that_was_never_closed_does_not_speak_for_the_next_run(dit, refusals) -> None:
+    """A loop over an iterator that has a name cannot be seen to be left."""
+    call, kept = {"num_inference_steps": 1, **bare_pipeline.PLAIN}, []
+    with pytest.raises(VisitError), dit.generate(PROMPT, seed=0, **call) as tracer:
+        kept.append(dit.visits(tracer))
+        for _ in kept[0]:
+            dit.blocks[0].image.clone()
+            break
+    dit.generate(PROMPT, seed=0, **call)
+    assert refusals == [0]
 
 
 def test_a_run_after_a_failing_pipeline_is_a_new_one(dit) -> None:

@@ -77,7 +77,7 @@ def test_device_moves_every_part(untrained_folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"dtype": torch.bfloat16, "torch_dtype": torch.float32}, "both dtype= and torch_dtype="),
         ({"dtype": "blue"}, "'blue'"),
@@ -89,10 +89,10 @@ def test_device_moves_every_part(untrained_folder) -> None:
         ({"custom_pipeline": "someone/else"}, "custom_pipeline"),
     ],
 )
-def test_arguments_that_would_be_ignored_are_refused(untrained_folder, arguments, told) -> None:
+def test_arguments_that_would_be_ignored_are_refused(untrained_folder, arguments, message) -> None:
     with pytest.raises(InputError, match="expected") as error:
         ds.load(str(untrained_folder), **arguments)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder_2"])
@@ -124,7 +124,7 @@ def test_weights_of_a_component_that_is_given_may_be_missing(altered, dit) -> No
 
 
 @pytest.mark.parametrize(
-    ("alter", "kind", "told"),
+    ("alter", "kind", "message"),
     [
         (lambda folder: (folder / "model_index.json").unlink(), InputError, "without model_index.json"),
         (
@@ -141,8 +141,8 @@ def test_weights_of_a_component_that_is_given_may_be_missing(altered, dit) -> No
         (lambda folder: (folder / "ditscope.json").write_text('{"call": 3}'), InputError, "call arguments"),
     ],
 )
-def test_a_folder_that_holds_no_pipeline_is_refused(altered, alter, kind, told) -> None:
-    with pytest.raises(kind, match=told):
+def test_a_folder_that_holds_no_pipeline_is_refused(altered, alter, kind, message) -> None:
+    with pytest.raises(kind, match=message):
         ds.load(str(altered(alter)))
 
 
