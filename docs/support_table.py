@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ditscope.models.families import FAMILIES
+from ditscope.models.families import known_families
 from ditscope.models.family import Family, Guidance
 from ditscope.models.taps import Tap
 from ditscope.models.versions import VERIFIED
@@ -100,7 +100,7 @@ def support_table() -> str:
     lines = [
         "| family | pipelines | tested as | blocks and streams | guidance | sites inside blocks | checkpoints |",
         "|---|---|---|---|---|---|---|",
-        *(_row(family) for name in TESTED for family in FAMILIES if family.name == name),
+        *(_row(family) for name in TESTED for family in known_families() if family.name == name),
         "",
         "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
         "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",

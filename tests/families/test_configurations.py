@@ -15,7 +15,7 @@ import random_models
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.call import signature_defaults
 from ditscope.models.configuration import configuration_of, latent_cell_pixels, read_configuration
-from ditscope.models.families import FAMILIES
+from ditscope.models.families import known_families
 from ditscope.models.sizes import BINNING
 from ditscope.recording.forecast import forecast_recording
 
@@ -132,7 +132,7 @@ REAL = {
 
 
 def family_named(name: str) -> Any:
-    return next(family for family in FAMILIES if family.name == name)
+    return next(family for family in known_families() if family.name == name)
 
 
 @functools.cache
@@ -210,7 +210,7 @@ def test_positions_of_a_square_are_counted_along_its_edge() -> None:
 
 
 def test_every_pipeline_that_bins_has_its_cells() -> None:
-    for family in FAMILIES:
+    for family in known_families():
         for pipeline in family.pipelines:
             bins = BINNING in signature_defaults(getattr(diffusers, pipeline))
             assert bins == (family.nominal_cell is not None), pipeline

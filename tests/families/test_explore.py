@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ditscope.checking.explore import explore
 from ditscope.cli import app
 from ditscope.models import family as vocabulary
-from ditscope.models.families import FAMILIES
+from ditscope.models.families import known_families
 
 VOCABULARY = {
     "Family": vocabulary.Family,
@@ -29,7 +29,7 @@ DISTILLED = ("flux2-klein", "flux2-dev")
 
 
 def family_of(name: str) -> vocabulary.Family:
-    return next(family for family in FAMILIES if family.name == tiny.TINY[name].family)
+    return next(family for family in known_families() if family.name == tiny.TINY[name].family)
 
 
 UNCOUNTED = ("auraflow", "lumina2")
@@ -131,7 +131,7 @@ def test_which_families_may_embed_a_scale_is_what_tiny_transformers_do(opened) -
         for name in NAMES
         if opened(name).diffusers_pipeline.transformer.config.get("guidance_embeds")
     }
-    assert embedding == {family.name for family in FAMILIES if family.guidance.embedded}
+    assert embedding == {family.name for family in known_families() if family.guidance.embedded}
 
 
 def test_the_command_prints_lists_shapes_visits_and_a_draft(folder_of) -> None:

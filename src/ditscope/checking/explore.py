@@ -18,6 +18,7 @@ from ditscope.checking.plain_hooks import image_tokens_of
 from ditscope.models.arguments import named_arguments
 from ditscope.models.call import step_callback
 from ditscope.models.family import Guidance
+from ditscope.vocabulary import STREAMS
 
 TEXT_FIRST = ("text", "image")
 """The order of streams in one tensor, which numbers of tokens cannot show; that of FLUX.1 and FLUX.2."""
@@ -120,7 +121,7 @@ class Exploration:
             return f"{inputs}, {outputs}"
         both = returned == image + text
         outputs = TEXT_FIRST if both else ("image",)
-        inputs = {stream: "hidden_states" for stream in ("image", "text") if stream in outputs}
+        inputs = {stream: "hidden_states" for stream in STREAMS if stream in outputs}
         return f"{inputs}, {outputs}, joined=True"
 
     def _doubt(self, path: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from ditscope.models.arguments import named_arguments
 from ditscope.models.call import signature_defaults, step_callback
 from ditscope.models.family import Guidance
+from ditscope.vocabulary import BRANCHES
 
 SCALES = ("true_cfg_scale", "guidance_scale")
 """Call arguments that may scale classifier-free guidance; a pipeline with both embeds the second."""
@@ -98,4 +99,4 @@ def _branches(visits: list[_Visit], others: list[_Visit]) -> tuple[str, ...] | N
     if len(rows) != 2 or len(changed) != 2:
         return None
     names = tuple("uncond" if torch.equal(*pair) else "cond" for pair in zip(rows, changed, strict=True))
-    return names if set(names) == {"cond", "uncond"} else None
+    return names if set(names) == set(BRANCHES) else None

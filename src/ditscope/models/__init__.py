@@ -3,13 +3,12 @@
 from ditscope.models.block import Block
 from ditscope.models.configuration import ModelConfiguration, read_configuration
 from ditscope.models.dit import DiT
-from ditscope.models.families import FAMILIES
+from ditscope.models.families import known_families
 from ditscope.models.family import BlockList, Family, Guidance
 from ditscope.models.loading import load
 from ditscope.models.visits import Visit
 
 __all__ = [
-    "FAMILIES",
     "Block",
     "BlockList",
     "DiT",
@@ -17,6 +16,7 @@ __all__ = [
     "Guidance",
     "ModelConfiguration",
     "Visit",
+    "known_families",
     "load",
     "read_configuration",
 ]

@@ -6,13 +6,7 @@ colour-blind readers. Arrays are matched by the names of their dims and by their
 position. Nothing here touches pyplot or the caller's matplotlib settings.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from ditscope._discovery import public_names
 
 globals().update(_names := public_names(__name__))
 __all__ = sorted(_names)
-
-if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...

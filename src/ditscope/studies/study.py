@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 import xarray as xr
 
+from ditscope._discovery import public_names
 from ditscope._display import text_table
 from ditscope.errors import InputError, unknown_name
 
@@ -226,12 +227,9 @@ class Progress:
 
 def known_studies() -> dict[str, type[Study]]:
     """Every study that the package and installed distributions offer, by name."""
-    from ditscope import studies
-
-    offered = [
-        value for value in vars(studies).values() if isinstance(value, type) and issubclass(value, Study)
-    ]
-    return {study.name: study for study in offered if study is not Study}
+    offered = public_names("ditscope.studies").values()
+    studies = [each for each in offered if isinstance(each, type) and issubclass(each, Study)]
+    return {study.name: study for study in studies if study is not Study}
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:

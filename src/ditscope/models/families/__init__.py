@@ -9,15 +9,15 @@ from ditscope._discovery import public_names
 from ditscope.errors import UnsupportedError
 from ditscope.models.family import Family
 
-FAMILIES: tuple[Family, ...] = tuple(
-    family for family in public_names(__name__).values() if isinstance(family, Family)
-)
-"""Every family, in the order of the files' names."""
+
+def known_families() -> tuple[Family, ...]:
+    """Every family, in the order of the files' names."""
+    return tuple(family for family in public_names(__name__).values() if isinstance(family, Family))
 
 
 def supported() -> str:
     """Names of the families with their pipeline classes, for messages."""
-    return "; ".join(f"{family.name} ({', '.join(family.pipelines)})" for family in FAMILIES)
+    return "; ".join(f"{family.name} ({', '.join(family.pipelines)})" for family in known_families())
 
 
 def family_of(pipeline_class: str) -> Family:
@@ -26,7 +26,7 @@ def family_of(pipeline_class: str) -> Family:
     Raises:
         UnsupportedError: no family has it.
     """
-    for family in FAMILIES:
+    for family in known_families():
         if pipeline_class in family.pipelines:
             return family
     raise UnsupportedError(
