@@ -14,20 +14,22 @@ import torch
 from diffusers import FluxImg2ImgPipeline
 from family_calls import PROMPTS, SEEDS, batch, call
 
-import ditscope.checking  # noqa: F401  before tracing, which imports from it and is imported by it
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items) -> None:
-    """For ``--dist loadgroup``: tests of one tiny pipeline share what the fixtures here keep of it."""
-    if not config.pluginmanager.hasplugin("xdist"):
+    """In several processes, the tests of one pipeline come one after another: most run where it is open already."""
+    if not hasattr(config, "workerinput"):
         return
-    for item in items:
-        given = getattr(getattr(item, "callspec", None), "params", {}).values()
-        values = [value for one in given for value in (one if isinstance(one, tuple) else (one,))]
-        name = next((value for value in values if isinstance(value, str) and value in tiny.TINY), None)
-        if name and item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(name))
+    ours = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    for number, item in zip(ours, sorted((items[number] for number in ours), key=_pipeline), strict=True):
+        items[number] = item
+
+
+def _pipeline(item) -> str:
+    """The tiny pipeline that a test is parametrized by; "" if by none."""
+    given = getattr(getattr(item, "callspec", None), "params", {}).values()
+    values = [value for one in given for value in (one if isinstance(one, tuple) else (one,))]
+    return next((value for value in values if isinstance(value, str) and value in tiny.TINY), "")
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
     assert with_reference == 4 * 6 + 16 * 20
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kontext(folder_of, tmp_path_factory):
     """The tiny FLUX.1 pipeline as a Kontext one."""
     folder = tmp_path_factory.mktemp("tiny") / "kontext"

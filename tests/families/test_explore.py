@@ -36,7 +36,7 @@ UNCOUNTED = ("auraflow", "lumina2")
 """Registers go before the text there, or padding is taken out: no count of tokens tells the text."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def explored(folder_of):
     """Name -> what is found out about the tiny pipeline."""
 
@@ -47,7 +47,7 @@ def explored(folder_of):
     return functools.cache(look)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def drafted(explored):
     """Name -> the family that the draft describes."""
 

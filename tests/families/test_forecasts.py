@@ -121,7 +121,7 @@ def test_a_size_is_rounded_or_refused_as_the_pipeline_does(opened, folder_of, tm
     assert foreseen(configuration, *asked, 2, dtype="float32") == expected
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained_at(folder_of, tmp_path_factory):
     """Name, sample size -> the tiny pipeline's folder, with a transformer of that sample size."""
 

@@ -115,7 +115,7 @@ def edited(dit, name: str) -> np.ndarray:
     return images
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def plainly(folder_of):
     """Name, edited or not -> what plain hooks see on the pipeline as it was saved."""
 
