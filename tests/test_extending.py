@@ -1,4 +1,4 @@
-"""A metric, a pass, an edit, a figure, a family, a study and a command of somebody else's, as CONTRIBUTING shows them."""
+"""A metric, a pass, an edit, a figure, a family, a study and a command of others, as CONTRIBUTING shows them."""
 
 from __future__ import annotations
 
