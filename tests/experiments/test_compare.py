@@ -235,3 +235,19 @@ def test_a_site_that_blocks_lack_is_refused_before_the_first_image(dit, monkeypa
     )
     with pytest.raises(ds.errors.UnsupportedError, match="attn_output"):
         compare(dit, {"x": ds.edits.zero([3], site="attn_output")})
+
+
+def test_texts_of_each_sample_follow_it_through_a_partial_batch(dit) -> None:
+    call = {**bare_pipeline.GUIDED, "num_inference_steps": 1}
+    texts = ["blurred", "dark", "small"]
+    edits = {"a": ds.edits.zero([3])}
+    prompts = ["a red circle", "a white star", "a blue ring"]
+    together = ds.compare(
+        dit, prompts, edits=edits, metrics=["psnr"], batch_size=2, **{**call, "negative_prompt": texts}
+    )
+    alone = ds.compare(
+        dit, prompts[2], edits=edits, metrics=["psnr"], **{**call, "negative_prompt": texts[2]}
+    )
+    assert (together["baseline_images"][2] == alone["baseline_images"][0]).all()
+    with pytest.raises(InputError, match="2 texts as prompt_2 for 3 prompts and 3 samples"):
+        ds.compare(dit, prompts, edits=edits, metrics=["psnr"], **{**call, "prompt_2": ["a", "b"]})

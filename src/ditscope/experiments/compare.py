@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ditscope import checks
 from ditscope.edits.edit import Edit
 from ditscope.experiments.running import conditions, run_condition
 from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import EMBEDDED, embedded_folder
+from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
-from ditscope.tracing.samples import pair_samples
 
 if TYPE_CHECKING:
     from ditscope.metrics.text_image import ClipScorer
@@ -70,23 +69,22 @@ def compare(
         InputError: before the first run, for anything that cannot be used.
         EditError: an edit that never fired.
     """
-    checks.whole_number("batch_size", batch_size)
     check_interval(LEVEL, resamples)
-    samples = pair_samples(checks.prompts(prompts), checks.seeds(seeds))
+    batches = batches_of(prompts, seeds, batch_size, call)
+    samples = [sample for batch in batches for sample in batch.samples]
     compared = conditions(edits)
     if clip is None and dit.name == EMBEDDED:
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
-    looked = probe(dit, samples[:batch_size], **call)
+    looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
         condition.check(dit, looked)
 
     n_runs = 1 + sum(condition.draws for condition in compared)
     with tqdm(total=len(samples) * n_runs, desc="compare", unit="image", disable=None) as progress:
-        settings = (looked, batch_size, progress, call)
-        baseline = run_condition(dit, samples, (), *settings)
+        baseline = run_condition(dit, batches, (), looked, progress)
         runs = {
-            (row, number): run_condition(dit, samples, condition.draw(number), *settings)
+            (row, number): run_condition(dit, batches, condition.draw(number), looked, progress)
             for row, condition in enumerate(compared)
             for number in range(condition.draws)
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
 
 
@@ -86,12 +87,10 @@ def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condit
 
 def run_condition(
     dit: DiT,
-    samples: Sequence[tuple[str, int]],
+    batches: Sequence[Batch],
     edits: Sequence[Edit],
     probe: Probe,
-    batch_size: int,
     progress: tqdm,
-    call: Mapping[str, Any],
 ) -> Run:
     """Generate every sample under some edits, each with one draw; under none, the baseline.
 
@@ -99,13 +98,12 @@ def run_condition(
         EditError: an edit never fired in one of the batches.
     """
     images, tables = [], []
-    for start in range(0, len(samples), batch_size):
-        batch = samples[start : start + batch_size]
+    for batch in batches:
         visitor = EditedVisit(dit, edits, probe.schedule.steps.stop) if edits else None
-        images.append(run_traced(dit, batch, visitor, **call).images)
+        images.append(run_traced(dit, batch.samples, visitor, **batch.call).images)
         if visitor is not None:
             visitor.require_fired()
             table = visitor.firings.table()
-            tables.append(table.assign(sample=table["row"] + start))
-        progress.update(len(batch))
+            tables.append(table.assign(sample=table["row"] + batch.positions.start))
+        progress.update(len(batch.positions))
     return Run(np.concatenate(images), pd.concat(tables) if tables else pd.DataFrame())

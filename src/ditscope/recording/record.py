@@ -28,12 +28,11 @@ from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError
 from ditscope.models.fingerprint import weights_fingerprint
-from ditscope.recording.batch_call import batch_call
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
+from ditscope.tracing.batches import Batch, batches_of
 from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.run import run_traced
-from ditscope.tracing.samples import pair_samples
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -168,21 +167,18 @@ class Recording:
         ) as writer:
             progress = tqdm(total=len(plan.samples), desc="record", unit="image", disable=None)
             progress.update(len(writer.committed))
-            for batch, own_call in zip(plan.batches, plan.calls, strict=True):
-                missing = [sample for sample in batch if sample not in writer.committed]
+            for batch in plan.batches:
+                missing = [sample for sample in batch.positions if sample not in writer.committed]
                 if missing:
-                    samples = [plan.samples[sample] for sample in batch]
-                    self._record_batch(writer, batch, samples, own_call)
+                    self._record_batch(writer, batch)
                     progress.update(len(missing))
             progress.close()
         return open_cache(self._path)
 
-    def _record_batch(
-        self, writer: CacheWriter, batch: range, samples: list[tuple[str, int]], call: dict[str, Any]
-    ) -> None:
-        visitor = RecordedVisit(self._dit, writer, batch)
-        outcome = run_traced(self._dit, samples, visitor, keep_latents=True, **call)
-        for row, sample in enumerate(batch):
+    def _record_batch(self, writer: CacheWriter, batch: Batch) -> None:
+        visitor = RecordedVisit(self._dit, writer, batch.positions)
+        outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
+        for row, sample in enumerate(batch.positions):
             if sample in writer.committed:
                 continue
             latents, output = outcome.latents[row], visitor.outputs[row]
@@ -193,17 +189,14 @@ class Recording:
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = checks.prompts(prompts)
         written = json_values({**self._dit.call_defaults, **call}, "pipeline argument", default=as_recorded)
-        samples = pair_samples(texts, checks.seeds(seeds))
-        size = self._kept["batch_size"]
-        batches = [range(len(samples))[start : start + size] for start in range(0, len(samples), size)]
-        calls = [batch_call(call, batch, len(texts), len(samples)) for batch in batches]
-        probed = probe(self._dit, [samples[sample] for sample in batches[0]], **calls[0])
+        batches = batches_of(texts, seeds, self._kept["batch_size"], call)
+        probed = probe(self._dit, batches[0].samples, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
             negative = several(call.get("negative_prompt") or ())
             probed.tokens["text"] = max(
                 probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
             )
-        return _Plan(samples, batches, calls, written, probed)
+        return _Plan(batches, written, probed)
 
     def _schema(self, plan: _Plan) -> Schema:
         probed = plan.probed
@@ -237,13 +230,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: samples, positions and call of each batch, the call as written down, its probe."""
+    """What is generated: batches, the call as written down, its probe."""
 
-    samples: list[tuple[str, int]]
-    batches: list[range]
-    calls: list[dict[str, Any]]
+    batches: list[Batch]
     written_call: dict[str, Any]
     probed: Probe
+
+    @property
+    def samples(self) -> list[tuple[str, int]]:
+        """(prompt, seed) of every sample."""
+        return [sample for batch in self.batches for sample in batch.samples]
 
 
 def as_recorded(value: Any) -> Any:

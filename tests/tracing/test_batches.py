@@ -7,7 +7,7 @@ import pytest
 from pipeline_recording import GUIDED, PROMPTS, SEEDS, record
 
 from ditscope.errors import InputError
-from ditscope.recording.batch_call import batch_call
+from ditscope.tracing.batches import batch_call
 
 KEPT = {"streams": ("image", "text"), "sites": ("block_input", "block_output"), "blocks": [0, -1]}
 
