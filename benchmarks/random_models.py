@@ -21,8 +21,8 @@ import transformers
 from accelerate import init_empty_weights
 
 import ditscope as ds
-from ditscope.models.call import SETTINGS_FILE
 from ditscope.models.families import family_of
+from ditscope.models.pipeline_call import SETTINGS_FILE
 from ditscope.shapes import networks
 
 CHAT = "{% for m in messages %}{{ m['content'] if m['content'] is string else m['content'][0]['text'] }} {% endfor %}"

@@ -13,9 +13,9 @@ import torch
 
 import random_models
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.call import signature_defaults
 from ditscope.models.configuration import configuration_of, latent_cell_pixels, read_configuration
 from ditscope.models.families import known_families
+from ditscope.models.pipeline_call import signature_defaults
 from ditscope.models.sizes import BINNING
 from ditscope.recording.forecast import forecast_recording
 

@@ -23,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("train_autoencoder", "train_oracle", "train_clip"):
         few = {"scenes": 16} | ({"compiled": False} if name == "train_clip" else {})
         monkeypatch.setattr(command, name, functools.partial(getattr(command, name), **few))
-    short = functools.partial(command.evaluate, count=4, searched=2, steps=2)
+    short = functools.partial(command.evaluate, count=4, searched=2, num_inference_steps=2)
     monkeypatch.setattr(command, "evaluate", short)
 
 

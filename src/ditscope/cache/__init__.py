@@ -19,9 +19,9 @@ Every group repeats its labels, so that it opens on its own. A sample's files li
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest, config_hash, differences
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.cache.reading import Address, Reading
 from ditscope.cache.schema import BlockSpec, SampleSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
 from ditscope.cache.verification import Verification, verify
+from ditscope.cache.visit_reading import Address, Reading
 from ditscope.cache.writer import CacheWriter
 
 __all__ = [

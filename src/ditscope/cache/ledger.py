@@ -8,22 +8,16 @@ inside an array's folder they are no stray objects in the zarr hierarchy.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan
 from ditscope.errors import CacheError
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - not a POSIX system
-    fcntl = None  # type: ignore[assignment]
 
 FOLDER = "done/ledger"
 
@@ -103,26 +97,6 @@ def check_files(store: Path, entry: Entry) -> None:
                 "with the same configuration to record this sample anew; "
                 "or open with check_files=False to read the rest.",
             )
-
-
-@contextlib.contextmanager
-def sole_writer(store: Path) -> Iterator[None]:
-    """Hold the store for writing; the lock goes away with the process, however it ends.
-
-    Raises:
-        CacheError: another process is recording into it.
-    """
-    with (store / FOLDER / "writer.lock").open("ab") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CacheError(
-                    f"{store} open for recording elsewhere",
-                    "one writer at a time",
-                    "Wait for the other recording to end, or record into another path.",
-                ) from error
-        yield
 
 
 def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entry:

@@ -18,11 +18,11 @@ import xarray as xr
 
 from ditscope._display import html_table, text_table
 from ditscope.cache import bfloat16, display, ledger
-from ditscope.cache.creation import done_plan
 from ditscope.cache.labels import Labels, sample_labels, stats_labels, token_labels, trajectory_labels
 from ditscope.cache.layout import STATISTICS, plan_arrays
 from ditscope.cache.lazy_array import StoredArray
-from ditscope.cache.opening import as_path, check_layout, read_manifest
+from ditscope.cache.store_creation import done_plan
+from ditscope.cache.store_opening import as_path, check_layout, read_manifest
 from ditscope.checks import name_of
 from ditscope.errors import CacheError, InputError
 from ditscope.vocabulary import SiteSpec, site_spec

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ditscope.cache import checks
+from ditscope.cache import schema_checks
 from ditscope.cache.json_values import json_values
 from ditscope.checks import finite_number, whole_number
 from ditscope.errors import InputError, unknown_name
@@ -47,7 +47,7 @@ class StreamSpec:
     grid_width: int | None = None
 
     def __post_init__(self) -> None:
-        checks.name("stream", self.name)
+        schema_checks.name("stream", self.name)
         whole_number("tokens", self.tokens, most=_MOST_TOKENS)
         if (self.grid_height is None) != (self.grid_width is None):
             raise InputError(
@@ -81,8 +81,8 @@ class BlockSpec:
 
     def __post_init__(self) -> None:
         whole_number("index", self.index, 0, 2**20)
-        checks.text("block name", self.name)
-        checks.text("block kind", self.kind)
+        schema_checks.text("block name", self.name)
+        schema_checks.text("block kind", self.kind)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class SampleSpec:
     seed: int
 
     def __post_init__(self) -> None:
-        checks.text("prompt", self.prompt)
+        schema_checks.text("prompt", self.prompt)
         whole_number("seed", self.seed, -(2**63), 2**63 - 1)
 
 
@@ -126,7 +126,7 @@ class TrajectorySpec:
     channels: int
 
     def __post_init__(self) -> None:
-        checks.increasing("trajectory step", [step.index for step in self.steps])
+        schema_checks.increasing("trajectory step", [step.index for step in self.steps])
         whole_number("tokens", self.tokens, most=_MOST_TOKENS)
         whole_number("channels", self.channels, most=_MOST_CHANNELS)
 
@@ -174,17 +174,17 @@ class Schema:
     shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
-        checks.distinct("stream", [stream.name for stream in self.streams])
+        schema_checks.distinct("stream", [stream.name for stream in self.streams])
         for site in self.sites:
-            checks.name("site", site)
-        checks.distinct("site", self.sites)
-        checks.distinct("branch", self.branches)
+            schema_checks.name("site", site)
+        schema_checks.distinct("site", self.sites)
+        schema_checks.distinct("branch", self.branches)
         for branch in self.branches:
-            checks.name("branch", branch)
-        checks.increasing("block", [block.index for block in self.blocks])
-        checks.increasing("step", [step.index for step in self.steps])
+            schema_checks.name("branch", branch)
+        schema_checks.increasing("block", [block.index for block in self.blocks])
+        schema_checks.increasing("step", [step.index for step in self.steps])
         whole_number("width", self.width, most=_MOST_CHANNELS)
-        checks.increasing("channel", self.channels)
+        schema_checks.increasing("channel", self.channels)
         whole_number("channels", self.channels[-1], 0, self.width - 1)
         if self.dtype not in DTYPES:
             raise unknown_name("dtype", self.dtype, DTYPES)

@@ -20,15 +20,16 @@ import numpy as np
 
 from ditscope import checks
 from ditscope.cache import ledger, preflight, storage
-from ditscope.cache.creation import create_store, done_plan
 from ditscope.cache.layout import STATISTICS, ArrayPlan, plan_arrays
+from ditscope.cache.lock import sole_writer
 from ditscope.cache.manifest import validate_manifest
-from ditscope.cache.opening import as_path, check_layout, read_manifest
-from ditscope.cache.reading import Reading
 from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardWriter
+from ditscope.cache.store_creation import create_store, done_plan
+from ditscope.cache.store_opening import as_path, check_layout, read_manifest
 from ditscope.cache.values import checked
+from ditscope.cache.visit_reading import Reading
 from ditscope.errors import CacheError, InputError, unknown_name
 from ditscope.vocabulary import site_spec
 
@@ -71,7 +72,7 @@ class CacheWriter:
         }
         self._closed = False
         with contextlib.ExitStack() as stack:
-            stack.enter_context(ledger.sole_writer(path))
+            stack.enter_context(sole_writer(path))
             entries = ledger.read_entries(path, self._plans, len(schema.samples))
             for entry in entries.values():
                 ledger.check_files(path, entry)

@@ -20,9 +20,9 @@ from ditscope.checking.block_equations import (
 )
 from ditscope.checking.plain_hooks import CALLS_INSIDE, HookedRun, run_hooked
 from ditscope.checking.report import CheckReport, Finding
-from ditscope.checking.traced_run import run_traced_reads, scaled_images
+from ditscope.checking.traced_reads import run_traced_reads, scaled_images
 from ditscope.errors import UnsupportedError
-from ditscope.models.call import generators
+from ditscope.models.pipeline_call import generators
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.taps import HookPoint
 from ditscope.models.versions import VERIFIED

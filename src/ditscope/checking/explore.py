@@ -15,9 +15,9 @@ import torch
 
 from ditscope.checking.explore_guidance import guidance_of
 from ditscope.checking.plain_hooks import image_tokens_of
-from ditscope.models.arguments import named_arguments
-from ditscope.models.call import step_callback
 from ditscope.models.family import Guidance
+from ditscope.models.module_arguments import named_arguments
+from ditscope.models.pipeline_call import step_callback
 from ditscope.vocabulary import STREAMS
 
 TEXT_FIRST = ("text", "image")

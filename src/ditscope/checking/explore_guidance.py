@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from ditscope.models.arguments import named_arguments
-from ditscope.models.call import signature_defaults, step_callback
 from ditscope.models.family import Guidance
+from ditscope.models.module_arguments import named_arguments
+from ditscope.models.pipeline_call import signature_defaults, step_callback
 from ditscope.vocabulary import BRANCHES
 
 SCALES = ("true_cfg_scale", "guidance_scale")

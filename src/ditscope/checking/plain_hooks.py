@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ditscope.models.arguments import named_arguments
-from ditscope.models.call import step_callback
 from ditscope.models.family import Family
+from ditscope.models.module_arguments import named_arguments
+from ditscope.models.pipeline_call import step_callback
 from ditscope.models.taps import HookPoint
 
 

@@ -9,7 +9,7 @@ import torch
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
-    from ditscope.models.call import Sample
+    from ditscope.models.pipeline_call import Sample
     from ditscope.models.visits import Visit
 
 __all__ = ["EditContext"]

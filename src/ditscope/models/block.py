@@ -11,8 +11,8 @@ from nnsight import Envoy
 from ditscope.errors import UnsupportedError, unknown_name
 from ditscope.models import sites
 from ditscope.models._internals import module_of, of_occurrence, served_property
-from ditscope.models.arguments import argument, parameter_names
 from ditscope.models.family import BlockList
+from ditscope.models.module_arguments import argument, parameter_names
 from ditscope.models.taps import HookPoint, Tap
 from ditscope.vocabulary import BLOCK_ENDS, EDITABLE_SITES
 

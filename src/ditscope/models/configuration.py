@@ -17,10 +17,10 @@ import diffusers
 import torch
 
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.call import call_defaults, signature_defaults
 from ditscope.models.families import family_of
 from ditscope.models.family import BlockList, Family
 from ditscope.models.loading import pipeline_config, source_of
+from ditscope.models.pipeline_call import call_defaults, signature_defaults
 from ditscope.models.sizes import Sizes, is_binned
 
 

@@ -11,9 +11,9 @@ import torch
 
 from ditscope.models._internals import OpenedPipeline, compute_device
 from ditscope.models.block import Block
-from ditscope.models.call import call_defaults
 from ditscope.models.family import Family
 from ditscope.models.pipeline import CallablePipeline
+from ditscope.models.pipeline_call import call_defaults
 from ditscope.models.refusals import refuse_offloaded_tables
 from ditscope.models.run_state import RunState
 from ditscope.models.visits import Visit, visits

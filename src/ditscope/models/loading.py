@@ -13,10 +13,10 @@ import torch
 
 from ditscope._quiet import quiet_unless_terminal
 from ditscope.errors import InputError
-from ditscope.models.call import call_defaults
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of
+from ditscope.models.pipeline_call import call_defaults
 from ditscope.models.versions import warn_of_known_bad
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.

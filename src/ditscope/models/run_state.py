@@ -10,7 +10,7 @@ import torch
 
 from ditscope.errors import UnsupportedError
 from ditscope.models._internals import EarlyStop
-from ditscope.models.call import Sample, complete_call, samples_of, signature_defaults
+from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import named_modules, refuse_replaced
 from ditscope.models.transformer_inputs import TransformerInputs

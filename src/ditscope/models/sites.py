@@ -12,8 +12,8 @@ import torch
 
 from ditscope import checks
 from ditscope.errors import UnsupportedError
-from ditscope.models.arguments import argument, with_argument
 from ditscope.models.family import BlockList
+from ditscope.models.module_arguments import argument, with_argument
 from ditscope.vocabulary import SITES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models.arguments import RawInputs, argument, parameter_names
+from ditscope.models.module_arguments import RawInputs, argument, parameter_names
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family

@@ -21,9 +21,9 @@ from ditscope import checks
 from ditscope.cache.json_values import json_values, plain_entries
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
-from ditscope.cache.opening import as_path, read_manifest
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.schema import SampleSpec, Schema
+from ditscope.cache.store_opening import as_path, read_manifest
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError

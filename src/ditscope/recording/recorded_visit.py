@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from ditscope.cache.reading import Address, Reading
+from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
-from ditscope.recording.statistics import token_statistics
+from ditscope.recording.device_statistics import token_statistics
 from ditscope.recording.transfer import to_host
 from ditscope.vocabulary import passing_order, site_spec
 

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, FluxPipeline
 from safetensors.torch import save_file
 from transformers import CLIPModel
 
-from ditscope.models.call import SETTINGS_FILE
+from ditscope.models.pipeline_call import SETTINGS_FILE
 from ditscope.shapes import networks
 from ditscope.shapes.oracle import Oracle
 from ditscope.shapes.scenes import PIXELS

@@ -12,7 +12,7 @@ import torch
 
 from ditscope import checks
 from ditscope.errors import InputError, VisitError
-from ditscope.models.call import step_callback
+from ditscope.models.pipeline_call import step_callback
 from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:

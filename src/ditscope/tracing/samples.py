@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ditscope.models.call import generators
+from ditscope.models.pipeline_call import generators
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT

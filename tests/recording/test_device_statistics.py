@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ditscope.recording import statistics
+from ditscope.recording import device_statistics
 from ditscope.vocabulary import RECORDED_STATISTICS
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=6)
@@ -21,7 +21,7 @@ ANY = FINITE | st.sampled_from([np.nan, np.inf, -np.inf])
 
 def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> dict[str, np.ndarray]:
     """The statistics by name."""
-    reduced = statistics.token_statistics(hidden, real)
+    reduced = device_statistics.token_statistics(hidden, real)
     assert reduced.dtype == torch.float32
     return {name: reduced[:, position].numpy() for position, name in enumerate(STATISTICS)}
 
@@ -124,7 +124,7 @@ class Waiting(TorchDispatchMode):
 @pytest.mark.parametrize("real", [None, torch.ones(2, 5, dtype=torch.bool)])
 def test_nothing_waits_for_the_device(real) -> None:
     with Waiting():
-        statistics.token_statistics(torch.randn(2, 5, 3), real)
+        device_statistics.token_statistics(torch.randn(2, 5, 3), real)
         with pytest.raises(AssertionError):
             bool(torch.ones(1).all())
 

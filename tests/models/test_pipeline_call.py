@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import FluxPipeline, PixArtSigmaPipeline, SanaPipeline
 
-from ditscope.models.call import complete_call, samples_of, signature_defaults, step_callback
+from ditscope.models.pipeline_call import complete_call, samples_of, signature_defaults, step_callback
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:

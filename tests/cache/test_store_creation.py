@@ -44,9 +44,9 @@ def test_plain_zarr_gives_the_same_values_without_warnings(store, recwarn):
 
 
 def test_nothing_is_left_when_creation_fails(tmp_path, monkeypatch):
-    from ditscope.cache import creation
+    from ditscope.cache import store_creation
 
-    monkeypatch.setattr(creation, "_sync_tree", lambda _: 1 / 0)
+    monkeypatch.setattr(store_creation, "_sync_tree", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         record(tmp_path / "a.zarr")
     assert list(tmp_path.iterdir()) == []
