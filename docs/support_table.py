@@ -103,9 +103,11 @@ def support_table() -> str:
         *(_row(family) for name in TESTED for family in known_families() if family.name == name),
         "",
         "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
-        "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, a",
-        "recording of blocks' outputs against plain hooks, an edit and a resume, in float32 and bfloat16, square and",
-        "not, on CPU, with " + ", ".join(f"{name} {version}" for name, version in VERIFIED.items()) + ".",
+        "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, and a",
+        "recording of blocks' outputs and an edit against plain hooks, in float32 (not square) and bfloat16 (square), on",
+        "CPU, with "
+        + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
+        + ". A resume is tested for each layout of guidance.",
         "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
         "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
