@@ -104,8 +104,8 @@ def support_table() -> str:
         "",
         "Every family has `block_input` and `block_output`. For each pipeline and each variant under `tested as`, the",
         "tests build a tiny pipeline of random weights from the real classes and run every claim of the check, and a",
-        "recording of blocks' outputs and an edit against plain hooks, in float32 (not square) and bfloat16 (square), on",
-        "CPU, with "
+        "recording of blocks' outputs and an edit against plain hooks, in float32 (not square) and bfloat16 (square),",
+        "on CPU, with "
         + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
         + ". A resume is tested for each layout of guidance.",
         "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ".",

@@ -186,7 +186,7 @@ def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
     [
         ({"edits": {}}, "no edits"),
         ({"edits": None}, "no edits"),
-        ({"edits": [ds.edits.zero([1])]}, "no edits"),
+        ({"edits": [ds.edits.zero([1])]}, "edits as a list"),
         ({"edits": {"a": []}}, "edits 'a'"),
         ({"edits": {"a": "zero"}}, "edits 'a'"),
         ({"edits": {"a": ds.edits.zero([128])}}, "channel 128"),

@@ -123,3 +123,13 @@ def test_missing_inputs_are_named():
         found["clip_score"](IMAGES)
     with pytest.raises(InputError, match="Stack"):
         found["psnr"](IMAGES[0], reference=OTHERS[0])
+
+
+@pytest.mark.parametrize("compute", [lambda images: images.mean(), lambda images: images.mean((1, 2))])
+def test_a_function_that_gives_no_number_for_each_image_is_refused(compute):
+    with pytest.raises(InputError, match="one number for each of 3 images"):
+        metrics.Metric("odd", "odd", compute)(IMAGES)
+
+
+def test_a_metric_may_be_passed_as_its_function():
+    assert metrics.resolve([metrics.psnr]) == metrics.resolve("psnr")

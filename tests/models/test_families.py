@@ -63,3 +63,9 @@ def test_an_installed_package_adds_a_family_by_an_entry_point(tmp_path) -> None:
         text=True,
     )
     assert int(result.stdout) == len(known_families()) + 1
+
+
+def test_families_are_names_of_their_package() -> None:
+    from ditscope.models import families
+
+    assert families.SANA in families.known_families()

@@ -23,7 +23,7 @@ OTHER_PROMPT = "white"
 
 
 def guidance_of(pipeline: Any, prompt: str, **call: Any) -> Guidance | None:
-    """The guidance that a pipeline shows, from up to six runs of one step.
+    """The guidance that a pipeline shows, from up to six runs, of one step each unless asked for more.
 
     A run cannot tell what only another config of the pipeline would show, nor which embeddings stand for a
     negative prompt.
@@ -37,7 +37,7 @@ def guidance_of(pipeline: Any, prompt: str, **call: Any) -> Guidance | None:
         None where there are other than one or two branches, or the order of two cannot be seen.
     """
     defaults = signature_defaults(type(pipeline))
-    call = {**call, "num_inference_steps": 1}
+    call = {"num_inference_steps": 1, **call}
     wants_negative = defaults.get("negative_prompt", "") is None
     asked = {"negative_prompt": "", **call} if wants_negative else call
     embedded = False

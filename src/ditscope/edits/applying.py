@@ -135,7 +135,7 @@ def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:
         return values.expand(shape)
     except (AttributeError, RuntimeError) as error:
         raise EditError(
-            f"values of shape {tuple(getattr(values, 'shape', ()))} from the edit '{edit.label}'",
+            f"{type(values).__name__} of shape {tuple(getattr(values, 'shape', ()))} from the edit '{edit.label}'",
             f"a tensor that broadcasts to [row, token, channel], here {tuple(shape)}",
             "Return one value for each of context.old, or a smaller tensor that broadcasts.",
         ) from error

@@ -69,9 +69,8 @@ def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condit
         InputError: there are none, or something else than edits is among them.
     """
     if not isinstance(edits, Mapping) or not edits:
-        raise InputError(
-            "no edits", "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}."
-        )
+        what = f"edits as a {type(edits).__name__}" if edits else "no edits"
+        raise InputError(what, "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}.")
     result = []
     for name, given in edits.items():
         several = tuple(given) if isinstance(given, list | tuple) else (given,)

@@ -82,13 +82,20 @@ class Metric:
             **inputs: any of :data:`INPUTS`; what it does not need is left aside.
 
         Raises:
-            InputError: without something that it needs.
+            InputError: without something that it needs, or where its function does not return one number an image.
         """
         images = stacked(images)
         for need in self.needs:
             if inputs.get(need) is None:
                 raise InputError(f"no {need} for {self.name}", INPUTS[need], f"Pass {need}=.")
-        return np.asarray(self.compute(images, **{need: inputs[need] for need in self.needs}), dtype=float)
+        scores = np.asarray(self.compute(images, **{need: inputs[need] for need in self.needs}), dtype=float)
+        if scores.shape != (len(images),):
+            raise InputError(
+                f"scores of shape {scores.shape} from {self.name}",
+                f"one number for each of {len(images)} images",
+                "Reduce over y, x and rgb alone.",
+            )
+        return scores
 
 
 _registered: dict[str, Metric] = {}
@@ -139,7 +146,7 @@ def resolve(
     """Metrics by name, in the order given, those that need a CLIP with it.
 
     Args:
-        names: names from :data:`METRICS`, or Metric objects.
+        names: names from :data:`METRICS`, Metric objects, or the functions themselves.
         clip: a scorer, the name or folder of a CLIP, or a function that makes the scorer; opened only if
             a metric needs it.
 
@@ -147,7 +154,9 @@ def resolve(
         InputError: for an unknown name, a name given twice, or a CLIP metric without a CLIP.
     """
     wanted = [
-        each if isinstance(each, Metric) else METRICS[checks.name_of("metric", each, METRICS)]
+        each
+        if isinstance(each, Metric)
+        else METRICS[checks.name_of("metric", getattr(each, "__name__", each), METRICS)]
         for each in checks.several(names, (str, Metric))
     ]
     titles = [each.name for each in wanted]

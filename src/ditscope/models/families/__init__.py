@@ -9,6 +9,8 @@ from ditscope._discovery import public_names
 from ditscope.errors import UnsupportedError
 from ditscope.models.family import Family
 
+globals().update(public_names(__name__))
+
 
 def known_families() -> tuple[Family, ...]:
     """Every family, in the order of the files' names."""
