@@ -140,7 +140,7 @@ def _bars(
 def _digits(value: float, span: float) -> str:
     """As many digits as the panel's range can tell apart."""
     digits = int(np.clip(2 - np.floor(np.log10(span)), 0, 4))
-    return f"{value:,.{digits - 1 if digits > 1 else digits}f}"
+    return f"{value:z,.{digits - 1 if digits > 1 else digits}f}"
 
 
 def _word(mean: xr.DataArray, name: str, index: int) -> str:
