@@ -111,7 +111,7 @@ def recorded(dit, path, blocks, **keep) -> list[str]:
 
 
 def fired(dit, blocks) -> list[str]:
-    visitor = EditedVisit(dit, [ds.edits.scale([0], 0.5, blocks=blocks)], 1)
+    visitor = EditedVisit(dit, [ds.edits.scale([0], 0.5, blocks=blocks)], range(1))
     ds.tracing.run_traced(dit, [(PROMPT, 0)], visitor, **CALL)
     return visitor.firings.table()["block_name"].unique().tolist()
 
@@ -139,7 +139,7 @@ def test_recordings_and_edits_refuse_the_same_in_the_same_words(dit, tmp_path, b
     messages = []
     for action in (
         lambda: ds.record(dit, tmp_path / "a.zarr", blocks=blocks),
-        lambda: EditedVisit(dit, [ds.edits.zero([0], blocks=blocks)], 1),
+        lambda: EditedVisit(dit, [ds.edits.zero([0], blocks=blocks)], range(1)),
     ):
         with pytest.raises(InputError, match="expected") as error:
             action()
@@ -153,7 +153,7 @@ def test_a_kind_takes_the_blocks_that_have_a_site(dit, tmp_path) -> None:
         ds.record(dit, tmp_path / "a.zarr", sites=["attn_output"])
     assert recorded(dit, tmp_path / "a.zarr", "double", sites=["attn_output"], tensors=True) == DOUBLE
     edit = ds.edits.scale([0], 0.5, site="attn_output", blocks="double")
-    visitor = EditedVisit(dit, [edit], 1)
+    visitor = EditedVisit(dit, [edit], range(1))
     ds.tracing.run_traced(dit, [(PROMPT, 0)], visitor, **CALL)
     assert visitor.firings.table()["block_name"].unique().tolist() == DOUBLE
 
@@ -205,3 +205,17 @@ def test_names_are_put_in_the_order_of_the_vocabulary() -> None:
     assert checks.streams("text") == ("text",)
     assert checks.streams(["text", "image", "text"]) == ("image", "text")
     assert checks.sites(["block_output", "block_input"]) == ("block_input", "block_output")
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=9, unique=True).map(sorted), st.data())
+def test_steps_are_found_by_index_and_from_the_end(steps, data) -> None:
+    positions = data.draw(st.lists(st.integers(-len(steps), len(steps) - 1), min_size=1))
+    wanted = [position if position < 0 else steps[position] for position in positions]
+    assert checks.find_steps(steps, wanted) == sorted({steps[position] for position in positions})
+    assert checks.find_steps(steps) == steps
+
+
+@pytest.mark.parametrize("step", [0, 20, -11])
+def test_a_step_that_is_not_there_is_refused(step) -> None:
+    with pytest.raises(InputError, match=f"step {step}; expected steps 10 to 19, or -10 to -1"):
+        checks.find_steps(range(10, 20), step)

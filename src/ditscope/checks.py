@@ -232,3 +232,26 @@ def _positions(blocks: Sequence[NamedBlock], address: Address) -> list[int]:
     if address < 0:
         return [len(blocks) + address] if address >= -len(blocks) else []
     return [position for position, block in enumerate(blocks) if block.index == address]
+
+
+def find_steps(steps: Sequence[int], wanted: Any = None) -> list[int]:
+    """The wanted steps, each once and in order: the one resolver of every ``steps=``.
+
+    Args:
+        steps: the steps that a run makes, or those that were recorded, in increasing order.
+        wanted: one index or several into the scheduler's timesteps; a negative one counts from the last of
+            ``steps``. None for all.
+
+    Raises:
+        InputError: none is wanted, or one is not there.
+    """
+    if wanted is None:
+        return list(steps)
+    chosen: set[int] = set()
+    for step in whole_numbers("steps", wanted):
+        if step not in steps and not -len(steps) <= step < 0:
+            whole = steps[-1] - steps[0] == len(steps) - 1
+            named = f"steps {steps[0]} to {steps[-1]}" if whole else f"one of {', '.join(map(str, steps))}"
+            raise InputError(f"step {step}", f"{named}, or -{len(steps)} to -1", "Pass a step that is there.")
+        chosen.add(step if step in steps else steps[step])
+    return sorted(chosen)

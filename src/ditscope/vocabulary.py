@@ -24,6 +24,9 @@ VALUE_DIMS = ("sample", "step", "branch", "block", "channel")
 RECORDED_STATISTICS = ("mean", "mean_abs", "std", "abs_max")
 """Statistics over tokens that are kept while recording, float32, beside ``nonfinite`` and ``count``."""
 
+STATISTIC_ARRAYS = (*RECORDED_STATISTICS, "nonfinite", "count")
+"""What is kept of each: ``nonfinite`` counts NaN and infinity, ``count``, without a channel axis, the tokens."""
+
 STATISTICS: Mapping[str, str] = MappingProxyType(
     {
         "mean_abs": "mean over tokens of abs(x)",

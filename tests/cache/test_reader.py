@@ -17,9 +17,8 @@ from ditscope.cache import (
     CacheWriter,
     open_cache,
 )
-from ditscope.cache.layout import STATISTICS
 from ditscope.errors import CacheError, InputError
-from ditscope.vocabulary import RECORDED_STATISTICS
+from ditscope.vocabulary import RECORDED_STATISTICS, STATISTIC_ARRAYS
 
 
 def test_dims_labels_and_attributes(store):
@@ -75,7 +74,7 @@ def test_statistics(store):
     assert stats.attrs == {"stream": "text", "site": "block_output"}
     for address in addresses(schema, "text"):
         expected = statistics_of(hidden_value(schema, 1, address))
-        for name, value in zip(STATISTICS, expected, strict=True):
+        for name, value in zip(STATISTIC_ARRAYS, expected, strict=True):
             stored = stats[name].sel(sample=1, **at(address)).values
             assert stored.dtype == (np.int32 if name in ("nonfinite", "count") else np.float32)
             np.testing.assert_array_equal(stored, value[0] if name == "count" else value)

@@ -35,7 +35,7 @@ def edited(dit) -> Callable[..., tuple[np.ndarray, pd.DataFrame]]:
     """Images and firings of a run under edits."""
 
     def run(*edits: Edit, model: Any = dit) -> tuple[np.ndarray, pd.DataFrame]:
-        visitor = EditedVisit(model, edits, 2)
+        visitor = EditedVisit(model, edits, range(2))
         images = run_traced(model, list(zip(PROMPTS, SEEDS, strict=True)), visitor, **CALL).images
         visitor.require_fired()
         return images, visitor.firings.table()

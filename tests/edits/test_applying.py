@@ -120,7 +120,7 @@ def test_values_that_do_not_fit_are_an_error(edited, monkeypatch, returned) -> N
 )
 def test_what_the_model_does_not_have_is_refused_before_a_run(dit, edit, words) -> None:
     with pytest.raises(InputError, match="expected") as error:
-        EditedVisit(dit, [edit], 2)
+        EditedVisit(dit, [edit], range(2))
     assert words in str(error.value)
 
 
@@ -128,7 +128,7 @@ def test_what_the_model_does_not_have_is_refused_before_a_run(dit, edit, words) 
 def test_tokens_that_do_not_fit_are_refused_before_the_run_and_in_it(dit, edited, tokens) -> None:
     edit = ds.edits.zero(IDS, tokens=tokens)
     with pytest.raises(InputError, match="token") as before:
-        EditedVisit(dit, [edit], 2, probe(dit, SAMPLES, **CALL))
+        EditedVisit(dit, [edit], range(2), probe(dit, SAMPLES, **CALL))
     with pytest.raises(InputError, match="token") as during:
         edited(edit)
     assert str(before.value) == str(during.value)
@@ -144,7 +144,7 @@ def test_tokens_that_do_not_fit_are_refused_before_the_run_and_in_it(dit, edited
     ],
 )
 def test_an_edit_that_never_fires_is_an_error(dit, edits, named) -> None:
-    visitor = EditedVisit(dit, edits, 2)
+    visitor = EditedVisit(dit, edits, range(2))
     run_traced(dit, SAMPLES[:1], visitor, num_inference_steps=2, **bare_pipeline.PLAIN)
     with pytest.raises(EditError, match="fired nowhere") as error:
         visitor.require_fired()

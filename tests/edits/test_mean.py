@@ -88,9 +88,9 @@ def test_a_calibration_that_is_no_table_of_means_is_refused(calibration) -> None
 )
 def test_a_calibration_that_does_not_cover_the_edit_is_refused_before_a_run(dit, given, words) -> None:
     with pytest.raises(InputError, match=words):
-        EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], 2)
+        EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], range(2))
 
 
 def test_a_calibration_may_lack_what_is_not_edited(dit) -> None:
     given = levels().where(levels()["channel"] != 5)
-    EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], 2)
+    EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], range(2))

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 import ditscope as ds
+from ditscope.checks import find_steps
 from ditscope.edits import Scope
 from ditscope.errors import InputError
 from ditscope.models.visits import Visit
@@ -17,15 +18,15 @@ MASK = np.zeros((8, 12), dtype=bool)
 
 def test_steps_count_from_either_end() -> None:
     scope = Scope(steps=[0, -1])
-    covered = [bool(scope.branches_at(Visit(step, step, 1.0, 1.0, ("cond",)), 5)) for step in range(5)]
+    covered = [bool(scope.branches_at(Visit(step, step, 1.0, 1.0, ("cond",)), range(5))) for step in range(5)]
     assert covered == [True, False, False, False, True]
 
 
 def test_branches_are_those_of_the_visit() -> None:
     both, uncond = Visit(0, 0, 1.0, 1.0, ("uncond", "cond")), Visit(0, 0, 1.0, 1.0, ("uncond",))
-    assert Scope().branches_at(both, 5) == ("uncond", "cond")
-    assert Scope(branches="cond").branches_at(both, 5) == ("cond",)
-    assert Scope(branches="cond").branches_at(uncond, 5) == ()
+    assert Scope().branches_at(both, range(5)) == ("uncond", "cond")
+    assert Scope(branches="cond").branches_at(both, range(5)) == ("cond",)
+    assert Scope(branches="cond").branches_at(uncond, range(5)) == ()
 
 
 def test_scopes_are_equal_if_they_say_the_same() -> None:
@@ -73,6 +74,6 @@ def test_what_no_model_has_is_refused_when_the_edit_is_made(scope, words) -> Non
     ],
 )
 def test_a_step_that_the_run_does_not_have_is_refused(edit, words) -> None:
-    edit.scope.check_steps(3)
+    find_steps(range(3), edit.scope.steps)
     with pytest.raises(InputError, match=words):
-        edit.scope.check_steps(2)
+        find_steps(range(2), edit.scope.steps)

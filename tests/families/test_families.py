@@ -74,7 +74,7 @@ def test_an_edit_of_one_branch_touches_only_its_rows(opened, folder_of, plainly,
     dit, given = opened(name, dtype), call(name, square)
     branch, block = branches(name)[-1], len(dit.blocks) - 2
     edit = ds.edits.zero([3, 7], blocks=[block], branches=[branch], steps=[1])
-    visitor = EditedVisit(dit, [edit], N_STEPS)
+    visitor = EditedVisit(dit, [edit], range(N_STEPS))
     images = run_traced(dit, [(prompt, SEEDS[0]) for prompt in batch(name)], visitor, **given).images
     visitor.require_fired()
     table = visitor.firings.table()

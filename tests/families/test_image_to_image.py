@@ -69,7 +69,7 @@ def test_what_is_recorded_is_what_plain_hooks_see(dit, dtype, call, tmp_path) ->
 @IN_BOTH_WAYS
 def test_an_edit_of_one_branch_touches_only_its_visit(dit, dtype, call) -> None:
     edit = ds.edits.zero([3, 7], blocks=[2], branches=["uncond"], steps=[RUN[-1]])
-    visitor = EditedVisit(dit, [edit], N_STEPS)
+    visitor = EditedVisit(dit, [edit], range(N_STEPS))
     images = run_traced(dit, [(PROMPTS[0], 3), (PROMPTS[1], 4)], visitor, **call, **GUIDED).images
     visitor.require_fired()
     chosen, _ = plain_hooks.branch_rows("flux", True, 1, "uncond", images=2)

@@ -62,7 +62,7 @@ def require_the_edit_of_a_plain_hook(opened, folder_of, plainly, name, site, str
     assert branches(name) == ("cond", "uncond")
     dit = opened(name)
     edit = ds.edits.zero(CHANNELS, blocks=BLOCKS, branches=acting, stream=stream, site=site)
-    visitor = EditedVisit(dit, [edit], N_STEPS)
+    visitor = EditedVisit(dit, [edit], range(N_STEPS))
     samples = [(prompt, SEEDS[0]) for prompt in batch(name)]
     images = run_traced(dit, samples, visitor, **call(name)).images
     visitor.require_fired()

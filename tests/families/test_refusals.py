@@ -155,7 +155,10 @@ REPLACED_SINCE = {
         lambda pipeline: put_in_place(copy.deepcopy)(pipeline.transformer),
         r"double\.1 replaced since the model was opened",
     ),
-    "a block less": (lambda pipeline: pipeline.transformer.transformer_blocks.pop(1), "found 3 blocks"),
+    "a block less": (
+        lambda pipeline: pipeline.transformer.transformer_blocks.pop(1),
+        r"double\.1 taken away since",
+    ),
     "the plain forward": (
         lambda pipeline: pipeline.transformer.transformer_blocks[1].__dict__.pop("forward"),
         r"double\.1 with a forward put back since",

@@ -58,7 +58,7 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
     """Edits at a site act through its gate and nothing else: the sum over the terms still holds."""
     dit, call = opened(name), {"num_inference_steps": 1, **size(name)}
     edit = ds.edits.zero(range(dit.width), blocks=[0], site=site)
-    visitor, seen = EditedVisit(dit, [edit], 1), []
+    visitor, seen = EditedVisit(dit, [edit], range(1)), []
     gate = site.replace("output", "gate")
 
     def at_visit(visit) -> None:
@@ -81,8 +81,8 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
 
 
 ADDED = "attention and MLP outputs, gated, add up to what each block adds"
-HANDED = "shift and scale make what attention and MLP are passed"
-HELD = "every site is in an equation, attention before the MLP"
+PASSED = "shift and scale make what attention and MLP are passed"
+COMPARED = "every site is in an equation, attention before the MLP"
 PLACES = "the hook points of the sites are in the blocks"
 INSIDE = "what a trace reads inside the blocks equals what plain hooks see"
 
@@ -102,10 +102,10 @@ def failing(dit, name: str) -> list[str]:
     [
         (("attn_output", "mlp_output"), [ADDED]),
         (("attn_gate", "mlp_gate"), [ADDED]),
-        (("attn_gate", "attn_scale"), [ADDED, HANDED]),
-        (("attn_shift", "attn_scale"), [HANDED]),
-        (("mlp_shift", "mlp_scale"), [HANDED]),
-        (("attn_scale", "mlp_scale"), [HANDED]),
+        (("attn_gate", "attn_scale"), [ADDED, PASSED]),
+        (("attn_shift", "attn_scale"), [PASSED]),
+        (("mlp_shift", "mlp_scale"), [PASSED]),
+        (("attn_scale", "mlp_scale"), [PASSED]),
     ],
 )
 def test_a_tap_on_another_tensor_makes_the_check_fail(opened, monkeypatch, name, swap, broken) -> None:
@@ -118,7 +118,7 @@ def test_a_tap_on_another_tensor_makes_the_check_fail(opened, monkeypatch, name,
             for stream, places in block.layout.taps.items()
         }
         monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, taps=taps))
-    assert [claim for claim in failing(dit, name) if claim != HELD] == broken
+    assert [claim for claim in failing(dit, name) if claim != COMPARED] == broken
 
 
 def test_nothing_is_claimed_of_what_a_family_does_not_describe(opened, monkeypatch) -> None:
@@ -128,7 +128,7 @@ def test_nothing_is_claimed_of_what_a_family_does_not_describe(opened, monkeypat
         monkeypatch.setattr(block, "layout", bare)
     report = dit.check(PROMPTS[0], **size("sd3"))
     assert report.ok, report
-    assert not {ADDED, HANDED} & {finding.claim for finding in report.findings}
+    assert not {ADDED, PASSED} & {finding.claim for finding in report.findings}
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux2-dev"])
@@ -136,7 +136,7 @@ def test_modulation_of_the_other_stream_makes_the_check_fail(opened, monkeypatch
     dit, block = opened(name), opened(name).blocks[0]
     taps = {"image": block.layout.taps["text"], "text": block.layout.taps["image"]}
     describe(monkeypatch, block, taps=taps)
-    assert {ADDED, HANDED} <= set(failing(dit, name))
+    assert {ADDED, PASSED} <= set(failing(dit, name))
 
 
 def test_the_calls_of_a_shared_mlp_the_wrong_way_round_make_the_check_fail(opened, monkeypatch) -> None:
@@ -146,7 +146,10 @@ def test_the_calls_of_a_shared_mlp_the_wrong_way_round_make_the_check_fail(opene
         taps[stream]["mlp_output"] for stream in ("text", "image")
     )
     monkeypatch.setattr(block, "layout", dataclasses.replace(block.layout, taps=taps))
-    assert failing(dit, "cogview4") == [HELD, ADDED]  # the text's MLP would put out before it is handed
+    assert failing(dit, "cogview4") == [
+        COMPARED,
+        ADDED,
+    ]  # the text's MLP would put out before it is passed on
 
 
 @pytest.mark.parametrize(("stream", "call"), [("image", 0), ("text", 1)])
@@ -154,7 +157,7 @@ def test_an_edit_of_a_shared_mlp_gets_its_own_call(opened, folder_of, stream, ca
     """In the last visit, where nnsight by itself would serve the next call that comes."""
     dit, settings = opened("cogview4"), {"num_inference_steps": 2, **size("cogview4"), "guidance_scale": 3.0}
     where = {"blocks": [1], "steps": [1], "branches": ["uncond"], "stream": stream, "site": "mlp_output"}
-    visitor = EditedVisit(dit, [ds.edits.zero([3, 7], **where)], 2)
+    visitor = EditedVisit(dit, [ds.edits.zero([3, 7], **where)], range(2))
     images = run_traced(dit, [(PROMPTS[0], 3)], visitor, **settings).images
 
     pipeline, calls = DiffusionPipeline.from_pretrained(folder_of("cogview4")), []
@@ -181,7 +184,7 @@ def test_a_library_that_moves_a_tensor_makes_the_check_fail(opened, folder_of, m
 
     with monkeypatch.context() as patch:
         patch.setattr(AdaLayerNormZero, "forward", scale_first)
-        assert failing(ds.load(str(folder_of("sd3"))), "sd3") == [HANDED]
+        assert failing(ds.load(str(folder_of("sd3"))), "sd3") == [PASSED]
 
 
 @pytest.mark.parametrize("name", ["sd3", "pixart-sigma"])
@@ -206,7 +209,7 @@ def test_attention_and_mlp_in_each_others_place_make_the_check_fail(
             for stream, found in block.layout.modulated.items()
         }
     describe(monkeypatch, block, **changes)
-    assert failing(dit, name) == [HELD]
+    assert failing(dit, name) == [COMPARED]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,7 @@ def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(
     dit = opened("sd3")
     describe(monkeypatch, dit.blocks[1], **left_out)
     report = dit.check(PROMPTS[0], **size("sd3"))
-    assert HELD in [finding.claim for finding in report.findings if not finding.holds]
+    assert COMPARED in [finding.claim for finding in report.findings if not finding.holds]
     assert message in str(report)
 
 

@@ -109,7 +109,7 @@ def recorded(dit, name: str, path):
 
 
 def edited(dit, name: str) -> np.ndarray:
-    visitor = EditedVisit(dit, [ds.edits.zero([3, 7], blocks=[BLOCK])], 2)
+    visitor = EditedVisit(dit, [ds.edits.zero([3, 7], blocks=[BLOCK])], range(2))
     images = run_traced(dit, SAMPLES, visitor, **call(name)).images
     visitor.require_fired()
     return images

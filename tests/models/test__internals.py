@@ -23,6 +23,7 @@ CPU = torch.device("cpu")
 NAMES = [
     ("nnsight.modeling.diffusion", "_PipelineModule"),
     ("nnsight.modeling.diffusion", "DiffusionModel._load"),
+    ("nnsight.modeling.diffusion", "DiffusionModel._batch"),
     ("nnsight.intervention.source", "Controller"),
     ("nnsight.intervention.interleaver", "EarlyStopException"),
     ("nnsight.intervention.interleaver", "Mediator.value"),

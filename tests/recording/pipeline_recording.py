@@ -1,4 +1,4 @@
-"""A recording of the untrained pipeline that several files of tests make, and hold against plain hooks."""
+"""A recording of the untrained pipeline that several files of tests make, and compare with plain hooks."""
 
 from __future__ import annotations
 

@@ -20,16 +20,13 @@ import numpy as np
 
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
 from ditscope.cache.schema import Schema
-from ditscope.vocabulary import RECORDED_STATISTICS, VALUE_DIMS, site_spec
+from ditscope.vocabulary import STATISTIC_ARRAYS, VALUE_DIMS, site_spec
 
 CHANNELS_PER_CHUNK = 32
 """Most channels in one chunk of a hidden state."""
 
 STATS_BYTES = 4 * 2**20
 """Byte target of a chunk of statistics: small, because several are open at once while recording."""
-
-STATISTICS = (*RECORDED_STATISTICS, "nonfinite", "count")
-"""Arrays of statistics; ``count``, the number of tokens, has no channel axis."""
 
 INDEXED = ("block", "step", "step_boundary", "branch")
 """Dims that are filled one index at a time while recording, in the order in which a shard reaches along them."""
@@ -245,7 +242,7 @@ def _site_plans(schema: Schema, lengths: Mapping[str, int], stream: str, site: s
         return
     if schema.tensors:
         yield _sharded(f"{stream}/{site}", values, dtype, schema.shard_bytes, schema.compression)
-    for name in STATISTICS if schema.stats else ():
+    for name in STATISTIC_ARRAYS if schema.stats else ():
         dims = VALUE_DIMS[:-1] if name == "count" else VALUE_DIMS
         dtype = "int32" if name in ("nonfinite", "count") else "float32"
         yield _plan(f"{stream}/stats/{site}/{name}", "stats", _of(lengths, *dims), dtype, small)

@@ -19,13 +19,13 @@ import xarray as xr
 from ditscope._display import html_table, text_table
 from ditscope.cache import bfloat16, display, ledger
 from ditscope.cache.labels import Labels, sample_labels, stats_labels, token_labels, trajectory_labels
-from ditscope.cache.layout import STATISTICS, plan_arrays
+from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.store_creation import done_plan
 from ditscope.cache.store_opening import as_path, check_layout, read_manifest
 from ditscope.checks import name_of
 from ditscope.errors import CacheError, InputError
-from ditscope.vocabulary import SiteSpec, site_spec
+from ditscope.vocabulary import STATISTIC_ARRAYS, SiteSpec, site_spec
 
 
 def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cache:
@@ -138,7 +138,7 @@ class Cache:
         if not self.schema.stats:
             raise CacheError("a cache without statistics", "statistics", "Record with stats=True.")
         samples = self._samples(committed_only)
-        arrays = {name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in STATISTICS}
+        arrays = {name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in STATISTIC_ARRAYS}
         labels = self._with_done(stats_labels(self.schema, samples), samples)
         return xr.Dataset(arrays, coords=labels, attrs={"stream": stream, "site": site})
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ditscope import checks
 from ditscope.cache import ledger, preflight, storage
-from ditscope.cache.layout import STATISTICS, ArrayPlan, plan_arrays
+from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.lock import sole_writer
 from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
@@ -31,7 +31,7 @@ from ditscope.cache.store_opening import as_path, check_layout, read_manifest
 from ditscope.cache.values import checked
 from ditscope.cache.visit_reading import Reading
 from ditscope.errors import CacheError, InputError, unknown_name
-from ditscope.vocabulary import site_spec
+from ditscope.vocabulary import STATISTIC_ARRAYS, site_spec
 
 
 class CacheWriter:
@@ -228,7 +228,7 @@ class CacheWriter:
 
     def _put_statistics(self, reading: Reading, index: tuple[int, ...]) -> None:
         stream, site, samples = reading.address.stream, reading.address.site, reading.samples
-        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats=True") for name in STATISTICS}
+        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats=True") for name in STATISTIC_ARRAYS}
         lengths = {"row": len(samples), "statistic": len(plans), "channel": len(self.schema.channels)}
         rows = checked(f"{', '.join(plans)} of {stream}/{site}", reading.statistics, np.float32, lengths)
         for sample, row in zip(samples, rows, strict=True):

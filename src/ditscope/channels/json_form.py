@@ -28,8 +28,10 @@ class JsonForm:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         known = JsonForm._kinds.get(cls.__name__, cls).__module__
-        # A class that is defined again, as in a notebook, takes the place of the older one.
-        if known.startswith("ditscope.") and known != cls.__module__:
+        # A class that is defined again, as in a notebook, takes the place of the older one of its own package.
+        if known.split(".")[0] != cls.__module__.split(".")[0] or (
+            known.startswith("ditscope.") and known != cls.__module__
+        ):
             raise InputError(
                 f"a second {cls.__name__}, in {cls.__module__}", f"only {known}'s", "Rename the class."
             )

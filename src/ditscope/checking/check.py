@@ -18,7 +18,7 @@ from ditscope.checking.block_equations import (
     sites_without_equation,
     streams_out_of_order,
 )
-from ditscope.checking.plain_hooks import CALLS_INSIDE, HookedRun, run_hooked
+from ditscope.checking.plain_hooks import CALLS_INSIDE, PlainRun, run_plainly
 from ditscope.checking.report import CheckReport, Finding
 from ditscope.checking.traced_reads import run_traced_reads, scaled_images
 from ditscope.errors import UnsupportedError
@@ -62,8 +62,8 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> CheckReport
     inside = {block.path.split(".transformer.", 1)[1]: hook_points(block) for block in dit.blocks}
     block_names = list(inside)
 
-    def hooked(call: dict[str, Any]) -> HookedRun:
-        return run_hooked(dit.diffusers_pipeline, dit.family, inside, _arguments(dit, prompt, call))
+    def hooked(call: dict[str, Any]) -> PlainRun:
+        return run_plainly(dit.diffusers_pipeline, dit.family, inside, _arguments(dit, prompt, call))
 
     def scaled(factor: float, stream: str = "image", blocks: Sequence[Block] = dit.blocks) -> np.ndarray:
         return scaled_images(dit, _arguments(dit, prompt, guided), factor, stream, blocks)
@@ -119,7 +119,7 @@ def _report(dit: DiT, *findings: Finding) -> CheckReport:
     return CheckReport(model=repr(dit), versions=versions, findings=findings)
 
 
-def _require_distinct_streams(bare: HookedRun) -> None:
+def _require_distinct_streams(bare: PlainRun) -> None:
     for image_tokens, text_tokens in bare.n_tokens:
         if image_tokens == text_tokens + bare.n_registers:
             raise UnsupportedError(
@@ -143,14 +143,14 @@ def _arguments(dit: DiT, prompt: str, call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "prompt": prompt, "generator": generators(dit.diffusers_pipeline, [0])[0]}
 
 
-def _order(bare: HookedRun, block_names: list[str], numbers: list[int]) -> Finding:
+def _order(bare: PlainRun, block_names: list[str], numbers: list[int]) -> Finding:
     n_visits = len(bare.text_inputs)
     right = bare.order == block_names * n_visits and numbers == list(range(len(block_names)))
     detail = f"{len(bare.order)} calls of {len(block_names)} blocks in {n_visits} visits"
     return Finding("blocks run in the order of dit.blocks, once a visit", right, detail)
 
 
-def _clock(bare: HookedRun, schedule: Schedule, visited: list[Visit]) -> Finding:
+def _clock(bare: PlainRun, schedule: Schedule, visited: list[Visit]) -> Finding:
     right = len(visited) == len(schedule) == len(bare.text_inputs) and bare.n_steps == len(schedule.steps)
     return Finding(
         "visits match the scheduler's and the pipeline's step clocks",
@@ -159,7 +159,7 @@ def _clock(bare: HookedRun, schedule: Schedule, visited: list[Visit]) -> Finding
     )
 
 
-def _branches(bare: HookedRun, bare_plain: HookedRun, visited: list[Visit]) -> Finding:
+def _branches(bare: PlainRun, bare_plain: PlainRun, visited: list[Visit]) -> Finding:
     conditional = bare_plain.text_inputs[0]
     labelled = [branch == "cond" for visit in visited for branch in visit.branches]
     seen = [
@@ -175,7 +175,7 @@ def _branches(bare: HookedRun, bare_plain: HookedRun, visited: list[Visit]) -> F
     )
 
 
-def _tensors(bare: HookedRun, digests: dict, block_names: list[str], dit: DiT) -> Finding:
+def _tensors(bare: PlainRun, digests: dict, block_names: list[str], dit: DiT) -> Finding:
     wrong = [
         (dit.blocks[block].name, visit, site, stream)
         for (visit, block, site, stream), read in digests.items()
@@ -213,7 +213,7 @@ def _covered(dit: DiT, passed: Sequence[Sequence[HookPoint]]) -> Finding:
 
 
 def _inside(
-    bare: HookedRun, read: dict[tuple[int, int, HookPoint], str], block_names: list[str], dit: DiT
+    bare: PlainRun, read: dict[tuple[int, int, HookPoint], str], block_names: list[str], dit: DiT
 ) -> Finding:
     expected = {
         (call, block.index, point): seen
@@ -229,7 +229,7 @@ def _inside(
     )
 
 
-def _readout(bare: HookedRun, digests: dict, dit: DiT) -> list[Finding]:
+def _readout(bare: PlainRun, digests: dict, dit: DiT) -> list[Finding]:
     """Where streams share a tensor, hooks cannot know them apart; what the output is made of shows which is which."""
     last = dit.blocks[-1]
     if dit.family.readout is None or not _shares(last):

@@ -39,7 +39,7 @@ CALLS_INSIDE = 2
 
 
 @dataclass
-class HookedRun:
+class PlainRun:
     """What the hooks saw in one run.
 
     Attributes:
@@ -68,9 +68,9 @@ class HookedRun:
     n_steps: int = 0
 
 
-def run_hooked(
+def run_plainly(
     pipeline: Any, family: Family, blocks: Mapping[str, Iterable[HookPoint]], call: dict[str, Any]
-) -> HookedRun:
+) -> PlainRun:
     """Run the bare pipeline with plain hooks on its transformer and on the named submodules of it.
 
     Args:
@@ -79,7 +79,7 @@ def run_hooked(
         blocks: name of a block module -> the hook points to watch inside it.
         call: the pipeline's arguments.
     """
-    run = HookedRun(images=np.empty(0))
+    run = PlainRun(images=np.empty(0))
     calls: dict[str, int] = {}
     transformer = pipeline.transformer
 

@@ -30,7 +30,7 @@ class EditedVisit:
     Args:
         dit: the model.
         edits: what is applied, in this order, each with one draw.
-        num_inference_steps: number of steps of the run's schedule.
+        steps: the steps that the run makes, such as ``range(20)``.
         probe: of the very call, where there is one: then tokens that do not fit are refused before the run.
 
     Attributes:
@@ -42,10 +42,10 @@ class EditedVisit:
     """
 
     def __init__(
-        self, dit: DiT, edits: Sequence[Edit], num_inference_steps: int, probe: Probe | None = None
+        self, dit: DiT, edits: Sequence[Edit], steps: Sequence[int], probe: Probe | None = None
     ) -> None:
         for edit in edits:
-            edit.check(dit, num_inference_steps)
+            edit.check(dit, steps)
             tokens = edit.scope.tokens
             # Texts differ in length between batches and branches; a mask of one length is for some of them.
             stream = edit.scope.stream
@@ -56,7 +56,7 @@ class EditedVisit:
             ):
                 token_positions(tokens, probe.tokens[stream], probe.grid)
         # Where a block passes one stream before the other, so do the edits.
-        self._dit, self._n_steps = dit, num_inference_steps
+        self._dit, self._steps = dit, steps
         self._edits = tuple(sorted(edits, key=lambda edit: STREAMS.index(edit.scope.stream)))
         self._channels = [
             {block.index: edit.channels[block] for block in edit.chosen(dit.blocks)} for edit in self._edits
@@ -75,7 +75,7 @@ class EditedVisit:
         for position, edit in enumerate(self._edits):
             ids = self._channels[position].get(block.index)
             if edit.scope.site == site and ids is not None and len(ids):
-                branches = edit.scope.branches_at(visit, self._n_steps)
+                branches = edit.scope.branches_at(visit, self._steps)
                 if branches:
                     self._fired[position] |= self._apply(edit, visit, branches, block, ids)
 

@@ -11,7 +11,7 @@ import torch
 
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.channels.json_form import JsonForm
-from ditscope.checks import Address, find_blocks
+from ditscope.checks import Address, find_blocks, find_steps
 from ditscope.edits.scope import Scope
 from ditscope.errors import InputError
 from ditscope.models.sites import require_stream
@@ -145,14 +145,14 @@ class Edit(JsonForm, ABC):
             )
         return [block for block in named if block.index in ranked]
 
-    def check(self, dit: DiT, num_inference_steps: int) -> None:
-        """Refuse, before a run, what the model or a run of so many steps does not have.
+    def check(self, dit: DiT, steps: Sequence[int]) -> None:
+        """Refuse, before a run, what the model or a run that makes these steps does not have.
 
         Raises:
             InputError: naming the block, step or channel.
             UnsupportedError: a block has no such site or stream.
         """
-        self.scope.check_steps(num_inference_steps)
+        find_steps(steps, self.scope.steps)
         largest = int(self.channels.ids.max())
         if largest >= dit.width:
             raise InputError(

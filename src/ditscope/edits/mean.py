@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
@@ -35,13 +36,16 @@ class Mean(Edit):
         table = self.calibration
         if table is None:
             return
+        if isinstance(table, xr.DataArray) and table.dtype.name == "bfloat16":
+            table = table.astype("float32")
         if (
             not isinstance(table, xr.DataArray)
             or set(table.dims) != {"block", "channel"}
             or table.dtype.kind not in "fiu"
         ):
+            dtype = f" of {table.dtype}" if isinstance(table, xr.DataArray) else ""
             raise InputError(
-                f"calibration means {getattr(table, 'dims', type(table).__name__)}",
+                f"calibration means {getattr(table, 'dims', type(table).__name__)}{dtype}",
                 "a DataArray of numbers with dims ('block', 'channel')",
                 "Average over the other dims first.",
             )
@@ -58,9 +62,9 @@ class Mean(Edit):
             return context.old.mean(dim=1, keepdim=True)
         return torch.as_tensor(self._levels(context.block), device=context.old.device)
 
-    def check(self, dit: DiT, num_inference_steps: int) -> None:
+    def check(self, dit: DiT, steps: Sequence[int]) -> None:
         """Refuse, before a run, a calibration that lacks a block or channel of the edit."""
-        super().check(dit, num_inference_steps)
+        super().check(dit, steps)
         if self.calibration is not None:
             for block in self.chosen(dit.blocks):
                 for number in range(self.draws):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,22 +64,12 @@ class Scope(JsonForm):
                 "Pass positions.",
             )
 
-    def check_steps(self, num_inference_steps: int) -> None:
-        """Refuse a step that a run of so many steps does not have.
+    def branches_at(self, visit: Visit, steps: Sequence[int]) -> tuple[str, ...]:
+        """The branches of a visit on which the edit acts, in a run that makes these steps.
 
         Raises:
-            InputError: naming it.
+            InputError: the scope has a step that the run does not make.
         """
-        for step in self.steps or ():
-            if not -num_inference_steps <= step < num_inference_steps:
-                raise InputError(
-                    f"step {step} in an edit's scope",
-                    f"a step of {num_inference_steps}",
-                    "Count steps from 0.",
-                )
-
-    def branches_at(self, visit: Visit, num_inference_steps: int) -> tuple[str, ...]:
-        """The branches of a visit on which the edit acts, in a run of so many steps."""
-        if self.steps is not None and visit.step not in {step % num_inference_steps for step in self.steps}:
+        if visit.step not in checks.find_steps(steps, self.steps):
             return ()
         return tuple(branch for branch in visit.branches if self.branches is None or branch in self.branches)

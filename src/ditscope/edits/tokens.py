@@ -59,7 +59,9 @@ def token_positions(selection: Tokens | None, n_tokens: int, grid: tuple[int, in
         beyond = [position for position in selection if not -n_tokens <= position < n_tokens]
         if beyond:
             raise InputError(
-                f"token {beyond[0]}", f"positions from {-n_tokens} to {n_tokens - 1}", "Count tokens from 0."
+                f"token {beyond[0]}",
+                f"positions from {-n_tokens} to {n_tokens - 1}",
+                "Pass a position that is there.",
             )
         return np.unique(np.asarray(selection) % n_tokens)
     expected = grid if selection.ndim == 2 and grid is not None else (n_tokens,)

@@ -18,7 +18,7 @@ from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 
 if TYPE_CHECKING:
-    from ditscope.metrics.text_image import ClipScorer
+    from ditscope.metrics.clip_scorer import ClipScorer
     from ditscope.models.dit import DiT
 
 

@@ -46,7 +46,7 @@ class Condition:
     def check(self, dit: DiT, probe: Probe) -> None:
         """Refuse, before a run, what the model or the probed call does not have."""
         for number in range(self.draws):
-            EditedVisit(dit, self.draw(number), probe.schedule.steps.stop, probe)
+            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def run_condition(
     """
     images, tables = [], []
     for batch in batches:
-        visitor = EditedVisit(dit, edits, probe.schedule.steps.stop) if edits else None
+        visitor = EditedVisit(dit, edits, probe.schedule.steps) if edits else None
         images.append(run_traced(dit, batch.samples, visitor, **batch.call).images)
         if visitor is not None:
             visitor.require_fired()

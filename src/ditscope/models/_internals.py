@@ -19,6 +19,8 @@ from nnsight.intervention.interleaver import EarlyStopException, Mediator
 from nnsight.intervention.source import Controller
 from nnsight.modeling.diffusion import DiffusionModel, _PipelineModule
 
+from ditscope.errors import InputError
+
 # nnsight
 
 EarlyStop = EarlyStopException
@@ -38,6 +40,22 @@ class OpenedPipeline(DiffusionModel):
     def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         super()._load(repo_id, *args, automodel=automodel, **kwargs)
         return self.callable_module()
+
+    def _batch(self, invokes: list[Any], fn: Any) -> tuple[Any, Any]:
+        for inputs, kwargs in invokes:
+            prompt = inputs[0] if inputs else kwargs.get("prompt")
+            if (
+                prompt is not None and kwargs.get("prompt_embeds") is not None
+            ):  # nnsight would drop the prompt
+                raise InputError(
+                    "prompt_embeds beside a prompt", "one of them", "The image would be of the embeddings."
+                )
+        return super()._batch(invokes, fn)
+
+
+def torch_hooks(module: torch.nn.Module) -> bool:
+    """Whether torch's own forward hooks are on the module; they run outside of what nnsight reads."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def module_of(envoy: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,7 @@ class DiT(OpenedPipeline):
         )
 
     def _repr_html_(self) -> str:
-        return f"<code>{repr(self).replace('<', '&lt;')}</code>"
+        return f"<code>{html.escape(repr(self))}</code>"
 
 
 def _block_class(family: Family, class_name: str) -> type:

@@ -60,6 +60,19 @@ class BlockList:
             return returned
         return tuple(stream for stream in returned if site in self.taps.get(stream, {}))
 
+    def tapped_modules(self) -> tuple[str, ...]:
+        """Paths of the block's submodules at which something is read, each once."""
+        taps = [tap for sites in self.taps.values() for tap in sites.values()]
+        taps += [tap for terms in self.also_added.values() for term in terms for tap in term if tap]
+        taps += [
+            tap
+            for parts in self.modulated.values()
+            for each in parts.values()
+            for tap in (each.normed, each.passed)
+        ]
+        taps += self.attended.values()
+        return tuple(dict.fromkeys(tap.module for tap in taps if tap.module))
+
     def each(self, count: int) -> tuple[BlockList, ...]:
         """The description of each of the list's ``count`` blocks: the last one returns no dropped stream."""
         if not self.dropped or not count:

@@ -11,7 +11,7 @@ from ditscope.errors import UnsupportedError
 from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, is_compiled, module_of
 from ditscope.models.offload import is_offloaded, mixed_up_on_disk, networks
 from ditscope.models.replaced_modules import named_modules, refuse_replaced_since_opening
-from ditscope.models.schedule import require_own_schedule, require_step_clock
+from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock
 
 if TYPE_CHECKING:
     from ditscope.models.block import Block
@@ -31,7 +31,8 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
     Raises:
         UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
             compiled or has been replaced, weights are mixed up on disk, the scheduler calls the model more than
-            once a step, or it cannot be set to the call's own sigmas or timesteps.
+            once a step, draws noise that no seed decides or cannot be set to the call's own sigmas or timesteps, a
+            module that is read was replaced or has a hook, or dropout is at work.
     """
     pipeline = run.pipeline
     transformer = pipeline.transformer
@@ -61,7 +62,15 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "a file for each of them, and no weight in both",
             "Load afresh, and offload the transformer alone to disk, in an empty folder.",
         )
+    for name, module in networks(pipeline).named_modules():
+        if isinstance(module, torch.nn.Dropout) and module.training and module.p > 0:
+            raise UnsupportedError(
+                f"dropout at work in {name}, of a network in training mode",
+                "networks that do the same twice",
+                f"Call dit.diffusers_pipeline.{name.split('.')[0]}.eval().",
+            )
     require_step_clock(pipeline.scheduler)
+    require_paired_noise(pipeline)
     require_own_schedule(pipeline.scheduler, call)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import home_of, is_traced, wrapped_forward
+from ditscope.models._internals import home_of, is_traced, torch_hooks, wrapped_forward
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family
@@ -45,25 +45,43 @@ def refuse_replaced(family: Family, transformer: torch.nn.Module) -> None:
 
 
 def refuse_replaced_since_opening(run: RunState) -> None:
-    """Refuse a transformer or block that is not the one nnsight reads, or that no longer goes through it.
+    """Refuse a transformer, block or module inside it that is not the one nnsight reads, or not all that acts there.
 
     Raises:
         UnsupportedError: the same as of :func:`refuse_replaced`; or a module is another one than when the model
-            was opened, or a forward was put back that goes around nnsight's.
+            was opened, has a forward hook of torch's, or a forward was put back that goes around nnsight's.
     """
     refuse_replaced(run.family, run.pipeline.transformer)
-    present = dict(named_modules(run.family, run.pipeline.transformer))
-    if len(present) != len(run.opened):
-        raise UnsupportedError(
-            f"{len(present) - 1} blocks", f"the {len(run.opened) - 1} of when the model was opened", _AFRESH
-        )
-    for name, module in present.items():
-        if module is not run.opened[name]:
+    present = dict(read_modules(run.family, run.pipeline.transformer))
+    for name in dict.fromkeys((*present, *run.opened)):
+        module, opened = present.get(name), run.opened.get(name)
+        if module is not opened:
+            change = "added" if opened is None else "taken away" if module is None else "replaced"
             raise UnsupportedError(
-                f"{name} replaced since the model was opened", "the module that is read", _AFRESH
+                f"{name} {change} since the model was opened, as loading a LoRA does it",
+                "the module that is read",
+                "Load adapters and wrap modules before the model is opened.",
             )
+        if module is not None and module is not run.pipeline.transformer and torch_hooks(module):
+            raise UnsupportedError(
+                f"a forward hook on {name}, which acts where nothing is read",
+                "modules whose values are what goes on in the model",
+                "Remove the hook; read and write with dit.visits, block.read and block.write.",
+            )
+    for name, module in named_modules(run.family, run.pipeline.transformer):
         if not any(map(is_traced, _wrapped(module))):
             _refuse_forward(name, "a forward put back since the model was opened")
+
+
+def read_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """The transformer, its blocks and every module inside them at which something is read, by name."""
+    yield from named_modules(family, transformer)
+    for layout in family.block_lists:
+        for position, block in enumerate(getattr(transformer, layout.path)):
+            inner = dict(block.named_modules())
+            for path in layout.tapped_modules():
+                if path in inner:  # blocks of one list may differ in what they contain
+                    yield f"{layout.kind}.{position}.{path}", inner[path]
 
 
 def named_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -72,9 +90,6 @@ def named_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tupl
     for layout in family.block_lists:
         for position, block in enumerate(getattr(transformer, layout.path)):
             yield f"{layout.kind}.{position}", block
-
-
-_AFRESH = "Load afresh, and change the transformer before it is opened if at all."
 
 
 def _refuse_forward(name: str, forward: str) -> None:

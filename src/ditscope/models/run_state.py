@@ -12,7 +12,7 @@ from ditscope.errors import UnsupportedError
 from ditscope.models._internals import EarlyStop
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.replaced_modules import named_modules, refuse_replaced
+from ditscope.models.replaced_modules import read_modules, refuse_replaced
 from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class RunState:
         family: what is known of the transformer.
         defaults: call arguments that are filled in where a call leaves them out.
         pipeline: the diffusers pipeline, once it is loaded.
-        opened: the transformer and its blocks, by name, as they were then.
+        opened: the transformer, its blocks and the modules inside them that are read, by name, as they were then.
         call: the arguments of the run, completed.
         n_visits: visits begun in the run in progress, or made in the last one.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
@@ -53,7 +53,7 @@ class RunState:
             UnsupportedError: its transformer or a block does not run as diffusers wrote it.
         """
         refuse_replaced(self.family, pipeline.transformer)
-        self.pipeline, self.opened = pipeline, dict(named_modules(self.family, pipeline.transformer))
+        self.pipeline, self.opened = pipeline, dict(read_modules(self.family, pipeline.transformer))
 
     @property
     def samples(self) -> list[Sample]:

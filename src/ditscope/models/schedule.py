@@ -62,6 +62,28 @@ def require_step_clock(scheduler: Any) -> None:
         )
 
 
+def require_paired_noise(pipeline: Any) -> None:
+    """Refuse a scheduler that draws noise which no seed of the call decides: two runs would not be the same.
+
+    Raises:
+        UnsupportedError: naming the scheduler.
+    """
+    scheduler = pipeline.scheduler
+    name, config = type(scheduler).__name__, scheduler.config
+    draws = (
+        name == "FlowMatchLCMScheduler"
+        or bool(config.get("stochastic_sampling"))
+        or str(config.get("algorithm_type")).startswith("sde")
+    )
+    # Pipelines with this method pass the call's generators on to the scheduler.
+    if draws and not hasattr(pipeline, "prepare_extra_step_kwargs"):
+        raise UnsupportedError(
+            f"scheduler {name}, which draws noise from torch's global generator at every step",
+            "noise that the call's seeds decide",
+            "Use FlowMatchEulerDiscreteScheduler without stochastic_sampling.",
+        )
+
+
 def require_own_schedule(scheduler: Any, call: Mapping[str, Any]) -> None:
     """Refuse steps of the caller's own, ``sigmas=`` or ``timesteps=``, that the scheduler cannot be set to.
 

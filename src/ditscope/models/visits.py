@@ -165,6 +165,13 @@ def _compare_with_clocks(run: RunState, visit: Visit) -> None:
             f"step {visit.step} ({' '.join(visit.branches)}) by the visit ledger",
             OTHER_ORDER,
         )
+    rows, n_images = len(run.inputs["hidden_states"]), len(run.samples)
+    if rows != n_images * len(visit.branches):
+        raise VisitError(
+            f"{rows} rows passed to the transformer at visit {visit.index}",
+            f"{n_images * len(visit.branches)}: {n_images} images in branches {' '.join(visit.branches)}",
+            "Leave out callbacks that change guidance or the batch on the way.",
+        )
     timesteps = run.inputs.timesteps
     # bfloat16 keeps 8 bits of the timestep.
     if not all(

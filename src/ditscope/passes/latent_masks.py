@@ -57,7 +57,9 @@ class ImageStates:
         branch = branches.index(checks.name_of("branch", self.branch, branches))
         known = array_blocks(hidden)
         blocks = [known.index(block) for block in checks.find_blocks(known, self.blocks)]
-        hidden = hidden.isel(branch=branch, block=blocks, step=_step_positions(hidden, self.steps))
+        labels = hidden["step"].values.tolist()
+        steps = [labels.index(step) for step in checks.find_steps(labels, self.steps)]
+        hidden = hidden.isel(branch=branch, block=blocks, step=steps)
         return hidden.transpose("block", "step", "sample", "token", "channel")
 
 
@@ -199,19 +201,3 @@ def _draws(channels: Channels) -> list[ChannelSet | None]:
     if chosen.stream != "image":
         raise InputError(f"channels of the {chosen.stream} stream", "the image stream", "Rank that stream.")
     return [chosen.draw(number) for number in range(chosen.draws)]
-
-
-def _step_positions(hidden: xr.DataArray, steps: int | Iterable[int] | None) -> list[int]:
-    """Where the steps stand, each once and in order; a negative step counts from the last that is there."""
-    labels = hidden["step"].values.tolist()
-    if steps is None:
-        return list(range(len(labels)))
-    positions = set()
-    for step in checks.whole_numbers("steps", steps):
-        if step not in labels and not -len(labels) <= step < 0:
-            named = ", ".join(map(str, labels))
-            raise InputError(
-                f"step {step}", f"one of {named}, or -{len(labels)} to -1", "Pass a recorded step."
-            )
-        positions.add(labels.index(step) if step in labels else len(labels) + step)
-    return sorted(positions)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ditscope.vocabulary import STATISTIC_ARRAYS
+
 
 def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
     """Reduce a hidden state ``[row, token, channel]`` over its tokens, without waiting for the device.
@@ -15,7 +17,8 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
         real: bool ``[row, token]``, False for padding, which is left out and not counted; None for no padding.
 
     Returns:
-        float32 ``[row, statistic, channel]``: ``mean``, ``mean_abs``, ``std`` (divided by the number of values) and
+        float32 ``[row, statistic, channel]``, in the order of :data:`ditscope.vocabulary.STATISTIC_ARRAYS`:
+        ``mean``, ``mean_abs``, ``std`` (divided by the number of values) and
         ``abs_max``, NaN for a channel without a finite value; ``nonfinite``, the number of values left out; and
         ``count``, the number of tokens. With ``count`` and ``nonfinite``, ``mean`` and ``std`` merge exactly (Chan,
         Golub and LeVeque 1983).
@@ -34,4 +37,12 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
     # The mean in place of what is left out adds nothing to the spread, but to the number that it is divided by.
     std, mean = torch.std_mean(torch.where(used, values, rough_mean[:, None]), dim=1, correction=0)
     std = std * (values.shape[1] / n_used).sqrt()
-    return torch.stack([mean, mean_abs, std, abs_max, count - n_used, count], dim=1)
+    arrays = {
+        "mean": mean,
+        "mean_abs": mean_abs,
+        "std": std,
+        "abs_max": abs_max,
+        "nonfinite": count - n_used,
+        "count": count,
+    }
+    return torch.stack([arrays[name] for name in STATISTIC_ARRAYS], dim=1)

@@ -47,7 +47,7 @@ class RecordedVisit:
         self._steps = [step.index for step in schema.steps]
         self._all_steps = [step.index for step in run.steps]
         self._order = passing_order(schema.sites, schema.stream_names)
-        self._ids = torch.tensor(schema.channels) if len(schema.channels) < schema.width else None
+        self._moved_ids: dict[torch.device, torch.Tensor] = {}
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
         shape = (len(batch), len(run.steps), len(schema.branches), run.tokens, run.channels)
         self.outputs = np.zeros(shape, dtype)
@@ -73,8 +73,8 @@ class RecordedVisit:
         for block in blocks:
             for site, stream in self._order:
                 hidden = self._kept(visit, branches, block.read(site, stream))
-                if self._ids is not None:
-                    hidden = hidden.index_select(-1, self._ids.to(hidden.device))
+                if len(self._schema.channels) < self._schema.width:
+                    hidden = hidden.index_select(-1, self._ids_on(hidden.device))
                 if not site_spec(site).has_tokens:
                     waiting[site, stream].append(hidden[:, 0].to(torch.float32, copy=True))
                     continue
@@ -95,6 +95,12 @@ class RecordedVisit:
                 for branch, rows in self._by_branch(branches, values):
                     address = Address(stream, site, visit.step, branch, block.index)
                     self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
+
+    def _ids_on(self, device: torch.device) -> torch.Tensor:
+        """The recorded channels' ids, moved to each device once."""
+        if device not in self._moved_ids:
+            self._moved_ids[device] = torch.tensor(self._schema.channels, device=device)
+        return self._moved_ids[device]
 
     def _put_masks(self, visit: Visit, branches: tuple[str, ...]) -> None:
         """Which text tokens are real, once a sample and branch: at the first recorded step."""

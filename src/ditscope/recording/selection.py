@@ -90,17 +90,7 @@ class Selection:
         Raises:
             InputError: a step that the schedule does not have.
         """
-        run, end = schedule.steps, schedule.steps.stop
-        if self.steps is None:
-            return tuple(run)
-        wrong = [step for step in self.steps if not -end <= step < end or step % end not in run]
-        if wrong:
-            raise InputError(
-                f"step {wrong[0]}",
-                f"steps {run.start} to {end - 1}, or {run.start - end} to -1, of a run of {len(run)}",
-                f"Pass steps from {run.start} to {end - 1}, or raise num_inference_steps.",
-            )
-        return tuple(sorted({step % end for step in self.steps}))
+        return tuple(checks.find_steps(schedule.steps, self.steps))
 
     def settled_branches(self, schedule: Schedule) -> tuple[str, ...]:
         """The branches to keep of a schedule, ``cond`` before ``uncond``.

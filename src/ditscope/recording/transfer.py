@@ -1,4 +1,4 @@
-"""The way from the device to the host: every value that is recorded takes it, and nothing else moves values.
+"""The way from the device to the host that whatever is read in the blocks takes.
 
 A transfer waits for the device. So values are moved whole, for all rows and branches at once, and what is small
 waits on the device until the visit ends.

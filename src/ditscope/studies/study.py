@@ -114,7 +114,6 @@ class Study(ABC):
             {"claim": each.claim, "holds": each.holds, "detail": each.detail} for each in check.findings
         ]
         provenance = {"check": claims, "versions": check.versions, **measured.provenance}
-        (target / "results.json").unlink(missing_ok=True)
         _write_arrays(target / "arrays.zarr", measured.arrays)
         _write_json(target / "config.json", {"study": self.name, "config": config})
         _write_json(target / "provenance.json", provenance)
@@ -233,10 +232,13 @@ def known_studies() -> dict[str, type[Study]]:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     # Only text of any length has a data type in the specification of zarr v3.
     tree = xr.DataTree.from_dict({name: _with_text(dataset, "O") for name, dataset in arrays.items()})
-    tree.to_zarr(path, consolidated=False)
+    tree.to_zarr(partial, consolidated=False)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.rename(path)
 
 
 def _with_text(dataset: xr.Dataset, kind: str) -> xr.Dataset:

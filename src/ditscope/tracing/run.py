@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
 
+_EMBEDDED_PROMPT = re.compile(r"(pooled_)?prompt_embeds(_\d+)?")
 _OWNED = ("prompt", "generator", "seed", "output_type", "return_dict", "num_images_per_prompt", "latents")
 
 
@@ -51,6 +53,13 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
             f"pipeline argument {', '.join(wrong)}",
             f"any of {', '.join(sorted(known))}",
             "Prompts and seeds are given as such, one image for each pair.",
+        )
+    beside = [name for name in call if call[name] is not None and _EMBEDDED_PROMPT.fullmatch(name)]
+    if beside:
+        raise InputError(
+            f"{', '.join(beside)} beside the prompts",
+            "the prompts alone, which are what images are labelled and scored by",
+            "Leave it out; dit.generate(prompt_embeds=...) runs embeddings.",
         )
     checks.whole_number("num_inference_steps", call.get("num_inference_steps", 1))
     for name in ("sigmas", "timesteps"):
