@@ -91,6 +91,13 @@ WAYS = (
     ("skip-layer guidance", "refused by name"),
     ("schedulers of higher order, or without a step index", "refused by name"),
     ("several runs on one model at once", "refused by name"),
+    (
+        "a module that is read, replaced after the model was opened (as by a LoRA on it), or with a forward hook",
+        "refused by name; tested at every such module of every family",
+    ),
+    ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
+    ("noise that no seed decides (stochastic sampling, LCM), dropout at work", "refused by name"),
+    ("`prompt_embeds` beside a prompt", "refused by name"),
 )
 """Ways of running a pipeline, and what is known of each."""
 

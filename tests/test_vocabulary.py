@@ -16,7 +16,8 @@ LISTS = {
     name: list(words)
     for name, words in vars(vocabulary).items()
     if name.isupper()
-    and name not in ("HIDDEN_DIMS", "VALUE_DIMS")  # arrays name a few of their dims everywhere
+    # Arrays name a few of their dims everywhere, and counts go together without statistics.
+    and name not in ("HIDDEN_DIMS", "VALUE_DIMS", "STATISTIC_ARRAYS")
 }
 
 

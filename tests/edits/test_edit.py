@@ -167,3 +167,13 @@ def test_draws_are_taken_one_at_a_time() -> None:
 def test_channels_that_cannot_be_edited_are_refused_when_the_edit_is_made(channels, words) -> None:
     with pytest.raises(InputError, match=words):
         ds.edits.zero(channels, stream="image")
+
+
+def test_a_kind_of_another_package_is_not_taken_over() -> None:
+    """Else its edits would be made anew as somebody else's."""
+    body = {"__module__": "somebody.edits", "values": lambda self, context: context.old}
+    made = type("OnlyOne", (Edit,), body)
+    type("OnlyOne", (Edit,), {**body, "__module__": "somebody.newer_edits"})
+    with pytest.raises(InputError, match="a second OnlyOne, in other"):
+        type("OnlyOne", (Edit,), {**body, "__module__": "other"})
+    assert made.__name__ == "OnlyOne"

@@ -91,6 +91,14 @@ def test_a_calibration_that_does_not_cover_the_edit_is_refused_before_a_run(dit,
         EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], range(2))
 
 
+def test_a_calibration_may_be_in_the_models_own_bfloat16(dit) -> None:
+    import ml_dtypes
+
+    given = levels().astype(ml_dtypes.bfloat16)
+    edit = ds.edits.mean(IDS, calibration=given)
+    assert (edit.calibration == given.astype("float32").transpose("block", "channel")).all()
+
+
 def test_a_calibration_may_lack_what_is_not_edited(dit) -> None:
     given = levels().where(levels()["channel"] != 5)
     EditedVisit(dit, [ds.edits.mean(IDS, calibration=given)], range(2))

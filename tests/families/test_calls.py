@@ -64,6 +64,9 @@ def test_an_edit_counts_image_to_image_steps_as_the_scheduler_does(image_to_imag
         image_to_image, PROMPT, 0, edits={"late": ds.edits.zero([1], steps=[-1])}, metrics=["psnr"], **CALL
     )
     assert result["fired"].item() == len(image_to_image.blocks)
+    early = {"early": ds.edits.zero([1], steps=[0])}
+    with pytest.raises(ds.errors.InputError, match="found step 0; expected steps 2 to 3"):
+        ds.compare(image_to_image, PROMPT, 0, edits=early, metrics=["psnr"], **CALL)
 
 
 @pytest.mark.parametrize("name", ["flux2-klein-base", "flux2-dev"])

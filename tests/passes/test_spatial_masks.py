@@ -139,7 +139,7 @@ def test_collapse_and_non_finite_are_reported(planted):
         ({"blocks": 4}, "block 4"),
         ({"blocks": -5}, "block -5"),
         ({"blocks": []}, "no blocks"),
-        ({"steps": 3}, "step 3.*0, 1, 2"),
+        ({"steps": 3}, "step 3.*steps 0 to 2"),
         ({"steps": -4}, "step -4"),
         ({"branch": "negative"}, "'uncond'"),
         ({"channels": [24]}, "channel 24"),
