@@ -28,6 +28,7 @@ def context(number: int, hidden: torch.Tensor, n_tokens: int = 2) -> EditContext
     tokens, channels = torch.arange(n_tokens), torch.tensor([0, 2])
     return EditContext(
         old=hidden[:, tokens[:, None], channels],
+        real=None,
         hidden=hidden,
         visit=Visit(number, number // 2, 1 / (number + 1), 1.0, ("cond",)),
         branch=("cond", "uncond")[number % 2],

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import plain_hooks
 import pytest
-from family_calls import N_STEPS, SEEDS, batch, branches, call
+import torch
+from family_calls import N_STEPS, SEEDS, batch, branches, call, size
 from plain_modules import modules_of
 
 import ditscope as ds
@@ -86,3 +87,41 @@ def test_an_edit_of_both_branches_is_in_both_visits_or_halves(opened, folder_of,
     require_the_edit_of_a_plain_hook(
         opened, folder_of, plainly, name, "attn_output", "image", ("cond", "uncond")
     )
+
+
+@pytest.mark.parametrize("edit", [ds.edits.zero, ds.edits.mean])
+def test_an_edit_of_the_text_leaves_padding_alone(opened, edit) -> None:
+    """Texts of different lengths share a batch: each must be edited as it would be alone."""
+    dit = opened("qwen-image")
+    samples = [("a red star", 3), ("a small blue circle at the left on a plain red background", 4)]
+    arguments = {**size("qwen-image"), "num_inference_steps": 1, "true_cfg_scale": 1.0}
+    made = edit([3, 7], blocks=[1], stream="text")
+
+    def run(chosen):
+        visitor, texts, masks = EditedVisit(dit, [made], range(1)), [], []
+
+        def at_visit(visit) -> None:
+            texts.append(dit.blocks[1].read("block_output", "text").clone())
+            masks.append(dit.run_state.inputs.text_mask)
+            visitor.apply(visit, dit.blocks[1], "block_output")
+            texts.append(dit.blocks[1].read("block_output", "text").clone())
+
+        run_traced(dit, chosen, at_visit, **arguments)
+        return texts, masks[0], visitor.firings.table()
+
+    (before, after), mask, table = run(samples)
+    assert not mask.all()
+    assert mask.any(dim=1).all()
+    assert torch.equal(after[~mask], before[~mask])
+    expected = before.clone()
+    for row in range(2):
+        own = before[row, mask[row]][:, [3, 7]].double()
+        value = own.mean(0) if edit is ds.edits.mean else torch.zeros(2, dtype=torch.float64)
+        expected[row, :, [3, 7]] = torch.where(mask[row][:, None], value.float(), before[row][:, [3, 7]])
+    torch.testing.assert_close(after, expected)
+    energy = [float(before[row, mask[row]].double().square().sum()) for row in range(2)]
+    np.testing.assert_allclose(table["energy"], energy, rtol=1e-5)
+    for row, sample in enumerate(samples):
+        alone = run([sample])[2]
+        for column in ("energy", "removed", "moved"):
+            np.testing.assert_allclose(table[column][row], alone[column][0], rtol=1e-3)

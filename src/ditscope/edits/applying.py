@@ -92,12 +92,16 @@ class EditedVisit:
             return False
         tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, ids))
         edited, samples = hidden.clone(), tuple(self._dit.run_state.samples)
+        text_mask = self._dit.run_state.inputs.text_mask if stream == "text" else None
         for branch in branches:
             rows = visit.slice(len(hidden), branch)
             place = (rows, tokens[:, None], channels)
+            every = None if text_mask is None else text_mask[rows].to(hidden.device)
+            real = None if every is None else every[:, tokens]
             context = EditContext(
                 old=hidden[place].float(),
-                hidden=hidden[rows],
+                real=real,
+                hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,
                 block=block,
@@ -108,6 +112,10 @@ class EditedVisit:
                 channels=channels,
             )
             new = _new_values(edit, context).to(hidden.dtype)
+            if (
+                real is not None
+            ):  # padding stays: an image must not depend on how long its neighbours' texts are
+                new = torch.where(real[:, :, None], new, hidden[place])
             edited[place] = new
             self.firings.add(edit, context, new.float())
         block.write(site, stream, edited)

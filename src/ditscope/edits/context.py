@@ -21,8 +21,9 @@ class EditContext:
 
     Attributes:
         old: the values to replace, a float32 copy ``[row, token, channel]``; a row is an image of the batch.
-        hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype.
-            It is the model's own: read it, do not write to it.
+        real: bool ``[row, token]``, False where an old value is of padding, which no edit changes; None if none is.
+        hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype,
+            0 at padding. It may be the model's own: read it, do not write to it.
         visit: step, sigma and timestep.
         branch: ``cond`` or ``uncond``.
         block: the block.
@@ -34,6 +35,7 @@ class EditContext:
     """
 
     old: torch.Tensor
+    real: torch.Tensor | None
     hidden: torch.Tensor
     visit: Visit
     branch: str

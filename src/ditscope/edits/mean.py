@@ -59,7 +59,12 @@ class Mean(Edit):
     def values(self, context: EditContext) -> torch.Tensor:
         """The means ``[row, 1, channel]``, or the given ones ``[channel]``."""
         if self.calibration is None:
-            return context.old.mean(dim=1, keepdim=True)
+            if context.real is None:
+                return context.old.mean(dim=1, keepdim=True)
+            real = context.real[:, :, None]
+            return torch.where(real, context.old, 0.0).sum(dim=1, keepdim=True) / real.sum(
+                dim=1, keepdim=True
+            )
         return torch.as_tensor(self._levels(context.block), device=context.old.device)
 
     def check(self, dit: DiT, steps: Sequence[int]) -> None:

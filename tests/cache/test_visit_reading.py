@@ -1,0 +1,88 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from store_recording import (
+    TEXT_TOKENS,
+    addresses,
+    at,
+    bits,
+    hidden_value,
+    make_manifest,
+    make_schema,
+    put,
+    statistics_of,
+)
+
+from ditscope.cache import Address, CacheWriter, Reading, open_cache
+from ditscope.errors import CacheError, InputError
+from ditscope.vocabulary import STATISTIC_ARRAYS
+
+LEAN = {"trajectory": None, "image_height": None, "image_width": None}
+
+
+def test_readings_in_any_order_come_back_at_their_addresses(tmp_path):
+    """Rows in another order than the samples, addresses in another order than a run visits them."""
+    schema = make_schema(shard_bytes=9_000, **LEAN)
+    every = [address for stream in schema.stream_names for address in addresses(schema, stream)]
+    path, manifest = tmp_path / "a.zarr", make_manifest(schema)
+    with CacheWriter.create_or_resume(path, schema, manifest, memory_budget=10**8) as writer:
+        for branch in schema.branches:
+            writer.put_token_masks([0, 1], "text", branch, np.ones((2, TEXT_TOKENS), dtype=bool))
+        for number in np.random.default_rng(0).permutation(len(every)):
+            samples = np.array([1, 0])[:: (-1) ** number]
+            hidden = np.stack([hidden_value(schema, int(sample), every[number]) for sample in samples])
+            writer.put(Reading(every[number], samples, hidden, np.stack(list(map(statistics_of, hidden)))))
+        for sample in range(2):
+            writer.commit(sample)
+    cache = open_cache(path)
+    for stream in schema.stream_names:
+        hidden, stats = cache.hidden(stream).load(), cache.stats(stream).load()
+        for sample in range(2):
+            for address in addresses(schema, stream):
+                expected = hidden_value(schema, sample, address)
+                stored = hidden.sel(sample=sample, **at(address)).values
+                np.testing.assert_array_equal(bits(stored[: len(expected)]), bits(expected))
+                for name, values in zip(STATISTIC_ARRAYS, statistics_of(expected), strict=True):
+                    found = stats[name].sel(sample=sample, **at(address)).values
+                    np.testing.assert_array_equal(found, values[0] if name == "count" else values)
+
+
+def test_labels_of_numpy_are_the_same_address(writer):
+    address = Address("image", "block_output", np.int64(3), np.str_("uncond"), np.int32(4))
+    same = Address("image", "block_output", 3, "uncond", 4)
+    assert address == same
+    assert {address: 1}[same] == 1
+    put(writer, 0, address, hidden_value(writer.schema, 0, same))
+    with pytest.raises(CacheError, match="step 3, branch uncond, block 4"):
+        put(writer, 0, same, hidden_value(writer.schema, 0, same))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "1"},
+        {"step": None},
+        {"step": -1},
+        {"block": 0.5},
+        {"branch": 0},
+        {"site": None},
+        {"stream": 0},
+    ],
+)
+def test_labels_of_another_type_are_refused_and_nothing_is_kept(writer, changes):
+    right = Address("image", "block_output", 1, "cond", 0)
+    value = hidden_value(writer.schema, 0, right)
+    (label,) = changes
+    with pytest.raises(InputError, match=label):
+        put(writer, 0, dataclasses.replace(right, **changes), value)
+    put(writer, 0, right, value)
+
+
+@pytest.mark.parametrize("samples", [[], [0, 1]])
+def test_statistics_of_more_or_fewer_rows_than_samples_are_refused_and_nothing_is_kept(writer, samples):
+    address = Address("image", "block_output", 1, "cond", 0)
+    statistics = statistics_of(hidden_value(writer.schema, 0, address))[None]
+    with pytest.raises(InputError, match=r"of shape \(1, "):
+        writer.put(Reading(address, samples, statistics=statistics))
+    writer.put(Reading(address, [0], statistics=statistics))

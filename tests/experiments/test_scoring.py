@@ -1,0 +1,113 @@
+"""Scores of hand-made runs: energies by sample against a loop, effects, and draws that are missing."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import ditscope as ds
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.experiments.running import Condition, Run
+from ditscope.experiments.scoring import score
+from ditscope.metrics.metric import Metric
+
+SAMPLES = [("red", 4), ("red", 8), ("blue", 4)]
+DRAWN = ChannelSet(xr.DataArray([[1], [2]], dims=("draw", "rank")), control=True)
+CONDITIONS = [
+    Condition("pair", (ds.edits.zero([3]), ds.edits.zero([4]))),
+    Condition("random", (ds.edits.zero(DRAWN),)),
+]
+AT = [(0, 0), (1, 0), (1, 1)]
+PLACE = ("step", "branch", "block", "stream", "site")
+METRICS = {
+    "level": Metric("level", "mean level", lambda images: images.mean(axis=(1, 2, 3))),
+    "gap": Metric(
+        "gap",
+        "largest gap",
+        lambda images, reference: np.abs(images.astype(float) - reference).max(axis=(1, 2, 3)),
+        damage="higher",
+    ),
+}
+
+
+def firings(rng: np.random.Generator, n_edits: int) -> pd.DataFrame:
+    """Firings of every sample in two batches, as they follow each other in runs; sample 1 has a place less."""
+    rows = []
+    for batch in ([0, 1], [2]):
+        places = itertools.product(range(2), ("cond", "uncond"), (0, 7), ("image",), ("block_output",))
+        for place in places:
+            for edit, sample in itertools.product(range(n_edits), batch):
+                if (sample, *place[:3]) != (1, 1, "uncond", 7):
+                    removed, moved = rng.normal(), rng.random()
+                    # The second edit finds the energy that the first has left.
+                    energy = rng.random() + 5 - 4 * edit
+                    rows.append((*place, sample, f"edit {edit}", energy, removed, moved))
+    return pd.DataFrame(rows, columns=[*PLACE, "sample", "edit", "energy", "removed", "moved"])
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[tuple[int, int], Run]:
+    rng = np.random.default_rng(0)
+    return {
+        at: Run(rng.integers(0, 256, (3, 2, 4, 3), dtype=np.uint8), firings(rng, 2 if at == (0, 0) else 1))
+        for at in AT
+    }
+
+
+@pytest.fixture(scope="module")
+def baseline() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (3, 2, 4, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def result(runs, baseline) -> xr.Dataset:
+    return score(SAMPLES, CONDITIONS, baseline, runs, METRICS, resamples=50)
+
+
+@pytest.mark.parametrize("kind", ["removed", "moved"])
+def test_energies_are_what_a_loop_sums_with_each_place_once(result, runs, kind) -> None:
+    for at, run in runs.items():
+        for sample in range(3):
+            seen, total, energy = set(), 0.0, 0.0
+            for row in run.firings[run.firings["sample"] == sample].to_dict("records"):
+                place = tuple(row[name] for name in PLACE)
+                total += row[kind]
+                energy += 0 if place in seen else row["energy"]
+                seen.add(place)
+            assert len(seen) == (7 if sample == 1 else 8)
+            found = result[f"energy_{kind}_by_sample"].values[(*at, sample)]
+            assert found == pytest.approx(total / energy, rel=1e-12)
+
+
+def test_means_of_energies_leave_out_draws_that_a_condition_has_not(result) -> None:
+    by_sample = result["energy_removed_by_sample"].values
+    assert np.isnan(by_sample[0, 1]).all()
+    expected = [by_sample[0, 0].mean(), by_sample[1].mean()]
+    np.testing.assert_allclose(result["energy_removed"], expected)
+    # Firings are counted with every edit: 8 + 7 + 8 places.
+    np.testing.assert_allclose(result["fired"], [[46 / 3, 0], [23 / 3, 23 / 3]])
+
+
+def test_a_sample_in_which_nothing_fired_has_no_energy(runs, baseline) -> None:
+    run = runs[0, 0]
+    kept = Run(run.images, run.firings[run.firings["sample"] != 1])
+    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): kept}, METRICS, resamples=50)
+    by_sample = found["energy_moved_by_sample"].values[0, 0]
+    assert np.isnan(by_sample).tolist() == [False, True, False]
+    assert float(found["energy_moved"][0]) == pytest.approx(np.nanmean(by_sample))
+
+
+def test_effects_are_paired_by_sample_and_averaged_over_draws(result, runs, baseline) -> None:
+    level = {at: run.images.mean(axis=(1, 2, 3)) - baseline.mean(axis=(1, 2, 3)) for at, run in runs.items()}
+    means = [level[0, 0].mean(), np.mean([level[1, 0], level[1, 1]])]
+    np.testing.assert_allclose(result["mean"].sel(metric="level"), means)
+    np.testing.assert_allclose(result["contrast_mean"].sel(metric="level"), [0, means[0] - means[1]])
+    gap = [abs(runs[1, 1].images[at].astype(int) - baseline[at]).max() for at in range(3)]
+    assert result["effect"].sel(metric="gap", edit="random", draw=1).values.tolist() == gap
+    assert result["label"].values.tolist() == ["change in mean level", "largest gap"]
+    assert result["control"].values.tolist() == [False, True]
+    assert list(zip(result["prompt"].values, result["seed"].values, strict=True)) == SAMPLES
