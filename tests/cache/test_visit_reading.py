@@ -86,3 +86,14 @@ def test_statistics_of_more_or_fewer_rows_than_samples_are_refused_and_nothing_i
     with pytest.raises(InputError, match=r"of shape \(1, "):
         writer.put(Reading(address, samples, statistics=statistics))
     writer.put(Reading(address, [0], statistics=statistics))
+
+
+def test_a_reading_that_is_refused_in_part_keeps_nothing(writer):
+    address = Address("image", "block_output", 1, "cond", 0)
+    hidden = hidden_value(writer.schema, 0, address)[None]
+    statistics = statistics_of(hidden[0])[None]
+    with pytest.raises(InputError, match="of shape"):
+        writer.put(Reading(address, [0], hidden=hidden, statistics=statistics[..., 1:]))
+    with pytest.raises(InputError, match="sample 7"):
+        writer.put(Reading(address, [0, 7], hidden=hidden.repeat(2, axis=0)))
+    writer.put(Reading(address, [0], hidden=hidden, statistics=statistics))

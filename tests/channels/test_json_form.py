@@ -117,3 +117,10 @@ def test_a_damaged_array_is_refused(changes) -> None:
     form["value"].update(changes)
     with pytest.raises(InputError, match="a plain form of DataArray that cannot be read"):
         Holder.from_json(form)
+
+
+def test_what_is_equal_has_one_hash() -> None:
+    forms = [Holder(1), Holder(1.0), Holder(True)]
+    for one in forms:
+        for other in forms:
+            assert one != other or hash(one) == hash(other)

@@ -101,6 +101,17 @@ def test_a_sample_in_which_nothing_fired_has_no_energy(runs, baseline) -> None:
     assert float(found["energy_moved"][0]) == pytest.approx(np.nanmean(by_sample))
 
 
+def test_a_sample_that_went_nan_has_no_clean_share(runs, baseline) -> None:
+    run = runs[0, 0]
+    rows = run.firings.copy()
+    lost = (rows["sample"] == 1) & (rows["step"] == 1)
+    rows.loc[lost, ["energy", "removed", "moved"]] = np.nan
+    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): Run(run.images, rows)}, METRICS, resamples=50)
+    assert np.isnan(found["energy_removed_by_sample"].values[0, 0]).tolist() == [False, True, False]
+    assert np.isnan(found["energy_removed"])
+    assert np.isnan(found["energy_moved"])
+
+
 def test_effects_are_paired_by_sample_and_averaged_over_draws(result, runs, baseline) -> None:
     level = {at: run.images.mean(axis=(1, 2, 3)) - baseline.mean(axis=(1, 2, 3)) for at, run in runs.items()}
     means = [level[0, 0].mean(), np.mean([level[1, 0], level[1, 1]])]

@@ -39,7 +39,7 @@ def test_the_level_of_a_diffusion_is_the_root_of_what_alpha_bar_leaves(scheduler
 
 
 @pytest.mark.parametrize("scheduler", [DPMSolverMultistepScheduler, UniPCMultistepScheduler])
-@pytest.mark.parametrize("config", [{}, {"use_karras_sigmas": True}, FLOW])
+@pytest.mark.parametrize("config", [{}, {"use_karras_sigmas": True}, {"use_flow_sigmas": True}, FLOW])
 def test_the_level_is_the_share_of_noise_that_the_scheduler_adds(scheduler, config) -> None:
     made = scheduler(**config)
     made.set_timesteps(4)

@@ -39,7 +39,7 @@ def test_other_sizes_are_multiples_of_tokens_cells_and_steps_alike(token, cell, 
             assert sizes.generated(multiple, side, binned=False) == (multiple, side)
         else:
             for asked in ((multiple, side), (side, multiple)):
-                with pytest.raises(InputError, match=f"multiples of {multiple};"):
+                with pytest.raises(InputError, match=rf"multiples of {multiple}\."):
                     sizes.generated(*asked, binned=False)
 
 

@@ -16,6 +16,7 @@ from ditscope.report.formatting import columns, number, spread
     ("value", "digits", "decimals", "text"),
     [
         (0.0, 3, None, "0.00"),
+        (-0.0, 3, None, "0.00"),
         (99.96, 3, None, "100"),  # three digits, not the four that the places of 99 would give
         (999.96, 4, None, "1,000"),
         (0.099996, 3, None, "0.100"),
@@ -87,3 +88,8 @@ def test_mappings_are_indented_and_long_texts_have_a_line_each() -> None:
     long = "a small red circle at the left"
     assert spread([long, "a"]) == f"{long}\na"
     assert spread("abc") == "abc"
+
+
+def test_an_array_without_a_dimension_is_refused() -> None:
+    with pytest.raises(InputError, match="with a dimension"):
+        columns(xr.DataArray(3.0), 3)

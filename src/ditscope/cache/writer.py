@@ -29,7 +29,7 @@ from ditscope.cache.shards import Budget, ShardWriter
 from ditscope.cache.store_creation import create_store, done_plan
 from ditscope.cache.store_opening import as_path, check_layout, read_manifest
 from ditscope.cache.values import checked
-from ditscope.cache.visit_reading import Reading
+from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import CacheError, InputError, unknown_name
 from ditscope.vocabulary import STATISTIC_ARRAYS, site_spec
 
@@ -140,10 +140,14 @@ class CacheWriter:
         self.schema.stream(address.stream)
         checks.name_of("site", address.site, self.schema.sites)
         index = tuple(self._position(dim, getattr(address, dim)) for dim in ("step", "branch", "block"))
-        if reading.hidden is not None:
-            self._put_hidden(reading, index)
-        if reading.statistics is not None:
-            self._put_statistics(reading, index)
+        # All is checked before anything is kept, so that a corrected reading can be put.
+        hidden = None if reading.hidden is None else self._hidden_rows(reading)
+        statistics = None if reading.statistics is None else self._statistic_rows(reading)
+        progress = [self._in_progress(sample) for sample in reading.samples]
+        if hidden is not None:
+            self._put_hidden(reading.address, index, progress, hidden)
+        if statistics is not None:
+            self._put_statistics(reading.address, index, progress, statistics)
 
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
@@ -213,32 +217,45 @@ class CacheWriter:
     ) -> None:
         self.close()
 
-    def _put_hidden(self, reading: Reading, index: tuple[int, ...]) -> None:
-        stream, site, samples = reading.address.stream, reading.address.site, reading.samples
+    def _hidden_rows(self, reading: Reading) -> np.ndarray:
+        stream, site = reading.address.stream, reading.address.site
         plan = self._plan(f"{stream}/{site}", "tensors=True")
-        lengths = {"row": len(samples), **dict(list(plan.lengths.items())[1 + plan.n_indexed :])}
+        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[1 + plan.n_indexed :])}
         short = not self.schema.stream(stream).has_grid
-        rows = checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
-        counted = self.schema.stats and site_spec(site).has_tokens  # the statistics bring the count
-        for sample, hidden in zip(samples, rows, strict=True):
-            progress = self._in_progress(sample)
-            progress.put(plan, index, hidden)
-            if not counted:
-                progress.count_nonfinite(f"{stream}/{site}", int((~np.isfinite(hidden)).sum()))
+        return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
-    def _put_statistics(self, reading: Reading, index: tuple[int, ...]) -> None:
-        stream, site, samples = reading.address.stream, reading.address.site, reading.samples
-        plans = {name: self._plan(f"{stream}/stats/{site}/{name}", "stats=True") for name in STATISTIC_ARRAYS}
-        lengths = {"row": len(samples), "statistic": len(plans), "channel": len(self.schema.channels)}
-        rows = checked(f"{', '.join(plans)} of {stream}/{site}", reading.statistics, np.float32, lengths)
-        for sample, row in zip(samples, rows, strict=True):
-            progress = self._in_progress(sample)
+    def _statistic_rows(self, reading: Reading) -> np.ndarray:
+        plans = self._statistic_plans(reading.address)
+        lengths = {"row": len(reading.samples), "statistic": len(plans), "channel": len(self.schema.channels)}
+        what = f"{', '.join(plans)} of {reading.address.stream}/{reading.address.site}"
+        return checked(what, reading.statistics, np.float32, lengths)
+
+    def _statistic_plans(self, address: Address) -> dict[str, ArrayPlan]:
+        folder = f"{address.stream}/stats/{address.site}"
+        return {name: self._plan(f"{folder}/{name}", "stats=True") for name in STATISTIC_ARRAYS}
+
+    def _put_hidden(
+        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+    ) -> None:
+        path = f"{address.stream}/{address.site}"
+        counted = self.schema.stats and site_spec(address.site).has_tokens  # the statistics bring the count
+        for sample, hidden in zip(progress, rows, strict=True):
+            sample.put(self._plans[path], index, hidden)
+            if not counted:
+                sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
+
+    def _put_statistics(
+        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+    ) -> None:
+        plans = self._statistic_plans(address)
+        for sample, row in zip(progress, rows, strict=True):
             for (name, plan), array in zip(plans.items(), row, strict=True):
                 # float32 holds whole numbers up to 2**24, the most tokens that there may be.
                 own = array.astype(plan.numpy_dtype)
-                progress.put(plan, index, own[0] if name == "count" else own)
+                sample.put(plan, index, own[0] if name == "count" else own)
                 if name == "nonfinite":
-                    progress.count_nonfinite(f"{stream}/{site}", int(own.sum(dtype=np.int64)))
+                    path = f"{address.stream}/{address.site}"
+                    sample.count_nonfinite(path, int(own.sum(dtype=np.int64)))
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:
         plan = self._plan(path, "one")

@@ -63,10 +63,13 @@ class JsonForm:
         return made
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.to_json() == other.to_json()
+        return type(other) is type(self) and self._text() == other._text()
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.to_json(), sort_keys=True))
+        return hash(self._text())
+
+    def _text(self) -> str:
+        return json.dumps(self.to_json(), sort_keys=True)
 
 
 def _plain(name: str, value: Any) -> Any:

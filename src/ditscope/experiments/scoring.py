@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ditscope.experiments.running import Condition, Run
@@ -86,24 +87,30 @@ def _energies(n_conditions: int, runs: Mapping[tuple[int, int], Run], n_samples:
     n_draws = 1 + max(draw for _, draw in runs)
     fired = np.zeros((n_conditions, n_draws))
     removed, moved = np.full((2, n_conditions, n_draws, n_samples), np.nan)
+    measured = np.zeros((n_conditions, n_draws, n_samples), bool)
     for at, run in runs.items():
         fired[at] = len(run.firings) / n_samples
         # Several edits at one place share the stream's energy there; it counts once.
-        place = ["sample", "step", "branch", "block", "stream", "site"]
-        places = run.firings.groupby(place).agg({"energy": "first", "removed": "sum", "moved": "sum"})
-        sums = places.groupby("sample").sum()
-        removed[*at, sums.index] = sums["removed"] / sums["energy"]
-        moved[*at, sums.index] = sums["moved"] / sums["energy"]
+        places = run.firings.drop_duplicates(["sample", "step", "branch", "block", "stream", "site"])
+        energy = _totals(places, "energy")
+        removed[*at, energy.index] = _totals(run.firings, "removed") / energy
+        moved[*at, energy.index] = _totals(run.firings, "moved") / energy
+        measured[*at, energy.index] = True
     per_sample = ("edit", "draw", "sample")
     return xr.Dataset(
         {
             "fired": (("edit", "draw"), fired),
             "energy_removed_by_sample": (per_sample, removed),
             "energy_moved_by_sample": (per_sample, moved),
-            "energy_removed": ("edit", np.nanmean(removed, axis=(1, 2))),
-            "energy_moved": ("edit", np.nanmean(moved, axis=(1, 2))),
+            "energy_removed": ("edit", np.mean(removed, axis=(1, 2), where=measured)),
+            "energy_moved": ("edit", np.mean(moved, axis=(1, 2), where=measured)),
         }
     )
+
+
+def _totals(firings: pd.DataFrame, column: str) -> pd.Series:
+    # numpy's sum keeps NaN, which pandas' would take for nothing.
+    return firings.groupby("sample")[column].agg(lambda values: values.to_numpy().sum())
 
 
 def _with_intervals(result: xr.Dataset, resamples: int) -> xr.Dataset:

@@ -47,7 +47,7 @@ def number(value: Any, digits: int, decimals: int | None = None) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
         return f"{value:,}".replace("-", MINUS)
-    value = float(value)
+    value = float(value) + 0.0  # turns -0.0 into 0.0
     if math.isnan(value):
         return DASH
     if math.isinf(value):
@@ -80,12 +80,14 @@ def _frame(table: Any) -> pd.DataFrame:
         return table.reset_index() if named else table
     if isinstance(table, xr.DataArray):
         table = table if table.name is not None else table.rename("value")
-    if isinstance(table, xr.DataArray | xr.Dataset):
+    if isinstance(table, xr.DataArray | xr.Dataset) and table.dims:
         return table.to_dataframe().reset_index()
     if isinstance(table, list) and all(isinstance(row, Mapping) for row in table):
         return pd.DataFrame(table)
     raise InputError(
-        type(table).__name__, "a DataFrame, a Dataset, a DataArray or a list of mappings", "Convert it first."
+        type(table).__name__,
+        "a DataFrame, a Dataset, a DataArray or a list of mappings, with a dimension",
+        "Convert it first.",
     )
 
 
