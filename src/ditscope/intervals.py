@@ -176,6 +176,18 @@ def paired_difference(
 ) -> xr.Dataset:
     """``condition - other``, paired by the labels of ``over``, with an interval as by :func:`interval_over`.
 
+    Args:
+        condition: array with dimension ``over``.
+        other: what it is compared with: equal labels along ``over``, in any order.
+        over: the dimension of samples.
+        cluster: as of :func:`interval_over`.
+        level: coverage.
+        resamples: bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        ``mean``, ``low``, ``high`` of the differences, on the other dimensions.
+
     Raises:
         InputError: the two have not the same samples.
     """

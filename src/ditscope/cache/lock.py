@@ -19,6 +19,8 @@ except ImportError:  # pragma: no cover - not a POSIX system
 def sole_writer(store: Path) -> Iterator[None]:
     """Hold the store for writing; the lock goes away with the process, however it ends.
 
+    Where the system has no ``flock`` (Windows) nothing is held: two writers are not told from each other there.
+
     Raises:
         CacheError: another process is recording into it.
     """

@@ -142,12 +142,13 @@ class CacheWriter:
         index = tuple(self._position(dim, getattr(address, dim)) for dim in ("step", "branch", "block"))
         # All is checked before anything is kept, so that a corrected reading can be put.
         hidden = None if reading.hidden is None else self._hidden_rows(reading)
-        statistics = None if reading.statistics is None else self._statistic_rows(reading)
+        plans = {} if reading.statistics is None else self._statistic_plans(address)
+        statistics = None if reading.statistics is None else self._statistic_rows(reading, list(plans))
         progress = [self._in_progress(sample) for sample in reading.samples]
         if hidden is not None:
-            self._put_hidden(reading.address, index, progress, hidden)
+            self._put_hidden(address, index, progress, hidden)
         if statistics is not None:
-            self._put_statistics(reading.address, index, progress, statistics)
+            self._put_statistics(address, index, progress, plans, statistics)
 
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
@@ -224,10 +225,9 @@ class CacheWriter:
         short = not self.schema.stream(stream).has_grid
         return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
-    def _statistic_rows(self, reading: Reading) -> np.ndarray:
-        plans = self._statistic_plans(reading.address)
-        lengths = {"row": len(reading.samples), "statistic": len(plans), "channel": len(self.schema.channels)}
-        what = f"{', '.join(plans)} of {reading.address.stream}/{reading.address.site}"
+    def _statistic_rows(self, reading: Reading, names: Sequence[str]) -> np.ndarray:
+        lengths = {"row": len(reading.samples), "statistic": len(names), "channel": len(self.schema.channels)}
+        what = f"{', '.join(names)} of {reading.address.stream}/{reading.address.site}"
         return checked(what, reading.statistics, np.float32, lengths)
 
     def _statistic_plans(self, address: Address) -> dict[str, ArrayPlan]:
@@ -245,9 +245,13 @@ class CacheWriter:
                 sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
 
     def _put_statistics(
-        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+        self,
+        address: Address,
+        index: tuple[int, ...],
+        progress: Sequence[SampleInProgress],
+        plans: Mapping[str, ArrayPlan],
+        rows: np.ndarray,
     ) -> None:
-        plans = self._statistic_plans(address)
         for sample, row in zip(progress, rows, strict=True):
             for (name, plan), array in zip(plans.items(), row, strict=True):
                 # float32 holds whole numbers up to 2**24, the most tokens that there may be.
