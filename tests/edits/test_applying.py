@@ -103,6 +103,18 @@ def test_values_that_do_not_fit_are_an_error(edited, monkeypatch, returned) -> N
         edited(Wrong.of(IDS, {}))
 
 
+class InPlace(Edit):
+    """Doubles the values where they stand."""
+
+    def values(self, context: EditContext) -> torch.Tensor:
+        return context.old.mul_(2)
+
+
+def test_an_edit_that_writes_to_the_old_values_is_an_error(edited) -> None:
+    with pytest.raises(EditError, match="written to"):
+        edited(InPlace.of(IDS, {}))
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [

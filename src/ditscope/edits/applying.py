@@ -112,9 +112,8 @@ class EditedVisit:
                 channels=channels,
             )
             new = _new_values(edit, context).to(hidden.dtype)
-            if (
-                real is not None
-            ):  # padding stays: an image must not depend on how long its neighbours' texts are
+            if real is not None:
+                # Padding stays: an image must not depend on how long its neighbours' texts are.
                 new = torch.where(real[:, :, None], new, hidden[place])
             edited[place] = new
             self.firings.add(edit, context, new.float())
@@ -138,7 +137,15 @@ class EditedVisit:
 
 def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:
     """The edit's values in the shape of the old ones."""
+    tracked = not context.old.is_inference()  # inference mode does not count writes
+    version = context.old._version if tracked else 0
     values, shape = edit.values(context), context.old.shape
+    if tracked and context.old._version != version:
+        raise EditError(
+            f"context.old written to by the edit '{edit.label}'",
+            "old values left alone, since the energies are counted from them",
+            "Compute new values instead, as old * 2 and not old.mul_(2).",
+        )
     try:
         return values.expand(shape)
     except (AttributeError, RuntimeError) as error:

@@ -21,6 +21,7 @@ class EditContext:
 
     Attributes:
         old: the values to replace, a float32 copy ``[row, token, channel]``; a row is an image of the batch.
+            The energies are counted from it: an edit that writes to it is refused.
         real: bool ``[row, token]``, False where an old value is of padding, which no edit changes; None if none is.
         hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype,
             0 at padding. It may be the model's own: read it, do not write to it.
