@@ -177,6 +177,15 @@ def test_a_quantized_tensor_is_known_by_its_parts() -> None:
     assert all(isinstance(getattr(nested, name), torch.Tensor) for name in names)
 
 
+def test_writes_in_place_are_counted() -> None:
+    tensor = torch.ones(2)
+    before = _internals.write_count(tensor)
+    tensor[:1].mul_(2)
+    assert _internals.write_count(tensor) != before
+    with torch.inference_mode():
+        assert _internals.write_count(torch.ones(2).mul_(2)) == 0
+
+
 def private_names(path: Path) -> set[str]:
     """Names with one leading underscore that a file takes from something other than itself."""
     tree = ast.parse(path.read_text())

@@ -13,6 +13,7 @@ from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
 from ditscope.edits.tokens import token_positions
 from ditscope.errors import EditError
+from ditscope.models._internals import write_count
 from ditscope.vocabulary import EDITABLE_SITES, STREAMS
 
 if TYPE_CHECKING:
@@ -137,10 +138,9 @@ class EditedVisit:
 
 def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:
     """The edit's values in the shape of the old ones."""
-    tracked = not context.old.is_inference()  # inference mode does not count writes
-    version = context.old._version if tracked else 0
+    before = write_count(context.old)
     values, shape = edit.values(context), context.old.shape
-    if tracked and context.old._version != version:
+    if write_count(context.old) != before:
         raise EditError(
             f"context.old written to by the edit '{edit.label}'",
             "old values left alone, since the energies are counted from them",

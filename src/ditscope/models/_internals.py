@@ -169,6 +169,11 @@ def move_towards(tensors: list[torch.Tensor], ends: list[torch.Tensor], share: f
     torch._foreach_lerp_(tensors, ends, share)
 
 
+def write_count(tensor: torch.Tensor) -> int:
+    """How often a tensor was written to in place; 0 in inference mode, where torch does not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def inner_tensors(tensor: torch.Tensor) -> tuple[list[str], Any] | None:
     """Attributes that hold what a quantized tensor is made of, and its scheme; None for a plain tensor."""
     return tensor.__tensor_flatten__() if hasattr(tensor, "__tensor_flatten__") else None
