@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ditscope.models.families import known_families
 from ditscope.models.family import Family, Guidance
-from ditscope.models.taps import Tap
+from ditscope.models.hook_points import Tap
 from ditscope.models.versions import VERIFIED
 from ditscope.vocabulary import SITES
 

@@ -169,8 +169,8 @@ if __name__ == "__main__":
             put(writer, 1, address, hidden_value(full, 1, address))
     elif moment == "before the ledger entry":
         fill(writer, 1)
-        from ditscope.cache import ledger
+        from ditscope.cache import sample_ledger
 
-        ledger.write_entry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        sample_ledger.write_entry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         writer.commit(1)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -16,7 +16,7 @@ import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.block import Block
-from ditscope.models.taps import Tap
+from ditscope.models.hook_points import Tap
 from ditscope.tracing.run import run_traced
 from ditscope.vocabulary import SITES
 

@@ -12,7 +12,7 @@ import torch
 
 import bare_pipeline
 from ditscope.errors import UnsupportedError, VisitError
-from ditscope.models.sites import require_stream
+from ditscope.models.block_streams import require_stream
 
 SITES, STREAMS = ("block_input", "block_output"), ("image", "text")
 PLACES = [(site, stream) for site in SITES for stream in STREAMS]

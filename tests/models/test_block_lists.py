@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ditscope.models.block_lists import dual_stream, fused
-from ditscope.models.taps import Modulated, Tap
+from ditscope.models.hook_points import Modulated, Tap
 
 
 def test_the_streams_of_dual_blocks_have_parts_and_norms_of_their_own() -> None:

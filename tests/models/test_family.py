@@ -7,7 +7,7 @@ import pytest
 
 from ditscope.models.families import FLUX, SD3
 from ditscope.models.family import NO_GUIDANCE, BlockList, Guidance
-from ditscope.models.taps import Modulated, Tap
+from ditscope.models.hook_points import Modulated, Tap
 
 BOTH = ("cond", "uncond")
 NEGATIVE = {"negative_prompt": ""}

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ditscope.cache.ledger import FOLDER
+from ditscope.cache.sample_ledger import FOLDER
 from ditscope.errors import CacheError
 
 try:

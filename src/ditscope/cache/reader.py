@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from ditscope._display import html_table, text_table
-from ditscope.cache import bfloat16, display, ledger
+from ditscope.cache import bfloat16, display, sample_ledger
 from ditscope.cache.labels import Labels, sample_labels, stats_labels, token_labels, trajectory_labels
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lazy_array import StoredArray
@@ -60,10 +60,10 @@ class Cache:
         self.manifest, self.schema = read_manifest(path)
         self.plans = plan_arrays(self.schema)
         check_layout(path, {**self.plans, "done": done_plan(self.schema)})
-        self.ledger = ledger.read_entries(path, self.plans, len(self.schema.samples))
+        self.ledger = sample_ledger.read_entries(path, self.plans, len(self.schema.samples))
         if check_files:
             for entry in self.ledger.values():
-                ledger.check_files(path, entry)
+                sample_ledger.check_files(path, entry)
         self.committed: tuple[int, ...] = tuple(sorted(self.ledger))
 
     def hidden(

@@ -21,7 +21,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ditscope.cache import bfloat16, labels, ledger, storage
+from ditscope.cache import bfloat16, labels, sample_ledger, storage
 from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.manifest import ATTRIBUTE
 from ditscope.cache.schema import Schema
@@ -40,7 +40,7 @@ def create_store(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> Non
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         _lay_out(partial, schema, manifest)
-        (partial / ledger.FOLDER).mkdir(parents=True)
+        (partial / sample_ledger.FOLDER).mkdir(parents=True)
         _sync_tree(partial)
         partial.rename(path)
     except BaseException:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from ditscope import checks
-from ditscope.cache import ledger, preflight, storage
+from ditscope.cache import preflight, sample_ledger, storage
 from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.lock import sole_writer
 from ditscope.cache.manifest import validate_manifest
@@ -28,7 +28,7 @@ from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardWriter
 from ditscope.cache.store_creation import create_store, done_plan
 from ditscope.cache.store_opening import as_path, check_layout, read_manifest
-from ditscope.cache.values import checked
+from ditscope.cache.value_checks import checked
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import CacheError, InputError, unknown_name
 from ditscope.vocabulary import STATISTIC_ARRAYS, site_spec
@@ -73,9 +73,9 @@ class CacheWriter:
         self._closed = False
         with contextlib.ExitStack() as stack:
             stack.enter_context(sole_writer(path))
-            entries = ledger.read_entries(path, self._plans, len(schema.samples))
+            entries = sample_ledger.read_entries(path, self._plans, len(schema.samples))
             for entry in entries.values():
-                ledger.check_files(path, entry)
+                sample_ledger.check_files(path, entry)
             self.committed: set[int] = set(entries)
             self._done = storage.open_array(path, done_plan(schema), write=True)
             self._clear_uncommitted()
@@ -121,7 +121,7 @@ class CacheWriter:
             preflight.check_same(path, recorded, manifest)
             plans = plan_arrays(schema)
             check_layout(path, {**plans, "done": done_plan(schema)})
-            committed = set(ledger.read_entries(path, plans, len(schema.samples)))
+            committed = set(sample_ledger.read_entries(path, plans, len(schema.samples)))
             manifest = recorded
         preflight.check_disk(path, schema, len(schema.samples) - len(committed))
         if fresh:
@@ -188,7 +188,7 @@ class CacheWriter:
             folders.update(list((self.path / name).parents)[: name.count("/")])
         for folder in sorted(folders):
             storage.sync(folder)
-        ledger.write_entry(self.path, ledger.Entry.now(sample, files, progress.nonfinite))
+        sample_ledger.write_entry(self.path, sample_ledger.Entry.now(sample, files, progress.nonfinite))
         self.committed.add(sample)
         del self._samples[sample]
         self._done[sample : sample + 1].write(np.array([True])).result()

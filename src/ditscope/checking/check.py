@@ -22,9 +22,9 @@ from ditscope.checking.plain_hooks import CALLS_INSIDE, PlainRun, run_plainly
 from ditscope.checking.report import CheckReport, Finding
 from ditscope.checking.traced_reads import run_traced_reads, scaled_images
 from ditscope.errors import UnsupportedError
+from ditscope.models.hook_points import HookPoint
 from ditscope.models.pipeline_call import generators
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.taps import HookPoint
 from ditscope.models.versions import VERIFIED
 from ditscope.models.visits import Schedule, Visit
 from ditscope.tracing.run import check_call

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from ditscope.models.family import Family
+from ditscope.models.hook_points import HookPoint
 from ditscope.models.module_arguments import named_arguments
 from ditscope.models.pipeline_call import step_callback
-from ditscope.models.taps import HookPoint
 
 
 def digest(tensor: Any) -> str:

@@ -16,7 +16,7 @@ from ditscope.checking.block_equations import (
     tapped_streams,
 )
 from ditscope.checking.plain_hooks import CALLS_INSIDE, digest
-from ditscope.models.taps import HookPoint
+from ditscope.models.hook_points import HookPoint
 from ditscope.models.visits import Schedule, Visit
 from ditscope.vocabulary import BLOCK_ENDS
 

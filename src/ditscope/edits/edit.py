@@ -14,7 +14,7 @@ from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
 from ditscope.edits.scope import Scope
 from ditscope.errors import InputError
-from ditscope.models.sites import require_stream
+from ditscope.models.block_streams import require_stream
 
 if TYPE_CHECKING:
     from ditscope.edits.context import EditContext

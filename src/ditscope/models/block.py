@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from nnsight import Envoy
 
 from ditscope.errors import UnsupportedError, unknown_name
-from ditscope.models import sites
+from ditscope.models import block_streams
 from ditscope.models._internals import module_of, of_occurrence, served_property
 from ditscope.models.family import BlockList
+from ditscope.models.hook_points import HookPoint, Tap
 from ditscope.models.module_arguments import argument, parameter_names
-from ditscope.models.taps import HookPoint, Tap
 from ditscope.vocabulary import BLOCK_ENDS, EDITABLE_SITES
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Block(Envoy):
             UnsupportedError: this block has no such site, or not in this stream.
         """
         if site not in BLOCK_ENDS:
-            sites.require_stream(self.layout, stream, site)
+            block_streams.require_stream(self.layout, stream, site)
             return self.tapped(self.layout.taps[stream][site], stream)
         return self.part(site, stream, getattr(self, _location(site)))
 
@@ -108,7 +108,7 @@ class Block(Envoy):
         if site not in BLOCK_ENDS:
             if site not in EDITABLE_SITES:
                 raise unknown_name("site to write", site, EDITABLE_SITES)
-            sites.require_stream(self.layout, stream, site)
+            block_streams.require_stream(self.layout, stream, site)
             self._write_tap(self.layout.taps[stream][site], stream, tensor)
             return
         location = _location(site)
@@ -172,7 +172,7 @@ class Block(Envoy):
         return of_occurrence(hook_point.module, visit * hook_point.calls + hook_point.call)
 
     def _tokens(self, tap: Tap, stream: str) -> slice | None:
-        return sites.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
+        return block_streams.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
 
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
         raw = self.served(tap.hook_point)
@@ -180,7 +180,7 @@ class Block(Envoy):
         if tap.planar:
             tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])
         else:
-            tensor = sites.among(value, self._tokens(tap, stream), tensor)
+            tensor = block_streams.among(value, self._tokens(tap, stream), tensor)
         if tap.item is not None:
             tensor = (*raw[: tap.item], tensor, *raw[tap.item + 1 :])
         with self._at_call(tap.hook_point):
@@ -188,11 +188,11 @@ class Block(Envoy):
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""
-        return sites.read(self.layout, self._parameters, site, stream, raw, self._run.inputs)
+        return block_streams.read(self.layout, self._parameters, site, stream, raw, self._run.inputs)
 
     def whole(self, site: str, stream: str, raw: Any, tensor: Any) -> Any:
         """What nnsight serves at a site with the stream's tensor replaced."""
-        return sites.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.inputs)
+        return block_streams.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.inputs)
 
 
 def _location(site: str) -> str:

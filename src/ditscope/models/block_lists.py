@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditscope.models.family import BlockList
-from ditscope.models.taps import Modulated, Tap, modulation
+from ditscope.models.hook_points import Modulated, Tap, modulation
 
 _APART = {"image": "hidden_states", "text": "encoder_hidden_states"}
 _TOGETHER = {"image": "hidden_states", "text": "hidden_states"}

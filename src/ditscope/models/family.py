@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
-from ditscope.models.taps import Modulated, Tap, Term
+from ditscope.models.hook_points import Modulated, Tap, Term
 
 
 @dataclass(frozen=True)

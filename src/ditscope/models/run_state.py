@@ -17,7 +17,7 @@ from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family
-    from ditscope.models.progress import VisitProgress
+    from ditscope.models.visit_progress import VisitProgress
     from ditscope.models.visits import Schedule
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditscope.errors import VisitError, unknown_name
-from ditscope.models.progress import OTHER_ORDER, VisitProgress
 from ditscope.models.schedule import noise_levels, require_plain_start, step_clock
+from ditscope.models.visit_progress import OTHER_ORDER, VisitProgress
 
 if TYPE_CHECKING:
     from nnsight import Envoy

@@ -10,7 +10,7 @@ from ditscope import checks
 from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
 from ditscope.checks import Address, find_blocks
 from ditscope.errors import InputError
-from ditscope.models.sites import require_stream
+from ditscope.models.block_streams import require_stream
 from ditscope.vocabulary import BRANCHES
 
 if TYPE_CHECKING:

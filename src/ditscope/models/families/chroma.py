@@ -11,7 +11,7 @@ from dataclasses import replace
 from ditscope.models.block_lists import dual_stream, fused
 from ditscope.models.families.flux import FLUX
 from ditscope.models.family import Guidance
-from ditscope.models.taps import modulation
+from ditscope.models.hook_points import modulation
 
 __all__ = ["CHROMA"]
 

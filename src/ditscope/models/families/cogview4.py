@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ditscope.models.block_lists import dual_stream
 from ditscope.models.family import Family, Guidance
-from ditscope.models.taps import modulation
+from ditscope.models.hook_points import modulation
 
 __all__ = ["COGVIEW4"]
 

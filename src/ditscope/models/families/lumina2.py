@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ditscope.models.block_lists import single_stream
 from ditscope.models.family import Family, Guidance
-from ditscope.models.taps import Modulated, Tap, modulation
+from ditscope.models.hook_points import Modulated, Tap, modulation
 
 __all__ = ["LUMINA2"]
 

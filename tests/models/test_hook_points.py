@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from diffusers.models.normalization import AdaLayerNormZero, AdaLayerNormZeroSingle
 
-from ditscope.models.taps import HookPoint, Tap, modulation
+from ditscope.models.hook_points import HookPoint, Tap, modulation
 from ditscope.vocabulary import MODULATION
 
 

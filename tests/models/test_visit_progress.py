@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ditscope.errors import VisitError
-from ditscope.models.progress import VisitProgress
+from ditscope.models.visit_progress import VisitProgress
 from ditscope.models.visits import Schedule
 
 GUIDED = Schedule(sigmas=(1.0, 0.5), timesteps=(1.0, 0.5), branches=("cond", "uncond"))
