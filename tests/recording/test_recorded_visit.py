@@ -10,7 +10,8 @@ import torch
 from pipeline_recording import PLAIN, PROMPTS, SEEDS, record
 
 from ditscope.errors import InputError
-from ditscope.recording import recorded_visit
+from ditscope.models.block import Block
+from ditscope.recording import recorded_visit, transfer
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.transfer import to_host
 from ditscope.tracing.run import run_traced
@@ -30,23 +31,55 @@ def moved(monkeypatch) -> list[tuple[int, ...]]:
         return to_host(tensor)
 
     monkeypatch.setattr(recorded_visit, "to_host", watched)
+    monkeypatch.setattr(transfer, "to_host", watched)
     return shapes
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_one_transfer_for_each_visit_and_site(dit, tmp_path, moved, batch_size) -> None:
-    """Whatever the number of rows and statistics; hidden states go block by block."""
+def test_one_transfer_for_each_visit_and_site(dit, tmp_path, moved, monkeypatch, batch_size) -> None:
+    """Whatever the number of rows, blocks and statistics, and every value as without waiting."""
     kept = {"streams": STREAMS, "sites": SITES, "blocks": BLOCKS, "batch_size": batch_size}
+    plain = record(dit, tmp_path / "plain.zarr", PROMPTS[:1], range(batch_size), **kept)
+    moved.clear()
+    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[:1], range(batch_size), **kept)
     image, text = (cache.schema.stream(stream).tokens for stream in STREAMS)
     visits = 2 * 2  # steps x branches, each a visit
     assert Counter(moved) == {
-        (batch_size, image, 128): visits * len(BLOCKS) * 2,
-        (batch_size, text, 128): visits * len(BLOCKS) * 2,
+        (len(BLOCKS), batch_size, image, 128): visits * 2,
+        (len(BLOCKS), batch_size, text, 128): visits * 2,
         (len(BLOCKS), batch_size, 6, 128): visits * len(STREAMS) * 2,
         (len(BLOCKS), batch_size, 128): visits * len(STREAMS),
         (batch_size, image, 16): visits,  # the transformer's output
     }
+    for site in SITES:
+        for stream in STREAMS:
+            assert np.array_equal(cache.hidden(stream, site), plain.hidden(stream, site))
+
+
+def test_what_finds_no_room_on_the_device_is_moved_at_once(dit, tmp_path, moved, monkeypatch) -> None:
+    kept = {"stats": False, "blocks": [0, 1, 2, 3]}
+    plain = record(dit, tmp_path / "plain.zarr", PROMPTS[0], 0, **kept)
+    moved.clear()
+    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
+    monkeypatch.setattr(recorded_visit, "Gathering", lambda: transfer.Gathering(limit=2 * 96 * 128 * 4))
+    cache = record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, **kept)
+    assert Counter(moved) == {(3, 1, 96, 128): 4, (1, 1, 96, 128): 4, (1, 96, 16): 4}
+    assert np.array_equal(cache.hidden("image", "block_output"), plain.hidden("image", "block_output"))
+
+
+def test_what_waits_on_the_device_is_not_the_model_s_own(dit, tmp_path, monkeypatch) -> None:
+    """Which the model may write into before it is moved."""
+    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
+    read, add, own, waiting = Block.read, transfer.Gathering.add, [], []
+    monkeypatch.setattr(Block, "read", lambda *at: own.append(read(*at)) or own[-1])
+    monkeypatch.setattr(
+        transfer.Gathering, "add", lambda self, *what: waiting.append(what[-1]) or add(self, *what)
+    )
+    record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, sites=SITES, blocks=["double"])
+    places = [{tensor.untyped_storage().data_ptr() for tensor in tensors} for tensors in (own, waiting)]
+    assert waiting
+    assert places[0].isdisjoint(places[1])
 
 
 def test_statistics_alone_move_no_hidden_state(dit, tmp_path, moved) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from ditscope.recording.transfer import to_host
+from ditscope.recording.transfer import Gathering, to_host, waits_for_device
 
 
 def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
@@ -10,3 +10,23 @@ def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
     array = to_host(patterns.view(torch.bfloat16).view(256, 256).T)
     assert str(array.dtype) == "bfloat16"
     assert np.array_equal(array.view("u2"), patterns.numpy().reshape(256, 256).T)
+
+
+def test_what_is_gathered_comes_back_under_its_label_once() -> None:
+    gathering = Gathering(limit=20)
+    first, second, third = (torch.arange(4.0) + value for value in (1, 2, 3))
+    assert list(gathering.add("a", 7, first)) == []
+    at_once = list(gathering.add("b", 8, second))  # 32 bytes
+    assert [(kind, label, array.tolist()) for kind, label, array in at_once] == [
+        ("a", 7, first.tolist()),
+        ("b", 8, second.tolist()),
+    ]
+    assert list(gathering.add("a", 9, third)) == []
+    ((kind, label, array),) = gathering.moved()
+    assert (kind, label, array.tolist()) == ("a", 9, third.tolist())
+    assert list(gathering.moved()) == []
+
+
+def test_nothing_waits_on_the_cpu() -> None:
+    assert not waits_for_device(torch.ones(1))
+    assert waits_for_device(torch.ones(1, device="meta"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -12,7 +12,7 @@ import torch
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
 from ditscope.recording.device_statistics import token_statistics
-from ditscope.recording.transfer import to_host
+from ditscope.recording.transfer import Gathering, to_host, waits_for_device
 from ditscope.vocabulary import passing_order, site_spec
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class RecordedVisit:
     """Reads at a visit whatever the store keeps, and gives it to the writer.
 
-    Hidden states are moved to the host once for each block and site; statistics and modulation, which are small, once
-    for each site, when the visit ends.
+    On a device, whatever is read at a site in one visit is moved to the host together, as far as
+    :data:`ditscope.recording.transfer.GATHERED_BYTES` has room for it.
 
     Args:
         dit: the model that runs.
@@ -66,35 +66,35 @@ class RecordedVisit:
             self.outputs[:, step, self._schema.branches.index(branch)] = rows
 
     def _read_blocks(self, visit: Visit, branches: tuple[str, ...]) -> None:
-        blocks = [self._dit.blocks[block.index] for block in self._schema.blocks]
         text_mask = self._dit.run_state.inputs.text_mask
         real = None if text_mask is None else self._kept(visit, branches, text_mask)
-        waiting: dict[tuple[str, str], list[torch.Tensor]] = {pair: [] for pair in self._order}
-        for block in blocks:
+        gathering = Gathering()
+
+        def put(moved: Iterable[tuple[tuple[str, str, str], int, np.ndarray]]) -> None:
+            for (kept, site, stream), block, values in moved:
+                for branch, rows in self._by_branch(branches, values):
+                    address = Address(stream, site, visit.step, branch, block)
+                    self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
+
+        for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
             for site, stream in self._order:
                 hidden = self._kept(visit, branches, block.read(site, stream))
                 if len(self._schema.channels) < self._schema.width:
                     hidden = hidden.index_select(-1, self._ids_on(hidden.device))
+                key = ("hidden", site, stream)
                 if not site_spec(site).has_tokens:
-                    waiting[site, stream].append(hidden[:, 0].to(torch.float32, copy=True))
+                    put(gathering.add(key, block.index, hidden[:, 0].to(torch.float32, copy=True)))
                     continue
                 if self._schema.stats:
                     statistics = token_statistics(hidden, real if stream == "text" else None)
-                    waiting[site, stream].append(statistics)
-                if self._schema.tensors:
-                    for branch, rows in self._by_branch(branches, to_host(hidden)):
-                        address = Address(stream, site, visit.step, branch, block.index)
-                        self._writer.put(Reading(address, self._samples, hidden=rows[self._rows]))
-        for (site, stream), tensors in waiting.items():
-            if not tensors:
-                continue
-            # Blocks may be spread over several devices.
-            packed = to_host(torch.stack([tensor.to(tensors[0].device) for tensor in tensors]))
-            kept = "statistics" if site_spec(site).has_tokens else "hidden"
-            for block, values in zip(blocks, packed, strict=True):
-                for branch, rows in self._by_branch(branches, values):
-                    address = Address(stream, site, visit.step, branch, block.index)
-                    self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
+                    put(gathering.add(("statistics", site, stream), block.index, statistics))
+                if not self._schema.tensors:
+                    continue
+                if waits_for_device(hidden):  # a copy, since the model may write into its own
+                    put(gathering.add(key, block.index, hidden.detach().clone()))
+                else:
+                    put([(key, block.index, to_host(hidden))])
+        put(gathering.moved())
 
     def _ids_on(self, device: torch.device) -> torch.Tensor:
         """The recorded channels' ids, moved to each device once."""
