@@ -48,6 +48,20 @@ def test_the_level_is_the_share_of_noise_that_the_scheduler_adds(scheduler, conf
     assert noise_levels(made) == pytest.approx(added[:, 0].tolist(), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        DPMSolverMultistepScheduler(prediction_type="flow_prediction"),
+        DPMSolverMultistepScheduler(**FLOW, use_karras_sigmas=True),
+        UniPCMultistepScheduler(prediction_type="flow_prediction"),
+    ],
+)
+def test_a_flow_with_the_sigmas_of_a_diffusion_is_refused(scheduler) -> None:
+    scheduler.set_timesteps(4)
+    with pytest.raises(UnsupportedError, match=f"{type(scheduler).__name__} with times of a flow up to"):
+        noise_levels(scheduler)
+
+
 def test_the_clock_begins_where_the_run_does_and_follows_its_steps() -> None:
     scheduler = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(4)

@@ -16,9 +16,19 @@ from ditscope.errors import UnsupportedError
 
 
 def noise_levels(scheduler: Any) -> list[float]:
-    """Noise level of each of the scheduler's timesteps."""
+    """Noise level of each of the scheduler's timesteps.
+
+    Raises:
+        UnsupportedError: a flow's times go beyond 1, which contradicts that they are shares of noise.
+    """
     sigmas = [float(sigma) for sigma in scheduler.sigmas][: len(scheduler.timesteps)]
     if is_flow(scheduler):
+        if max(sigmas) > 1 + 1e-6:
+            raise UnsupportedError(
+                f"scheduler {type(scheduler).__name__} with times of a flow up to {max(sigmas):g}",
+                "times from 1 at noise to 0 at the image",
+                "Set use_flow_sigmas=True and no other kind of sigmas in its config.",
+            )
         return sigmas
     return [sigma / math.hypot(1.0, sigma) for sigma in sigmas]
 
