@@ -7,13 +7,18 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo test lint format stubs docs clean
+.PHONY: demo test test-versions lint format stubs docs clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
 
 test: $(STAMP)
 	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# Half an hour, the network and 15 GB: the tests with the lowest and the newest libraries that are allowed.
+test-versions: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[versions]"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/tested_versions.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

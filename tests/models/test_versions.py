@@ -26,7 +26,13 @@ def test_the_verified_versions_have_no_known_problem() -> None:
 
 @pytest.mark.parametrize(
     ("library", "bad"),
-    [("nnsight", "0.7.0"), ("nnsight", "0.9.0"), ("diffusers", "0.36.0"), ("transformers", "4.40")],
+    [
+        ("nnsight", "0.7.0"),
+        ("nnsight", "0.9.0"),
+        ("diffusers", "0.36.0"),
+        ("transformers", "4.57"),
+        ("torch", "2.7.1"),
+    ],
 )
 def test_known_bad_versions_warn_by_name(monkeypatch, library, bad) -> None:
     have = {**versions.VERIFIED, library: bad}

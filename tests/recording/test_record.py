@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,7 @@ def test_the_manifest_says_what_made_the_numbers(guided, dit) -> None:
     assert config["call"]["true_cfg_scale"] == 2.5
     assert config["call"]["num_inference_steps"] == 2
     assert guided.manifest["schema"]["batch_size"] == 3
-    assert guided.manifest["environment"]["versions"]["torch"] == torch.__version__
+    assert guided.manifest["environment"]["versions"]["torch"] == version("torch")
     assert dit.name in repr(guided)
 
 
