@@ -97,6 +97,20 @@ WAYS = (
     ),
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
     ("noise that no seed decides (stochastic sampling, LCM), dropout at work", "refused by name"),
+    (
+        "`ds.PromptEmbeds`: embeddings in the place of a prompt",
+        "works; tested on FLUX.1, SD3, Qwen-Image and SANA",
+    ),
+    (
+        "IP-Adapters, by image and by embeddings, the same for all samples",
+        "works; tested on FLUX.1, and on SD3 by embeddings, with one adapter",
+    ),
+    (
+        '`latents=` for each sample, callbacks that change latents, `output_type="latent"` in a recording',
+        "works; tested on FLUX.1",
+    ),
+    ("a run that a callback interrupts (`pipeline._interrupt`)", "refused by name"),
+    ("`num_images_per_prompt` in recordings and comparisons", "refused by name: pass several seeds"),
     ("`prompt_embeds` beside a prompt", "refused by name"),
 )
 """Ways of running a pipeline, and what is known of each."""

@@ -43,7 +43,17 @@ def test_a_name_brings_only_what_it_needs() -> None:
 
 
 def test_the_facade_shows_the_names_of_a_notebook() -> None:
-    names = {"load", "record", "open_cache", "compare", "verify", "DiT", "Cache", "ChannelSet", "__version__"}
+    names = {
+        "load",
+        "record",
+        "open_cache",
+        "compare",
+        "verify",
+        "DiT",
+        "Cache",
+        "ChannelSet",
+        "PromptEmbeds",
+    }
     names |= {"passes", "edits", "metrics", "plots", "shapes", "models", "cache", "errors", "intervals"}
     names |= {
         "tracing",
@@ -54,6 +64,7 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "vocabulary",
         "report",
         "studies",
+        "__version__",
     }
     assert names == set(dir(ds)) == set(ds.__all__)
     assert ds.__version__.count(".") >= 2

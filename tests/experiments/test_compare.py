@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import bare_pipeline
@@ -251,3 +252,45 @@ def test_texts_of_each_sample_follow_it_through_a_partial_batch(dit) -> None:
     assert (together["baseline_images"][2] == alone["baseline_images"][0]).all()
     with pytest.raises(InputError, match="2 texts as prompt_2 for 3 prompts and 3 samples"):
         ds.compare(dit, prompts, edits=edits, metrics=["psnr"], **{**call, "prompt_2": ["a", "b"]})
+
+
+def test_a_scope_that_ends_before_the_run_does_goes_with_a_callback(dit, untrained_folder) -> None:
+    def halved(pipeline, step, timestep, tensors):
+        return {"latents": tensors["latents"] * 0.5}
+
+    edits = {"early": ds.edits.zero([3], steps=[0])}
+    found = compare(dit, edits, PROMPTS[:1], [5], ["psnr"], callback_on_step_end=halved)
+    assert found["fired"].values.tolist() == [[20]]  # ten blocks, two branches, one step
+    expected = bare_pipeline.opened(untrained_folder)(
+        PROMPTS[0],
+        generator=torch.Generator().manual_seed(5),
+        callback_on_step_end=halved,
+        output_type="np",
+        **CALL,
+    ).images
+    assert np.array_equal(found["baseline_images"], np.round(expected * 255))
+    assert "halved" in found.attrs["call"]
+
+
+def test_embeddings_are_compared_under_their_labels_but_not_with_a_text(dit) -> None:
+    config = dit.diffusers_pipeline.transformer.config
+    prompts = [
+        ds.PromptEmbeds(
+            label,
+            prompt_embeds=torch.full((1, 24, config.joint_attention_dim), value),
+            pooled_prompt_embeds=torch.full((1, config.pooled_projection_dim), value),
+        )
+        for label, value in (("low", 0.1), ("high", 0.9))
+    ]
+    edits = {"massive": EDITS["massive"]}
+    found = compare(dit, edits, prompts, [5], ["psnr"], num_inference_steps=1)
+    assert found["prompt"].values.tolist() == ["low", "high"]
+    assert not np.array_equal(*found["baseline_images"].values)
+    assert "'low'" in found.attrs["embeddings"]
+    with pytest.raises(InputError, match="redness of samples whose prompts are embeddings"):
+        compare(dit, edits, prompts, [5], ["psnr", RED])
+
+
+def test_a_comparison_needs_images(dit) -> None:
+    with pytest.raises(InputError, match="output_type='latent'; expected images"):
+        compare(dit, output_type="latent")

@@ -54,12 +54,15 @@ def opened(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 def run(
     pipeline: Any,
     name: str,
-    prompts: list[str],
+    prompts: list[str] | None,
     seeds: list[int],
     edit: tuple[int, Edit] | None = None,
     **call: Any,
 ) -> Seen:
-    """Run a pipeline under hooks, with the tiny one's call arguments and an edit of one block's image stream."""
+    """Run a pipeline under hooks, with the tiny one's call arguments and an edit of one block's image stream.
+
+    Without prompts, the call has their embeddings.
+    """
     pipeline.set_progress_bar_config(disable=True)
     seen = Seen()
 
@@ -97,7 +100,7 @@ def run(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     call = {**tiny.TINY[name].call, **call}
     if isinstance(call.get("negative_prompt"), str):
-        call["negative_prompt"] = [call["negative_prompt"]] * len(prompts)
+        call["negative_prompt"] = [call["negative_prompt"]] * len(seeds)
     try:
         images = pipeline(prompt=prompts, generator=generators, output_type="np", **call).images
     finally:

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FlowMatchLCMScheduler
-from diffusers.pipelines.stable_diffusion_3.pipeline_stable_diffusion_3 import StableDiffusion3Pipeline
+from diffusers.callbacks import SD3CFGCutoffCallback
 from family_calls import guided, size
 
 import ditscope as ds
@@ -72,32 +72,23 @@ def test_embeddings_beside_a_prompt_are_refused(opened, tmp_path) -> None:
         with pytest.raises(InputError, match=f"{name} beside the prompts"):
             ds.compare(dit, "a", edits={"a": ds.edits.zero([1])}, metrics=["psnr"], **{**FLUX, name: embeds})
         with (
-            pytest.raises(InputError, match=f"found pipeline argument .{name}."),
+            pytest.raises(InputError, match=f"{name} beside the prompts"),
             ds.record(dit, tmp_path / name) as recording,
         ):
             recording.generate("a", **{**FLUX, name: embeds})
         assert not (tmp_path / name).exists()
 
 
-def test_guidance_that_is_switched_off_on_the_way_is_refused(fresh) -> None:
-    """As diffusers' own SD3CFGCutoffCallback does it: a batch of two rows becomes one."""
-    dit = fresh("sd3")
-
-    def cut_off(pipeline: StableDiffusion3Pipeline, step: int, timestep, tensors):
-        pipeline._guidance_scale = 0.0
-        return {
-            name: value[-len(value) // 2 :] if "embeds" in name else value for name, value in tensors.items()
-        }
-
-    call = {
-        **size("sd3"),
-        **guided("sd3"),
-        "num_inference_steps": 2,
-        "callback_on_step_end": cut_off,
-        "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds", "pooled_prompt_embeds"],
-    }
-    with pytest.raises(VisitError, match="1 rows passed to the transformer at visit 1; expected 2"):
-        run_traced(dit, SAMPLE, **call)
+@pytest.mark.parametrize("samples", [SAMPLE, SAMPLE * 2], ids=["one sample", "two samples"])
+def test_guidance_that_is_switched_off_on_the_way_is_refused(opened, samples) -> None:
+    """A batch of two halves becomes one of the cond branch alone."""
+    cut_off = SD3CFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=0)
+    call = {**size("sd3"), **guided("sd3"), "num_inference_steps": 2, "callback_on_step_end": cut_off}
+    rows = len(samples)
+    with pytest.raises(
+        VisitError, match=f"{rows} rows passed to the transformer at visit 1; expected {2 * rows}"
+    ):
+        run_traced(opened("sd3"), samples, **call)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,13 @@ def seeded(*seeds: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
+def drawn(seed: int) -> torch.Generator:
+    """A generator that has made noise before, so that it makes other noise than its seed says."""
+    (generator,) = seeded(seed)
+    torch.randn(1, generator=generator)
+    return generator
+
+
 @pytest.mark.parametrize(
     ("call", "samples"),
     [
@@ -26,6 +33,7 @@ def seeded(*seeds: int) -> list[torch.Generator]:
         ),
         ({"prompt_embeds": torch.zeros(2, 5, 8), "generator": seeded(1, 2)}, [(None, 1), (None, 2)]),
         ({"prompt": None, "num_images_per_prompt": None}, [(None, None)]),
+        ({"prompt": ["a", "b"], "generator": [drawn(3), seeded(3)[0]]}, [("a", None), ("b", 3)]),
     ],
 )
 def test_the_samples_of_a_call_are_prompts_and_seeds_by_row(call, samples) -> None:
@@ -47,6 +55,14 @@ def test_a_call_is_completed_by_the_defaults_and_a_negative_prompt_for_each_prom
         dit.diffusers_pipeline, {"prompt": ["a", "b"], "height": 32}, {"height": 64, "negative_prompt": "no"}
     )
     assert complete == {"prompt": ["a", "b"], "height": 32, "negative_prompt": ["no", "no"]}
+    embedded = {"prompt_embeds": torch.zeros(2, 5, 8), "negative_prompt": "no"}
+    assert complete_call(dit.diffusers_pipeline, embedded, {})["negative_prompt"] == ["no", "no"]
+    kwargs = {"scale": 0.5}
+    own = complete_call(dit.diffusers_pipeline, {"prompt": "a"}, {"joint_attention_kwargs": kwargs})
+    assert own["joint_attention_kwargs"] == kwargs
+    assert own["joint_attention_kwargs"] is not kwargs
+    alone = {"prompt": "a", "negative_prompt": "no"}
+    assert complete_call(dit.diffusers_pipeline, alone, {}) == alone
 
 
 def test_step_callbacks_and_defaults_are_those_of_the_pipelines_call(dit) -> None:

@@ -14,9 +14,8 @@ from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SAMPLES, SEEDS, rec
 
 import bare_pipeline
 import ditscope as ds
-from ditscope.cache.json_values import json_values
-from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError
-from ditscope.recording.record import as_recorded
+from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError, VisitError
+from ditscope.tracing.written_call import written_call
 
 
 @pytest.fixture(scope="module")
@@ -286,10 +285,7 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"seeds": 0.5}, "seeds [0.5]"),
         ({"call": {"steps": 3}}, "pipeline argument steps"),
         ({"call": {"num_inference_steps": 0}}, "num_inference_steps=0"),
-        (
-            {"call": {**GUIDED, "callback_on_step_end": lambda *_: {}}},
-            "'callback_on_step_end' of type function",
-        ),
+        ({"call": {**GUIDED, "callback_on_step_end": "f"}}, "callback 'f'"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_any_file_is_touched(
@@ -341,14 +337,105 @@ def test_reference_images_are_recorded_as_a_digest_of_each(tmp_path) -> None:
     assert again.complete
     with pytest.raises(ConfigMismatchError, match=r"config.call.image\[0\].image"):
         record(dit, tmp_path / "store", "a red circle", 0, {**call, "image": images[::-1]}, blocks=[0])
-    for odd in (np.asarray(images[0]), [np.asarray(images[0])], [torch.zeros(3, 64, 80)]):
-        with pytest.raises(InputError, match="pipeline argument 'image' of type"):
-            record(dit, tmp_path / "other", "a red circle", 0, {**call, "image": odd}, blocks=[0])
+
+
+def halved(pipeline, step, timestep, tensors):
+    return {"latents": tensors["latents"] * 0.5}
+
+
+def thirded(pipeline, step, timestep, tensors):
+    return {"latents": tensors["latents"] / 3}
+
+
+def test_a_callback_is_obeyed_and_recorded_and_another_is_another_configuration(
+    dit, untrained_folder, tmp_path
+) -> None:
+    call, path = {**PLAIN, "num_inference_steps": 2}, tmp_path / "store"
+    cache = record(dit, path, PROMPTS[0], 5, {**call, "callback_on_step_end": halved}, blocks=[0])
+    generator = torch.Generator().manual_seed(5)
+    expected = bare_pipeline.opened(untrained_folder)(
+        PROMPTS[0], generator=generator, callback_on_step_end=halved, output_type="np", **call
+    ).images
+    assert np.array_equal(cache.images, np.round(expected * 255))
+    written = cache.manifest["config"]["call"]["callback_on_step_end"]
+    assert written["callback"].endswith("test_record.halved")
+    assert record(dit, path, PROMPTS[0], 5, {**call, "callback_on_step_end": halved}, blocks=[0]).complete
+    with pytest.raises(ConfigMismatchError, match=r"callback_on_step_end\.digest"):
+        record(dit, path, PROMPTS[0], 5, {**call, "callback_on_step_end": thirded}, blocks=[0])
+    with pytest.raises(ConfigMismatchError, match="callback_on_step_end: found"):
+        record(dit, path, PROMPTS[0], 5, call, blocks=[0])
+
+
+def test_an_interrupted_run_commits_nothing(dit, tmp_path) -> None:
+    def stop(pipeline, step, timestep, tensors):
+        pipeline._interrupt = True
+        return {}
+
+    with pytest.raises(VisitError, match=r"interrupted at step 0 of 0 to 2"):
+        record(dit, tmp_path / "store", PROMPTS[0], 5, {**PLAIN, "callback_on_step_end": stop}, blocks=[0])
+    assert ds.open_cache(tmp_path / "store").committed == ()
+
+
+def test_latents_alone_make_a_store_without_images(dit, tmp_path) -> None:
+    call = {**PLAIN, "num_inference_steps": 2}
+    with ds.record(dit, tmp_path / "latents", blocks=[0]) as rec:
+        promised = rec.forecast(PROMPTS[0], 5, **call, output_type="latent")
+        cache = rec.generate(PROMPTS[0], 5, **call, output_type="latent")
+    assert cache.nbytes == promised.total
+    assert ds.verify(tmp_path / "latents").ok
+    with pytest.raises(CacheError, match="without images"):
+        _ = cache.images
+    whole = record(dit, tmp_path / "whole", PROMPTS[0], 5, call, blocks=[0])
+    assert np.array_equal(cache.trajectory["latents"], whole.trajectory["latents"])
+    assert np.array_equal(bits(cache.hidden()), bits(whole.hidden()))
+
+
+def test_latents_take_the_place_of_the_seeds_noise(dit, untrained_folder, tmp_path) -> None:
+    call, latents = {**PLAIN, "num_inference_steps": 1}, torch.randn(2, 96, 16)
+    before = latents.clone()
+    cache = record(dit, tmp_path / "store", PROMPTS, 5, {**call, "latents": latents}, blocks=[0])
+    assert torch.equal(latents, before)
+    assert np.array_equal(cache.trajectory["latents"][:, 0], latents)
+    assert cache.hidden().seed.values.tolist() == [5, 5]
+    assert cache.manifest["config"]["call"]["latents"]["shape"] == [2, 96, 16]
+    bare = bare_pipeline.opened(untrained_folder)
+    for sample, prompt in enumerate(PROMPTS):
+        expected = bare(prompt, latents=latents[sample : sample + 1], output_type="np", **call).images
+        assert np.array_equal(cache.images[sample], np.round(expected[0] * 255))
+    with pytest.raises(ConfigMismatchError, match=r"call\.latents\.tensor"):
+        record(dit, tmp_path / "store", PROMPTS, 5, {**call, "latents": latents + 1}, blocks=[0])
+    generator = torch.Generator()
+    with pytest.raises(InputError, match="seeds .*Generator.*different integers"):
+        record(dit, tmp_path / "other", PROMPTS, generator, call, blocks=[0])
+
+
+def test_embeddings_are_recorded_under_their_label_with_a_digest(dit, tmp_path) -> None:
+    call = {**PLAIN, "num_inference_steps": 1}
+    made = torch.Generator().manual_seed(0)
+    config = dit.diffusers_pipeline.transformer.config
+    sizes = {
+        "prompt_embeds": (1, 24, config.joint_attention_dim),
+        "pooled_prompt_embeds": (1, config.pooled_projection_dim),
+    }
+    tensors = {name: torch.randn(size, generator=made) for name, size in sizes.items()}
+    prompt, path = ds.PromptEmbeds("half way", **tensors), tmp_path / "store"
+    cache = record(dit, path, prompt, [5, 6], call, blocks=[0])
+    assert cache.hidden().prompt.values.tolist() == ["half way"] * 2
+    assert set(cache.manifest["config"]["embeddings"]["half way"]) == set(tensors)
+    assert record(dit, path, prompt, [5, 6], call, blocks=[0]).complete
+    other = ds.PromptEmbeds(
+        "half way", **{**tensors, "pooled_prompt_embeds": -tensors["pooled_prompt_embeds"]}
+    )
+    with pytest.raises(ConfigMismatchError, match=r"embeddings\.half way\.pooled_prompt_embeds\.tensor"):
+        record(dit, path, other, [5, 6], call, blocks=[0])
+    with pytest.raises(InputError, match="1 of 2 prompts as embeddings"):
+        record(dit, tmp_path / "other", [prompt, "a text"], 5, call)
+    assert not (tmp_path / "other").exists()
 
 
 def test_images_are_written_down_at_any_depth() -> None:
     nested = {"image": [pictures((8, 8)), pictures((8, 9))]}
-    written = json_values(nested, "pipeline argument", default=as_recorded)
+    written = written_call(nested)
     assert [row[0]["size"] for row in written["image"]] == [[8, 8], [9, 8]]
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
+import torch
 from pipeline_recording import GUIDED, PROMPTS, SEEDS, record
 
 from ditscope.errors import InputError
-from ditscope.tracing.batches import batch_call
+from ditscope.tracing.batches import batch_call, batches_of
+from ditscope.tracing.prompt_embeds import PromptEmbeds
 
 KEPT = {"streams": ("image", "text"), "sites": ("block_input", "block_output"), "blocks": [0, -1]}
 
@@ -22,8 +25,71 @@ KEPT = {"streams": ("image", "text"), "sites": ("block_input", "block_output"), 
     ],
 )
 def test_texts_follow_the_samples(texts, expected) -> None:
-    call = {"negative_prompt_2": texts, "sigmas": [1.0, 0.5], "prompt_embeds": None, "prompt_3": None}
+    call = {"negative_prompt_2": texts, "sigmas": [1.0, 0.5], "latents": None, "prompt_3": None}
     assert batch_call(call, range(1, 4), n_prompts=2, n_samples=4) == {**call, "negative_prompt_2": expected}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [([5], [5, 5, 5]), ([5, 6], [5, 6, 6]), ([5, 6, 7, 8], [6, 7, 8])]
+)
+@pytest.mark.parametrize("name", ["negative_prompt_embeds", "image"])
+def test_rows_of_tensors_follow_the_samples(name, rows, expected) -> None:
+    tensor = torch.tensor(rows)[:, None, None, None] * torch.ones(1, 2, 3, 1)
+    for given in (tensor, tensor.numpy()):
+        own = batch_call({name: given}, range(1, 4), n_prompts=2, n_samples=4)[name]
+        assert type(own) is type(given)
+        assert own[:, 0, 0, 0].tolist() == expected
+        assert not np.shares_memory(np.asarray(own), np.asarray(given))
+
+
+def test_what_is_for_all_samples_goes_with_every_batch() -> None:
+    picture = PIL.Image.new("RGB", (4, 4))
+    call = {
+        "sigmas": torch.tensor([1.0, 0.5]),  # as many as prompts
+        "image": np.zeros((2, 4, 3)),
+        "mask_image": torch.zeros(2, 4),
+        "ip_adapter_image": [picture, picture],
+        "ip_adapter_image_embeds": [torch.zeros(1, 2, 3)] * 2,
+        "joint_attention_kwargs": {"scale": 0.5, "mask": torch.zeros(1, 4, 4), "vector": torch.zeros(4)},
+        "reference": [picture],
+    }
+    own = batch_call(call, range(2, 4), n_prompts=2, n_samples=4)
+    assert all(own[name] is value for name, value in call.items())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"latents": torch.zeros(3, 5, 4)}, "3 rows as latents for 2 prompts and 4 samples"),
+        ({"latents": torch.zeros(2, 5, 4)}, "2 rows as latents for 4 samples of 2 seeds"),
+        ({"latents": torch.zeros(1, 5, 4)}, "1 rows as latents for 4 samples of 2 seeds"),
+        ({"image": [PIL.Image.new("RGB", (4, 4))] * 2}, "image with several images"),
+        ({"image": (torch.zeros(3, 4, 4),) * 4}, "image with several images"),
+        ({"kwargs": {"mask": torch.zeros(2, 4)}}, "kwargs with several images or rows"),
+    ],
+)
+def test_what_may_be_of_one_sample_or_of_all_is_refused(call, words) -> None:
+    with pytest.raises(InputError, match=words):
+        batch_call(call, range(2), n_prompts=2, n_samples=4)
+
+
+def test_a_single_batch_or_sample_leaves_no_doubt() -> None:
+    latents, pictures = torch.zeros(4, 5, 4), [PIL.Image.new("RGB", (4, 4))] * 4
+    own = batch_call({"latents": latents, "image": pictures}, range(4), n_prompts=2, n_samples=4)
+    assert torch.equal(own["latents"], latents)
+    assert own["image"] is pictures
+    call = {"kwargs": {"mask": torch.zeros(2, 4)}, "image": pictures}
+    assert batch_call(call, range(1), n_prompts=1, n_samples=1) == call
+    shared = torch.ones(1, 5, 4)  # one start for several prompts, with a seed as label
+    assert batch_call({"latents": shared}, range(2), n_prompts=3, n_samples=3)["latents"].shape == (2, 5, 4)
+
+
+def test_embeddings_that_cannot_be_in_one_batch_are_refused_before_any_run() -> None:
+    lengths = {"a": 5, "b": 5, "c": 6}
+    prompts = [PromptEmbeds(label, prompt_embeds=torch.zeros(1, n, 4)) for label, n in lengths.items()]
+    with pytest.raises(InputError, match=r"prompt_embeds of 'c' of shape \[1, 6, 4\]; .*as of 'a'"):
+        batches_of(prompts, [3], 3, {})
+    assert [len(batch.samples) for batch in batches_of(prompts, [3], 2, {})] == [2, 1]
 
 
 @pytest.mark.parametrize("texts", [[], ["x"] * 3, ["x"] * 5])

@@ -10,6 +10,18 @@ from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
 
+def test_a_probe_leaves_the_callback_to_the_run(dit, prompts) -> None:
+    called = []
+    probe(
+        dit,
+        [(prompts[0], 0)],
+        callback_on_step_end=called.append,
+        num_inference_steps=1,
+        **bare_pipeline.PLAIN,
+    )
+    assert called == []
+
+
 @pytest.mark.parametrize("call", [bare_pipeline.GUIDED, bare_pipeline.PLAIN])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_probe_tells_the_shapes_of_the_run(dit, prompts, call, steps) -> None:

@@ -7,7 +7,6 @@ are kept as digests of their bytes, so that a full-size model can be checked in 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from ditscope.models.family import Family
+from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.hook_points import HookPoint
 from ditscope.models.module_arguments import named_arguments
 from ditscope.models.pipeline_call import step_callback
@@ -27,11 +27,7 @@ def digest(tensor: Any) -> str:
     """SHA-256 of a tensor's bytes, shape and dtype, or of several; empty where there is no tensor."""
     if isinstance(tensor, tuple):
         return " ".join(map(digest, tensor))
-    if tensor is None:
-        return ""
-    values = tensor.detach().cpu().contiguous()
-    header = f"{tuple(values.shape)} {values.dtype}".encode()
-    return hashlib.sha256(header + values.view(torch.uint8).numpy().tobytes()).hexdigest()
+    return "" if tensor is None else tensor_digest(tensor)
 
 
 CALLS_INSIDE = 2

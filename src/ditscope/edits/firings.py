@@ -83,7 +83,7 @@ class Firings:
         """One row for each firing and image of the batch; row 0 is the batch's first image."""
         self._join()
         if not self._chunks:
-            return pd.DataFrame()
+            return pd.DataFrame(columns=list(_COLUMNS))
         rows = np.asarray(self._numbers["rows"])
         columns = {name: np.repeat(np.asarray(column), rows) for name, column in self._numbers.items()}
         for name, known in self._words.items():

@@ -9,6 +9,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from ditscope.edits.edit import Edit
+from ditscope.errors import InputError
 from ditscope.experiments.running import conditions, run_condition
 from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
@@ -16,6 +17,10 @@ from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
+from ditscope.tracing.prompt_embeds import Prompt
+from ditscope.tracing.run import LATENT
+from ditscope.tracing.samples import filled_call
+from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
     from ditscope.metrics.clip_scorer import ClipScorer
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
 def compare(
     dit: DiT,
-    prompts: str | Sequence[str],
+    prompts: Prompt | Sequence[Prompt],
     seeds: int | Sequence[int] = 0,
     edits: Mapping[str, Edit | Sequence[Edit]] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
@@ -40,7 +45,7 @@ def compare(
 
     Args:
         dit: the model.
-        prompts: one or more prompts.
+        prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
         seeds: one or more seeds; samples are prompts x seeds, prompt-major.
         edits: name -> edit, or several edits applied together; at least one. The first is what the others are
             compared with. An edit of random channels with several draws is run once a draw.
@@ -48,7 +53,8 @@ def compare(
         clip: the scorer for metrics that need one; the embedded pipeline brings its own.
         batch_size: images generated together.
         resamples: bootstrap draws of the intervals.
-        **call: pipeline arguments, the same for all runs.
+        **call: pipeline arguments, the same for all runs; texts, tensors and callbacks as of
+            :meth:`ditscope.recording.record.Recording.generate`, but with images.
 
     Returns:
         Dataset with, per ``metric``, ``edit``, ``draw`` and ``sample``:
@@ -66,16 +72,20 @@ def compare(
         and the coordinate ``control`` ``[edit]``, bool: whether every edit under that name is a control.
 
     Raises:
-        InputError: before the first run, for anything that cannot be used.
+        InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
+            where there are embeddings.
         EditError: an edit that never fired.
     """
     check_interval(LEVEL, resamples)
     batches = batches_of(prompts, seeds, batch_size, call)
     samples = [sample for batch in batches for sample in batch.samples]
+    written = written_call(filled_call(dit, samples[0][0], call))
+    embeddings = written_embeddings(list(dict.fromkeys(prompt for prompt, _ in samples)))
     compared = conditions(edits)
     if clip is None and dit.name == EMBEDDED:
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
+    _require_scorable(scorers, call, bool(embeddings))
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
         condition.check(dit, looked)
@@ -93,5 +103,18 @@ def compare(
         model=dit.name,
         batch_size=batch_size,
         num_inference_steps=looked.schedule.steps.stop,
-        call=str({**dit.call_defaults, **call}),
+        call=str(written),
+        **({"embeddings": str(embeddings)} if embeddings else {}),
     )
+
+
+def _require_scorable(scorers: Mapping[str, Metric], call: Mapping[str, Any], embedded: bool) -> None:
+    judging = [name for name, metric in scorers.items() if "prompts" in metric.needs]
+    if embedded and judging:
+        raise InputError(
+            f"{', '.join(judging)} of samples whose prompts are embeddings",
+            "metrics that need no text",
+            "Leave it out, with metrics=['psnr'], say.",
+        )
+    if call.get("output_type") == LATENT:
+        raise InputError(f"output_type={LATENT!r}", "images, which metrics score", "Leave output_type out.")

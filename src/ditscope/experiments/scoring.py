@@ -11,10 +11,11 @@ import xarray as xr
 from ditscope.experiments.running import Condition, Run
 from ditscope.intervals import interval_over, paired_difference
 from ditscope.metrics.metric import Metric
+from ditscope.tracing.prompt_embeds import Prompt
 
 
 def score(
-    samples: Sequence[tuple[str, int]],
+    samples: Sequence[tuple[Prompt, int]],
     conditions: Sequence[Condition],
     baseline: np.ndarray,
     runs: Mapping[tuple[int, int], Run],
@@ -37,7 +38,7 @@ def score(
 
 
 def _scores(samples, conditions, baseline, runs: Mapping[tuple[int, int], Run], scorers) -> xr.Dataset:
-    prompts = [prompt for prompt, _ in samples]
+    prompts = [str(prompt) for prompt, _ in samples]
     shape = (len(conditions), max(condition.draws for condition in conditions))
     images = np.zeros((*shape, *baseline.shape), np.uint8)
     value = np.full((len(scorers), *shape, len(samples)), np.nan)

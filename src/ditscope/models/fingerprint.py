@@ -1,4 +1,4 @@
-"""A fingerprint of a model's weights, cheap enough to take before every recording."""
+"""Fingerprints: of a model's weights, cheap enough to take before every recording, and of a single tensor."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ def weights_fingerprint(dit: DiT) -> str:
         for part in _parts(tensor):
             digest.update(_sample(name, part))
     return digest.hexdigest()
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's shape, dtype and bytes."""
+    values = tensor.detach().cpu().contiguous()
+    header = f"{tuple(values.shape)} {values.dtype}".encode()
+    return hashlib.sha256(header + values.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
 def _beside_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -20,7 +20,7 @@ from ditscope.models._internals import compute_device
 SETTINGS_FILE = "ditscope.json"
 
 Sample = tuple[str | None, int | None]
-"""Prompt and seed of one image; no prompt where only its embedding was passed, no seed where no generator was."""
+"""Prompt and seed of one image; no prompt where only its embedding was passed, no seed where no fresh generator was."""
 
 
 def call_defaults(source: str) -> dict[str, Any]:
@@ -63,11 +63,14 @@ def complete_call(
         defaults: what to fill in.
         seed: of the first image; each further image has the next one.
     """
-    complete = {**defaults, **call}
+    # Pipelines write into the dicts that they are passed, as FLUX.1 into joint_attention_kwargs.
+    given = {**defaults, **call}
+    complete = {name: dict(value) if isinstance(value, dict) else value for name, value in given.items()}
     prompt, negative = complete.get("prompt"), complete.get("negative_prompt")
-    if isinstance(prompt, list | tuple) and isinstance(negative, str):
+    rows = complete.get("prompt_embeds") if prompt is None else prompt
+    if rows is not None and not isinstance(rows, str) and isinstance(negative, str):
         # FLUX.1 encodes a single negative prompt as one row, which does not fit a batch.
-        complete["negative_prompt"] = [negative] * len(prompt)
+        complete["negative_prompt"] = [negative] * len(rows)
     if seed is not None and complete.get("generator") is None:
         n_images = len(_prompts(complete))
         # nnsight would make them where the weights are, which is nowhere once they are offloaded.
@@ -85,12 +88,20 @@ def generators(pipeline: Any, seeds: range | list[int]) -> list[torch.Generator]
 def samples_of(call: Mapping[str, Any]) -> list[Sample]:
     """Prompt and seed of every image that a call makes, in the order of the rows of one branch.
 
-    A single generator draws for all images, so it is the seed of each.
+    A single generator draws for all images, so it is the seed of each. One that has drawn before makes another
+    image than its seed says, so it tells none.
     """
     prompts, made = _prompts(call), call.get("generator")
     each = made if isinstance(made, list | tuple) else [made] * len(prompts)
-    seeds = [None if generator is None else generator.initial_seed() for generator in each]
-    return list(zip(prompts, seeds, strict=False))
+    return list(zip(prompts, map(_seed, each), strict=False))
+
+
+def _seed(generator: torch.Generator | None) -> int | None:
+    if generator is None:
+        return None
+    seed = generator.initial_seed()
+    fresh = torch.Generator(generator.device).manual_seed(seed)
+    return seed if torch.equal(generator.get_state(), fresh.get_state()) else None
 
 
 def _prompts(call: Mapping[str, Any]) -> list[str | None]:

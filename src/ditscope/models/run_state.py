@@ -30,6 +30,7 @@ class RunState:
         pipeline: the diffusers pipeline, once it is loaded.
         opened: the transformer, its blocks and the modules inside them that are read, by name, as they were then.
         call: the arguments of the run, completed.
+        samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
@@ -42,6 +43,7 @@ class RunState:
     def __init__(self, family: Family, defaults: Mapping[str, Any]) -> None:
         self.family, self.defaults = family, dict(defaults)
         self.call: dict[str, Any] = {}
+        self.samples: list[Sample] = []
         self.n_visits = 0
         self.progress: VisitProgress | None = None
         self._running = self._is_read = self._refusals_made = False
@@ -54,11 +56,6 @@ class RunState:
         """
         refuse_replaced(self.family, pipeline.transformer)
         self.pipeline, self.opened = pipeline, dict(read_modules(self.family, pipeline.transformer))
-
-    @property
-    def samples(self) -> list[Sample]:
-        """(prompt, seed) of every image, in the order of the rows of one branch; None for what is not known."""
-        return samples_of(self.call)
 
     @property
     def schedule(self) -> Schedule:
@@ -95,6 +92,7 @@ class RunState:
         self.progress, self.n_visits = None, 0
         try:
             self.call = complete_call(self.pipeline, call, self.defaults, seed)
+            self.samples = samples_of(self.call)  # before the run draws from the generators
             if self._is_read:
                 self._refuse_unmapped()
             with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
@@ -109,7 +107,7 @@ class RunState:
         finally:
             self._running = self._is_read = False
         if self.progress is not None:
-            self.progress.require_complete(self.n_visits)
+            self.progress.require_complete(self.n_visits, getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
     def read(self) -> Iterator[None]:

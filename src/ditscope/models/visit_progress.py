@@ -65,8 +65,8 @@ class VisitProgress:
                 _LATE_BODY,
             )
 
-    def require_complete(self, n_visits: int) -> None:
-        """Refuse a run of ``n_visits`` visits that is not the one that was looped over.
+    def require_complete(self, n_visits: int, interrupted: bool = False) -> None:
+        """Refuse a run of ``n_visits`` visits that is not the one that was looped over, or was ``interrupted``.
 
         Raises:
             VisitError: visits are missing or too many, the last one was not finished, or the loop was left
@@ -74,6 +74,14 @@ class VisitProgress:
         """
         self.require_left_in_time()
         expected = len(self.schedule)
+        if interrupted and n_visits < expected:
+            steps = self.schedule.steps
+            raise VisitError(
+                f"the run interrupted at step {steps[n_visits // self.schedule.visits_per_step - 1]} of "
+                f"{steps[0]} to {steps[-1]} (pipeline.interrupt, as a callback sets it)",
+                "a run to its last step",
+                "Leave pipeline._interrupt alone; num_inference_steps= or sigmas= make a shorter run.",
+            )
         if n_visits != expected:
             raise VisitError(
                 f"{n_visits} visits of the transformer in the run",

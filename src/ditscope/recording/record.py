@@ -6,19 +6,16 @@ state is written at the visit in which it was read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import PIL.Image
 from tqdm.auto import tqdm
 
 from ditscope import checks
-from ditscope.cache.json_values import json_values, plain_entries
+from ditscope.cache.json_values import plain_entries
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.reader import Cache, open_cache
@@ -32,10 +29,16 @@ from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
 from ditscope.tracing.probe import Probe, longest_text, probe
-from ditscope.tracing.run import run_traced
+from ditscope.tracing.prompt_embeds import Prompt, prompts_of
+from ditscope.tracing.run import LATENT, run_traced
+from ditscope.tracing.samples import filled_call
+from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+
+
+Prompts = Prompt | Sequence[Prompt]
 
 
 def record(
@@ -116,13 +119,13 @@ class Recording:
     def __exit__(self, *exception: object) -> None:
         self._open = False
 
-    def forecast(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
+    def forecast(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
 
         Args:
-            prompts: one or more prompts.
+            prompts: one or more prompts, as of :meth:`generate`.
             seeds: one or more seeds; every prompt is run with every seed.
-            **call: pipeline arguments.
+            **call: pipeline arguments, as of :meth:`generate`.
 
         Raises:
             InputError: an empty prompt, or an argument that the pipeline does not have.
@@ -133,25 +136,29 @@ class Recording:
         seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
         return replace(forecast(self._schema(plan)), seconds=seconds)
 
-    def generate(self, prompts: str | Sequence[str], seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
+    def generate(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
         """Generate every prompt with every seed, and record; samples that are in the store are skipped.
 
         Args:
-            prompts: one or more prompts.
+            prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
             seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
-            **call: pipeline arguments, the same for all samples; texts such as ``negative_prompt`` may be lists with
-                one for each prompt or for each sample.
+            **call: pipeline arguments, the same for all samples. Texts such as ``negative_prompt`` may be lists, and
+                tensors such as ``latents`` have rows, one for each prompt or for each sample. The manifest keeps
+                texts and numbers, digests of tensors and images, and name and digest of a callback, which may change
+                latents and embeddings, but neither batch nor guidance. ``output_type="latent"`` keeps no images.
+                ``prompt``, ``generator``, ``seed``, ``num_images_per_prompt`` and ``return_dict`` are ditscope's.
 
         Returns:
             The cache, opened.
 
         Raises:
-            InputError: an empty prompt, an unknown argument, step or branch; before anything is written.
+            InputError: an empty prompt, an unknown argument, step or branch, a tensor whose rows fit neither prompts
+                nor samples; before anything is written.
             ConfigMismatchError: the store there is of another configuration; the message names the fields.
             CacheError: the recording is not open, or the disk is too small for the forecast.
             UnsupportedError: the pipeline is in a state that breaks the mapping from visits to steps, such as step
                 caching or replaced blocks.
-            VisitError: the run makes other visits than its family describes.
+            VisitError: the run makes other visits than its family describes, or is interrupted by a callback.
         """
         if not self._open:
             raise CacheError(
@@ -183,12 +190,15 @@ class Recording:
                 continue
             latents, output = outcome.latents[row], visitor.outputs[row]
             writer.put_trajectory(sample, latents=latents, transformer_output=output)
-            writer.put_image(sample, outcome.images[row])
+            if outcome.images.size:
+                writer.put_image(sample, outcome.images[row])
             writer.commit(sample)
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
-        texts = checks.prompts(prompts)
-        written = json_values({**self._dit.call_defaults, **call}, "pipeline argument", default=as_recorded)
+        texts = prompts_of(prompts)
+        written = {"call": written_call(filled_call(self._dit, texts[0], call))}
+        if embeddings := written_embeddings(texts):
+            written["embeddings"] = embeddings
         batches = batches_of(texts, seeds, self._kept["batch_size"], call)
         probed = probe(self._dit, batches[0].samples, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
@@ -206,9 +216,9 @@ class Recording:
             tokens=probed.tokens,
             grid=probed.grid,
             latent_channels=probed.latent_channels,
-            image_size=probed.image_size,
+            image_size=None if probed.call.get("output_type") == LATENT else probed.image_size,
             dtype=str(probed.dtype).removeprefix("torch."),
-            samples=tuple(SampleSpec(prompt, seed) for prompt, seed in plan.samples),
+            samples=tuple(SampleSpec(str(prompt), seed) for prompt, seed in plan.samples),
             **self._kept,
         )
 
@@ -224,33 +234,19 @@ class Recording:
                 "class": type(pipeline.scheduler).__name__,
                 **plain_entries(pipeline.scheduler.config),
             },
-            "call": plan.written_call,
+            **plan.written,
         }
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: batches, the call as written down, its probe."""
+    """What is generated: batches; the call, and the embeddings of prompts, as written down; its probe."""
 
     batches: list[Batch]
-    written_call: dict[str, Any]
+    written: dict[str, Any]
     probed: Probe
 
     @property
-    def samples(self) -> list[tuple[str, int]]:
+    def samples(self) -> list[tuple[Prompt, int]]:
         """(prompt, seed) of every sample."""
         return [sample for batch in self.batches for sample in batch.samples]
-
-
-def as_recorded(value: Any) -> Any:
-    """A call argument as the manifest has it: numbers of numpy, and the digest of an image's pixels.
-
-    Raises:
-        TypeError: it is something else, such as a callback or a tensor.
-    """
-    if isinstance(value, PIL.Image.Image):
-        digest = hashlib.sha256(value.tobytes()).hexdigest()
-        return {"image": digest, "mode": value.mode, "size": list(value.size)}
-    if isinstance(value, np.generic | np.ndarray) and value.ndim < 2:
-        return value.tolist()
-    raise TypeError("no text, numbers, or PIL image")

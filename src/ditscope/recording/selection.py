@@ -117,7 +117,7 @@ class Selection:
         tokens: Mapping[str, int],
         grid: tuple[int, int],
         latent_channels: int,
-        image_size: tuple[int, int],
+        image_size: tuple[int, int] | None,
         **more: Any,
     ) -> Schema:
         """The schema of a store that keeps this.
@@ -128,7 +128,7 @@ class Selection:
             tokens: stream -> number of tokens.
             grid: (height, width) of the image stream in tokens.
             latent_channels: channels of a latent token.
-            image_size: (height, width) of the image in pixels.
+            image_size: (height, width) of the image in pixels; None to keep no images.
             **more: further fields of :class:`~ditscope.cache.schema.Schema`.
 
         Raises:
@@ -153,8 +153,8 @@ class Selection:
             channels=self.channels,
             width=model.width,
             trajectory=TrajectorySpec(run, grid[0] * grid[1], latent_channels),
-            image_height=image_size[0],
-            image_width=image_size[1],
+            image_height=image_size and image_size[0],
+            image_width=image_size and image_size[1],
             **more,
         )
 

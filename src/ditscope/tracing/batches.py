@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import PIL.Image
+import torch
+
 from ditscope import checks
 from ditscope.checks import several
 from ditscope.errors import InputError
+from ditscope.tracing.prompt_embeds import Prompt, prompts_of, require_one_shape
 from ditscope.tracing.samples import pair_samples
 
+_TENSORS = (torch.Tensor, np.ndarray)
+_IMAGES = (*_TENSORS, PIL.Image.Image)
 _TEXT = re.compile(r"(negative_)?prompt(_\d+)?")
 """Arguments that a pipeline takes for each prompt: ``prompt_2``, ``negative_prompt``, ``negative_prompt_2``, ..."""
 
@@ -23,11 +30,11 @@ class Batch:
     Attributes:
         positions: of the samples, among all of them.
         samples: (prompt, seed) of each.
-        call: pipeline arguments, with one text for each sample where a text may be given for each.
+        call: pipeline arguments, with one text or row for each sample where there may be one for each.
     """
 
     positions: range
-    samples: list[tuple[str, int]]
+    samples: list[tuple[Prompt, int]]
     call: dict[str, Any]
 
 
@@ -35,17 +42,20 @@ def batches_of(prompts: Any, seeds: Any, batch_size: int, call: Mapping[str, Any
     """Every prompt with every seed, prompt-major, cut into batches.
 
     Args:
-        prompts: one or several.
+        prompts: one or several, all texts or all :class:`~ditscope.tracing.prompt_embeds.PromptEmbeds`.
         seeds: one or several.
         batch_size: images generated together; the last batch may be smaller.
-        call: pipeline arguments; texts as of :func:`batch_call`.
+        call: pipeline arguments; texts and tensors as of :func:`batch_call`.
 
     Raises:
-        InputError: a prompt, a seed or the batch size cannot be used, or a list of texts has another length.
+        InputError: a prompt, a seed or the batch size cannot be used, or a list of texts or a tensor does not fit
+            the samples.
     """
-    prompts, size = checks.prompts(prompts), checks.whole_number("batch_size", batch_size)
+    prompts, size = prompts_of(prompts), checks.whole_number("batch_size", batch_size)
     samples = pair_samples(prompts, checks.seeds(seeds))
     cut = [range(len(samples))[start : start + size] for start in range(0, len(samples), size)]
+    for positions in cut:
+        require_one_shape([samples[position][0] for position in positions])
     return [
         Batch(
             positions,
@@ -59,27 +69,67 @@ def batches_of(prompts: Any, seeds: Any, batch_size: int, call: Mapping[str, Any
 def batch_call(
     call: Mapping[str, Any], batch: Sequence[int], n_prompts: int, n_samples: int
 ) -> dict[str, Any]:
-    """A call's arguments with one text for each image of a batch.
+    """A call's arguments with one text, and one row of a tensor, for each image of a batch.
 
     Args:
         call: pipeline arguments. A text is for all samples; a list of texts has one for each prompt or each sample.
+            So have the rows of a tensor or array; an image without rows, a schedule, what is inside a dict and the
+            inputs of IP-Adapters are for all.
         batch: positions of the samples that are generated together.
         n_prompts: number of prompts of the recording.
         n_samples: number of samples: prompts x seeds, prompt-major.
 
     Raises:
-        InputError: a list has another length.
+        InputError: a list of texts or a tensor has another length, or it cannot be told whose a row or an image is.
     """
     own = dict(call)
-    for name in filter(_TEXT.fullmatch, call):
-        if call[name] is None:
-            continue
-        texts = several(call[name])
-        if len(texts) not in (1, n_prompts, n_samples):
+
+    def chosen(name: str, kind: str, given: Any) -> list[int]:
+        """Which of the given texts or rows each sample of the batch has."""
+        if len(given) not in (1, n_prompts, n_samples):
             raise InputError(
-                f"{len(texts)} texts as {name} for {n_prompts} prompts and {n_samples} samples",
-                "one text, or a list with one for each prompt or for each sample",
-                f"Pass {name}='' for all, say.",
+                f"{len(given)} {kind} as {name} for {n_prompts} prompts and {n_samples} samples",
+                f"one of the {kind} for all, or one for each prompt or for each sample",
+                f"Pass {name}= with as many, or leave it out.",
             )
-        own[name] = [texts[sample * len(texts) // n_samples] for sample in batch]
+        return [sample * len(given) // n_samples for sample in batch]
+
+    for name, value in call.items():
+        if _TEXT.fullmatch(name) and value is not None:
+            texts = several(value)
+            own[name] = [texts[position] for position in chosen(name, "texts", texts)]
+        elif _has_rows(name, value):
+            own[name] = value[chosen(name, "rows", value)]
+            if name == "latents" and len(value) < n_samples > n_prompts:
+                raise InputError(
+                    f"{len(value)} rows as latents for {n_samples} samples of {n_samples // n_prompts} seeds",
+                    "a row for each sample, since latents take the place of the seed's noise",
+                    "Pass a row for each sample, or a single seed as a label.",
+                )
+        elif not _is_shared(name) and _is_unclear(value, len(batch), n_samples):
+            raise InputError(
+                f"{name} with several images or rows of a tensor, for {n_samples} samples, {len(batch)} in a batch",
+                "what is for all samples, or one for each of a single batch",
+                "Generate the samples apart, with batch_size=1.",
+            )
     return own
+
+
+def _has_rows(name: str, value: Any) -> bool:
+    """Whether an argument is a tensor whose rows are of samples: no schedule, no single image."""
+    least = 4 if name.endswith("image") else 2
+    return isinstance(value, _TENSORS) and value.ndim >= least and not _is_shared(name)
+
+
+def _is_shared(name: str) -> bool:
+    """Whether diffusers repeats an argument for every row of a batch, however many images it holds."""
+    return "ip_adapter_image" in name
+
+
+def _is_unclear(value: Any, n_rows: int, n_samples: int) -> bool:
+    """Whether it cannot be told if something inside of an argument belongs to one sample or to all."""
+    if isinstance(value, dict):
+        inside = [each for each in value.values() if isinstance(each, _TENSORS) and each.ndim > 1]
+        return n_samples > 1 and any(len(each) > 1 for each in inside)
+    images = [each for each in value if isinstance(each, _IMAGES)] if isinstance(value, list | tuple) else []
+    return len(images) > 1 and n_rows > 1 and not len(images) == n_rows == n_samples

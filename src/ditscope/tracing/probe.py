@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditscope.models.pipeline_call import step_callback
 from ditscope.models.sizes import is_binned
 from ditscope.models.visits import Schedule
+from ditscope.tracing.prompt_embeds import Prompt, PromptEmbeds, refuse_unfit
 from ditscope.tracing.run import check_call
-from ditscope.tracing.samples import call_of
+from ditscope.tracing.samples import call_of, filled_call
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -55,7 +57,7 @@ class Probe:
     call: dict[str, Any]
 
 
-def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
+def probe(dit: DiT, samples: Sequence[tuple[Prompt, int]], **call: Any) -> Probe:
     """Run a call up to the first block of its second visit.
 
     Args:
@@ -64,15 +66,19 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         **call: further arguments of the pipeline.
 
     Raises:
-        InputError: an argument that the pipeline does not have, or that ditscope sets itself.
+        InputError: an argument that the pipeline does not have, or that ditscope sets itself; embeddings that it
+            does not take, or beside what they stand for.
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
     """
     check_call(dit, call)
+    refuse_unfit(dit, samples[0][0], call)
     block, run = dit.blocks[0], dit.run_state
     streams = block.layout.streams("block_output")
     hidden: dict[str, list[torch.Tensor]] = {stream: [] for stream in streams}
     times: list[float] = []
-    with dit.generate(**call_of(dit, samples, call)) as tracer:
+    # A callback may count its calls; it is to be called by the run alone.
+    arguments = {**call_of(dit, samples, call), step_callback(dit.diffusers_pipeline): None}
+    with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             times.append(time.perf_counter())
             for stream in streams:
@@ -92,7 +98,7 @@ def probe(dit: DiT, samples: Sequence[tuple[str, int]], **call: Any) -> Probe:
         grid=run.inputs.grid,
         image_size=_image_size(dit, run.inputs.grid),
         seconds_per_visit=times[1] - times[0],
-        call={**dit.call_defaults, **call},
+        call=filled_call(dit, samples[0][0], call),
     )
 
 
@@ -103,13 +109,15 @@ def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:
     return grid[0] * dit.token_pixels, grid[1] * dit.token_pixels
 
 
-def longest_text(dit: DiT, prompts: Iterable[str], call: Mapping[str, Any]) -> int:
+def longest_text(dit: DiT, prompts: Iterable[Prompt], call: Mapping[str, Any]) -> int:
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
     encode, full_call = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
     taken = inspect.signature(encode).parameters
     given = {name: full_call[name] for name in _TEXT_ARGUMENTS if name in taken}
 
-    def tokens(prompt: str) -> int:
+    def tokens(prompt: Prompt) -> int:
+        if isinstance(prompt, PromptEmbeds):
+            return prompt.text_tokens(dit.family.text_padding_kept)
         encoded = encode(prompt=[prompt], **given)  # the embedding, and its mask where padding is taken out
         return int(encoded[0].shape[1] if dit.family.text_padding_kept else encoded[1].sum())
 

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from ditscope import checks
+from ditscope.checks import several
 from ditscope.errors import InputError, VisitError
 from ditscope.models.pipeline_call import step_callback
+from ditscope.tracing.prompt_embeds import EMBEDDING, Prompt
 from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
 
-_EMBEDDED_PROMPT = re.compile(r"(pooled_)?prompt_embeds(_\d+)?")
-_OWNED = ("prompt", "generator", "seed", "output_type", "return_dict", "num_images_per_prompt", "latents")
+_OWNED = {
+    "prompt": "Prompts are given as such; a list has several.",
+    "seed": "Seeds are given as such, one image for each prompt and seed.",
+    "generator": "Give the seed of a fresh one; of another, draw the noise and pass it as latents=.",
+    "num_images_per_prompt": "Pass seeds=range(n) for n images of each prompt.",
+    "return_dict": "Leave it out.",
+}
+"""Arguments that ditscope sets itself, and what to do instead of passing them."""
+
+
+LATENT = "latent"
+"""The one ``output_type`` that a call may name: the run ends with its latents, and there are no images."""
+
+_CALLBACK_INPUTS = "callback_on_step_end_tensor_inputs"
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Outcome:
     """What a run leaves behind.
 
     Attributes:
-        images: uint8 ``[row, y, x, rgb]``.
+        images: uint8 ``[row, y, x, rgb]``; of no size where ``output_type="latent"`` leaves them out.
         latents: float32 ``[row, step boundary, token, latent channel]``: before the first step, as the
             transformer is passed them, and after each one; empty unless asked for.
     """
@@ -42,7 +56,8 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
     """Refuse pipeline arguments that the pipeline does not have, or that ditscope sets itself.
 
     Raises:
-        InputError: one of them is among the call's arguments, or a number of steps or a schedule is none.
+        InputError: one of them is among the call's arguments, or one is of no use: a number of steps, a schedule, a
+            callback, another output than latents, embeddings for an IP-Adapter that are not for all samples.
     """
     parameters = inspect.signature(type(dit.diffusers_pipeline).__call__).parameters.values()
     named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
@@ -52,29 +67,53 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
         raise InputError(
             f"pipeline argument {', '.join(wrong)}",
             f"any of {', '.join(sorted(known))}",
-            "Prompts and seeds are given as such, one image for each pair.",
+            _OWNED.get(wrong[0], "Correct or leave it out."),
         )
-    beside = [name for name in call if call[name] is not None and _EMBEDDED_PROMPT.fullmatch(name)]
+    beside = [name for name in call if call[name] is not None and EMBEDDING.fullmatch(name)]
     if beside:
         raise InputError(
             f"{', '.join(beside)} beside the prompts",
             "the prompts alone, which are what images are labelled and scored by",
-            "Leave it out; dit.generate(prompt_embeds=...) runs embeddings.",
+            "Pass ds.PromptEmbeds(label, prompt_embeds=...) as the prompt, with every embedding that there is.",
         )
     checks.whole_number("num_inference_steps", call.get("num_inference_steps", 1))
     for name in ("sigmas", "timesteps"):
         if call.get(name) is not None and not _is_schedule(call[name]):
             raise InputError(f"{name} {call[name]!r}", "a list of numbers", "Pass one for each step.")
+    if call.get("output_type") not in (None, LATENT):
+        raise InputError(
+            f"output_type={call['output_type']!r}",
+            f"{LATENT!r}, or none for images",
+            "Leave it out: images come as uint8 [y, x, rgb].",
+        )
+    callback = call.get(step_callback(dit.diffusers_pipeline))
+    if callback is not None and not callable(callback):
+        raise InputError(f"callback {callback!r}", "a function", "Pass one that the pipeline could call.")
+    _require_shared_embeddings(dit, call)
+
+
+def _require_shared_embeddings(dit: DiT, call: Mapping[str, Any]) -> None:
+    # diffusers repeats what it is passed for each row, and takes further rows for further images.
+    guidance = dit.family.guidance
+    n_rows = len(guidance.visited(dit.full_call(call))) if guidance.doubled else 1
+    for name in (name for name in call if name.endswith("ip_adapter_image_embeds")):
+        for tensor in several(call[name], torch.Tensor):
+            if tensor is not None and len(tensor) != n_rows:
+                raise InputError(
+                    f"{len(tensor)} rows in {name}",
+                    "a row for the image" + (", after one for its absence" if n_rows > 1 else ""),
+                    "Embeddings of an IP-Adapter are for all samples: make a call for each image.",
+                )
 
 
 def _is_schedule(values: Any) -> bool:
-    array = np.asarray(values)
+    array = np.asarray(values.tolist() if isinstance(values, torch.Tensor) else values)
     return array.ndim == 1 and len(array) > 0 and array.dtype.kind in "iuf" and bool(np.isfinite(array).all())
 
 
 def run_traced(
     dit: DiT,
-    samples: Sequence[tuple[str, int]],
+    samples: Sequence[tuple[Prompt, int]],
     at_visit: Callable[[Visit], None] | None = None,
     *,
     keep_latents: bool = False,
@@ -87,18 +126,32 @@ def run_traced(
         samples: (prompt, seed) of each image of the batch.
         at_visit: reads and writes blocks, in execution order.
         keep_latents: keep the latents at every step boundary.
-        **call: further arguments of the pipeline.
+        **call: further arguments of the pipeline, ``output_type="latent"`` for no images.
 
     Raises:
+        InputError: a callback that returns no dict.
         UnsupportedError: the pipeline is in a state that breaks the mapping of visits.
         VisitError: the visits or the pipeline's own step counter do not match the schedule.
     """
     clock: list[tuple[int, torch.Tensor | None]] = []
     callback = step_callback(dit.diffusers_pipeline)
     theirs = call.pop(callback, None)
+    # diffusers' own callbacks say themselves what they take, to a pipeline that sees them.
+    own = theirs.tensor_inputs if isinstance(theirs, PipelineCallback | MultiPipelineCallbacks) else None
+    wanted = own or call.get(_CALLBACK_INPUTS) or ["latents"]
+    if callback == "callback_on_step_end":
+        call[_CALLBACK_INPUTS] = list(dict.fromkeys([*wanted, "latents"]))
 
     def at_step_end(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        changed = theirs(pipeline, step, timestep, tensors) if theirs is not None else {}
+        changed = {}
+        if theirs is not None:
+            changed = theirs(pipeline, step, timestep, {name: tensors[name] for name in wanted})
+        if not isinstance(changed, dict):
+            raise InputError(
+                f"{type(changed).__name__} from the callback at step {step}",
+                "a dict of what it changes",
+                "Return callback_kwargs, or {} for nothing.",
+            )
         keep(step, {**tensors, **changed}["latents"])
         return changed
 
@@ -114,7 +167,7 @@ def run_traced(
     visited: list[Visit] = []
     arguments = {
         **call_of(dit, samples, call),
-        "output_type": "np",
+        "output_type": call.get("output_type") or "np",
         callback: at_step_end if callback == "callback_on_step_end" else at_step_end_plainly,
     }
     with dit.generate(**arguments) as tracer:
@@ -134,8 +187,10 @@ def run_traced(
             f"steps 0 to {expected - 1} by the visit ledger",
             "The pipeline ends or repeats steps in a way that its family does not describe.",
         )
-    # A model that makes NaN makes black pixels; the hidden states tell where it began.
-    images = np.round(np.nan_to_num(np.asarray(result.images)) * 255.0).astype(np.uint8)
+    images = np.empty((len(samples), 0, 0, 3), np.uint8)
+    if arguments["output_type"] != LATENT:
+        # A model that makes NaN makes black pixels; the hidden states tell where it began.
+        images = np.round(np.nan_to_num(np.asarray(result.images)) * 255.0).astype(np.uint8)
     latents = np.empty((len(samples), 0), np.float32)
     if keep_latents:
         boundaries = first + [tensor for _, tensor in clock if tensor is not None]
