@@ -42,6 +42,19 @@ TESTED_IN_PART: Mapping[str, str] = {
 }
 """Pipeline class -> how it is tested, where that is less than all."""
 
+OTHER_PIPELINES: tuple[str, ...] = (
+    *("FluxInpaintPipeline", "FluxFillPipeline", "FluxKontextInpaintPipeline"),
+    *("FluxControlPipeline", "FluxControlImg2ImgPipeline", "FluxControlInpaintPipeline"),
+    *("FluxControlNetPipeline", "FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline"),
+    *("Flux2KleinInpaintPipeline", "ChromaImg2ImgPipeline"),
+    *("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+    "StableDiffusion3PAGPipeline",
+    *("QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+    *("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
+    "SanaPAGPipeline",
+)
+"""Pipeline classes of which the tests open a tiny one in memory, check it, record its last block and give it back."""
+
 TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 """Families on which the tests run offloaded, cast and quantized pipelines."""
 
@@ -68,8 +81,7 @@ WAYS = (
     ),
     (
         "offload set before the model is opened",
-        "works; tested on FLUX.1; refused by name where modulation adds a parameter of an offloaded block, "
-        "as on SANA",
+        f"works; tested on {_ON}",
     ),
     (
         "8- and 4-bit weights of torchao",
@@ -88,7 +100,7 @@ WAYS = (
     ("GGUF, ModelOpt", "not refused; not tried"),
     ("`torch.compile`", "refused by name"),
     ("step caching (diffusers' caches, TeaCache, cache-dit)", "refused by name"),
-    ("skip-layer guidance", "refused by name"),
+    ("skip-layer guidance, perturbed-attention guidance (`pag_scale` other than 0)", "refused by name"),
     ("schedulers of higher order, or without a step index", "refused by name"),
     ("several runs on one model at once", "refused by name"),
     (
@@ -96,7 +108,11 @@ WAYS = (
         "refused by name; tested at every such module of every family",
     ),
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
-    ("noise that no seed decides (stochastic sampling, LCM), dropout at work", "refused by name"),
+    (
+        "noise that no seed decides (stochastic sampling, LCM; a control picture's of "
+        "`StableDiffusion3ControlNetPipeline` and `CogView4ControlPipeline`), dropout at work",
+        "refused by name",
+    ),
     (
         "`ds.PromptEmbeds`: embeddings in the place of a prompt",
         "works; tested on FLUX.1, SD3, Qwen-Image and SANA",
@@ -129,7 +145,15 @@ def support_table() -> str:
         "on CPU, with "
         + ", ".join(f"{name} {version}" for name, version in VERIFIED.items())
         + ". A resume is tested for each layout of guidance.",
-        "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ".",
+        "Less is tested of " + "; ".join(f"`{name}` ({how})" for name, how in TESTED_IN_PART.items()) + ";",
+        f"and of {', '.join(f'`{name}`' for name in OTHER_PIPELINES)}",
+        "(opened in memory; check, a recording of the last block's image stream and of the trajectory, closed; in",
+        "float32, not square, without a resume). A pipeline of another class whose transformer is one of these opens",
+        "too: run `dit.check()` with its call. Refused by name: "
+        + "; ".join(
+            f"`{name}` ({why})" for family in known_families() for name, why in family.refused.items()
+        )
+        + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
         "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
         "",

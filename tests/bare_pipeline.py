@@ -120,3 +120,13 @@ def generate(
     seen.latents.append(last[-1])
     seen.images = np.round(images * 255).astype(np.uint8)
     return seen
+
+
+def attributes(pipeline: Any) -> dict[str, dict[str, Any]]:
+    """What every module of a pipeline has of its own: forwards, hooks, parts."""
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+    return {
+        f"{name}.{path}": dict(vars(module))
+        for name, part in networks.items()
+        for path, module in part.named_modules()
+    }

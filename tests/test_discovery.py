@@ -53,4 +53,4 @@ def test_a_stub_has_what_a_package_defines_itself() -> None:
     text = stub("ditscope.models.families")
     assert "from ditscope.models.family import Family\n" in text
     assert "def known_families() -> tuple[Family, ...]:" in text
-    assert "def family_of(pipeline_class: str) -> Family:\n    ..." in text
+    assert "def supported() -> str:\n    ..." in text

@@ -15,6 +15,7 @@ import pytest
 import tiny
 import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig, QuantoConfig, TorchAoConfig
+from nnsight.intervention.source import STATE
 from support_table import TESTED_IN_OTHER_WAYS
 
 import ditscope as ds
@@ -201,19 +202,31 @@ def test_a_stopped_run_puts_the_networks_back(folder_of, tmp_path) -> None:
     assert dit.diffusers_pipeline._all_hooks is not before
 
 
-@pytest.mark.parametrize("offload", [sequential_offload, group_offload("block_level", to_disk=True)])
-def test_offloading_before_opening_works_or_is_refused_by_name(folder_of, plainly, tmp_path, offload) -> None:
-    def opened_offloaded(name: str):
-        pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
-        offload(pipeline, tmp_path / "weights" / name)
-        return ds.load(str(folder_of(name)), transformer=pipeline.transformer)
-
-    dit = opened_offloaded("flux")
-    report = dit.check(PROMPTS[0], **call("flux"))
-    assert report.ok, report
-    require_equal(recorded(dit, "flux", tmp_path / "a.zarr"), plainly("flux", False), "flux")
-    with pytest.raises(UnsupportedError, match=r"cross\.0 offloaded before .* its scale_shift_table"):
-        opened_offloaded("sana")
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        ("model offload", "flux"),
+        ("disk offload", "flux"),
+        ("sequential offload", "sana"),
+        ("group offload, blocks to disk", "sana"),
+    ],
+)
+def test_offloading_before_opening_works_and_outlasts_closing(
+    folder_of, plainly, tmp_path, way, name
+) -> None:
+    pipeline = DiffusionPipeline.from_pretrained(folder_of(name))
+    pipeline.set_progress_bar_config(disable=True)
+    OFFLOADS[way](pipeline, tmp_path / "weights")
+    with ds.load(pipeline) as dit:
+        require_equal(recorded(dit, name, tmp_path / "a.zarr"), plainly(name, False), name)
+    assert not [
+        module
+        for network in networks(pipeline).values()
+        for module in network.modules()
+        if STATE in vars(module)
+    ]
+    after = plain_hooks.run(pipeline, name, PROMPTS, [SEED] * 2, **call(name))
+    assert np.array_equal(after.images, plainly(name, False).images)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +314,8 @@ def test_quantized_weights_run_like_plain_hooks_on_them(folder_of, tmp_path, lib
     def pipeline():
         return DiffusionPipeline.from_pretrained(folder_of(name), **given)
 
-    require_like_plain(ds.load(str(folder_of(name)), **given), pipeline, name, tmp_path / "a.zarr")
+    dit = ds.load(pipeline()) if bits == 8 else ds.load(str(folder_of(name)), **given)
+    require_like_plain(dit, pipeline, name, tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("offload", [model_offload, sequential_offload, group_offload("leaf_level")])

@@ -6,12 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import pytest
 import torch
+from pictures import picture
 
+import bare_pipeline
 import ditscope as ds
 from ditscope.errors import InputError, UnsupportedError
+from ditscope.models.configuration import read_configuration
+from ditscope.models.families import family_of
 
 
 @pytest.fixture
@@ -147,7 +153,8 @@ def test_a_folder_that_holds_no_pipeline_is_refused(altered, alter, kind, messag
 
 
 def test_an_unknown_pipeline_is_refused_with_what_is_supported_and_how_to_add_one(altered) -> None:
-    folder = altered(edit_index(_class_name="StableDiffusionPipeline"))
+    unknown = {"_class_name": "StableDiffusionPipeline", "transformer": ["diffusers", "UNet2DModel"]}
+    folder = altered(edit_index(**unknown))
     with pytest.raises(UnsupportedError) as error:
         ds.load(str(folder))
     for fact in ("StableDiffusionPipeline", "FluxPipeline", "ditscope/models/families/", "ditscope check"):
@@ -168,6 +175,135 @@ def test_a_name_that_is_nothing_is_refused(monkeypatch) -> None:
         InputError, match=r"'no-such/model'.*'shapes', a pipeline folder or a reachable hub id"
     ):
         ds.load("no-such/model")
+
+
+class OfMyOwn(diffusers.FluxPipeline):
+    """What people derive from a pipeline."""
+
+    def __call__(self, *args, **kwargs):
+        return super().__call__(*args, **kwargs)
+
+
+class Network(torch.nn.Module):
+    """What no pipeline of a Diffusion Transformer has."""
+
+
+def without_transformer() -> Any:
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    parts = dict.fromkeys(
+        ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "transformer")
+    )
+    return diffusers.FluxPipeline(scheduler=scheduler, **parts)
+
+
+def of_a_unet() -> Any:
+    return diffusers.DDPMPipeline(
+        diffusers.UNet2DModel(
+            block_out_channels=(8, 8),
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+        ),
+        diffusers.DDPMScheduler(),
+    )
+
+
+@pytest.fixture
+def in_memory(untrained_folder):
+    """The parts of a plain pipeline, in one of its own."""
+    return diffusers.FluxPipeline.from_pipe(bare_pipeline.opened(untrained_folder))
+
+
+def test_a_pipeline_in_memory_is_known_by_where_it_came_from_or_by_its_name(
+    in_memory, untrained_folder
+) -> None:
+    with ds.load(in_memory) as dit:
+        assert dit.name == str(untrained_folder)
+        assert dit.call_defaults["height"] == 64
+        assert dit.revision is None
+    with ds.load(in_memory, name="mine") as dit:
+        assert dit.name == "mine"
+    with ds.load(diffusers.FluxPipeline(**in_memory.components)) as dit:
+        assert dit.name == "FluxPipeline"
+        assert dict(dit.call_defaults) == {}
+    assert ds.load(str(untrained_folder), name="mine").name == "mine"
+
+
+def test_a_pipeline_derived_from_a_known_one_opens_with_its_call(in_memory) -> None:
+    with ds.load(OfMyOwn(**in_memory.components)) as dit:
+        assert dit.check(**bare_pipeline.SIZE).ok  # guided, as its base's call is
+        with pytest.raises(InputError, match="pipeline argument nonsense"):
+            dit.check(nonsense=1)
+
+
+def test_a_folder_of_an_own_class_opens_with_that_class(altered) -> None:
+    folder = altered(edit_index(_class_name="OfMyOwn"))
+    for read in (lambda: ds.load(folder), lambda: read_configuration(str(folder))):
+        with pytest.raises(InputError, match="class OfMyOwn, which diffusers does not have.*pipeline_class="):
+            read()
+    assert type(ds.load(folder, pipeline_class=OfMyOwn).diffusers_pipeline) is OfMyOwn
+
+
+def test_a_folder_opens_as_another_class(untrained_folder) -> None:
+    for wanted in ("FluxImg2ImgPipeline", diffusers.FluxImg2ImgPipeline):
+        dit = ds.load(str(untrained_folder), pipeline_class=wanted)
+        assert type(dit.diffusers_pipeline) is diffusers.FluxImg2ImgPipeline
+    assert type(ds.load(untrained_folder, pipeline_class=OfMyOwn).diffusers_pipeline) is OfMyOwn
+    size = {name: bare_pipeline.SIZE[name] for name in ("height", "width")}
+    assert dit.check(image=picture(**size), strength=0.5, num_inference_steps=4, **size).ok
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "kind", "message"),
+    [
+        (42, {}, InputError, "found 42; expected a name, a folder, or a diffusers pipeline"),
+        (None, {}, InputError, "found None"),
+        (Network(), {}, InputError, "found a Network; .*not a part of it"),
+        (diffusers.FluxPipeline, {}, InputError, "found <class .*FluxPipeline"),
+        (of_a_unet, {}, UnsupportedError, "a DDPMPipeline without a transformer"),
+        (without_transformer, {}, UnsupportedError, "a FluxPipeline without a transformer"),
+        ("shapes", {"name": 3}, InputError, "name=3"),
+        ("shapes", {"name": " "}, InputError, "name=' '"),
+        ("shapes", {"pipeline_class": "Nope"}, InputError, "pipeline_class='Nope'"),
+        ("shapes", {"pipeline_class": int}, InputError, "pipeline_class='int'"),
+        ("shapes", {"pipeline_class": "DiffusionPipeline"}, InputError, "pipeline_class='DiffusionPipeline'"),
+        ("shapes", {"pipeline_class": "AutoPipelineForImage2Image"}, InputError, "pipeline_class='AutoP"),
+        (
+            "shapes",
+            {"pipeline_class": "FluxControlNetPipeline"},
+            InputError,
+            "no controlnet for a FluxControlNet",
+        ),
+        (
+            "shapes",
+            {"pipeline_class": "StableDiffusionPipeline"},
+            InputError,
+            "no unet for a StableDiffusionPipeline",
+        ),
+        (None, {"dtype": "bfloat16"}, InputError, "dtype= beside a pipeline in memory"),
+        (None, {"device": "cpu", "revision": "x"}, InputError, r"device=, revision= beside .*pipe\.to"),
+        (None, {"pipeline_class": "FluxPipeline"}, InputError, r"pipeline_class= beside .*from_pipe\(pipe\)"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_words(in_memory, source, arguments, kind, message) -> None:
+    if callable(source) and not isinstance(source, type | torch.nn.Module):
+        source = source()
+    with pytest.raises(kind, match=message):
+        ds.load(in_memory if source is None and arguments else source, **arguments)
+
+
+def test_a_stranger_s_class_over_a_known_transformer_is_of_its_family(in_memory) -> None:
+    transformer = type(in_memory.transformer)
+    stranger = type("Stranger", (diffusers.DiffusionPipeline,), {"__call__": lambda self, prompt: None})
+    family = family_of(stranger, transformer)
+    assert family.name == "FLUX.1"
+    assert family.guidance.branches == ("cond",)  # its call has no scale
+    assert family_of("Stranger", "FluxTransformer2DModel").guidance.branches == ("cond", "uncond")
+    klein = type("Stranger", (stranger,), {"__init__": lambda self, is_distilled=False: None})
+    assert family_of(klein, "Flux2Transformer2DModel").name == "FLUX.2 klein"
+    assert family_of(stranger, "Flux2Transformer2DModel").name == "FLUX.2 dev"
+    with pytest.raises(UnsupportedError, match="class Stranger with a UNet2DModel"):
+        family_of(stranger, "UNet2DModel")
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def _passed_tokens(transformer: Any, given: dict[str, Any]) -> tuple[int, int]:
         return 0, text
     patched = latents.ndim == 4 and isinstance(transformer.config.get("patch_size"), int)
     known = latents.ndim == 3 or patched
-    return (image_tokens_of(transformer, latents, given.get("img_ids")) if known else 0), text
+    return (image_tokens_of(transformer, latents, given) if known else 0), text
 
 
 def _tokens(value: Any) -> int | None:

@@ -8,6 +8,7 @@ are kept as digests of their bytes, so that a full-size model can be checked in 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def run_plainly(
     def before_transformer(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         text = kwargs[family.text_argument]
         latents = args[0] if args else kwargs["hidden_states"]
-        image_tokens = image_tokens_of(module, latents, kwargs.get("img_ids"))
+        image_tokens = image_tokens_of(module, latents, kwargs)
         kept = None if family.text_padding_kept else kwargs[family.text_mask_argument or ""]
         text_tokens = text.shape[1] if kept is None else int(kept.sum(dim=1).max())
         run.n_tokens.append((image_tokens, text_tokens))
@@ -149,13 +150,16 @@ def run_plainly(
     return run
 
 
-def image_tokens_of(transformer: Any, latents: torch.Tensor, ids: torch.Tensor | None) -> int:
+def image_tokens_of(transformer: Any, latents: torch.Tensor, given: Mapping[str, Any]) -> int:
     """Tokens of the image that is generated, from what the transformer is passed."""
     if latents.ndim == 4:
         return latents[0, 0].numel() // transformer.config.patch_size**2
-    if ids is None:
-        return latents.shape[1]
-    return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
+    ids, shapes = given.get("img_ids"), given.get("img_shapes")
+    if ids is not None:
+        return int((ids.reshape(-1, *ids.shape[-2:])[0][:, 0] == 0).sum())
+    if shapes is not None:  # of each row, the generated image's first and then the reference images'
+        return math.prod(np.array(shapes[0]).reshape(-1, 3)[0].tolist())
+    return latents.shape[1]
 
 
 def _split(

@@ -14,7 +14,7 @@ from ditscope.experiments.running import conditions, run_condition
 from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
-from ditscope.models.embedded import EMBEDDED, embedded_folder
+from ditscope.models.embedded import embedded_folder, is_embedded
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
@@ -82,7 +82,7 @@ def compare(
     written = written_call(filled_call(dit, samples[0][0], call))
     embeddings = written_embeddings(list(dict.fromkeys(prompt for prompt, _ in samples)))
     compared = conditions(edits)
-    if clip is None and dit.name == EMBEDDED:
+    if clip is None and is_embedded(dit.repo_id):
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings))

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
 from diffusers import FluxPipeline
 from nnsight.intervention.eproperty import eproperty
-from nnsight.intervention.interleaver import EarlyStopException, Mediator
-from nnsight.intervention.source import Controller
+from nnsight.intervention.interleaver import EarlyStopException, Interleaver, Mediator
+from nnsight.intervention.source import STATE, Controller
 from nnsight.modeling.diffusion import DiffusionModel, _PipelineModule
+from nnsight.modeling.tp.fragments import TPFragments
 
 from ditscope.errors import InputError
 
@@ -30,15 +33,89 @@ PipelineModule = _PipelineModule
 """A module whose forward runs a pipeline, and whose children are the pipeline's networks."""
 
 
+_FOUND = "__ditscope_found__"
+"""Where a module keeps what was in the place of nnsight's forward before it was opened: None for its class's own."""
+
+
+class _Interleaver(Interleaver):
+    """nnsight's, which also knows how to take its forwards away from the modules again.
+
+    accelerate's and diffusers' wrappers go around nnsight's forward whether they were there first or not, as both
+    libraries take a wrapper off by putting back what it wraps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(fragments=TPFragments())  # as nnsight does it
+        self._modules: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
+
+    def instrument(self, envoy: Any) -> None:
+        module = module_of(envoy)
+        self._modules.add(module)
+        own = module.__dict__
+        outermost = own.get("forward")
+        hook = own.pop("_hf_hook", None)  # nnsight takes no notice of what accelerate's hook wraps
+        *wrappers, wrapped = _down_to_traced(module)
+        if wrappers:
+            own["forward"] = wrapped
+        if STATE not in own:
+            own[_FOUND] = own.get("forward")
+        super().instrument(envoy)
+        if hook is not None:
+            own["_hf_hook"] = hook
+        if wrappers:
+            _rewrap(module, wrappers[-1], own["forward"])
+            own["forward"] = outermost
+
+    def let_go(self) -> None:
+        """Put back what was there before, where no other model reads the module."""
+        for module in self._modules:
+            own = module.__dict__
+            state = own[STATE]
+            state.routes = [route for route in state.routes if route[0]() not in (None, self)]
+            if state.routes or _FOUND not in own:  # somebody else put nnsight's there
+                continue
+            found = own.pop(_FOUND)
+            del own[STATE]
+            *wrappers, forward = _down_to_traced(module)
+            if not is_traced(forward):  # taken away by others, or kept inside a wrapper of theirs
+                continue
+            if wrappers:
+                _rewrap(module, wrappers[-1], found or MethodType(type(module).forward, module))
+            elif found is None:
+                del own["forward"]
+            else:
+                own["forward"] = found
+
+
 class OpenedPipeline(DiffusionModel):
-    """nnsight's model of a pipeline, for which a subclass says what module runs the pipeline."""
+    """nnsight's model of a pipeline, for which a subclass says what module runs the pipeline.
+
+    Args:
+        source: what diffusers loads, or a pipeline in memory, which is taken as it is.
+        **kwargs: of nnsight and of ``from_pretrained``.
+    """
+
+    interleaver: _Interleaver
+
+    def __init__(self, source: Any, **kwargs: Any) -> None:
+        super().__init__(source, interleaver=_Interleaver(), dispatch=True, **kwargs)
 
     def callable_module(self) -> torch.nn.Module:
         """The module whose forward runs ``self.pipeline``, once that is loaded."""
         raise NotImplementedError
 
-    def _load(self, repo_id: str, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
-        super()._load(repo_id, *args, automodel=automodel, **kwargs)
+    def let_go(self, instead: torch.nn.Module) -> None:
+        """Take everything of nnsight's away from the pipeline's modules, and stand for another module."""
+        self._update(instead)
+        self.interleaver.let_go()
+        self.pipeline, self.args = None, ()
+        self.kwargs.clear()
+
+    def _load(self, repo_id: Any, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
+        if isinstance(repo_id, str):
+            super()._load(repo_id, *args, automodel=automodel, **kwargs)
+        else:
+            self.pipeline = repo_id
         return self.callable_module()
 
     def _batch(self, invokes: list[Any], fn: Any) -> tuple[Any, Any]:
@@ -51,6 +128,12 @@ class OpenedPipeline(DiffusionModel):
                     "prompt_embeds beside a prompt", "one of them", "The image would be of the embeddings."
                 )
         return super()._batch(invokes, fn)
+
+
+def is_open(module: torch.nn.Module) -> bool:
+    """Whether a model that was not closed reads the module."""
+    state = module.__dict__.get(STATE)
+    return state is not None and any(isinstance(route[0](), _Interleaver) for route in state.routes)
 
 
 def torch_hooks(module: torch.nn.Module) -> bool:
@@ -108,6 +191,11 @@ def compute_device(pipeline: Any) -> torch.device:
     return torch.device(pipeline._execution_device)
 
 
+def optional_components(pipeline_class: Any) -> list[str]:
+    """Parts that a pipeline of a class may be without."""
+    return pipeline_class._optional_components
+
+
 def diffusers_hooks(module: torch.nn.Module) -> Mapping[str, Any]:
     """Name -> hook, of diffusers' hooks on a module."""
     registry = module.__dict__.get("_diffusers_hook")
@@ -124,11 +212,6 @@ HARMLESS_HOOKS = (
     "peft_autocast_disable",
 )
 """Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks."""
-
-
-def is_group_offloaded(module: torch.nn.Module) -> bool:
-    """Whether diffusers' group offload moves the module's weights."""
-    return GROUP_OFFLOAD in diffusers_hooks(module)
 
 
 def disk_group(module: torch.nn.Module) -> tuple[str, Mapping[torch.Tensor, str]] | None:
@@ -192,8 +275,8 @@ def wrapped_forward(forward: Any) -> Any:
         if home == "accelerate.hooks":
             return forward.__dict__["__wrapped__"]
         if home == "diffusers.hooks.hooks":
-            kept = inspect.getclosurevars(forward.func).nonlocals["function_reference"]
-            return getattr(kept, "original_forward", None) or kept.forward
+            kept = _kept_by_diffusers(forward)
+            return kept.original_forward or kept.forward
     elif inspect.isfunction(forward) and home == "nnsight.intervention.source":
         return inspect.getclosurevars(forward).nonlocals["forward"]
     return None
@@ -205,3 +288,29 @@ def home_of(forward: Any) -> str:
         return home_of(forward.func)
     function = getattr(forward, "__func__", forward)
     return getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
+
+
+def _kept_by_diffusers(wrapper: Any) -> Any:
+    """What a wrapper of diffusers' hooks calls: ``forward``, and ``original_forward`` if that is the hook's own."""
+    return inspect.getclosurevars(wrapper.func).nonlocals["function_reference"]
+
+
+def _down_to_traced(module: torch.nn.Module) -> list[Any]:
+    """The module's forward and what it wraps, from the outside in, down to nnsight's or to what is no wrapper."""
+    chain = [module.forward]
+    while not is_traced(chain[-1]) and (inner := wrapped_forward(chain[-1])) is not None:
+        chain.append(inner)
+    return chain
+
+
+def _rewrap(module: torch.nn.Module, wrapper: Any, forward: Any) -> None:
+    """Let a wrapper of accelerate's or diffusers' on a module wrap another forward."""
+    for name in ("module_ref", "state"):  # taken over from nnsight's
+        wrapper.__dict__.pop(name, None)
+    wrapper.__dict__["__wrapped__"] = forward
+    if home_of(wrapper) == "accelerate.hooks":
+        module.__dict__["_old_forward"] = forward
+    else:
+        kept = _kept_by_diffusers(wrapper)
+        name = "forward" if kept.original_forward is None else "original_forward"
+        setattr(kept, name, forward)

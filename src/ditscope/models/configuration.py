@@ -19,7 +19,7 @@ import torch
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.families import family_of
 from ditscope.models.family import BlockList, Family
-from ditscope.models.loading import pipeline_config, source_of
+from ditscope.models.loading import named_class, pipeline_config, source_of, transformer_class
 from ditscope.models.pipeline_call import call_defaults, signature_defaults
 from ditscope.models.sizes import Sizes, is_binned
 
@@ -131,7 +131,8 @@ def read_configuration(name: str, revision: str | None = None) -> ModelConfigura
     """
     source = source_of(name)
     index = pipeline_config(source, revision)
-    family = family_of(index["_class_name"])
+    family = family_of(index["_class_name"], transformer_class(index))
+    pipeline = named_class(index).__name__
 
     def config_of(part: str) -> Mapping[str, Any]:
         library_class = getattr(diffusers, (index.get(part) or (None, None))[1] or "", None)
@@ -148,7 +149,7 @@ def read_configuration(name: str, revision: str | None = None) -> ModelConfigura
         config_of("transformer"),
         vae_pixels=latent_cell_pixels(config_of("vae")),
         name=name,
-        pipeline=index["_class_name"],
+        pipeline=pipeline,
         full_call={**index, **call_defaults(source)},
     )
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import html
-import importlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import diffusers
 import torch
 
 from ditscope.models._internals import OpenedPipeline, compute_device
 from ditscope.models.block import Block
 from ditscope.models.family import Family
-from ditscope.models.pipeline import CallablePipeline
+from ditscope.models.pipeline import CallablePipeline, ClosedPipeline
 from ditscope.models.pipeline_call import call_defaults
-from ditscope.models.refusals import refuse_offloaded_tables
 from ditscope.models.run_state import RunState
 from ditscope.models.visits import Visit, visits
 
@@ -35,8 +32,10 @@ class DiT(OpenedPipeline):
                     block.image[:, :, 7] = 0
             out = tracer.result.save()
 
+    A pipeline in memory works by itself again after :meth:`close`, or after ``with ds.load(pipe) as dit:``.
+
     Attributes:
-        name: what the model was opened by.
+        name: what the model was opened by, or what a pipeline in memory is called.
         run_state: the run in progress, or the last one: its call, its visits, what the transformer is passed.
         blocks: the transformer's blocks in execution order.
     """
@@ -45,17 +44,41 @@ class DiT(OpenedPipeline):
     run_state: RunState
     blocks: tuple[Block, ...]
 
-    def __init__(self, source: str, *, name: str, family: Family, **kwargs: Any) -> None:
-        self.name, self.run_state = name, RunState(family, call_defaults(source))
-        classes = {_block_class(family, blocks.block_class): Block for blocks in family.block_lists}
-        super().__init__(source, envoys=classes, dispatch=True, **kwargs)
+    def __init__(self, source: Any, *, name: str, family: Family, **kwargs: Any) -> None:
+        folder = source if isinstance(source, str) else source.name_or_path
+        self.name, self.run_state = name, RunState(family, call_defaults(folder))
+        paths = {f"model.transformer.{blocks.path}.*": Block for blocks in family.block_lists}
+        super().__init__(source, envoys=paths, **kwargs)
         self.blocks = self._described_blocks()
-        refuse_offloaded_tables(self.blocks)
 
     def callable_module(self) -> CallablePipeline:
         """The module through which nnsight calls the pipeline."""
-        self.run_state.open(self.diffusers_pipeline)
+        self.run_state.open(self.pipeline)
         return CallablePipeline(self.run_state)
+
+    def close(self) -> None:
+        """Give the pipeline back as it was: its modules' forwards, without anything of this model's on them.
+
+        What its owner has set on it meanwhile stays. A closed model refuses further use.
+
+        Raises:
+            UnsupportedError: the model is in a run.
+        """
+        if self.pipeline is not None:
+            self.run_state.close()
+            self.let_go(ClosedPipeline(self.run_state))
+            del self.blocks
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and isinstance(self.__dict__.get("_module"), ClosedPipeline):
+            return self.run_state.pipeline  # refused
+        return super().__getattr__(name)
 
     @property
     def family(self) -> Family:
@@ -64,9 +87,8 @@ class DiT(OpenedPipeline):
 
     @property
     def diffusers_pipeline(self) -> Any:
-        """The diffusers pipeline underneath."""
-        assert self.pipeline is not None
-        return self.pipeline
+        """The diffusers pipeline underneath; it is refused once the model is closed."""
+        return self.run_state.pipeline
 
     @property
     def device(self) -> torch.device:
@@ -160,6 +182,8 @@ class DiT(OpenedPipeline):
         return tuple(blocks)
 
     def __repr__(self) -> str:
+        if self.pipeline is None:
+            return f"DiT({self.name!r}: closed)"
         counts = ", ".join(
             f"{sum(block.kind == layout.kind for block in self.blocks)} {layout.kind}"
             for layout in self.family.block_lists
@@ -171,9 +195,3 @@ class DiT(OpenedPipeline):
 
     def _repr_html_(self) -> str:
         return f"<code>{html.escape(repr(self))}</code>"
-
-
-def _block_class(family: Family, class_name: str) -> type:
-    """The diffusers class of a family's blocks, found beside its transformer's class."""
-    module = importlib.import_module(getattr(diffusers, family.transformer_class).__module__)
-    return getattr(module, class_name)

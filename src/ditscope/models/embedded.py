@@ -27,3 +27,8 @@ def embedded_folder() -> Path:
         "the folder that comes with ditscope",
         "Install ditscope again, or train it with `python -m ditscope.shapes.training`.",
     )
+
+
+def is_embedded(source: str | None) -> bool:
+    """Whether what a pipeline was loaded from is the embedded pipeline's folder."""
+    return source is not None and Path(source).resolve() in (_PACKAGED, _CHECKOUT)

@@ -9,7 +9,7 @@ how many tokens a visit has, how many steps a schedule has.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -132,7 +132,7 @@ class Family:
 
     Attributes:
         name: the family's name in messages and tables.
-        pipelines: diffusers pipeline classes that run it.
+        pipelines: diffusers pipeline classes that run it and are tested.
         transformer_class: class of the pipeline's ``transformer``.
         block_lists: the transformer's blocks in execution order.
         guidance: how guidance shows in the visits.
@@ -158,6 +158,7 @@ class Family:
         text_length_varies: whether the number of text tokens depends on the prompt.
         width: entries of the transformer's config whose product is the number of channels.
         examples: hub ids of checkpoints of this family.
+        refused: diffusers pipeline class -> what it does that is not described here.
     """
 
     name: str
@@ -181,6 +182,13 @@ class Family:
     timestep_offset: float = 0.0
     width: tuple[str, ...] = ("num_attention_heads", "attention_head_dim")
     examples: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def called(self, parameters: Collection[str]) -> Family:
+        """The family as a pipeline runs it: without guidance where its call has no such parameter for the scale."""
+        if not parameters or self.guidance.scale is None or self.guidance.scale in parameters:
+            return self
+        return replace(self, guidance=replace(NO_GUIDANCE, embedded=self.guidance.embedded))
 
     def channels(self, config: Mapping[str, Any]) -> int:
         """Number of channels of a transformer of this config."""

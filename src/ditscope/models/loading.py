@@ -1,10 +1,11 @@
-"""``load``: open a pipeline by name, and refuse early what would fail late or be ignored."""
+"""``load``: open a pipeline by name or in memory, and refuse early what would fail late or be ignored."""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import diffusers
 import torch
 
 from ditscope._quiet import quiet_unless_terminal
-from ditscope.errors import InputError
+from ditscope.errors import InputError, UnsupportedError
+from ditscope.models._internals import optional_components
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
-from ditscope.models.families import family_of
+from ditscope.models.families import family_of, supported
 from ditscope.models.pipeline_call import call_defaults
 from ditscope.models.versions import warn_of_known_bad
 
@@ -32,22 +34,41 @@ _LOADING_ARGUMENTS = frozenset(
 _NO_CLASS = "(none named)"
 
 
-def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
-    """Open a text-to-image pipeline.
+def load(
+    source: Any, *, name: str | None = None, pipeline_class: Any = None, **from_pretrained_kwargs: Any
+) -> DiT:
+    """Open a pipeline: by a name, or one in memory, as its owner changed it.
 
     Args:
-        name_or_path: ``"shapes"`` for the embedded pipeline, a folder, or a hub id.
-        **from_pretrained_kwargs: passed to ``DiffusionPipeline.from_pretrained``, such as
-            ``torch_dtype=torch.bfloat16`` or ``device_map="cuda"``. ``dtype=`` is understood as
-            ``torch_dtype=``; ``device=`` moves the pipeline once it is loaded.
+        source: ``"shapes"`` for the embedded pipeline, a folder, or a hub id; or a diffusers pipeline, which is
+            neither copied nor changed, and works by itself again after :meth:`DiT.close`, or after
+            ``with ds.load(pipe) as dit:``.
+        name: what to call the model in labels; by default what it is opened by, or was loaded from, or its class.
+        pipeline_class: of diffusers or derived from one of its, or its name, instead of the class that the folder
+            names: ``"FluxImg2ImgPipeline"`` of FLUX.1-dev's folder, say.
+        **from_pretrained_kwargs: passed to ``from_pretrained``, such as ``torch_dtype=torch.bfloat16`` or
+            ``device_map="cuda"``. ``dtype=`` is understood as ``torch_dtype=``; ``device=`` moves the pipeline
+            once it is loaded. None of them is for a pipeline in memory.
 
     Raises:
-        InputError: the folder holds no pipeline or lacks weights, or an argument is unknown.
-        UnsupportedError: no family is known for the pipeline's class, a block or a forward has been replaced in a
-            transformer that was passed, or its blocks are offloaded where they must not be yet.
+        InputError: the folder holds no pipeline or lacks weights, or an argument cannot be used.
+        UnsupportedError: no family is known for the pipeline, it is open already, or a block or a forward has been
+            replaced in its transformer.
     """
     warn_of_known_bad()
-    source = source_of(name_or_path)
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        raise InputError(f"name={name!r}", "a text that is not empty", "Pass name='mine', say.")
+    if isinstance(source, diffusers.DiffusionPipeline):
+        given = {**({} if pipeline_class is None else {"pipeline_class": 0}), **from_pretrained_kwargs}
+        return _opened(source, name, given)
+    if not isinstance(source, str | PathLike):
+        part = isinstance(source, torch.nn.Module)
+        raise InputError(
+            f"a {type(source).__name__}" if part else repr(source)[:60],
+            "a name, a folder, or a diffusers pipeline",
+            f"Pass '{EMBEDDED}', a folder, a hub id, or the pipeline itself, not a part of it.",
+        )
+    named, source = str(source), source_of(str(source))
     kwargs = dict(from_pretrained_kwargs)
     device = kwargs.pop("device", None)
     if "dtype" in kwargs:
@@ -61,16 +82,77 @@ def load(name_or_path: str, **from_pretrained_kwargs: Any) -> DiT:
     if device is not None:
         _require_device(device)
     config = pipeline_config(source, kwargs.get("revision"))
-    family = family_of(config["_class_name"])
+    chosen = None if pipeline_class is None else _pipeline_class(pipeline_class)
+    family = family_of(chosen or config["_class_name"], transformer_class(config))
     _refuse_missing_weights(source, config, given=kwargs)
-    _refuse_unknown(kwargs, config)
+    _refuse_unknown(kwargs, config, chosen or named_class(config))
     kwargs.setdefault("use_safetensors", True)
     with quiet_unless_terminal():
-        dit = DiT(source, name=str(name_or_path), family=family, **kwargs)
+        dit = DiT(source, name=name or named, family=family, automodel=chosen, **kwargs)
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
     return dit
+
+
+def _opened(pipeline: Any, name: str | None, given: Mapping[str, Any]) -> DiT:
+    """A pipeline in memory, opened."""
+    if given:
+        raise InputError(
+            f"{', '.join(f'{key}=' for key in given)} beside a pipeline in memory",
+            "the pipeline as it is",
+            "Change it before it is opened: pipe.to(...), or OtherPipeline.from_pipe(pipe).",
+        )
+    transformer = getattr(pipeline, "transformer", None)
+    if transformer is None:
+        raise UnsupportedError(
+            f"a {type(pipeline).__name__} without a transformer",
+            f"a pipeline of {supported()}",
+            "Open one whose network is a Diffusion Transformer.",
+        )
+    family = family_of(type(pipeline), type(transformer))
+    named = name or pipeline.name_or_path or type(pipeline).__name__
+    with quiet_unless_terminal():
+        return DiT(pipeline, name=str(named), family=family)
+
+
+def _pipeline_class(wanted: Any) -> type:
+    """A class of pipelines, by itself or by its name in diffusers.
+
+    Raises:
+        InputError: it is none.
+    """
+    found = getattr(diffusers, wanted, None) if isinstance(wanted, str) else wanted
+    base = diffusers.DiffusionPipeline
+    if not (isinstance(found, type) and issubclass(found, base)) or found is base:
+        raise InputError(
+            f"pipeline_class={getattr(wanted, '__name__', wanted)!r}",
+            "a class of pipelines of diffusers, or derived from one, or its name",
+            "Pass pipeline_class='FluxImg2ImgPipeline', say.",
+        )
+    return found
+
+
+def named_class(config: Mapping[str, Any]) -> Any:
+    """The class that a pipeline's ``model_index.json`` names.
+
+    Raises:
+        InputError: diffusers has none of that name.
+    """
+    name = config["_class_name"]
+    if not hasattr(diffusers, name):
+        raise InputError(
+            f"a pipeline of class {name}, which diffusers does not have",
+            "a class of diffusers",
+            "Pass pipeline_class= to ds.load: the class itself, or one of diffusers for the same parts.",
+        )
+    return getattr(diffusers, name)
+
+
+def transformer_class(config: Mapping[str, Any]) -> str | None:
+    """The class of the transformer, by a pipeline's ``model_index.json``."""
+    spec = config.get("transformer")
+    return spec[1] if isinstance(spec, list) else None
 
 
 def load_undescribed(name_or_path: str, dtype: Any = None, device: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -177,10 +259,23 @@ def _is_saved(component: Path) -> bool:
     )
 
 
-def _refuse_unknown(kwargs: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _refuse_unknown(kwargs: Mapping[str, Any], config: Mapping[str, Any], pipeline_class: Any) -> None:
     components = {name for name, spec in config.items() if isinstance(spec, list)}
-    pipeline_class = getattr(diffusers, config["_class_name"])
-    components |= set(inspect.signature(pipeline_class.__init__).parameters) - {"self"}
+    parameters = dict(inspect.signature(pipeline_class.__init__).parameters)
+    del parameters["self"]
+    optional = optional_components(pipeline_class)
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in {*components, *kwargs, *optional}
+    ]
+    if missing:
+        raise InputError(
+            f"no {', '.join(missing)} for a {pipeline_class.__name__}",
+            "every part that the pipeline is made of",
+            f"Pass {missing[0]}=, loaded by itself.",
+        )
+    components |= set(parameters)
     unknown = sorted(set(kwargs) - _LOADING_ARGUMENTS - components)
     if unknown:
         raise InputError(

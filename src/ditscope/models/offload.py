@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from ditscope.models._internals import accelerate_hooks, disk_group, is_group_offloaded
+from ditscope.models._internals import accelerate_hooks, disk_group
 
 
 def stored_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -41,11 +41,6 @@ def stored_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Ten
             yield name, on_disk[id(parameter)]()
         else:
             yield name, parameter
-
-
-def is_offloaded(module: torch.nn.Module) -> bool:
-    """Whether the module's own parameters are kept elsewhere between its calls."""
-    return any(True for _ in accelerate_hooks(module)) or is_group_offloaded(module)
 
 
 def networks(pipeline: Any) -> torch.nn.ModuleDict:

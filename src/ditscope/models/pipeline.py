@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from ditscope.models._internals import PipelineModule
 from ditscope.models.run_state import RunState
 
@@ -25,3 +27,19 @@ class CallablePipeline(PipelineModule):
             kwargs["prompt"], args = args[0], args[1:]
         with self.run.begun(kwargs, seed):
             return super().forward(*args, **self.run.call)
+
+
+class ClosedPipeline(torch.nn.Module):
+    """What is left of the module of a pipeline that was closed.
+
+    Attributes:
+        run: the last run.
+    """
+
+    def __init__(self, run: RunState) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        """Refuse the call, as :attr:`ditscope.models.run_state.RunState.pipeline` does."""
+        return self.run.pipeline

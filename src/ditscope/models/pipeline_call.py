@@ -23,14 +23,14 @@ Sample = tuple[str | None, int | None]
 """Prompt and seed of one image; no prompt where only its embedding was passed, no seed where no fresh generator was."""
 
 
-def call_defaults(source: str) -> dict[str, Any]:
-    """Call arguments that suit a checkpoint folder, or none for a hub id.
+def call_defaults(source: str | None) -> dict[str, Any]:
+    """Call arguments that suit a checkpoint folder, or none for a hub id, or where there is no folder.
 
     Raises:
         InputError: the folder's settings file is not what it should be.
     """
-    path = Path(source) / SETTINGS_FILE
-    if not path.is_file():
+    path = Path(source or "", SETTINGS_FILE)
+    if not source or not path.is_file():
         return {}
     try:
         return dict(json.loads(path.read_text())["call"])
@@ -40,15 +40,32 @@ def call_defaults(source: str) -> dict[str, Any]:
         ) from error
 
 
+def call_parameters(pipeline_class: type) -> dict[str, inspect.Parameter]:
+    """Parameters of a pipeline's call by name, and those of what it is derived from where it passes others on."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in pipeline_class.__mro__:
+        if "__call__" in vars(base):
+            own = dict(inspect.signature(vars(base)["__call__"]).parameters)
+            passes_on = [name for name, each in own.items() if each.kind is each.VAR_KEYWORD]
+            found = {**own, **found}
+            if not passes_on:
+                break
+    return {
+        n: each
+        for n, each in found.items()
+        if n != "self" and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+    }
+
+
 def signature_defaults(pipeline_class: type) -> dict[str, Any]:
     """Defaults of a pipeline's call arguments, from its class."""
-    parameters = inspect.signature(pipeline_class.__call__).parameters.values()
+    parameters = call_parameters(pipeline_class).values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def step_callback(pipeline: Any) -> str:
     """Name of the pipeline's argument for a function that is called at the end of every step."""
-    parameters = inspect.signature(type(pipeline).__call__).parameters
+    parameters = call_parameters(type(pipeline))
     return "callback_on_step_end" if "callback_on_step_end" in parameters else "callback"
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, is_compiled, module_of
-from ditscope.models.offload import is_offloaded, mixed_up_on_disk, networks
+from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, is_compiled
+from ditscope.models.offload import mixed_up_on_disk, networks
 from ditscope.models.replaced_modules import named_modules, refuse_replaced_since_opening
 from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock
 
 if TYPE_CHECKING:
-    from ditscope.models.block import Block
     from ditscope.models.run_state import RunState
 
 # Attributes that step-caching extensions of diffusers leave on what they change.
@@ -29,10 +28,10 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
         call: the run's arguments.
 
     Raises:
-        UnsupportedError: step caching is on, layers are skipped for guidance, the transformer or a block is
-            compiled or has been replaced, weights are mixed up on disk, the scheduler calls the model more than
-            once a step, draws noise that no seed decides or cannot be set to the call's own sigmas or timesteps, a
-            module that is read was replaced or has a hook, or dropout is at work.
+        UnsupportedError: step caching is on, layers are skipped or attention is perturbed for guidance, the
+            transformer or a block is compiled or has been replaced, weights are mixed up on disk, the scheduler
+            calls the model more than once a step, draws noise that no seed decides or cannot be set to the call's
+            own sigmas or timesteps, a module that is read was replaced or has a hook, or dropout is at work.
     """
     pipeline = run.pipeline
     transformer = pipeline.transformer
@@ -56,6 +55,12 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "visits in which every block runs",
             "Leave skip_guidance_layers out.",
         )
+    if run.full_call(call).get("pag_scale"):
+        raise UnsupportedError(
+            "perturbed-attention guidance (pag_scale)",
+            "visits in which the branches are those with and without the prompt",
+            "Pass pag_scale=0.0.",
+        )
     for first, second in mixed_up_on_disk(networks(pipeline)):
         raise UnsupportedError(
             f"the weights of {first} and {second} mixed up on disk by group offload",
@@ -72,25 +77,6 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
     require_step_clock(pipeline.scheduler)
     require_paired_noise(pipeline)
     require_own_schedule(pipeline.scheduler, call)
-
-
-def refuse_offloaded_tables(blocks: Iterable[Block]) -> None:
-    """Refuse, when a model is opened, blocks whose modulation would be read before their weights are there.
-
-    Hooks that were set before a model is opened run inside of what nnsight reads, and fetch a block's weights
-    after its inputs were served.
-
-    Raises:
-        UnsupportedError: a block is offloaded already, and its modulation adds a parameter of the block.
-    """
-    for block in blocks:
-        taps = [tap for sites in block.layout.taps.values() for tap in sites.values()]
-        if any(tap.table for tap in taps) and is_offloaded(module_of(block)):
-            raise UnsupportedError(
-                f"block {block.name} offloaded before the model is opened",
-                f"its {next(tap.table for tap in taps if tap.table)} in place when its inputs are read",
-                "Open the model first, then offload dit.diffusers_pipeline or its transformer.",
-            )
 
 
 def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import EarlyStop
+from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import read_modules, refuse_replaced
+from ditscope.models.schedule import global_noise, require_seeded_start
 from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ class RunState:
     Attributes:
         family: what is known of the transformer.
         defaults: call arguments that are filled in where a call leaves them out.
-        pipeline: the diffusers pipeline, once it is loaded.
         opened: the transformer, its blocks and the modules inside them that are read, by name, as they were then.
         call: the arguments of the run, completed.
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
@@ -36,9 +36,9 @@ class RunState:
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
     """
 
-    pipeline: Any
     opened: dict[str, torch.nn.Module]
     inputs: TransformerInputs
+    _noise_before: torch.Tensor
 
     def __init__(self, family: Family, defaults: Mapping[str, Any]) -> None:
         self.family, self.defaults = family, dict(defaults)
@@ -47,15 +47,45 @@ class RunState:
         self.n_visits = 0
         self.progress: VisitProgress | None = None
         self._running = self._is_read = self._refusals_made = False
+        self._pipeline: Any = None
 
     def open(self, pipeline: Any) -> None:
         """Take up a pipeline that was loaded.
 
         Raises:
-            UnsupportedError: its transformer or a block does not run as diffusers wrote it.
+            UnsupportedError: its transformer is open already, or it or a block does not run as diffusers wrote it.
         """
+        if is_open(pipeline.transformer):
+            raise UnsupportedError(
+                f"a {type(pipeline).__name__} whose transformer is open already",
+                "one model to a transformer, as runs of two would mix",
+                "Use that model, or close it first with dit.close().",
+            )
         refuse_replaced(self.family, pipeline.transformer)
-        self.pipeline, self.opened = pipeline, dict(read_modules(self.family, pipeline.transformer))
+        self._pipeline, self.opened = pipeline, dict(read_modules(self.family, pipeline.transformer))
+
+    def close(self) -> None:
+        """Let go of the pipeline.
+
+        Raises:
+            UnsupportedError: it is in a run.
+        """
+        if self._running:
+            raise UnsupportedError("close() in a run", "it after the run", "Leave the run first.")
+        self._pipeline, self.opened = None, {}
+
+    @property
+    def pipeline(self) -> Any:
+        """The diffusers pipeline.
+
+        Raises:
+            UnsupportedError: the model was closed.
+        """
+        if self._pipeline is None:
+            raise UnsupportedError(
+                "a model that was closed", "one that is open", "Open its pipeline again with ds.load(pipe)."
+            )
+        return self._pipeline
 
     @property
     def schedule(self) -> Schedule:
@@ -79,7 +109,7 @@ class RunState:
 
         Raises:
             UnsupportedError: the model is in a run already; or its visits are read, and it is in a state that breaks
-                their mapping.
+                their mapping, or draws noise that the call's seeds do not decide.
             VisitError: the run made more or fewer visits than were read, or a visit's body ended in a later visit.
         """
         if self._running:
@@ -95,6 +125,7 @@ class RunState:
             self.samples = samples_of(self.call)  # before the run draws from the generators
             if self._is_read:
                 self._refuse_unmapped()
+            self._noise_before = global_noise(compute_device(self.pipeline))
             with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
                 try:
                     yield
@@ -134,4 +165,6 @@ class RunState:
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
+        if self.n_visits == 1 and self._is_read and self.call.get("generator") is not None:
+            require_seeded_start(self.pipeline, self._noise_before)
         self.inputs = TransformerInputs(self.family, transformer, (args, kwargs))

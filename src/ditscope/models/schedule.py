@@ -12,7 +12,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ditscope.errors import UnsupportedError
+from ditscope.models._internals import compute_device
 
 
 def noise_levels(scheduler: Any) -> list[float]:
@@ -91,6 +94,33 @@ def require_paired_noise(pipeline: Any) -> None:
             f"scheduler {name}, which draws noise from torch's global generator at every step",
             "noise that the call's seeds decide",
             "Use FlowMatchEulerDiscreteScheduler without stochastic_sampling.",
+        )
+
+
+def global_noise(device: torch.device) -> torch.Tensor:
+    """State of torch's own generators from which a pipeline may draw that computes on a device."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return torch.cat(states)
+
+
+def require_seeded_start(pipeline: Any, before: torch.Tensor) -> None:
+    """Refuse a call with seeds that draws from torch's own generators before its first step.
+
+    Args:
+        pipeline: the pipeline.
+        before: :func:`global_noise` when the call began.
+
+    Raises:
+        UnsupportedError: naming the pipeline.
+    """
+    if not torch.equal(before, global_noise(compute_device(pipeline))):
+        raise UnsupportedError(
+            f"a {type(pipeline).__name__} that draws noise from torch's global generator before its first step, "
+            "as where it encodes a picture",
+            "noise that the call's seeds decide",
+            "Use a pipeline that passes its generator on, such as FLUX.1's.",
         )
 
 

@@ -27,6 +27,7 @@ class TransformerInputs:
 
     def __init__(self, family: Family, transformer: torch.nn.Module, raw: RawInputs) -> None:
         self._family, self._names, self._raw = family, parameter_names(transformer), raw
+        self._config: Any = transformer.config
         self.register_tokens = getattr(transformer, family.registers).shape[1] if family.registers else 0
 
     def __getitem__(self, name: str) -> Any:
@@ -104,11 +105,13 @@ class TransformerInputs:
 
         ``[row, channel, y, x]`` is cut into the transformer's own patches: token ``y * width + x``, and
         within it channel-major, then rows, then columns, as FLUX.1 packs its latents. Channels beyond
-        those of the latents (a learned variance) and tokens of reference images are left out.
+        those of the latents (a learned variance; a mask or a picture joined to the input) and tokens of reference
+        images are left out.
         """
+        made = self._config.get("out_channels") or self._config["in_channels"]
         if tensor.ndim == 3:
-            return tensor[:, : self.image_tokens]
-        channels, edge = self["hidden_states"].shape[1], self._family.token_pixels
+            return tensor[:, : self.image_tokens, : made * self._config["patch_size"] ** 2]
+        channels, edge = min(made, self["hidden_states"].shape[1]), self._family.token_pixels
         height, width = self.grid
         patches = tensor[:, :channels].reshape(len(tensor), channels, height, edge, width, edge)
         return patches.permute(0, 2, 4, 1, 3, 5).reshape(len(tensor), height * width, -1)

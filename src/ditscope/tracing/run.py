@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 from ditscope import checks
 from ditscope.checks import several
 from ditscope.errors import InputError, VisitError
-from ditscope.models.pipeline_call import step_callback
+from ditscope.models.pipeline_call import call_parameters, step_callback
 from ditscope.tracing.prompt_embeds import EMBEDDING, Prompt
 from ditscope.tracing.samples import call_of
 
@@ -59,9 +58,7 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
         InputError: one of them is among the call's arguments, or one is of no use: a number of steps, a schedule, a
             callback, another output than latents, embeddings for an IP-Adapter that are not for all samples.
     """
-    parameters = inspect.signature(type(dit.diffusers_pipeline).__call__).parameters.values()
-    named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
-    known = named - {"self", *_OWNED}
+    known = set(call_parameters(type(dit.diffusers_pipeline))) - {*_OWNED}
     wrong = [name for name in call if name not in known]
     if wrong:
         raise InputError(

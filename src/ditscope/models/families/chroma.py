@@ -18,7 +18,7 @@ __all__ = ["CHROMA"]
 CHROMA = replace(
     FLUX,
     name="Chroma",
-    pipelines=("ChromaPipeline",),
+    pipelines=("ChromaPipeline", "ChromaImg2ImgPipeline"),
     transformer_class="ChromaTransformer2DModel",
     block_lists=(
         dual_stream(
@@ -33,4 +33,5 @@ CHROMA = replace(
     # The empty negative prompt is the pipeline's own.
     guidance=Guidance(branches=("cond", "uncond"), scale="guidance_scale"),
     examples=("lodestones/Chroma1-HD",),
+    refused={},
 )

@@ -1,6 +1,7 @@
 """FLUX.1: dual-stream ("double") blocks, then single-stream ones that return both streams again.
 
 Kontext's reference image adds tokens behind those of the generated image; they belong to no stream.
+A ControlNet adds its residuals between the blocks: a block's output is before, the next one's input after them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ __all__ = ["FLUX"]
 
 FLUX = Family(
     name="FLUX.1",
-    pipelines=("FluxPipeline", "FluxImg2ImgPipeline", "FluxKontextPipeline"),
+    pipelines=(
+        *("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline", "FluxFillPipeline"),
+        *("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
+        *("FluxControlPipeline", "FluxControlImg2ImgPipeline", "FluxControlInpaintPipeline"),
+        *("FluxControlNetPipeline", "FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline"),
+    ),
     transformer_class="FluxTransformer2DModel",
     block_lists=(
         dual_stream("transformer_blocks", "double", "FluxTransformerBlock"),
@@ -33,5 +39,8 @@ FLUX = Family(
         "black-forest-labs/FLUX.1-dev",
         "black-forest-labs/FLUX.1-schnell",
         "black-forest-labs/FLUX.1-Kontext-dev",
+    ),
+    refused=dict.fromkeys(
+        ("VisualClozePipeline", "VisualClozeGenerationPipeline"), "a sample is a grid of several images"
     ),
 )

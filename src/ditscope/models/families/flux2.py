@@ -13,7 +13,7 @@ __all__ = ["FLUX2_KLEIN"]
 
 FLUX2_KLEIN = Family(
     name="FLUX.2 klein",
-    pipelines=("Flux2KleinPipeline",),
+    pipelines=("Flux2KleinPipeline", "Flux2KleinInpaintPipeline"),
     transformer_class="Flux2Transformer2DModel",
     block_lists=(
         dual_stream(
@@ -46,4 +46,7 @@ FLUX2_KLEIN = Family(
         "black-forest-labs/FLUX.2-klein-base-4B",
         "black-forest-labs/FLUX.2-klein-base-9B",
     ),
+    refused={
+        "Flux2KleinKVPipeline": "tokens of reference images go before the image's, in the first step alone"
+    },
 )

@@ -15,4 +15,5 @@ FLUX2_DEV = replace(
     pipelines=("Flux2Pipeline",),
     guidance=replace(NO_GUIDANCE, embedded=True),
     examples=("black-forest-labs/FLUX.2-dev",),
+    refused={},
 )

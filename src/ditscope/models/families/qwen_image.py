@@ -10,7 +10,10 @@ __all__ = ["QWEN_IMAGE"]
 
 QWEN_IMAGE = Family(
     name="Qwen-Image",
-    pipelines=("QwenImagePipeline",),
+    pipelines=(
+        *("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+        *("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
+    ),
     transformer_class="QwenImageTransformer2DModel",
     block_lists=(
         dual_stream(
@@ -36,4 +39,5 @@ QWEN_IMAGE = Family(
     text_mask_argument="encoder_hidden_states_mask",
     text_length_varies=True,
     examples=("Qwen/Qwen-Image",),
+    refused={"QwenImageLayeredPipeline": "a sample is several images, one a layer"},
 )

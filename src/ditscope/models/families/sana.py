@@ -9,7 +9,7 @@ __all__ = ["SANA"]
 
 SANA = Family(
     name="SANA",
-    pipelines=("SanaPipeline",),
+    pipelines=("SanaPipeline", "SanaPAGPipeline"),
     transformer_class="SanaTransformer2DModel",
     block_lists=(cross_attention("SanaTransformerBlock", planar=True),),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),
@@ -23,4 +23,7 @@ SANA = Family(
         "Efficient-Large-Model/SANA1.5_1.6B_1024px_diffusers",
         "Efficient-Large-Model/SANA1.5_4.8B_1024px_diffusers",
     ),
+    refused={
+        f"SanaSprint{kind}Pipeline": "the scheduler's noise is none that is known" for kind in ("", "Img2Img")
+    },
 )

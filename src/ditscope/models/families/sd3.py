@@ -13,7 +13,10 @@ _SECOND_ATTENTION = (Tap("attn2"), Tap("norm1.linear", part=8))
 
 SD3 = Family(
     name="SD3",
-    pipelines=("StableDiffusion3Pipeline",),
+    pipelines=(
+        *("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+        "StableDiffusion3PAGPipeline",
+    ),
     transformer_class="SD3Transformer2DModel",
     block_lists=(
         dual_stream(
