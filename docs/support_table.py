@@ -58,6 +58,12 @@ OTHER_PIPELINES: tuple[str, ...] = (
 TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 """Families on which the tests run offloaded, cast and quantized pipelines."""
 
+WITHOUT_LORA: tuple[str, ...] = ("PixArt-Sigma",)
+"""Families whose transformers diffusers gives no LoRA."""
+
+LORA_STATES: tuple[str, ...] = ("before opening", "scaled", "disabled", "unloaded", "after opening", "fused")
+"""What the tests do with a LoRA, in this order on one open pipeline."""
+
 TORCHAO = "0.18.0"
 """Version of torchao that the tests run with."""
 
@@ -104,9 +110,27 @@ WAYS = (
     ("schedulers of higher order, or without a step index", "refused by name"),
     ("several runs on one model at once", "refused by name"),
     (
-        "a module that is read, replaced after the model was opened (as by a LoRA on it), or with a forward hook",
-        "refused by name; tested at every such module of every family",
+        f"LoRAs by peft and diffusers' loaders: {', '.join(LORA_STATES)}",
+        f"followed; tested on every tiny pipeline but those of {', '.join(WITHOUT_LORA)}, for which diffusers has "
+        "none: outputs, modulation and an edit, bit for bit; on FLUX.1 also two at once, deleted, unfused",
     ),
+    (
+        "LoRAs that come or go while group offload keeps weights on disk",
+        "refused by name; tested on FLUX.1",
+    ),
+    (
+        "modules replaced after the model was opened (wrapped, exchanged; blocks and the transformer by others of "
+        "their class)",
+        "followed; tested at every module that is read, of every family",
+    ),
+    ("attention processors or the scheduler exchanged", "followed; tested on FLUX.1, SD3 and Qwen-Image"),
+    ("blocks of another class, a forward of one's own put on a module that is read", "refused by name"),
+    (
+        "torch's forward hooks on the transformer, a block or a module that is read; nnsight's persistent edits "
+        "(`dit.edit`)",
+        "refused by name where visits are read",
+    ),
+    ("modules that a callback replaces on the way", "refused by name when the run is over"),
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
     (
         "noise that no seed decides (stochastic sampling, LCM; a control picture's of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import threading
 import types
@@ -141,23 +140,32 @@ def test_what_is_replaced_is_refused_when_a_model_is_opened(folder_of, change, m
         ds.load(str(folder_of("flux")), transformer=transformer)
 
 
-def replace_the_transformer(pipeline) -> None:
-    pipeline.transformer = copy.deepcopy(pipeline.transformer)
-
-
 REPLACED_SINCE = {
     **{
         what: (lambda pipeline, change=change: change(pipeline.transformer), message)
         for what, (change, message) in REPLACED.items()
     },
-    "another transformer": (replace_the_transformer, "transformer replaced since the model was opened"),
-    "another block": (
-        lambda pipeline: put_in_place(copy.deepcopy)(pipeline.transformer),
-        r"double\.1 replaced since the model was opened",
+    "a transformer of another class": (
+        lambda pipeline: setattr(pipeline, "transformer", pipeline.vae),
+        "a AutoencoderKL without transformer_blocks as transformer",
     ),
-    "a block less": (
-        lambda pipeline: pipeline.transformer.transformer_blocks.pop(1),
-        r"double\.1 taken away since",
+    "a block of another class, one more": (
+        lambda pipeline: pipeline.transformer.transformer_blocks.append(Wrapper(torch.nn.Identity())),
+        r"block double\.2 replaced by a Wrapper",
+    ),
+    "a module without the one that is read": (
+        lambda pipeline: setattr(
+            pipeline.transformer.transformer_blocks[1], "norm1", Wrapper(torch.nn.Identity())
+        ),
+        r"double\.1\.norm1\.linear missing in a Wrapper",
+    ),
+    "a forward of a module that is read": (
+        lambda pipeline: remembering(pipeline.transformer.transformer_blocks[1].ff),
+        r"double\.1\.ff with a forward put back since",
+    ),
+    "a compiled module that is read": (
+        lambda pipeline: pipeline.transformer.transformer_blocks[1].attn.compile(),
+        r"double\.1\.attn compiled with torch.compile",
     ),
     "the plain forward": (
         lambda pipeline: pipeline.transformer.transformer_blocks[1].__dict__.pop("forward"),

@@ -16,6 +16,7 @@ import tiny
 import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig, QuantoConfig, TorchAoConfig
 from nnsight.intervention.source import STATE
+from peft import LoraConfig
 from support_table import TESTED_IN_OTHER_WAYS
 
 import ditscope as ds
@@ -246,6 +247,17 @@ def test_weights_that_diffusers_mixes_up_on_disk_are_refused_by_name(
     for action in (lambda: run_traced(dit, SAMPLES, **call(name)), lambda: dit.check(**call(name))):
         with pytest.raises(UnsupportedError, match=message):
             action()
+
+
+def test_a_lora_that_comes_while_weights_are_on_disk_is_refused(folder_of, tmp_path) -> None:
+    dit = ds.load(str(folder_of("flux")))
+    group_offload("block_level", to_disk=True)(dit.diffusers_pipeline, tmp_path)
+    run_traced(dit, SAMPLES, **call("flux"))
+    dit.diffusers_pipeline.transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    with pytest.raises(
+        UnsupportedError, match="modules replaced while group offload keeps their weights on disk"
+    ):
+        run_traced(dit, SAMPLES, **call("flux"))
 
 
 def test_the_fingerprint_is_of_the_weights_on_disk_that_will_run(folder_of, opened, tmp_path) -> None:

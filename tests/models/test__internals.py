@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 
 import accelerate
@@ -15,6 +16,7 @@ from diffusers.hooks.layerwise_casting import apply_layerwise_casting_hook
 from nnsight.intervention.interleaver import Mediator
 
 import ditscope
+from ditscope.errors import InputError
 from ditscope.models import _internals
 
 SOURCE = Path(ditscope.__file__).parent
@@ -24,12 +26,15 @@ NAMES = [
     ("nnsight.modeling.diffusion", "_PipelineModule"),
     ("nnsight.modeling.diffusion", "DiffusionModel._load"),
     ("nnsight.modeling.diffusion", "DiffusionModel._batch"),
+    ("nnsight.intervention.envoy", "Envoy.interleave"),
+    ("nnsight.intervention.envoy", "Envoy._update"),
+    ("nnsight.intervention.envoy", "Envoy.modules"),
     ("nnsight.intervention.source", "Controller"),
     ("nnsight.intervention.source", "STATE"),
     ("nnsight.intervention.interleaver", "Interleaver.instrument"),
-    ("nnsight.intervention.envoy", "Envoy._update"),
     ("nnsight.modeling.tp.fragments", "TPFragments"),
     ("diffusers", "DiffusionPipeline._optional_components"),
+    ("nnsight.intervention.source", "State.routes"),
     ("nnsight.intervention.interleaver", "EarlyStopException"),
     ("nnsight.intervention.interleaver", "Mediator.value"),
     ("nnsight.intervention.interleaver", "Mediator.current"),
@@ -41,6 +46,8 @@ NAMES = [
     ("diffusers.hooks.group_offloading", "ModuleGroup"),
     ("accelerate.hooks", "AlignDevicesHook"),
     ("torch.nn", "Module._compiled_call_impl"),
+    ("torch.nn.modules.module", "_global_forward_hooks"),
+    ("torch.nn.modules.module", "_global_forward_pre_hooks"),
 ]
 
 
@@ -126,6 +133,20 @@ def test_groups_that_are_offloaded_to_disk_are_known(tmp_path) -> None:
         assert {id(tensor) for tensor in keys} == {id(tensor) for tensor in part.inner.parameters()}
 
 
+def test_hooks_of_torch_are_known_on_a_module_and_on_all() -> None:
+    module, hooks = Doubling(), torch.nn.modules.module
+    ways = (
+        (module.register_forward_pre_hook, (True, False)),
+        (module.register_forward_hook, (False, True)),
+        (hooks.register_module_forward_pre_hook, (True, False)),
+        (hooks.register_module_forward_hook, (False, True)),
+    )
+    for register, expected in ways:
+        with register(lambda *_: None):
+            assert _internals.torch_hooks(module) == expected
+    assert _internals.torch_hooks(module) == (False, False)
+
+
 def test_compiled_modules_are_known() -> None:
     module = Doubling()
     assert _internals.is_compiled(torch.compile(module))
@@ -140,6 +161,65 @@ def test_what_nnsight_puts_on_a_module_is_known(dit) -> None:
     assert any(map(_internals.is_traced, unwrapped(module)))
     last = unwrapped(module)[-1]
     assert getattr(last, "__func__", last) is type(module).forward
+
+
+def test_envoys_follow_the_modules_and_know_their_edits(dit) -> None:
+    norm, envoy = dit.diffusers_pipeline.transformer.transformer_blocks[0].norm1, dit.blocks[0].norm1.linear
+    root, original = _internals.module_of(dit), norm.linear
+    assert not dit.follow(root)
+    norm.linear = torch.nn.Sequential(original)
+    assert dit.follow(root)
+    assert not dit.follow(root)
+    assert dit.blocks[0].norm1.linear is envoy
+    assert _internals.module_of(envoy) is norm.linear
+    assert _internals.module_of(envoy[0]) is original
+    norm.linear = original
+    assert dit.follow(root)
+    assert _internals.module_of(envoy) is original
+    assert list(envoy) == []
+    assert dit.n_persistent_edits == 0
+    with dit.edit(inplace=True):
+        dit.blocks[0].image[:] = 0
+    assert dit.n_persistent_edits == 1
+    dit.clear_edits()
+
+
+RUN = "dit.generate(prompt, seed=0, output_type='np', num_inference_steps=1, height=16, width=16)"
+UNREAD = {
+    "a block": f"with {RUN} as tracer:\n    image = tracer.result.save()",
+    "two managers": f"with {RUN} as tracer, open(nowhere) as file:\n    pass",
+    "the second of two": f"with open(somewhere) as file, {RUN} as tracer:\n    pass",
+    "over lines": "with dit.generate(\n    prompt,\n    seed=0,\n) as tracer:\n    image = 1",
+    "arguments unpacked": "with dit.generate(prompt, **{'seed': 0}):\n    image = 1",
+    "in a function": f"def inside():\n    with {RUN}:\n        image = 1\ninside()",
+}
+
+
+@pytest.mark.parametrize("code", UNREAD.values(), ids=UNREAD)
+def test_a_with_block_without_source_is_refused_before_the_run(dit, monkeypatch, code) -> None:
+    """As typed into an interpreter, piped into one, or in a cell under ``%%time``."""
+    calls: list[int] = []
+    monkeypatch.setattr(dit.run_state, "begun", lambda *_: calls.append(1))
+    names = {"dit": dit, "prompt": "a red circle", "nowhere": "/nowhere", "somewhere": __file__}
+    with pytest.raises(
+        InputError, match=r"a with block in <string>, line \d, whose source nnsight cannot find"
+    ):
+        exec(code, names)
+    assert calls == []
+
+
+CALLS = {
+    "a statement": RUN,
+    "an assignment": f"output = {RUN}",
+    "an argument": f"with nullcontext({RUN}) as output:\n    output.images",
+}
+
+
+@pytest.mark.parametrize("code", CALLS.values(), ids=CALLS)
+def test_a_call_without_source_that_is_no_block_runs(dit, monkeypatch, code) -> None:
+    monkeypatch.setattr(dit.run_state, "n_visits", 0)
+    exec(code, {"dit": dit, "prompt": "a red circle", "nullcontext": nullcontext})
+    assert dit.run_state.n_visits > 0
 
 
 def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:

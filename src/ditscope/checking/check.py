@@ -56,6 +56,7 @@ def check_model(dit: DiT, prompt: str | None = None, **call: Any) -> CheckReport
     check_call(dit, call)
     prompt = prompt or _PROMPT
     call = {**dit.call_defaults, "num_inference_steps": 2, **call}
+    dit.before_run()
     refuse_unmapped(dit.run_state, call)  # the bare runs come first, and no trace refuses them
     guided = {**call, **_guidance(dit, call)}
     plain = {**call, **({dit.family.guidance.scale: 1.0} if dit.family.guidance.scale else {})}

@@ -6,12 +6,15 @@ versions, so that an upgrade that takes one away fails there and says which.
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
+import sys
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any
 
 import torch
@@ -21,8 +24,9 @@ from nnsight.intervention.interleaver import EarlyStopException, Interleaver, Me
 from nnsight.intervention.source import STATE, Controller
 from nnsight.modeling.diffusion import DiffusionModel, _PipelineModule
 from nnsight.modeling.tp.fragments import TPFragments
+from torch.nn.modules import module as torch_modules
 
-from ditscope.errors import InputError
+from ditscope.errors import InputError, UnsupportedError
 
 # nnsight
 
@@ -111,6 +115,46 @@ class OpenedPipeline(DiffusionModel):
         self.pipeline, self.args = None, ()
         self.kwargs.clear()
 
+    def before_run(self) -> None:
+        """Called before each run, and before nnsight starts what is written in a trace."""
+        raise NotImplementedError
+
+    @property
+    def n_persistent_edits(self) -> int:
+        """How many edits of nnsight's own (``edit()``) act in every run."""
+        return len(self._edits)
+
+    def follow(self, module: torch.nn.Module) -> bool:
+        """Let the envoys stand for what is in a module now, each kept where its place is; whether any did not.
+
+        Raises:
+            UnsupportedError: one module had two places, and has been replaced in one of them.
+        """
+        if _stands_for(self, module):
+            return False
+        present = set(module.modules())
+        for envoy in self.modules():
+            if envoy is not self and envoy._module not in present:  # its place is another module's
+                state = envoy._module.__dict__[STATE]
+                state.routes = [route for route in state.routes if route[0]() is not self.interleaver]
+        with warnings.catch_warnings():
+            # A hook of diffusers around nnsight's forward is no harm; what is, is refused before visits are read.
+            warnings.filterwarnings("ignore", ".*`forward` was replaced after nnsight wrapped")
+            self._update(module)
+        if not _stands_for(self, module):
+            raise UnsupportedError(
+                "a module that had two places in the pipeline, replaced in one of them",
+                "one place for each module that is replaced",
+                "Load afresh, with the modules as they are to be.",
+            )
+        return True
+
+    def interleave(self, fn: Any, *args: Any, batcher: Any = None, **kwargs: Any) -> Any:
+        if batcher is None:  # nnsight has found no with block
+            _refuse_unread_block(sys._getframe(1))
+        self.before_run()
+        return super().interleave(fn, *args, batcher=batcher, **kwargs)
+
     def _load(self, repo_id: Any, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         if isinstance(repo_id, str):
             super()._load(repo_id, *args, automodel=automodel, **kwargs)
@@ -136,9 +180,43 @@ def is_open(module: torch.nn.Module) -> bool:
     return state is not None and any(isinstance(route[0](), _Interleaver) for route in state.routes)
 
 
-def torch_hooks(module: torch.nn.Module) -> bool:
-    """Whether torch's own forward hooks are on the module; they run outside of what nnsight reads."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _stands_for(envoy: Any, module: torch.nn.Module) -> bool:
+    """Whether the envoys below one stand for the modules that are in a module, name by name."""
+    present = {name: child for name, child in module._modules.items() if child is not None}
+    return present.keys() == envoy._child_map.keys() and all(
+        below._module is present[name] and _stands_for(below, present[name])
+        for name, below in envoy._child_map.items()
+    )
+
+
+def _refuse_unread_block(frame: FrameType | None) -> None:
+    """Refuse a run that is the head of a ``with`` block whose body nnsight did not find: it would run first."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("nnsight."):
+        frame = frame.f_back
+    if frame is None or not _enters_block(frame):
+        return
+    raise InputError(
+        f"a with block in {frame.f_code.co_filename}, line {frame.f_lineno}, whose source nnsight cannot find",
+        "a with block in a file or in a notebook cell without %%time and the like, since nnsight runs its source",
+        "Put the code in a file and run that by its name, or take the magic off the cell; "
+        "where nothing is read or written inside, call it without with.",
+    )
+
+
+def _enters_block(frame: FrameType) -> bool:
+    """Whether what the frame is calling is entered by a ``with`` statement as soon as it is there."""
+    following = (each.opname for each in dis.get_instructions(frame.f_code) if each.offset > frame.f_lasti)
+    first, second = next(following, ""), next(following, "")
+    # Python 3.14 looks the methods up on a copy instead.
+    return first == "BEFORE_WITH" or (first, second) == ("COPY", "LOAD_SPECIAL")
+
+
+def torch_hooks(module: torch.nn.Module) -> tuple[bool, bool]:
+    """Whether torch's own forward pre-hooks and forward hooks are on the module, or on all; nnsight reads inside."""
+    return (
+        bool(module._forward_pre_hooks or torch_modules._global_forward_pre_hooks),
+        bool(module._forward_hooks or torch_modules._global_forward_hooks),
+    )
 
 
 def module_of(envoy: Any) -> Any:

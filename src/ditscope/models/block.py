@@ -63,7 +63,7 @@ class Block(Envoy):
     text_input = _stream("block_input", "text")
 
     def describe(self, run: RunState, index: int, position: int, layout: BlockList) -> None:
-        """Take up what is known of the block; called once, when the model is opened.
+        """Take up what is known of the block; called when the model is opened, and when modules are replaced.
 
         Args:
             run: where the visit in progress is looked up.

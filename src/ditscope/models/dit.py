@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class DiT(OpenedPipeline):
     """A text-to-image Diffusion Transformer, opened for interpretability.
 
-    Everything of nnsight's ``DiffusionModel`` works on it (``trace``, ``generate``, ``edit``,
-    ``session``); on top of that it knows its blocks and its visits::
+    Everything of nnsight's ``DiffusionModel`` works on it (``trace``, ``generate``, ``session``); on top of that
+    it knows its blocks and its visits::
 
         with dit.generate("a small red circle ...", seed=0, num_inference_steps=20) as tracer:
             for visit in dit.visits(tracer):
@@ -33,6 +33,8 @@ class DiT(OpenedPipeline):
             out = tracer.result.save()
 
     A pipeline in memory works by itself again after :meth:`close`, or after ``with ds.load(pipe) as dit:``.
+    Modules that are replaced after it was opened, as loading and unloading a LoRA do it, are followed at the next
+    run; blocks stay the objects that they are. While nnsight keeps edits (``edit``), visits are not read.
 
     Attributes:
         name: what the model was opened by, or what a pipeline in memory is called.
@@ -79,6 +81,17 @@ class DiT(OpenedPipeline):
         if not name.startswith("_") and isinstance(self.__dict__.get("_module"), ClosedPipeline):
             return self.run_state.pipeline  # refused
         return super().__getattr__(name)
+
+    def before_run(self) -> None:
+        """Follow the pipeline as it is now: its modules, and the edits that nnsight keeps.
+
+        Raises:
+            UnsupportedError: one module had two places, and has been replaced in one of them.
+        """
+        self.run_state.n_persistent_edits = self.n_persistent_edits
+        if self.follow(CallablePipeline(self.run_state)):
+            self.blocks = self._described_blocks()
+            self.run_state.has_followed = True
 
     @property
     def family(self) -> Family:
@@ -175,10 +188,11 @@ class DiT(OpenedPipeline):
     def _described_blocks(self) -> tuple[Block, ...]:
         blocks: list[Block] = []
         for described in self.family.block_lists:
-            members = list(getattr(self.transformer, described.path))
+            members = list(getattr(self.transformer, described.path, ()))
             for position, layout in enumerate(described.each(len(members))):
-                members[position].describe(self.run_state, len(blocks), position, layout)
-                blocks.append(members[position])
+                if isinstance(members[position], Block):  # what else is there is refused when visits are read
+                    members[position].describe(self.run_state, len(blocks), position, layout)
+                    blocks.append(members[position])
         return tuple(blocks)
 
     def __repr__(self) -> str:

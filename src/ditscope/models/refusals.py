@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, is_compiled
+from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, is_compiled
 from ditscope.models.offload import mixed_up_on_disk, networks
-from ditscope.models.replaced_modules import named_modules, refuse_replaced_since_opening
+from ditscope.models.replaced_modules import read_modules, refuse_unread
 from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
 
     Raises:
         UnsupportedError: step caching is on, layers are skipped or attention is perturbed for guidance, the
-            transformer or a block is compiled or has been replaced, weights are mixed up on disk, the scheduler
-            calls the model more than once a step, draws noise that no seed decides or cannot be set to the call's
-            own sigmas or timesteps, a module that is read was replaced or has a hook, or dropout is at work.
+            transformer or a block is compiled or replaced by another class, something acts at a module that is read
+            where nothing is read, nnsight keeps edits, weights are mixed up on disk or modules were replaced while
+            they are there, the scheduler calls the model more than once a step, draws noise that no seed decides or
+            cannot be set to the call's own sigmas or timesteps, or dropout is at work.
     """
     pipeline = run.pipeline
     transformer = pipeline.transformer
@@ -41,14 +42,20 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "every block to run in every step",
             "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
         )
-    for name, module in named_modules(run.family, transformer):
+    for name, module in read_modules(run.family, transformer):
         if is_compiled(module):
             raise UnsupportedError(
                 f"{name} compiled with torch.compile",
                 "modules that run as they are written, to be read inside",
                 "Load the pipeline without compiling it.",
             )
-    refuse_replaced_since_opening(run)
+    refuse_unread(run)
+    if run.n_persistent_edits:
+        raise UnsupportedError(
+            f"{run.n_persistent_edits} persistent edits of nnsight on the model (dit.edit)",
+            "a model that computes what its weights make",
+            "Drop them with dit.clear_edits(); write in the trace, or pass edits=.",
+        )
     if call.get("skip_guidance_layers") is not None:
         raise UnsupportedError(
             "skip-layer guidance (skip_guidance_layers)",
@@ -66,6 +73,12 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             f"the weights of {first} and {second} mixed up on disk by group offload",
             "a file for each of them, and no weight in both",
             "Load afresh, and offload the transformer alone to disk, in an empty folder.",
+        )
+    if run.has_followed and any(map(disk_group, transformer.modules())):
+        raise UnsupportedError(
+            "modules replaced while group offload keeps their weights on disk, as by a LoRA",
+            "files that hold the weights that run",
+            "Load the LoRA first, then offload to an empty folder, and open the pipeline after both.",
         )
     for name, module in networks(pipeline).named_modules():
         if isinstance(module, torch.nn.Dropout) and module.training and module.p > 0:

@@ -1,13 +1,14 @@
-"""Whether the transformer and its blocks run what diffusers wrote, found through the wrappers that may be around it.
+"""Whether the transformer and its blocks run what diffusers wrote, and nnsight reads all that acts there.
 
 nnsight, accelerate's offloading and diffusers' hooks each put a forward of their own on a module, and keep the
-one they found. What they keep must be the class's own forward, and the class one of diffusers.
+one they found. What they keep must be the class's own forward, and the class one of diffusers. Modules inside the
+blocks may be of any class, as those of a LoRA are: what is read there is what leaves them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +25,16 @@ def refuse_replaced(family: Family, transformer: torch.nn.Module) -> None:
     """Refuse a transformer or block that does not run as diffusers wrote it.
 
     Raises:
-        UnsupportedError: a block is of another class than the family's, or a forward is not that of the class or
-            not diffusers' own.
+        UnsupportedError: the transformer or a block is of another class than the family's, or a forward is not that
+            of the class or not diffusers' own.
     """
     for layout in family.block_lists:
+        if not hasattr(transformer, layout.path):
+            raise UnsupportedError(
+                f"a {type(transformer).__name__} without {layout.path} as transformer",
+                f"a {family.transformer_class}",
+                "Put the transformer back, or load afresh.",
+            )
         for position, block in enumerate(getattr(transformer, layout.path)):
             if type(block).__name__ != layout.block_class:
                 raise UnsupportedError(
@@ -44,51 +51,92 @@ def refuse_replaced(family: Family, transformer: torch.nn.Module) -> None:
             _refuse_forward(name, f"a forward from {home_of(forward)} set on the module")
 
 
-def refuse_replaced_since_opening(run: RunState) -> None:
-    """Refuse a transformer, block or module inside it that is not the one nnsight reads, or not all that acts there.
+def refuse_unread(run: RunState) -> None:
+    """Refuse a transformer, block or module inside it at which something acts that is not read.
 
     Raises:
-        UnsupportedError: the same as of :func:`refuse_replaced`; or a module is another one than when the model
-            was opened, has a forward hook of torch's, or a forward was put back that goes around nnsight's.
+        UnsupportedError: the same as of :func:`refuse_replaced`; or a module has a forward hook of torch's, lacks
+            one that is read inside it, is in two places, or a forward was put back that goes around nnsight's.
     """
-    refuse_replaced(run.family, run.pipeline.transformer)
-    present = dict(read_modules(run.family, run.pipeline.transformer))
-    for name in dict.fromkeys((*present, *run.opened)):
-        module, opened = present.get(name), run.opened.get(name)
-        if module is not opened:
-            change = "added" if opened is None else "taken away" if module is None else "replaced"
+    transformer = run.pipeline.transformer
+    refuse_replaced(run.family, transformer)
+    places: dict[torch.nn.Module, str] = {}
+    for name, module in read_modules(run.family, transformer):
+        if places.setdefault(module, name) != name:
             raise UnsupportedError(
-                f"{name} {change} since the model was opened, as loading a LoRA does it",
-                "the module that is read",
-                "Load adapters and wrap modules before the model is opened.",
+                f"one module as {places[module]} and {name}",
+                "a module for each place, whose calls can be told apart",
+                "Put a copy in one of the places.",
             )
-        if module is not None and module is not run.pipeline.transformer and torch_hooks(module):
+        before, after = torch_hooks(module)
+        # What the transformer is passed is read after the hooks on it.
+        if after or (before and module is not transformer):
             raise UnsupportedError(
                 f"a forward hook on {name}, which acts where nothing is read",
                 "modules whose values are what goes on in the model",
                 "Remove the hook; read and write with dit.visits, block.read and block.write.",
             )
-    for name, module in named_modules(run.family, run.pipeline.transformer):
         if not any(map(is_traced, _wrapped(module))):
             _refuse_forward(name, "a forward put back since the model was opened")
 
 
+def refuse_changed(
+    modules: Mapping[str, torch.nn.Module], family: Family, transformer: torch.nn.Module
+) -> None:
+    """Refuse a run in which modules that are read were replaced, as by a callback that loads a LoRA.
+
+    Args:
+        modules: those of :func:`read_modules` before the run.
+        family: what is known of the transformer.
+        transformer: the transformer after the run.
+
+    Raises:
+        UnsupportedError: there are others now.
+    """
+    present = dict(read_modules(family, transformer))
+    for name in dict.fromkeys((*modules, *present)):
+        if modules.get(name) is not present.get(name):
+            raise UnsupportedError(
+                f"{name} replaced while the run was read",
+                "the same modules from its first visit to its last",
+                "Load, unload and wrap between runs.",
+            )
+
+
 def read_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The transformer, its blocks and every module inside them at which something is read, by name."""
+    """The transformer, its blocks and every module inside them at which something is read, or that is around one.
+
+    Raises:
+        UnsupportedError: a module is there, and one that is read inside it is not.
+    """
     yield from named_modules(family, transformer)
     for layout in family.block_lists:
-        for position, block in enumerate(getattr(transformer, layout.path)):
-            inner = dict(block.named_modules())
-            for path in layout.tapped_modules():
-                if path in inner:  # blocks of one list may differ in what they contain
-                    yield f"{layout.kind}.{position}.{path}", inner[path]
+        paths = dict.fromkeys(each for path in layout.tapped_modules() for each in _prefixes(path))
+        for position, block in enumerate(getattr(transformer, layout.path, ())):
+            inside = dict(block.named_modules(remove_duplicate=False))
+            for path in paths:
+                name, outer = f"{layout.kind}.{position}.{path}", path.rpartition(".")[0]
+                if path in inside:
+                    yield name, inside[path]
+                elif outer in inside and outer:  # blocks of one list may differ in what they contain
+                    raise UnsupportedError(
+                        f"{name} missing in a {type(inside[outer]).__name__}",
+                        "the module that is read there",
+                        "Put back what was replaced, or let what replaces it have the modules that it had.",
+                    )
+
+
+def _prefixes(path: str) -> list[str]:
+    """A path and those of the modules around it, from the outside in."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def named_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
     """The transformer and its blocks in execution order, by the names they have in messages."""
     yield "transformer", transformer
     for layout in family.block_lists:
-        for position, block in enumerate(getattr(transformer, layout.path)):
+        for position, block in enumerate(getattr(transformer, layout.path, ())):
             yield f"{layout.kind}.{position}", block
 
 

@@ -12,7 +12,7 @@ from ditscope.errors import UnsupportedError
 from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.replaced_modules import read_modules, refuse_replaced
+from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
 from ditscope.models.schedule import global_noise, require_seeded_start
 from ditscope.models.transformer_inputs import TransformerInputs
 
@@ -28,7 +28,8 @@ class RunState:
     Attributes:
         family: what is known of the transformer.
         defaults: call arguments that are filled in where a call leaves them out.
-        opened: the transformer, its blocks and the modules inside them that are read, by name, as they were then.
+        has_followed: whether modules were replaced since the pipeline was opened, and followed.
+        n_persistent_edits: how many edits nnsight makes in every run.
         call: the arguments of the run, completed.
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
@@ -36,7 +37,6 @@ class RunState:
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
     """
 
-    opened: dict[str, torch.nn.Module]
     inputs: TransformerInputs
     _noise_before: torch.Tensor
 
@@ -44,8 +44,10 @@ class RunState:
         self.family, self.defaults = family, dict(defaults)
         self.call: dict[str, Any] = {}
         self.samples: list[Sample] = []
-        self.n_visits = 0
+        self.n_visits = self.n_persistent_edits = 0
+        self.has_followed = False
         self.progress: VisitProgress | None = None
+        self._modules: dict[str, torch.nn.Module] = {}
         self._running = self._is_read = self._refusals_made = False
         self._pipeline: Any = None
 
@@ -62,7 +64,7 @@ class RunState:
                 "Use that model, or close it first with dit.close().",
             )
         refuse_replaced(self.family, pipeline.transformer)
-        self._pipeline, self.opened = pipeline, dict(read_modules(self.family, pipeline.transformer))
+        self._pipeline = pipeline
 
     def close(self) -> None:
         """Let go of the pipeline.
@@ -72,7 +74,7 @@ class RunState:
         """
         if self._running:
             raise UnsupportedError("close() in a run", "it after the run", "Leave the run first.")
-        self._pipeline, self.opened = None, {}
+        self._pipeline, self._modules = None, {}
 
     @property
     def pipeline(self) -> Any:
@@ -109,7 +111,8 @@ class RunState:
 
         Raises:
             UnsupportedError: the model is in a run already; or its visits are read, and it is in a state that breaks
-                their mapping, or draws noise that the call's seeds do not decide.
+                their mapping, draws noise that the call's seeds do not decide, or a module that is read is replaced
+                on the way.
             VisitError: the run made more or fewer visits than were read, or a visit's body ended in a later visit.
         """
         if self._running:
@@ -138,6 +141,7 @@ class RunState:
         finally:
             self._running = self._is_read = False
         if self.progress is not None:
+            refuse_changed(self._modules, self.family, self.pipeline.transformer)
             self.progress.require_complete(self.n_visits, getattr(self.pipeline, "interrupt", False))
 
     @contextmanager
@@ -161,6 +165,7 @@ class RunState:
     def _refuse_unmapped(self) -> None:
         if not self._refusals_made:
             refuse_unmapped(self, self.call)
+            self._modules = dict(read_modules(self.family, self.pipeline.transformer))
             self._refusals_made = True
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
