@@ -46,6 +46,24 @@ def test_representation_of_modulation(tmp_path):
     assert lines["image/block_output"].startswith("bfloat16 [")
 
 
+def test_representation_of_the_live_state_in_a_line(tmp_path):
+    style, weak = {"scale": 0.5, "disabled": False}, {"scale": 1.0, "disabled": True}
+    live = {
+        "versions": {"diffusers": "0.42.1", "torch": "2.13.0"},
+        "transformer": {"adapters": {"style": style, "weak": weak}, "hooks": {"norm_out": ["mine.hook"]}},
+    }
+
+    def line(name, state):
+        schema = make_schema()
+        CacheWriter.create_or_resume(tmp_path / name, schema, build_manifest(schema, {"live": state})).close()
+        return summary_of(open_cache(tmp_path / name)).get("live")
+
+    adapters = "transformer: style 0.5, transformer: weak disabled"
+    assert line("a.zarr", live) == f"{adapters}, hooks in transformer, diffusers 0.42.1, torch 2.13.0"
+    for number, odd in enumerate(("text", {"transformer": {"adapters": 1}}, {"a": {"adapters": {"b": 2}}})):
+        assert line(f"odd{number}", odd) is None
+
+
 def test_html_escapes_what_the_store_says(tmp_path):
 
     schema = make_schema()

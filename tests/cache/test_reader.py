@@ -108,6 +108,7 @@ def test_images_trajectory_and_samples(store):
         "prompt": ["a red circle", "ein grünes Dreieck"],
         "seed": [0, 7],
         "done": [True, True],
+        "live": [None, None],
     }
 
 

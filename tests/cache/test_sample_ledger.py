@@ -102,6 +102,18 @@ def test_resuming_in_another_environment_is_allowed(tmp_path):
         assert writer.manifest["environment"]["device"] == "cpu"
 
 
+def test_the_live_state_of_a_sample_is_kept_by_its_digest(tmp_path):
+    schema = make_schema()
+    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+        for sample, live in enumerate(("0123456789abcdef", None)):
+            fill(writer, sample)
+            writer.commit(sample, live=live)
+    cache = open_cache(tmp_path / "a.zarr")
+    assert [cache.ledger[sample].live for sample in (0, 1)] == ["0123456789abcdef", None]
+    assert cache.samples["live"].dropna().to_dict() == {0: "0123456789abcdef"}
+    assert verify(cache).ok
+
+
 def test_two_writers_at_once_are_refused(writer):
     with pytest.raises(CacheError, match="one writer at a time"):
         CacheWriter.create_or_resume(writer.path, writer.schema, make_manifest(writer.schema))

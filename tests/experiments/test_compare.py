@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ import xarray as xr
 import bare_pipeline
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
-from ditscope.errors import DitscopeError, EditError, InputError
+from ditscope.errors import ConfigMismatchError, DitscopeError, EditError, InputError
 from ditscope.metrics.metric import Metric
+from ditscope.models.live_state import live_state
 from ditscope.tracing.samples import pair_samples
 
 PROMPTS = ["a red circle", "a white star"]
@@ -294,3 +297,21 @@ def test_embeddings_are_compared_under_their_labels_but_not_with_a_text(dit) -> 
 def test_a_comparison_needs_images(dit) -> None:
     with pytest.raises(InputError, match="output_type='latent'; expected images"):
         compare(dit, output_type="latent")
+
+
+def test_the_live_state_is_in_the_result_and_may_not_change_on_the_way(dit, result, monkeypatch) -> None:
+    assert json.loads(result.attrs["live"]) == live_state(dit)
+    images: list[int] = []
+
+    def second_changes(*_) -> None:
+        images.append(1)
+        if len(images) == 2:  # the baseline is done
+            monkeypatch.setattr(dit.diffusers_pipeline.vae, "use_tiling", True)
+
+    decoder = dit.diffusers_pipeline.vae.decoder
+    changed = r"changed meanwhile \(\S*use_tiling: found True, expected False\)"
+    with (
+        decoder.register_forward_pre_hook(second_changes),
+        pytest.raises(ConfigMismatchError, match=changed),
+    ):
+        compare(dit, {"massive": EDITS["massive"]}, prompts=PROMPTS[0], seeds=5, metrics=["psnr"])

@@ -23,6 +23,7 @@ import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.models.live_state import live_state
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
@@ -362,7 +363,11 @@ def test_the_fingerprint_reads_codes_scales_and_scheme(folder_of, opened, librar
         return ds.load(str(folder_of("flux")), **arguments_for(library, bits))
 
     eight, again, four = load(8), load(8), load(4)
-    prints = [weights_fingerprint(dit) for dit in (eight, again, four, opened("flux", torch.bfloat16))]
+    loaded = (eight, again, four, opened("flux", torch.bfloat16))
+    states = [live_state(dit)["transformer"]["quantization"] for dit in loaded]
+    assert states[0] == states[1] != states[2] != states[3] is None
+    assert live_state(eight) == live_state(again)
+    prints = [weights_fingerprint(dit) for dit in loaded]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
     weight = eight.diffusers_pipeline.transformer.x_embedder.weight

@@ -48,6 +48,7 @@ NAMES = [
     ("torch.nn", "Module._compiled_call_impl"),
     ("torch.nn.modules.module", "_global_forward_hooks"),
     ("torch.nn.modules.module", "_global_forward_pre_hooks"),
+    ("diffusers.models.attention_dispatch", "_AttentionBackendRegistry._active_backend"),
 ]
 
 
@@ -220,6 +221,26 @@ def test_a_call_without_source_that_is_no_block_runs(dit, monkeypatch, code) -> 
     monkeypatch.setattr(dit.run_state, "n_visits", 0)
     exec(code, {"dit": dit, "prompt": "a red circle", "nullcontext": nullcontext})
     assert dit.run_state.n_visits > 0
+
+
+def test_hooks_of_torch_on_one_module_and_on_all_are_known() -> None:
+    def hook(*_) -> None: ...
+
+    module = Doubling()
+    with module.register_forward_hook(hook), module.register_forward_pre_hook(hook):
+        assert _internals.forward_hooks(module) == [hook, hook]
+        assert _internals.forward_hooks(module.inner) == _internals.forward_hooks(None) == []
+    with torch.nn.modules.module.register_module_forward_hook(hook):
+        assert _internals.forward_hooks(None) == [hook]
+    assert _internals.forward_hooks(module) == []
+
+
+def test_the_attention_that_runs_where_none_is_asked_for_is_known() -> None:
+    from diffusers.models.attention_dispatch import attention_backend
+
+    assert _internals.attention_backend() == "native"
+    with attention_backend("_native_math"):
+        assert _internals.attention_backend() == "_native_math"
 
 
 def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from importlib.metadata import version
 from typing import Any
 
+import diffusers
 import numpy as np
 import PIL.Image
 import pytest
@@ -15,6 +16,7 @@ from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SAMPLES, SEEDS, rec
 import bare_pipeline
 import ditscope as ds
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError, VisitError
+from ditscope.models.live_state import live_digest
 from ditscope.tracing.written_call import written_call
 
 
@@ -223,8 +225,10 @@ def test_the_manifest_says_what_made_the_numbers(guided, dit) -> None:
     config = guided.manifest["config"]
     assert config["model"] == dit.name
     assert config["family"] == "FLUX.1"
-    assert config["pipeline"] == "FluxPipeline"
-    assert config["scheduler"]["class"] == "FlowMatchEulerDiscreteScheduler"
+    assert config["live"]["pipeline"]["class"] == "diffusers.pipelines.flux.pipeline_flux.FluxPipeline"
+    assert config["live"]["scheduler"]["class"].endswith(".FlowMatchEulerDiscreteScheduler")
+    assert config["live"]["versions"]["diffusers"] == diffusers.__version__
+    assert guided.samples["live"].tolist() == [live_digest(config["live"])] * 4
     assert config["call"]["true_cfg_scale"] == 2.5
     assert config["call"]["num_inference_steps"] == 2
     assert guided.manifest["schema"]["batch_size"] == 3

@@ -30,6 +30,8 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         ("samples", f"{done} of {total} committed ({state})"),
         ("kept", ", ".join(kept)),
     ]
+    if live := _live(config.get("live")):
+        lines.append(("live", live))
     for stream in schema.streams:
         tokens = f"token {stream.tokens}"
         if stream.has_grid:
@@ -50,3 +52,24 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         count, n_samples = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
         lines.append(("WARNING", f"{count} NaN or infinite values in {n_samples} samples; see .nonfinite"))
     return lines
+
+
+def _live(state: object) -> str:
+    """The model's live state in a line: adapters with their scale, hooks and edits, versions of libraries."""
+    if not isinstance(state, dict):
+        return ""
+    said = [
+        f"{component}: {adapter} {'disabled' if value.get('disabled') else value.get('scale')}"
+        for component, part in state.items()
+        if isinstance(part, dict) and isinstance(part.get("adapters"), dict)
+        for adapter, value in part["adapters"].items()
+        if isinstance(value, dict)
+    ]
+    hooked = [name for name, part in state.items() if isinstance(part, dict) and part.get("hooks")]
+    said += [f"hooks in {', '.join(hooked)}"] if hooked else []
+    versions = state.get("versions")
+    if isinstance(versions, dict):
+        said += [
+            f"{name} {versions[name]}" for name in ("diffusers", "transformers", "torch") if name in versions
+        ]
+    return ", ".join(said)

@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -26,6 +26,8 @@ ATTRIBUTE = "ditscope"
 """Name of the root attribute that holds the manifest."""
 
 LIBRARIES = ("ditscope", "torch", "nnsight", "diffusers", "transformers", "numpy", "zarr", "tensorstore")
+
+_NAMED_DIFFERENCES = 6
 
 _FIELDS = {"format", "version", "config_hash", "schema", "config", "environment"}
 
@@ -121,6 +123,13 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[D
         found = {"schema": found["schema"], "config": found["config"]}
         expected = {"schema": expected["schema"], "config": expected["config"]}
     return list(_differ("", json_values(found, "found"), json_values(expected, "expected")))
+
+
+def listed(found: Sequence[Difference]) -> str:
+    """Differences in words, the first ones of many."""
+    words = "; ".join(map(str, found[:_NAMED_DIFFERENCES]))
+    more = len(found) - _NAMED_DIFFERENCES
+    return f"{words}; and {more} more" if more > 0 else words
 
 
 def library_versions() -> dict[str, str | None]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ditscope.cache.layout import ArrayPlan, forecast, plan_arrays, readable_bytes
-from ditscope.cache.manifest import differences
+from ditscope.cache.manifest import differences, listed
 from ditscope.cache.schema import Schema
 from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
-_NAMED_DIFFERENCES = 6
 _DISK_BLOCK = 4096
 
 
@@ -58,12 +57,9 @@ def check_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]
     """
     if found["config_hash"] == expected["config_hash"]:
         return
-    named = differences(found, expected)
-    listed = "; ".join(map(str, named[:_NAMED_DIFFERENCES]))
-    if len(named) > _NAMED_DIFFERENCES:
-        listed += f"; and {len(named) - _NAMED_DIFFERENCES} more"
     raise ConfigMismatchError(
-        f"a cache at {path} that was recorded with another configuration ({listed})",
+        f"a cache at {path} that was recorded with another configuration "
+        f"({listed(differences(found, expected))})",
         "the configuration that is to be recorded",
         "Record with that configuration to go on with it, or choose another path.",
     )

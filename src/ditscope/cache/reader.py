@@ -169,12 +169,18 @@ class Cache:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """Prompt, seed and ``done`` of every sample, committed or not."""
+        """Prompt, seed and ``done`` of every sample, committed or not.
+
+        ``live`` is the digest of the model's live state that a committed sample was made in, where it is known.
+        """
         return pd.DataFrame(
             {
                 "prompt": [sample.prompt for sample in self.schema.samples],
                 "seed": [sample.seed for sample in self.schema.samples],
                 "done": [i in self.ledger for i in range(len(self.schema.samples))],
+                "live": [
+                    entry and entry.live for entry in map(self.ledger.get, range(len(self.schema.samples)))
+                ],
             },
             index=pd.RangeIndex(len(self.schema.samples), name="sample"),
         )

@@ -33,18 +33,26 @@ class Entry:
         committed: when, ISO 8601 in UTC.
         files: file name relative to the store -> (bytes, SHA-256).
         nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states.
+        live: digest of the live state of the model that made it; None in stores of earlier releases.
     """
 
     sample: int
     committed: str
     files: Mapping[str, tuple[int, str]]
     nonfinite: Mapping[str, int]
+    live: str | None = None
 
     @classmethod
-    def now(cls, sample: int, files: Mapping[str, tuple[int, str]], nonfinite: Mapping[str, int]) -> Entry:
+    def now(
+        cls,
+        sample: int,
+        files: Mapping[str, tuple[int, str]],
+        nonfinite: Mapping[str, int],
+        live: str | None = None,
+    ) -> Entry:
         """An entry committed at this moment."""
         moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return cls(sample, moment, dict(files), dict(nonfinite))
+        return cls(sample, moment, dict(files), dict(nonfinite), live)
 
 
 def entry_path(store: Path, sample: int) -> Path:
@@ -58,6 +66,7 @@ def write_entry(store: Path, entry: Entry) -> None:
         "sample": entry.sample,
         "committed": entry.committed,
         "nonfinite": dict(entry.nonfinite),
+        **({} if entry.live is None else {"live": entry.live}),
         "files": {name: list(record) for name, record in entry.files.items()},
     }
     storage.write_durably(entry_path(store, entry.sample), json.dumps(content, indent=0).encode())
@@ -104,7 +113,8 @@ def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entr
     try:
         files = {name: (int(size), str(checksum)) for name, (size, checksum) in content["files"].items()}
         nonfinite = {str(name): int(count) for name, count in content["nonfinite"].items()}
-        entry = Entry(int(content["sample"]), str(content["committed"]), files, nonfinite)
+        live = None if content.get("live") is None else str(content["live"])
+        entry = Entry(int(content["sample"]), str(content["committed"]), files, nonfinite, live)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise _unusable(
             path, f"an unreadable entry ({error!r})", "files, nonfinite, sample, committed"

@@ -174,8 +174,12 @@ class CacheWriter:
         """Store a sample's final image: uint8 ``[y_pixel, x_pixel, rgb]``."""
         self._put_whole("images", sample, image)
 
-    def commit(self, sample: int) -> None:
+    def commit(self, sample: int, *, live: str | None = None) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
+
+        Args:
+            sample: position of the sample.
+            live: digest of the live state of the model that made it.
 
         Raises:
             CacheError: the sample is incomplete (the message names the first missing value) or committed.
@@ -188,7 +192,8 @@ class CacheWriter:
             folders.update(list((self.path / name).parents)[: name.count("/")])
         for folder in sorted(folders):
             storage.sync(folder)
-        sample_ledger.write_entry(self.path, sample_ledger.Entry.now(sample, files, progress.nonfinite))
+        entry = sample_ledger.Entry.now(sample, files, progress.nonfinite, live)
+        sample_ledger.write_entry(self.path, entry)
         self.committed.add(sample)
         del self._samples[sample]
         self._done[sample : sample + 1].write(np.array([True])).result()

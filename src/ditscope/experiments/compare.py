@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,18 @@ from tqdm.auto import tqdm
 
 from ditscope.edits.edit import Edit
 from ditscope.errors import InputError
-from ditscope.experiments.running import conditions, run_condition
+from ditscope.experiments.running import Run, conditions, run_condition
 from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
+from ditscope.models.live_state import live_state
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
 from ditscope.tracing.run import LATENT
 from ditscope.tracing.samples import filled_call
+from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -69,12 +72,14 @@ def compare(
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
-        and the coordinate ``control`` ``[edit]``, bool: whether every edit under that name is a control.
+        and the coordinate ``control`` ``[edit]``, bool: whether every edit under that name is a control. Its attribute
+        ``live`` is the model's live state, as JSON.
 
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
             where there are embeddings.
         EditError: an edit that never fired.
+        ConfigMismatchError: the model was changed on the way; the message names the fields.
     """
     check_interval(LEVEL, resamples)
     batches = batches_of(prompts, seeds, batch_size, call)
@@ -86,15 +91,21 @@ def compare(
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings))
+    live = live_state(dit)
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
         condition.check(dit, looked)
 
+    def run(edits: Sequence[Edit]) -> Run:
+        made = run_condition(dit, batches, edits, looked, progress)
+        require_unchanged(dit, live)
+        return made
+
     n_runs = 1 + sum(condition.draws for condition in compared)
     with tqdm(total=len(samples) * n_runs, desc="compare", unit="image", disable=None) as progress:
-        baseline = run_condition(dit, batches, (), looked, progress)
+        baseline = run(())
         runs = {
-            (row, number): run_condition(dit, batches, condition.draw(number), looked, progress)
+            (row, number): run(condition.draw(number))
             for row, condition in enumerate(compared)
             for number in range(condition.draws)
         }
@@ -105,6 +116,7 @@ def compare(
         num_inference_steps=looked.schedule.steps.stop,
         call=str(written),
         **({"embeddings": str(embeddings)} if embeddings else {}),
+        live=json.dumps(live),
     )
 
 

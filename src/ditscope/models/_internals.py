@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from diffusers import FluxPipeline
+from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import EarlyStopException, Interleaver, Mediator
 from nnsight.intervention.source import STATE, Controller
@@ -219,6 +220,16 @@ def torch_hooks(module: torch.nn.Module) -> tuple[bool, bool]:
     )
 
 
+def forward_hooks(module: torch.nn.Module | None) -> list[Callable[..., Any]]:
+    """Torch's own forward hooks on a module, or those on all modules."""
+    if module is None:
+        return [
+            *torch_modules._global_forward_pre_hooks.values(),
+            *torch_modules._global_forward_hooks.values(),
+        ]
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+
+
 def module_of(envoy: Any) -> Any:
     """The module that an envoy stands for."""
     return envoy._module
@@ -282,14 +293,16 @@ def diffusers_hooks(module: torch.nn.Module) -> Mapping[str, Any]:
 
 GROUP_OFFLOAD = "group_offloading"
 
-HARMLESS_HOOKS = (
-    GROUP_OFFLOAD,
-    "layer_execution_tracker",
-    "lazy_prefetch_group_offloading",
-    "layerwise_casting",
-    "peft_autocast_disable",
-)
+OFFLOADING_HOOKS = (GROUP_OFFLOAD, "layer_execution_tracker", "lazy_prefetch_group_offloading")
+"""Hooks of diffusers that move weights and change no number."""
+
+HARMLESS_HOOKS = (*OFFLOADING_HOOKS, "layerwise_casting", "peft_autocast_disable")
 """Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks."""
+
+
+def attention_backend() -> str:
+    """The attention that diffusers runs where a module asks for none."""
+    return str(_AttentionBackendRegistry._active_backend.value)
 
 
 def disk_group(module: torch.nn.Module) -> tuple[str, Mapping[torch.Tensor, str]] | None:

@@ -12,7 +12,7 @@ import torch
 
 from ditscope.errors import UnsupportedError
 from ditscope.models._internals import inner_tensors
-from ditscope.models.offload import networks, stored_parameters
+from ditscope.models.offload import networks, stored_tensors
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -22,9 +22,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def weights_fingerprint(dit: DiT) -> str:
-    """SHA-256 over names, shapes, dtypes and evenly spaced values of all the pipeline's parameters.
+    """SHA-256 over names, shapes, dtypes and evenly spaced values of all the pipeline's parameters and buffers.
 
-    It reads 256 values of each parameter, not all of them: it tells checkpoints, finetunes, dtypes and
+    It reads 256 values of each, not all of them: it tells checkpoints, finetunes, dtypes and
     quantizations apart, and does not prove that no weight was altered. Offloaded weights are read where they
     are kept, so offloading does not change it; quantized ones are read as codes, scales and scheme.
 
@@ -33,10 +33,16 @@ def weights_fingerprint(dit: DiT) -> str:
     """
     digest = hashlib.sha256()
     parts = networks(dit.diffusers_pipeline)
-    for name, tensor in chain(stored_parameters(parts), _beside_parameters(parts)):
+    for name, tensor in chain(stored_tensors(parts), _beside_parameters(parts)):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}{_scheme(tensor)}".encode())
         for part in _parts(tensor):
-            digest.update(_sample(name, part))
+            if part.is_meta:
+                raise UnsupportedError(
+                    f"weights {name} on the meta device, with values kept in an unknown place",
+                    "weights in memory, or offloaded by diffusers or accelerate",
+                    "Load the pipeline without offloading it.",
+                )
+            digest.update(sampled_values(part))
     return digest.hexdigest()
 
 
@@ -73,13 +79,8 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         yield from _parts(getattr(tensor, name))
 
 
-def _sample(name: str, tensor: torch.Tensor) -> bytes:
-    if tensor.is_meta:
-        raise UnsupportedError(
-            f"weights {name} on the meta device, with values kept in an unknown place",
-            "weights in memory, or offloaded by diffusers or accelerate",
-            "Load the pipeline without offloading it.",
-        )
+def sampled_values(tensor: torch.Tensor) -> bytes:
+    """256 evenly spaced values of a tensor, or all if it has fewer, as they are in memory."""
     flat = tensor.detach().flatten()
     spaced = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)
     sampled = flat[spaced.long().to(flat.device)].cpu().contiguous()

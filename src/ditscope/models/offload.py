@@ -18,16 +18,16 @@ from safetensors import safe_open
 from ditscope.models._internals import accelerate_hooks, disk_group
 
 
-def stored_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The network's parameters by name, each once, with their values from wherever they are kept.
+def stored_tensors(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The network's parameters and buffers by name, each once, with their values from wherever they are kept.
 
-    A parameter whose values are nowhere to be found comes as it is, on the meta device.
+    One whose values are nowhere to be found comes as it is, on the meta device.
     """
     kept = _kept_by_accelerate(network)
     on_disk = _kept_on_disk(network)
     seen: dict[tuple[int, torch.Size], weakref.ref[torch.Tensor]] = {}
-    for name, parameter in network.named_parameters():
-        if name in kept and parameter.is_meta:
+    for name, tensor in _tensors(network):
+        if name in kept and tensor.is_meta:
             value = kept[name]()
             # Tied weights are one parameter until they are taken away, and ever after one place in memory.
             # The reference tells it from a place that was let go and taken again, as values read from disk are.
@@ -37,10 +37,10 @@ def stored_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Ten
             if memory[0]:  # a quantized tensor has none of its own
                 seen[memory] = weakref.ref(value)
             yield name, value
-        elif id(parameter) in on_disk:
-            yield name, on_disk[id(parameter)]()
+        elif id(tensor) in on_disk:
+            yield name, on_disk[id(tensor)]()
         else:
-            yield name, parameter
+            yield name, tensor
 
 
 def networks(pipeline: Any) -> torch.nn.ModuleDict:
@@ -70,11 +70,16 @@ def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
                 break
 
 
+def _tensors(module: torch.nn.Module, recurse: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters(recurse=recurse)
+    yield from module.named_buffers(recurse=recurse)
+
+
 def _kept_by_accelerate(network: torch.nn.Module) -> dict[str, Callable[[], torch.Tensor]]:
     kept: dict[str, Callable[[], torch.Tensor]] = {}
     for prefix, module in network.named_modules():
         for hook in accelerate_hooks(module):
-            for name, _ in module.named_parameters(recurse=hook.place_submodules):
+            for name, _ in _tensors(module, recurse=hook.place_submodules):
                 full_name = f"{prefix}.{name}" if prefix else name
                 kept[full_name] = partial(hook.weights_map.__getitem__, name)
     return kept

@@ -148,6 +148,12 @@ def _refuse_forward(name: str, forward: str) -> None:
     )
 
 
+def foreign_forward(module: torch.nn.Module) -> Any:
+    """The forward that runs inside the known wrappers, if it is not that of the module's class; else None."""
+    forward = _wrapped(module)[-1]
+    return None if _is_own(forward, module) else forward
+
+
 def _wrapped(module: torch.nn.Module) -> list[Any]:
     """The module's forward, and what it wraps, from the outside in, as far as the wrappers are known."""
     chain = [module.forward]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from importlib.metadata import version
 
 from packaging.version import Version
@@ -47,3 +48,8 @@ def warn_of_known_bad() -> None:
     """Warn of installed versions that are known not to work."""
     for problem in problems({library: version(library) for library in VERIFIED}):
         warnings.warn(problem, UserWarning, stacklevel=3)
+
+
+def installed(libraries: Iterable[str]) -> dict[str, str]:
+    """Versions of libraries that are installed."""
+    return {library: version(library) for library in libraries}

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm.auto import tqdm
 
 from ditscope import checks
-from ditscope.cache.json_values import plain_entries
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.reader import Cache, open_cache
@@ -25,6 +24,7 @@ from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError
 from ditscope.models.fingerprint import weights_fingerprint
+from ditscope.models.live_state import live_digest, live_state
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
@@ -32,6 +32,7 @@ from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, run_traced
 from ditscope.tracing.samples import filled_call
+from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class Recording:
         Raises:
             InputError: an empty prompt, an unknown argument, step or branch, a tensor whose rows fit neither prompts
                 nor samples; before anything is written.
-            ConfigMismatchError: the store there is of another configuration; the message names the fields.
+            ConfigMismatchError: the store there is of another configuration, or the model was changed since the
+                recording began; the message names the fields.
             CacheError: the recording is not open, or the disk is too small for the forecast.
             UnsupportedError: the pipeline is in a state that breaks the mapping from visits to steps, such as step
                 caching or replaced blocks.
@@ -177,14 +179,15 @@ class Recording:
             for batch in plan.batches:
                 missing = [sample for sample in batch.positions if sample not in writer.committed]
                 if missing:
-                    self._record_batch(writer, batch)
+                    self._record_batch(writer, batch, plan.live)
                     progress.update(len(missing))
             progress.close()
         return open_cache(self._path)
 
-    def _record_batch(self, writer: CacheWriter, batch: Batch) -> None:
+    def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any]) -> None:
         visitor = RecordedVisit(self._dit, writer, batch.positions)
         outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
+        require_unchanged(self._dit, live)
         for row, sample in enumerate(batch.positions):
             if sample in writer.committed:
                 continue
@@ -192,10 +195,11 @@ class Recording:
             writer.put_trajectory(sample, latents=latents, transformer_output=output)
             if outcome.images.size:
                 writer.put_image(sample, outcome.images[row])
-            writer.commit(sample)
+            writer.commit(sample, live=live_digest(live))
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
+        live = live_state(self._dit)
         written = {"call": written_call(filled_call(self._dit, texts[0], call))}
         if embeddings := written_embeddings(texts):
             written["embeddings"] = embeddings
@@ -206,7 +210,7 @@ class Recording:
             probed.tokens["text"] = max(
                 probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
             )
-        return _Plan(batches, written, probed)
+        return _Plan(batches, written, probed, live)
 
     def _schema(self, plan: _Plan) -> Schema:
         probed = plan.probed
@@ -223,28 +227,24 @@ class Recording:
         )
 
     def _config(self, plan: _Plan) -> dict[str, Any]:
-        pipeline = self._dit.diffusers_pipeline
         return {
             "model": self._dit.name,
             "revision": self._dit.revision,
             "family": self._dit.family.name,
             "weights_fingerprint": weights_fingerprint(self._dit),
-            "pipeline": type(pipeline).__name__,
-            "scheduler": {
-                "class": type(pipeline.scheduler).__name__,
-                **plain_entries(pipeline.scheduler.config),
-            },
             **plan.written,
+            "live": plan.live,
         }
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: batches; the call, and the embeddings of prompts, as written down; its probe."""
+    """What is generated: batches; the call and the embeddings of prompts as written down; its probe; the live state."""
 
     batches: list[Batch]
     written: dict[str, Any]
     probed: Probe
+    live: dict[str, Any]
 
     @property
     def samples(self) -> list[tuple[Prompt, int]]:

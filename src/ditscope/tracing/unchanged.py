@@ -1,0 +1,28 @@
+"""Is the model still what it was? Asked after every run, before anything of the run counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ditscope.cache.manifest import differences, listed
+from ditscope.errors import ConfigMismatchError
+from ditscope.models.live_state import live_state
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+
+
+def require_unchanged(dit: DiT, before: Mapping[str, Any]) -> None:
+    """Refuse what a run made of a model that is not in the live state of before.
+
+    Raises:
+        ConfigMismatchError: it is not; the message names the fields that differ, with both values.
+    """
+    now = live_state(dit)
+    if now != before:
+        raise ConfigMismatchError(
+            f"a model that was changed meanwhile ({listed(differences(now, before))})",
+            "the model in one state for all samples",
+            "Leave it alone while it runs, in callbacks and other threads too; what was committed is unharmed.",
+        )
