@@ -56,37 +56,6 @@ def test_all_parts_of_a_scope_together(assert_does) -> None:
     )
 
 
-class Watch(Edit):
-    """Keeps what it sees, and changes nothing."""
-
-    seen: ClassVar[list[EditContext]] = []
-
-    def values(self, context: EditContext) -> torch.Tensor:
-        self.seen.append(context)
-        return context.old
-
-
-def test_an_edit_sees_where_and_in_whose_image_it_acts(dit, edited, plain) -> None:
-    Watch.seen.clear()
-    edit = Watch.of(IDS, {"blocks": "single.1", "tokens": [7, -1]})
-    images, _ = edited(edit)
-    assert np.array_equal(images, plain.images)
-    assert [(c.visit.step, c.branch) for c in Watch.seen] == [
-        (0, "cond"),
-        (0, "uncond"),
-        (1, "cond"),
-        (1, "uncond"),
-    ]
-    for number, context in enumerate(Watch.seen):
-        whole = plain.hidden[number, 5, "block_output", "image"]
-        assert torch.equal(context.hidden, whole)
-        assert torch.equal(context.old, whole[:, [7, 95]][:, :, IDS])
-        assert context.tokens.tolist() == [7, 95]
-        assert context.channels.tolist() == IDS
-        assert context.samples == tuple(SAMPLES)
-        assert (context.block, context.site, context.stream) == (dit.blocks[5], "block_output", "image")
-
-
 class Wrong(Edit):
     """Returns what does not fit."""
 

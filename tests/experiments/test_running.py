@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 import bare_pipeline
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
-from ditscope.errors import InputError
+from ditscope.errors import EditError, InputError
 from ditscope.experiments.running import Condition, conditions, run_condition
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
@@ -53,6 +53,19 @@ def test_conditions_keep_order_and_names_and_are_controls_only_as_a_whole() -> N
 def test_what_is_no_edit_under_a_name_is_refused(given) -> None:
     with pytest.raises(InputError, match="a name with one edit or a list of edits"):
         conditions(given)
+
+
+@pytest.mark.parametrize("given", [None, {}, [drawn(1, 0)], drawn(1, 0)])
+def test_what_is_no_mapping_or_an_empty_one_is_refused(given) -> None:
+    with pytest.raises(InputError, match="expected a dict of name -> edit"):
+        conditions(given)
+
+
+def test_an_edit_that_fires_nowhere_is_no_result(dit) -> None:
+    batches = batches_of(["a red circle"], [3], 1, CALL)
+    looked, edits = probe(dit, batches[0].samples, **CALL), [ds.edits.zero([1], branches="uncond")]
+    with pytest.raises(EditError, match="fired nowhere"):
+        run_condition(dit, batches, edits, looked, tqdm(disable=True))
 
 
 def test_a_later_draw_that_the_model_lacks_is_refused_before_the_first(dit) -> None:

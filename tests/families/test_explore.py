@@ -97,21 +97,6 @@ def test_a_draft_has_the_familys_guidance_as_far_as_the_checkpoint_has_it(drafte
     assert draft == shown
 
 
-@pytest.mark.parametrize("returned", [7, None, (7, 24)])
-def test_a_draft_says_where_tokens_are_of_no_stream(explored, returned) -> None:
-    found = dataclasses.replace(explored("flux2-klein"))
-    found.returned = {**found.returned, "single_transformer_blocks": returned}
-    line = next(line for line in found.draft().splitlines() if "'single_transformer_blocks'" in line)
-    assert line.endswith(f"),  # it returns {returned} tokens")
-    exec(found.draft(), dict(VOCABULARY), {})
-
-
-def test_guidance_that_was_not_told_is_left_to_be_filled_in(explored) -> None:
-    found = dataclasses.replace(explored("flux2-klein"), guidance=None)
-    assert "guidance=?,  # " in found.draft()
-    assert "guidance: not clear from the runs" in str(found)
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [

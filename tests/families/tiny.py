@@ -13,7 +13,7 @@ import torch
 import transformers as t
 from tiny_parts import HEADS, PROMPTS, VOCABULARY, autoencoder, clip, decoder_config, flow, t5, tokenizer
 
-__all__ = ["PROMPTS", "TINY", "save"]
+__all__ = ["PROMPTS", "TINY", "built", "save"]
 
 
 def flux(kind: Any = d.FluxPipeline, embedded: bool = False) -> Any:
@@ -358,12 +358,17 @@ TINY: dict[str, Tiny] = {
 }
 
 
-def save(name: str, folder: Path) -> Path:
-    """Build a tiny pipeline with weights at which every block does something, and save it."""
+def built(name: str) -> Any:
+    """A tiny pipeline, with weights at which every block does something."""
     torch.manual_seed(0)
     pipeline = TINY[name].build()
     for parameter in pipeline.transformer.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    return pipeline
+
+
+def save(name: str, folder: Path) -> Path:
+    """Build a tiny pipeline, and save it with the call arguments that suit it."""
+    built(name).save_pretrained(folder, safe_serialization=True)
     (folder / "ditscope.json").write_text(json.dumps({"call": TINY[name].call}))
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ditscope.models.families import FLUX, SD3
+from ditscope.models.families import FLUX, LUMINA2, SANA, SD3
 from ditscope.models.family import NO_GUIDANCE, BlockList, Guidance
 from ditscope.models.hook_points import Modulated, Tap
 
@@ -77,3 +77,15 @@ def test_tapped_modules_are_all_that_is_read_once_each_and_not_the_block_itself(
         attended={"image": Tap("norm2", "x")},
     )
     assert layout.tapped_modules() == ("attn", "mod", "attn2", "adapter", "norm", "norm2")
+
+
+def test_channels_are_the_product_of_the_entries_that_a_family_names() -> None:
+    heads = {"num_attention_heads": 24, "attention_head_dim": 128}
+    assert FLUX.channels(heads) == 3072
+    assert LUMINA2.channels({**heads, "hidden_size": 2304}) == 2304
+
+
+def test_a_timestep_is_scaled_by_a_number_or_an_entry_of_the_config_and_then_moved() -> None:
+    assert FLUX.timestep(250.0, {"timestep_scale": 7.0}) == pytest.approx(0.25)
+    assert SANA.timestep(250.0, {"timestep_scale": 0.01}) == pytest.approx(2.5)
+    assert LUMINA2.timestep(250.0, {}) == pytest.approx(0.75)

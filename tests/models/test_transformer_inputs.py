@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import (
+    AuraFlowTransformer2DModel,
     FluxPipeline,
     Lumina2Transformer2DModel,
     QwenImageTransformer2DModel,
@@ -15,7 +16,7 @@ from diffusers import (
 )
 
 from ditscope.errors import UnsupportedError
-from ditscope.models.families import FLUX, LUMINA2, QWEN_IMAGE, SANA, SD3
+from ditscope.models.families import AURAFLOW, FLUX, LUMINA2, QWEN_IMAGE, SANA, SD3
 from ditscope.models.transformer_inputs import TransformerInputs
 
 
@@ -93,3 +94,13 @@ def test_padding_counts_only_where_it_goes_through_the_blocks() -> None:
     mask[1, 3] = 1
     with pytest.raises(UnsupportedError, match="prompts of 3, 4 text tokens in one batch of Lumina2"):
         _ = inputs_of(LUMINA2, Lumina2Transformer2DModel, **taken_out).text_tokens
+
+
+def test_registers_are_those_of_the_transformer_and_no_tokens_of_the_text() -> None:
+    with torch.device("meta"):
+        transformer = AuraFlowTransformer2DModel(num_mmdit_layers=1, num_single_dit_layers=1)
+    inputs = TransformerInputs(
+        AURAFLOW, transformer, ((torch.zeros(1, 4, 8, 12),), {"encoder_hidden_states": torch.zeros(1, 5, 8)})
+    )
+    assert (inputs.register_tokens, inputs.text_tokens, inputs.image_tokens) == (8, 5, 4 * 6)
+    assert inputs_of(SD3, SD3Transformer2DModel).register_tokens == 0

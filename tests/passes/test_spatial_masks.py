@@ -109,15 +109,6 @@ def test_only_the_channels_in_use_are_read(planted, fake_cache):
     del truth
 
 
-def test_slabs_do_not_change_the_result(planted, monkeypatch):
-    from ditscope.passes import latent_masks
-
-    hidden, _ = planted
-    whole = passes.spatial_masks(hidden, "all", blocks=None)
-    monkeypatch.setattr(latent_masks, "_SLAB_BYTES", 1)
-    xr.testing.assert_equal(whole, passes.spatial_masks(hidden, "all", blocks=None))
-
-
 def test_collapse_and_non_finite_are_reported(planted):
     hidden, _ = planted
     hidden[0, :, :, :, 5, 3] = 500

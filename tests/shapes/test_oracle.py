@@ -1,4 +1,4 @@
-"""The oracle's questions and the quality table, without trained weights."""
+"""The oracle's questions, without trained weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ditscope.intervals import wilson_interval
-from ditscope.shapes import ATTRIBUTE_VALUES, load_oracle, make_scene, make_scenes
-from ditscope.shapes.assembly import save_oracle
+from ditscope.shapes import ATTRIBUTE_VALUES, make_scene, make_scenes
 from ditscope.shapes.oracle import Oracle, attribute_labels
-from ditscope.shapes.quality import judge
 
 
 @pytest.fixture
@@ -57,41 +54,3 @@ def test_answers_are_the_best_logits_of_each_head(oracle) -> None:
 def test_other_images_are_refused(oracle, images) -> None:
     with pytest.raises(ValueError, match="expected uint8"):
         oracle.answers(images)
-
-
-def test_a_saved_oracle_answers_as_before(oracle, tmp_path) -> None:
-    images = np.stack([scene.image for scene in make_scenes(8, 1)])
-    save_oracle(oracle, tmp_path / "oracle")
-    assert np.array_equal(load_oracle(tmp_path / "oracle").answers(images), oracle.answers(images))
-
-
-class Knowing:
-    """Answers right, but for the colour of the first two images and the background of the third."""
-
-    def __init__(self, labels: np.ndarray) -> None:
-        self.labels = labels.copy()
-        names = list(ATTRIBUTE_VALUES)
-        self.labels[:2, names.index("colour")] += 1
-        self.labels[2, names.index("background")] += 1
-
-    def answers(self, images: np.ndarray) -> np.ndarray:
-        return self.labels
-
-
-def test_the_quality_table_counts_right_answers_with_intervals() -> None:
-    scenes = list(make_scenes(10, 4))
-    labels = np.array([attribute_labels(scene.attributes) for scene in scenes])
-    table = judge(Knowing(labels), np.stack([s.image for s in scenes]), [s.caption for s in scenes])
-    assert table["right"].round(6).to_dict() == {
-        "shape": 1.0,
-        "colour": 0.8,
-        "size": 1.0,
-        "place": 1.0,
-        "background": 0.9,
-        "texture": 1.0,
-        "colours": 0.7,  # both colours of one image
-    }
-    interval = wilson_interval(7, 10)
-    assert table.loc["colours", "low"] == pytest.approx(float(interval.low))
-    assert table.loc["colours", "high"] == pytest.approx(float(interval.high))
-    assert (table["images"] == 10).all()

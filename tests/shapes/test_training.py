@@ -11,18 +11,21 @@ from diffusers import DiffusionPipeline
 
 import ditscope as ds
 from ditscope.shapes.training import __main__ as command
-from ditscope.shapes.training import transformer
+from ditscope.shapes.training import autoencoder, clip, evaluation, oracle, transformer
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few scenes and a short verdict; all else as it is."""
+    """Few scenes, small batches and a short verdict; all else as it is."""
     for name in ("COARSE", "FINE"):
         stage = dataclasses.replace(getattr(transformer, name), scenes=16, batch=2)
         monkeypatch.setattr(transformer, name, stage)
     for name in ("train_autoencoder", "train_oracle", "train_clip"):
         few = {"scenes": 16} | ({"compiled": False} if name == "train_clip" else {})
         monkeypatch.setattr(command, name, functools.partial(getattr(command, name), **few))
+    for module in (autoencoder, oracle, clip):
+        monkeypatch.setattr(module, "_BATCH", 4)
+    monkeypatch.setattr(evaluation, "judge_oracle", functools.partial(evaluation.judge_oracle, count=8))
     short = functools.partial(command.evaluate, count=4, searched=2, num_inference_steps=2)
     monkeypatch.setattr(command, "evaluate", short)
 

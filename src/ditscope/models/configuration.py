@@ -53,7 +53,6 @@ class ModelConfiguration:
         family: what is known of this kind of transformer.
         blocks: every block in execution order.
         width: hidden width: the number of channels.
-        heads: number of attention heads.
         latent_channels: channels of a latent cell, or of a packed latent token.
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
@@ -65,17 +64,11 @@ class ModelConfiguration:
     family: Family
     blocks: tuple[ConfiguredBlock, ...]
     width: int
-    heads: int
     latent_channels: int
     packed: bool
     vae_pixels: int
     sizes: Sizes
     full_call: Mapping[str, Any]
-
-    @property
-    def head_width(self) -> int:
-        """Channels of one attention head."""
-        return self.width // self.heads
 
     @property
     def token_latent_channels(self) -> int:
@@ -191,7 +184,6 @@ def configuration_of(
         family=family,
         blocks=tuple(ConfiguredBlock(index, *named) for index, named in enumerate(layouts)),
         width=family.channels(config),
-        heads=int(config.num_attention_heads),
         latent_channels=int(config.in_channels),
         packed=packed,
         vae_pixels=vae_pixels,

@@ -41,7 +41,8 @@ def _inline(text: object) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part)
         if index % 2
-        else Markup(_STRONG.sub(r"<strong>\1</strong>", part))
+        # As plain text: before Python 3.12 `sub` joins by the text's own type, and Markup escapes what it joins.
+        else Markup(_STRONG.sub(r"<strong>\1</strong>", str(part)))
         for index, part in enumerate(parts)
     )
 
