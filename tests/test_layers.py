@@ -18,7 +18,7 @@ ROOT = Path(ditscope.__file__).parent
 LAYERS = [
     ["errors", "_version"],
     ["vocabulary"],
-    ["checks"],
+    ["checks", "paths"],
     ["intervals", "_display", "_discovery", "_quiet"],
     ["models", "cache"],  # side by side, no arrow between them
     ["tracing"],

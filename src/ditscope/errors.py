@@ -51,6 +51,11 @@ class EditError(DitscopeError, RuntimeError):
     """An edit that did not do what it says, such as one that never fired."""
 
 
+def not_copied(what: str, remedy: str) -> UnsupportedError:
+    """The error for what is pickled or copied and can be neither."""
+    return UnsupportedError(f"{what}, to be pickled or copied", "something that is data alone", remedy)
+
+
 def unknown_name(what: str, found: object, known: Iterable[object]) -> InputError:
     """The error for a name that is not among the known ones."""
     return InputError(f"{what} {found!r}", f"one of {', '.join(map(repr, known))}", f"Pass a known {what}.")

@@ -14,7 +14,7 @@ from ditscope.cache import (
 
 def test_plain_xarray_gives_the_same_values_and_labels(store):
     cache = open_cache(store)
-    tree = xr.open_datatree(store, engine="zarr")
+    tree = xr.open_datatree(store, engine="zarr", consolidated=False)
     for stream in ("image", "text"):
         ours, plain = cache.hidden(stream), tree[stream]["block_output"]
         assert plain.dims == ours.dims

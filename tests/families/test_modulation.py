@@ -100,7 +100,7 @@ def test_modulation_lies_beside_hidden_states_and_its_statistics_are_its_values(
 
 
 def test_plain_xarray_opens_modulation_with_its_labels(cache) -> None:
-    tree = xr.open_datatree(cache.path, engine="zarr")
+    tree = xr.open_datatree(cache.path, engine="zarr", consolidated=False)
     gate = tree["image"]["attn_gate"]
     assert gate.dims == ("sample", "step", "branch", "block", "channel")
     assert np.array_equal(gate.values, cache.hidden("image", "attn_gate").values)

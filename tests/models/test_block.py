@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import bare_pipeline
-from ditscope.errors import UnsupportedError, VisitError
+from ditscope.errors import InputError, UnsupportedError, VisitError
 from ditscope.models.block_streams import require_stream
 
 SITES, STREAMS = ("block_input", "block_output"), ("image", "text")
@@ -165,6 +165,19 @@ def test_both_streams_of_one_place_take_their_own_write(dit, bare, site, first) 
     edits = {(site, first): column, (site, second): half}
     expected = bare_pipeline.generate(bare, ["a red circle", "a white star"], [5, 6], edits=edits, **CALL)
     assert_equal(traced(dit, at_place), expected)
+
+
+@pytest.mark.parametrize("wrong", [lambda image: image[:1], lambda image: image[..., 0], lambda image: 0.0])
+@pytest.mark.parametrize("site", SITES)
+def test_a_tensor_of_another_shape_is_refused_where_it_is_written(dit, site, wrong) -> None:
+    def write_wrong() -> None:
+        with dit.generate(["a red circle", "a white star"], seed=5, num_inference_steps=1) as tracer:
+            for _visit in dit.visits(tracer):
+                dit.blocks[2].write(site, "image", wrong(dit.blocks[2].read(site, "image")))
+            tracer.result.save()
+
+    with pytest.raises(InputError, match=r"written to the image stream.*\(2, 256, 128\)"):
+        write_wrong()
 
 
 def read_in_order(dit, late: tuple[Any, str], late_from: int) -> None:

@@ -2,7 +2,7 @@
 
 A store, version 1, is one zarr v3 group::
 
-    zarr.json                       manifest in attribute "ditscope"; consolidated metadata
+    zarr.json                       manifest in attribute "ditscope"; consolidated metadata, but not of bfloat16
     sample prompt seed done         labels of the samples; done repeats the ledger
     done/ledger/000000.json         ledger: one entry per committed sample, written last
     images                          uint8   [sample, y_pixel, x_pixel, rgb]

@@ -22,9 +22,10 @@ from ditscope.cache.labels import Labels, sample_labels, stats_labels, token_lab
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.store_creation import done_plan
-from ditscope.cache.store_opening import as_path, check_layout, read_manifest
+from ditscope.cache.store_opening import check_layout, read_manifest
 from ditscope.checks import name_of
 from ditscope.errors import CacheError, InputError
+from ditscope.paths import local_path
 from ditscope.vocabulary import STATISTIC_ARRAYS, SiteSpec, site_spec
 
 
@@ -39,7 +40,7 @@ def open_cache(path: str | os.PathLike[str], *, check_files: bool = True) -> Cac
     Raises:
         CacheError: nothing there, not a cache, of another version, altered, or cut short.
     """
-    return Cache(as_path(path), check_files=check_files)
+    return Cache(local_path(path), check_files=check_files)
 
 
 class Cache:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,7 @@ from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.manifest import ATTRIBUTE, validate_manifest
 from ditscope.cache.schema import Schema
-from ditscope.errors import CacheError, InputError
-
-
-def as_path(path: str | os.PathLike[str]) -> Path:
-    """A local path.
-
-    Raises:
-        InputError: it is not one.
-    """
-    if not isinstance(path, (str, os.PathLike)) or "://" in os.fspath(path):
-        raise InputError(f"path {path!r}", "a path on this machine", "Pass a local folder.")
-    return Path(path)
+from ditscope.errors import CacheError
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], Schema]:

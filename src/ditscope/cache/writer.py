@@ -27,10 +27,11 @@ from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Budget, ShardWriter
 from ditscope.cache.store_creation import create_store, done_plan
-from ditscope.cache.store_opening import as_path, check_layout, read_manifest
+from ditscope.cache.store_opening import check_layout, read_manifest
 from ditscope.cache.value_checks import checked
 from ditscope.cache.visit_reading import Address, Reading
-from ditscope.errors import CacheError, InputError, unknown_name
+from ditscope.errors import CacheError, InputError, not_copied, unknown_name
+from ditscope.paths import local_path
 from ditscope.vocabulary import STATISTIC_ARRAYS, site_spec
 
 
@@ -110,7 +111,7 @@ class CacheWriter:
             ConfigMismatchError: the cache there is of another configuration.
             InputError: the manifest is not of this schema, or the memory budget cannot do.
         """
-        path = as_path(path)
+        path = local_path(path)
         if validate_manifest(manifest, "the argument manifest") != schema:
             raise InputError("a manifest of another schema", "build_manifest(schema, ...)", "Build it anew.")
         budget = preflight.memory_budget(schema, threads, memory_budget)
@@ -214,6 +215,9 @@ class CacheWriter:
             self._samples.clear()
             self._shards.close()
             self._lock.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise not_copied("an open store", "Pass its path.")
 
     def __enter__(self) -> Self:
         return self

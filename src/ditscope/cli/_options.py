@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditscope.errors import InputError
+from ditscope.paths import local_path
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -111,6 +112,7 @@ def named_values(option: str, pairs: Sequence[str] | None, **own: Any) -> dict[s
 
 def read_prompts(path: Path) -> list[str]:
     """The lines of a file that are not empty."""
+    path = local_path(path)
     if not path.is_file():
         raise InputError(f"no file {path}", "a text file with one prompt a line", "Pass another --prompts.")
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -51,4 +51,4 @@ def study(
     config = studies[name].of(options.named_values("--set", setting, model=model, prompts=given))
     dit = options.open_model(model, dtype, device) if dtype or device else None
     result = config.run(out, dit=dit, say=lambda line: typer.echo(f"- {line}"))
-    typer.echo(f"\n{result!r}\n\nopen {out / 'report.html'}")
+    typer.echo(f"\n{result!r}\n\nopen {result.folder / 'report.html'}")

@@ -16,6 +16,7 @@ import numpy as np
 from ditscope import checks
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.metrics._images import as_unit, stacked
+from ditscope.paths import folder_or_hub_id
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +86,14 @@ class ClipScorer:
 
         from ditscope._quiet import quiet_unless_terminal
 
+        source = folder_or_hub_id(name_or_path)
         try:
             config = cached_file(
-                str(name_or_path), "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
+                source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
             )
             with quiet_unless_terminal():
-                model = CLIPModel.from_pretrained(name_or_path, use_safetensors=True, **kwargs)
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+                model = CLIPModel.from_pretrained(source, use_safetensors=True, **kwargs)
+            tokenizer = AutoTokenizer.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no CLIP at {str(name_or_path)!r} ({str(error).splitlines()[0]})",

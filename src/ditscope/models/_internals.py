@@ -236,20 +236,17 @@ def module_of(envoy: Any) -> Any:
 
 
 def served_property(
-    key: str, read: Callable[[Any, Any], Any], write_back: Callable[[Any, Any, Any], Any]
+    key: str, description: str, take: Callable[[Any, Any], Any], give_back: Callable[[Any, Any, Any], Any]
 ) -> Any:
-    """A property of an envoy that can be read, assigned, and edited in place by slices.
+    """A property of an envoy that is one object until anything else is asked of nnsight.
 
     Args:
         key: ``input`` or ``output``: what nnsight serves there is called ``raw`` below.
-        read: ``(envoy, raw)`` -> what the property gives.
-        write_back: ``(envoy, value, raw)`` -> what nnsight goes on with, after an assignment or an edit in place.
+        description: what an envoy's repr says of it.
+        take: ``(envoy, raw)`` -> the object.
+        give_back: ``(envoy, object, raw)`` -> what the model goes on with.
     """
-
-    def assign(envoy: Any, value: Any) -> Any:
-        return write_back(envoy, value, Mediator.value(f"{envoy.path}.{key}"))
-
-    return eproperty(key=key, description=read.__doc__)(read).transform(write_back).postprocess(assign)
+    return eproperty(key=key, description=description)(take).transform(give_back)
 
 
 @contextmanager

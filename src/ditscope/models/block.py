@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nnsight import Envoy
 
-from ditscope.errors import UnsupportedError, unknown_name
+from ditscope.errors import UnsupportedError, not_copied, unknown_name
 from ditscope.models import block_streams
 from ditscope.models._internals import module_of, of_occurrence, served_property
+from ditscope.models.block_streams import StreamsAt
 from ditscope.models.family import BlockList
 from ditscope.models.hook_points import HookPoint, Tap
 from ditscope.models.module_arguments import argument, parameter_names
@@ -24,17 +25,30 @@ _UNREAD = object()
 
 
 def _stream(site: str, stream: str) -> Any:
-    """A stream at a site as a property that can be read, assigned and edited in place by slices."""
+    """A stream at a site as a property that can be read, assigned and edited in place."""
 
-    def view(block: Block, raw: Any) -> Any:
-        return block.part(site, stream, raw)
+    def read(block: Block) -> Any:
+        return block.streams_at(site)[stream]
 
-    def write_back(block: Block, tensor: Any, raw: Any) -> Any:
-        return block.whole(site, stream, raw, tensor)
+    def assign(block: Block, tensor: Any) -> None:
+        block.streams_at(site)[stream] = tensor
 
-    view.__name__ = stream if site == "block_output" else f"{stream}_input"
-    view.__doc__ = f"{stream.capitalize()} stream at {site}, ``[row, token, channel]``."
-    return served_property("input" if site == "block_input" else "output", view, write_back)
+    return property(read, assign, doc=f"{stream.capitalize()} stream at {site}, ``[row, token, channel]``.")
+
+
+def _streams(site: str, names: str) -> Any:
+    """All streams at a site, which share what nnsight serves there, so that no write can undo another."""
+
+    def take(block: Block, raw: Any) -> StreamsAt:
+        return StreamsAt(functools.partial(block.part, site), functools.partial(block.whole, site), raw)
+
+    take.__name__ = names
+    return served_property(
+        "input" if site == "block_input" else "output",
+        f"streams at {site}, ``[row, token, channel]``.",
+        take,
+        lambda block, streams, raw: streams.whole(),
+    )
 
 
 class Block(Envoy):
@@ -42,8 +56,9 @@ class Block(Envoy):
 
     ``image`` and ``text`` are the streams at the block's output, ``image_input`` and ``text_input``
     at its input: tensors ``[row, token, channel]`` where a row is an image of the batch. Inside a
-    trace they can be read, assigned, or edited in place by slices, and the model goes on with what
-    was written.
+    trace they can be read, assigned, or edited in place, in any order, and the model goes on with what
+    was written, as if a PyTorch hook had done it. The hook, so to speak, returns when anything else is
+    asked of the model, ``block.output`` included: copy what is to be kept.
 
     Attributes:
         index: position in execution order, over all block lists.
@@ -61,6 +76,8 @@ class Block(Envoy):
     text = _stream("block_output", "text")
     image_input = _stream("block_input", "image")
     text_input = _stream("block_input", "text")
+    input_streams = _streams("block_input", "image_input, text_input")
+    output_streams = _streams("block_output", "image, text")
 
     def describe(self, run: RunState, index: int, position: int, layout: BlockList) -> None:
         """Take up what is known of the block; called when the model is opened, and when modules are replaced.
@@ -74,6 +91,9 @@ class Block(Envoy):
         self._run, self.index, self.position, self.layout = run, index, position, layout
         self._parameters = parameter_names(module_of(self))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise not_copied("a block of an opened model", "Pass block.index or block.name.")
+
     @property
     def kind(self) -> str:
         """The kind of block, such as ``double`` or ``single``."""
@@ -84,8 +104,12 @@ class Block(Envoy):
         """The block's name in labels, such as ``single.5``."""
         return f"{self.layout.kind}.{self.position}"
 
+    def streams_at(self, site: str) -> StreamsAt:
+        """The streams at an end of the block, in the visit in progress."""
+        return self.input_streams if site == "block_input" else self.output_streams
+
     def read(self, site: str, stream: str) -> Any:
-        """The hidden state at a site, without marking it for write-back.
+        """The hidden state at a site.
 
         The tensor is the model's own: copy what is to be kept. Modulation is ``[row, 1, channel]``.
 
@@ -96,13 +120,14 @@ class Block(Envoy):
         if site not in BLOCK_ENDS:
             block_streams.require_stream(self.layout, stream, site)
             return self.tapped(self.layout.taps[stream][site], stream)
-        return self.part(site, stream, getattr(self, _location(site)))
+        return self.streams_at(site)[stream]
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
         """Let the model go on with ``tensor`` in place of the hidden state at a site.
 
         Raises:
-            InputError: there is no such site, or it is modulation, which can only be read.
+            InputError: there is no such site, or it is modulation, which can only be read; or the tensor has
+                another shape than the stream, at an end of the block.
             UnsupportedError: this block has no such site, or not in this stream.
         """
         if site not in BLOCK_ENDS:
@@ -111,8 +136,7 @@ class Block(Envoy):
             block_streams.require_stream(self.layout, stream, site)
             self._write_tap(self.layout.taps[stream][site], stream, tensor)
             return
-        location = _location(site)
-        setattr(self, location, self.whole(site, stream, getattr(self, location), tensor))
+        self.streams_at(site)[stream] = tensor
 
     def has(self, tap: Tap) -> bool:
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
@@ -193,8 +217,3 @@ class Block(Envoy):
     def whole(self, site: str, stream: str, raw: Any, tensor: Any) -> Any:
         """What nnsight serves at a site with the stream's tensor replaced."""
         return block_streams.write(self.layout, self._parameters, site, stream, raw, tensor, self._run.inputs)
-
-
-def _location(site: str) -> str:
-    """Nnsight's name for what is served at a site."""
-    return "inputs" if site == "block_input" else "output"

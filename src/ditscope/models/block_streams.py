@@ -6,18 +6,63 @@ through here for the stream properties, for recording and for edits alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ditscope import checks
-from ditscope.errors import UnsupportedError
+from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.family import BlockList
 from ditscope.models.module_arguments import argument, with_argument
 from ditscope.vocabulary import SITES
 
 if TYPE_CHECKING:
     from ditscope.models.transformer_inputs import TransformerInputs
+
+
+class StreamsAt:
+    """The streams at one end of a block in one visit, each a tensor ``[row, token, channel]`` to read and to assign.
+
+    A stream is a view of the tensor that carries it, so that what is edited in place needs no putting back, and
+    streams in one tensor cannot undo each other's edits. What is assigned stands beside it until the model goes on.
+
+    Args:
+        part: ``(stream, raw)`` -> the stream's tensor.
+        whole: ``(stream, raw, tensor)`` -> ``raw`` with the stream's tensor replaced.
+        raw: what nnsight serves there.
+    """
+
+    def __init__(
+        self, part: Callable[[str, Any], torch.Tensor], whole: Callable[[str, Any, Any], Any], raw: Any
+    ) -> None:
+        self._part, self._whole, self._raw = part, whole, raw
+        self._views: dict[str, torch.Tensor] = {}
+        self._assigned: dict[str, torch.Tensor] = {}
+
+    def __getitem__(self, stream: str) -> torch.Tensor:
+        if stream not in self._views:
+            self._views[stream] = self._part(stream, self._raw)
+        return self._assigned.get(stream, self._views[stream])
+
+    def __setitem__(self, stream: str, tensor: torch.Tensor) -> None:
+        found, expected = tuple(getattr(tensor, "shape", ())), tuple(self[stream].shape)
+        if not isinstance(tensor, torch.Tensor) or found != expected:
+            raise InputError(
+                f"{type(tensor).__name__} {found} written to the {stream} stream",
+                f"a tensor {expected}, [row, token, channel]",
+                "Keep the shape; edit in place, as block.image[:, :, 7] = 0, what is to be a part only.",
+            )
+        self._assigned.pop(stream, None)
+        if tensor is not self._views[stream]:  # as after block.image += 1, which was done in place
+            self._assigned[stream] = tensor
+
+    def whole(self) -> Any:
+        """What the model goes on with, in the block's own form."""
+        raw = self._raw
+        for stream, tensor in self._assigned.items():
+            raw = self._whole(stream, raw, tensor)
+        return raw
 
 
 def read(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from ditscope.errors import not_copied
 from ditscope.models._internals import OpenedPipeline, compute_device
 from ditscope.models.block import Block
 from ditscope.models.family import Family
 from ditscope.models.pipeline import CallablePipeline, ClosedPipeline
 from ditscope.models.pipeline_call import call_defaults
+from ditscope.models.pipeline_folder import hidden_prompts
 from ditscope.models.run_state import RunState
 from ditscope.models.visits import Visit, visits
 
@@ -166,6 +168,9 @@ class DiT(OpenedPipeline):
         """
         return visits(self.run_state, self.transformer, tracer)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise not_copied("an opened model", "Pass its name, and open it there by ds.load(name).")
+
     def check(self, prompt: str | None = None, **call: Any) -> CheckReport:
         """Verify on this very checkpoint that labels tell the truth; see :mod:`ditscope.checking.check`.
 
@@ -202,9 +207,11 @@ class DiT(OpenedPipeline):
             f"{sum(block.kind == layout.kind for block in self.blocks)} {layout.kind}"
             for layout in self.family.block_lists
         )
+        hidden = hidden_prompts(self.call_defaults)
         return (
             f"DiT({self.name!r}: {self.family.name}, {len(self.blocks)} blocks ({counts}), "
-            f"width {self.width}, {str(self.dtype).removeprefix('torch.')}, on {self.device})"
+            f"width {self.width}, {str(self.dtype).removeprefix('torch.')}, on {self.device}"
+            f"{hidden and f', its folder sets {hidden}'})"
         )
 
     def _repr_html_(self) -> str:

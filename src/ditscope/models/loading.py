@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
+import logging
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -19,7 +20,15 @@ from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, embedded_folder
 from ditscope.models.families import family_of, supported
 from ditscope.models.pipeline_call import call_defaults
+from ditscope.models.pipeline_folder import (
+    checked_index,
+    hidden_prompts,
+    opening,
+    read_object,
+    require_readable,
+)
 from ditscope.models.versions import warn_of_known_bad
+from ditscope.paths import folder_or_hub_id
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
 _LOADING_ARGUMENTS = frozenset(
@@ -32,6 +41,7 @@ _LOADING_ARGUMENTS = frozenset(
 )
 
 _NO_CLASS = "(none named)"
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -87,11 +97,13 @@ def load(
     _refuse_missing_weights(source, config, given=kwargs)
     _refuse_unknown(kwargs, config, chosen or named_class(config))
     kwargs.setdefault("use_safetensors", True)
-    with quiet_unless_terminal():
+    with quiet_unless_terminal(), opening(source):
         dit = DiT(source, name=name or named, family=family, automodel=chosen, **kwargs)
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
+    if (hidden := hidden_prompts(dit.call_defaults)) and named != EMBEDDED:
+        _log.warning("the folder of %r sets %s in every call that leaves it out", dit.name, hidden)
     return dit
 
 
@@ -171,13 +183,14 @@ def load_undescribed(name_or_path: str, dtype: Any = None, device: Any = None) -
             "Try another.",
         )
     given = {} if dtype is None else {"torch_dtype": _dtype(dtype)}
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(source, use_safetensors=True, **given)
+    with opening(source):
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(source, use_safetensors=True, **given)
     return (pipeline if device is None else pipeline.to(device)), call_defaults(source)
 
 
-def source_of(name_or_path: str) -> str:
+def source_of(name_or_path: str | os.PathLike[str]) -> str:
     """The folder or hub id that a name stands for."""
-    return str(embedded_folder()) if name_or_path == EMBEDDED else str(name_or_path)
+    return str(embedded_folder()) if name_or_path == EMBEDDED else folder_or_hub_id(name_or_path)
 
 
 def _dtype(asked: Any) -> Any:
@@ -216,24 +229,18 @@ def pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
                 "a diffusers pipeline folder",
                 "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
             )
-        try:
-            return {"_class_name": _NO_CLASS, **json.loads(index.read_text())}
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"an unreadable model_index.json in {source} ({error})",
-                "a JSON object that names a pipeline class",
-                "Save the pipeline again with pipeline.save_pretrained(folder).",
-            ) from error
+        return checked_index({"_class_name": _NO_CLASS, **read_object(index)}, source)
     if folder.exists():
         raise InputError(f"the file {source}", "a diffusers pipeline folder", "Pass the folder it is in.")
     try:
-        return diffusers.DiffusionPipeline.load_config(source, revision=revision)
-    except (OSError, ValueError) as error:
+        config = diffusers.DiffusionPipeline.load_config(source, revision=revision)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{source!r}, which is no folder and cannot be fetched as a hub id ({type(error).__name__})",
             f"'{EMBEDDED}', a pipeline folder or a reachable hub id",
             "Check the spelling, the network and your access to the repository.",
         ) from error
+    return checked_index(config, source)
 
 
 def _refuse_missing_weights(source: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -250,6 +257,8 @@ def _refuse_missing_weights(source: str, config: Mapping[str, Any], given: Mappi
             "weights beside every config.json",
             "Save the pipeline again with pipeline.save_pretrained(folder, safe_serialization=True).",
         )
+    for name in saved:
+        require_readable(folder, name)
 
 
 def _is_saved(component: Path) -> bool:

@@ -7,15 +7,14 @@ suit the checkpoint (height, width, text length, guidance). They fill in what a 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ditscope.errors import InputError
 from ditscope.models._internals import compute_device
+from ditscope.models.pipeline_folder import call_settings
 
 SETTINGS_FILE = "ditscope.json"
 
@@ -27,17 +26,12 @@ def call_defaults(source: str | None) -> dict[str, Any]:
     """Call arguments that suit a checkpoint folder, or none for a hub id, or where there is no folder.
 
     Raises:
-        InputError: the folder's settings file is not what it should be.
+        InputError: as of :func:`ditscope.models.pipeline_folder.call_settings`.
     """
     path = Path(source or "", SETTINGS_FILE)
     if not source or not path.is_file():
         return {}
-    try:
-        return dict(json.loads(path.read_text())["call"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} without readable call arguments", '{"call": {...}}', "Correct or remove the file."
-        ) from error
+    return call_settings(path)
 
 
 def call_parameters(pipeline_class: type) -> dict[str, inspect.Parameter]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
+from ditscope.paths import local_path
 from ditscope.plots._sheet import png
 
 __all__ = ["save_png"]
@@ -23,7 +24,7 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: ``path`` ends otherwise, or ``figure`` is not a figure.
     """
-    target = Path(path)
+    target = local_path(path)
     if not isinstance(figure, Figure):
         raise InputError(type(figure).__name__, "a matplotlib Figure", "Pass what a plot returned.")
     if target.suffix.lower() != ".png":

@@ -19,12 +19,13 @@ from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.schema import SampleSpec, Schema
-from ditscope.cache.store_opening import as_path, read_manifest
+from ditscope.cache.store_opening import read_manifest
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
-from ditscope.errors import CacheError, InputError
+from ditscope.errors import CacheError, InputError, not_copied
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_digest, live_state
+from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
@@ -96,7 +97,7 @@ def record(
     checks.whole_number("batch_size", batch_size)
     if not isinstance(memory_budget, int | None):
         raise InputError(f"memory_budget {memory_budget!r}", "bytes as a whole number", "Leave it out, say.")
-    target = as_path(path)
+    target = local_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         read_manifest(target)
     kept = {"tensors": tensors, "stats": stats, "batch_size": batch_size, "compression": compression}
@@ -119,6 +120,11 @@ class Recording:
 
     def __exit__(self, *exception: object) -> None:
         self._open = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise not_copied(
+            "an open recording", "Pass its path; the cache that generate returns can be pickled."
+        )
 
     def forecast(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.

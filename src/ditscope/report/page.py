@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
+from ditscope.paths import local_path
 from ditscope.plots._sheet import DPI, png
 from ditscope.report.formatting import columns, spread
 from ditscope.report.rendering import environment
@@ -95,7 +96,7 @@ class Report:
         Raises:
             InputError: the report is empty, or ``folder`` is a file.
         """
-        target = Path(folder)
+        target = local_path(folder)
         if not self.sections:
             raise InputError("a report without sections", "at least one", "Call report.section(title).")
         if target.exists() and not target.is_dir():

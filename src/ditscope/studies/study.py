@@ -24,6 +24,7 @@ import xarray as xr
 from ditscope._discovery import public_names
 from ditscope._display import text_table
 from ditscope.errors import InputError, unknown_name
+from ditscope.paths import local_path
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -95,7 +96,7 @@ class Study(ABC):
         """
         from ditscope.models.loading import load
 
-        target = Path(folder)
+        target = local_path(folder)
         if dit is not None and dit.name != self.model:
             raise InputError(
                 f"the model {dit.name!r} for a study of {self.model!r}",
@@ -132,7 +133,7 @@ class Study(ABC):
         Raises:
             InputError: there is none, or it is another study's.
         """
-        source = Path(folder)
+        source = local_path(folder)
         if not (source / "results.json").is_file():
             raise InputError(
                 f"no results.json in {source}", "the folder of a finished study", "Run the study first."

@@ -16,6 +16,7 @@ from typing import Annotated
 import torch
 import typer
 
+from ditscope.paths import local_path
 from ditscope.shapes import assembly
 from ditscope.shapes.training.autoencoder import train_autoencoder
 from ditscope.shapes.training.clip import train_clip
@@ -39,6 +40,7 @@ def train(
     ] = True,
 ) -> None:
     """Train, assemble and judge the embedded pipeline."""
+    out, runs = local_path(out), local_path(runs)
     runs.mkdir(parents=True, exist_ok=True)
     autoencoder = train_autoencoder(runs, steps=autoencoder_steps, seed=seed, device=device)
     assembly.save_oracle(train_oracle(runs, steps=oracle_steps, seed=seed, device=device), out)
