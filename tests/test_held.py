@@ -101,6 +101,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
         "interval": ds.intervals.Interval(0.5, 0.25, 0.75),
         "site": ds.vocabulary.site_spec("block_output"),
         "error": DitscopeError("one", "two", "Three."),
+        "embeddings": ds.PromptEmbeds("half way", prompt_embeds=torch.ones(1, 4, 8)),
     }
 
 

@@ -17,9 +17,9 @@ import ditscope
 ROOT = Path(ditscope.__file__).parent
 LAYERS = [
     ["errors", "_version"],
-    ["vocabulary"],
+    ["vocabulary", "encoded_text"],
     ["checks", "paths"],
-    ["intervals", "_display", "_discovery", "_quiet"],
+    ["intervals", "precision", "_display", "_discovery", "_quiet"],
     ["models", "cache"],  # side by side, no arrow between them
     ["tracing"],
     ["checking"],

@@ -17,7 +17,7 @@ LISTS = {
     for name, words in vars(vocabulary).items()
     if name.isupper()
     # Arrays name a few of their dims everywhere, and counts go together without statistics.
-    and name not in ("HIDDEN_DIMS", "VALUE_DIMS", "STATISTIC_ARRAYS")
+    and name not in ("HIDDEN_DIMS", "VALUE_DIMS", "STATISTIC_ARRAYS", "READ_STATISTICS")
 }
 
 

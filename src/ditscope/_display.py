@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Rows = Sequence[Sequence[str]]
 
@@ -24,6 +24,13 @@ def html_table(title: str, rows: Rows, head: Sequence[str] = ()) -> str:
 def first_rows(rows: list[tuple[str, str]], most: int, what: str) -> list[tuple[str, str]]:
     """At most ``most`` rows, the last of them saying how many more there are of ``what``."""
     return rows if len(rows) <= most else [*rows[: most - 1], ("...", f"{len(rows) - most + 1} more {what}")]
+
+
+def quoted(texts: Iterable[str], most: int = 3, length: int = 60) -> str:
+    """Some of the texts, each cut short, as a message names them."""
+    texts = list(texts)
+    shown = [repr(text if len(text) <= length else f"{text[:length]}...") for text in texts[:most]]
+    return ", ".join(shown) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _row(cells: Sequence[str], tag: str) -> str:

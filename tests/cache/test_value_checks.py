@@ -23,7 +23,8 @@ def test_statistics_of_another_type_or_shape_are_refused(writer):
     statistics = statistics_of(hidden_value(writer.schema, 0, address))[None]
     for wrong in (statistics[:, :-1], statistics[..., 1:], statistics[0], statistics.astype("f8")):
         with pytest.raises(
-            InputError, match="mean, mean_abs, std, abs_max, nonfinite, count of image/block_output"
+            InputError,
+            match="mean, mean_abs, std, abs_max, nonfinite, count, saturated of image/block_output",
         ):
             writer.put(Reading(address, [0], statistics=wrong))
 

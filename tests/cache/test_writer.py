@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
 from store_recording import (
@@ -179,6 +180,36 @@ def test_nonfinite_values_are_counted_with_and_without_statistics(tmp_path):
                 writer.commit(sample)
         (row,) = open_cache(path).nonfinite.to_dict("records")
         assert row == {"sample": 1, "stream": "image", "site": "block_output", "count": 4}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kept", [{}, {"stats": False}, {"tensors": False}], ids=["both", "tensors", "stats"])
+def test_values_at_the_limit_are_counted_by_block_and_channel(tmp_path, kept, dtype):
+    schema = make_schema(sites=("attn_gate", "block_output"), dtype=dtype, **kept)
+    most = float(ml_dtypes.finfo(dtype).max)
+
+    def clipped(schema, sample, address):
+        value = hidden_value(schema, sample, address).copy()
+        if sample == 1 and address.block == 4 and address.stream == "image":
+            value[..., 5] = most if address.site == "attn_gate" else value[..., 5]
+            if address.site == "block_output":
+                value[:3, 5], value[4, 6], value[5, 6] = most, -most, np.inf
+        return value
+
+    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+        for sample in range(2):
+            fill(writer, sample, clipped)
+            writer.commit(sample)
+    cache = open_cache(tmp_path / "a.zarr")
+    visits = len(schema.steps) * len(schema.branches)
+    found = cache.saturated
+    assert found.drop(columns="count").to_numpy().tolist() == [
+        [1, "image", "attn_gate", 4, 8],  # the channels are 3, 4, ...
+        [1, "image", "block_output", 4, 8],
+        [1, "image", "block_output", 4, 9],
+    ]
+    assert found["count"].tolist() == [visits, 3 * visits, visits]
+    assert f"{5 * visits} values at the limit of {dtype} in 3 channels" in repr(cache)
 
 
 def test_statistics_only_store_has_no_hidden_state_files(tmp_path):

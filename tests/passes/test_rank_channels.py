@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+
+import ml_dtypes
 import numpy as np
 import pytest
 import xarray as xr
@@ -74,3 +77,48 @@ def test_non_finite_channels_are_reported_and_never_ranked(make_hidden):
 def test_unknown_statistic_is_refused_before_any_work(make_hidden):
     with pytest.raises(InputError, match=r"'kurtosis'.*'mean_abs'"):
         passes.rank_channels(None, statistic="kurtosis")
+
+
+def clipped(make_hidden):
+    """Channel 5 clipped in a step of the first sample at block 1, and channel 6 near the limit there."""
+    hidden = make_hidden(dtype=np.float16, chunks=None)
+    hidden[0, 1, 0, 1, 3, 5] = -65504
+    hidden[0, 1, 0, 1, 3, 6] = 65472
+    return hidden
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["tensors", "statistics"])
+def test_channels_with_clipped_values_are_ranked_and_named(make_hidden, recorded):
+    hidden = clipped(make_hidden)
+    source = passes.token_statistics(hidden).astype(np.float32) if recorded else hidden
+    with pytest.warns(UserWarning, match=r"1 channels with values at the limit of float16 \(ids 5\)"):
+        ranking = passes.rank_channels(source)
+    marked = ranking.saturated
+    assert marked.sel(block=1, channel=5)
+    assert marked.sum() == 1
+    assert not ranking.excluded.any()
+    assert ranking.scores["saturated"].sel(block=1, channel=5)
+    assert "1 saturated (*)" in repr(ranking)
+    assert re.search(r"double.1 .* 5\* \(", repr(ranking))
+    with pytest.warns(UserWarning, match="limit of float16"):
+        by_step = passes.rank_channels(source, over=("sample", "branch", "token"))
+    assert by_step.statistics["saturated"].sum("channel").sel(block=1).values.tolist() == [0, 1, 0]
+
+
+def test_statistics_that_do_not_say_their_dtype_are_held_to_the_limits_of_all(make_hidden):
+    statistics = passes.token_statistics(clipped(make_hidden)).drop_attrs()
+    with pytest.warns(UserWarning, match=r"at the limit of their dtype \(ids 5\)"):
+        ranking = passes.rank_channels(statistics)
+    assert ranking.resolution.isnull().all()
+
+
+def test_the_resolution_is_the_dtype_s_spacing_at_the_mean_magnitude(make_hidden):
+    hidden = make_hidden()
+    hidden[..., 3] = 3000
+    ranking = passes.rank_channels(hidden)
+    expected = np.spacing(ranking.statistics["mean_abs"].values.astype(ml_dtypes.bfloat16)).astype(float)
+    size = ranking.statistics["mean_abs"].values.astype(ml_dtypes.bfloat16).astype(float)
+    below = size <= ranking.statistics["mean_abs"].values  # those that are not rounded up to the next step
+    assert np.array_equal(ranking.resolution.values[below], expected[below])
+    assert (ranking.resolution.sel(channel=3) == 16).all()
+    assert ", step 16)" in repr(ranking)

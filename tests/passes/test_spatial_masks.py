@@ -150,3 +150,11 @@ def test_arrays_without_a_grid(planted):
         passes.spatial_masks(planted[0].drop_vars(["y", "x"]), [3])
     with pytest.raises(InputError, match="a token for every cell"):
         passes.spatial_masks(planted[0].isel(token=slice(1, None)), [3])
+
+
+def test_masks_of_clipped_channels_say_so(make_hidden):
+    hidden = make_hidden(samples=4, steps=1, branches=1, blocks=1, dtype=np.float16, chunks=None)
+    hidden[1, 0, 0, 0, 5, 3] = 65504
+    with pytest.warns(UserWarning, match="values at the limit of float16 in 1 of 4 masks"):
+        found = passes.spatial_masks(hidden, [3, 4], blocks=0, steps=0)
+    assert found["saturated_channels"].values.tolist() == [0, 1, 0, 0]

@@ -205,7 +205,8 @@ def profiles(random, name, *, samples=16, channels=16, shared=None):
     scores = xr.DataArray(noise, dims=(*size, "channel"))
     scores = scores.assign_coords({dim: range(length) for dim, length in size.items()})
     scores = scores.assign_coords({label: ("sample", values) for label, values in coords.items()})
-    return xr.Dataset({"mean_abs": scores, "nonfinite": xr.zeros_like(scores, dtype=int)})
+    none = xr.zeros_like(scores, dtype=int)
+    return xr.Dataset({"mean_abs": scores, "nonfinite": none, "saturated": none})
 
 
 def measured(data, name, **settings):
@@ -287,3 +288,37 @@ def test_large_studies_are_tested_on_spread_groups(make_hidden, monkeypatch):
     assert (part["tested"] >= 1).all()
     xr.testing.assert_equal(part["agreement"], whole["agreement"])
     assert (abs(part["null"] - whole["null"]) < 0.1).all()
+
+
+def test_clipped_channels_are_named(make_hidden):
+    hidden = make_hidden(dtype=np.float16, chunks=None)
+    assert passes.stability(hidden, across="step", k=3).attrs["saturated"] == 0
+    hidden[3, 1, 0, 2, 0, 9] = 65504
+    for across in ("step", "sample"):
+        with pytest.warns(UserWarning, match=r"1 channels with values at the limit of float16 \(ids 9\)"):
+            assert passes.stability(hidden, across=across, k=3).attrs["saturated"] == 1
+
+
+def test_prompts_that_were_cut_to_the_same_tokens_are_one_prompt(make_hidden):
+    """Three prompts with two seeds; the second is the first, cut, and brings the same states."""
+    hidden = noisy(make_hidden).load()
+    hidden[2:4] = hidden[:2].values
+    marked = hidden.assign_coords(encoded_text=("sample", list("aaaacc")))
+    across = ("prompt", "seed", "sample")
+    as_it_is = passes.stability(hidden, across=across, k=5)
+    assert as_it_is.attrs["encoded_alike"] == 0
+    with pytest.warns(UserWarning, match=r"1 prompts were cut to the tokens of another.*'prompt 1'"):
+        found = passes.stability(marked, across=across, k=5)
+    assert found.attrs["encoded_alike"] == 1
+    jaccard = found["jaccard_sample"].values
+    different = [(a, b) for a in range(4) for b in (4, 5) if a % 2 == b % 2]
+    all_but_twins = [(a, b) for a in range(6) for b in range(a) if (a, b) not in [(2, 0), (3, 1)]]
+    for name, pairs in {"prompt": different, "sample": all_but_twins}.items():
+        expected = np.mean([jaccard[pair] for pair in pairs])
+        assert found["agreement"].sel(across=name, measure="jaccard") == pytest.approx(expected)
+        assert expected < as_it_is["agreement"].sel(across=name, measure="jaccard")
+    unknown = hidden.assign_coords(encoded_text=("sample", [""] * 6))
+    xr.testing.assert_identical(
+        passes.stability(unknown, across="prompt", k=5)["agreement"],
+        as_it_is["agreement"].sel(across=["prompt"]),
+    )

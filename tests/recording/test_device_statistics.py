@@ -15,7 +15,7 @@ from ditscope.vocabulary import RECORDED_STATISTICS
 
 SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=6)
 FINITE = st.floats(-1e4, 1e4, width=32)
-STATISTICS = (*RECORDED_STATISTICS, "nonfinite", "count")
+STATISTICS = (*RECORDED_STATISTICS, "nonfinite", "count", "saturated")
 ANY = FINITE | st.sampled_from([np.nan, np.inf, -np.inf])
 
 
@@ -26,7 +26,7 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
     return {name: reduced[:, position].numpy() for position, name in enumerate(STATISTICS)}
 
 
-def expected(values: np.ndarray, real: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def expected(values: np.ndarray, real: np.ndarray | None = None, limit: float = 0) -> dict[str, np.ndarray]:
     """The definitions, one channel at a time, over its finite values; NaN for none."""
     rows, _, channels = values.shape
     result = {name: np.full((rows, channels), np.nan) for name in STATISTICS}
@@ -36,6 +36,7 @@ def expected(values: np.ndarray, real: np.ndarray | None = None) -> dict[str, np
         kept = column[np.isfinite(column)]
         result["nonfinite"][row, channel] = len(column) - len(kept)
         result["count"][row, channel] = len(column)
+        result["saturated"][row, channel] = (np.abs(column) == limit).sum()
         if len(kept):
             result["mean"][row, channel] = kept.mean()
             result["mean_abs"][row, channel] = np.abs(kept).mean()
@@ -47,12 +48,13 @@ def expected(values: np.ndarray, real: np.ndarray | None = None) -> dict[str, np
 def assert_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> None:
     values = hidden.to(torch.float32).numpy()
     reduced = token_statistics(hidden, real)
-    reference = expected(values, None if real is None else real.numpy())
+    limit = torch.finfo(hidden.dtype).max
+    reference = expected(values, None if real is None else real.numpy(), limit)
     # The squares of numbers under 1e-19 are none in float32.
     scale = max(np.abs(np.where(np.isfinite(values), values, 0)).max(initial=0), 1e-18)
     for name in RECORDED_STATISTICS:
         np.testing.assert_allclose(reduced[name], reference[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name)
-    for name in ("abs_max", "nonfinite", "count"):
+    for name in ("abs_max", "nonfinite", "count", "saturated"):
         assert np.array_equal(reduced[name], reference[name].astype(np.float32), equal_nan=True), name
 
 
@@ -92,6 +94,18 @@ def test_padding_is_left_out_and_not_counted(data) -> None:
     values = data.draw(arrays(np.float32, SHAPES, elements=ANY))
     real = data.draw(arrays(bool, values.shape[:2]))
     assert_statistics(torch.from_numpy(values), torch.from_numpy(real))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_values_at_the_limit_of_the_model_s_own_dtype_are_counted(dtype) -> None:
+    """In bfloat16 and float32 sums of such values are infinite, so only the counts are compared."""
+    limit = torch.finfo(dtype).max
+    hidden = torch.tensor([[[limit, 65504.0], [-limit, limit / 2], [torch.inf, torch.nan]]]).to(dtype)
+    counts = [[2, 1 if dtype == torch.float16 else 0]]
+    assert token_statistics(hidden)["saturated"].tolist() == counts
+    assert token_statistics(hidden, torch.tensor([[False, True, True]]))["saturated"].tolist() == [[1, 0]]
+    if dtype == torch.float16:
+        assert_statistics(hidden)
 
 
 def test_a_channel_without_a_finite_value_has_no_statistics() -> None:

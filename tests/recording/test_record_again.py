@@ -36,10 +36,10 @@ class StoppedError(Exception):
 def stop_commit_of(sample: int, monkeypatch) -> None:
     honest = CacheWriter.commit
 
-    def commit(self, number, **more):
+    def commit(self, number, *texts, **more):
         if number == sample:
             raise StoppedError
-        honest(self, number, **more)
+        honest(self, number, *texts, **more)
 
     monkeypatch.setattr(CacheWriter, "commit", commit)
 

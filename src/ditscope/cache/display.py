@@ -51,6 +51,20 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
     if len(cache.nonfinite):
         count, n_samples = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
         lines.append(("WARNING", f"{count} NaN or infinite values in {n_samples} samples; see .nonfinite"))
+    saturated, truncated = cache.saturated, cache.truncated
+    if len(saturated):
+        channels = saturated.groupby(["stream", "site"])["channel"].nunique().sum()
+        found = f"{saturated['count'].sum()} values at the limit of {schema.dtype} in {channels} channels"
+        lines.append(("WARNING", f"{found}; see .saturated"))
+    if any(entry.saturated is None for entry in cache.ledger.values()):
+        lines.append(("saturated", "not counted when this was recorded"))
+    for encoder, rows_of in truncated.groupby("text_encoder"):
+        lines.append((str(encoder), f"cut {rows_of['prompt'].nunique()} prompts short; see .truncated"))
+    unseen = {
+        schema.samples[at].prompt for at, entry in cache.ledger.items() if entry.text and entry.text.truncated
+    }
+    if unseen:
+        lines.append(("WARNING", f"{len(unseen)} prompts were cut in every text encoder; see .truncated"))
     return lines
 
 

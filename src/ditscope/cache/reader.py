@@ -100,8 +100,8 @@ class Cache:
                 "Use .stats(), or record with tensors=True.",
             )
         samples = self._samples(committed_only)
-        labels = self._with_done(stats_labels(self.schema, samples), samples)
-        attributes: dict[str, Any] = {"stream": stream, "site": site}
+        labels = self._with_ledger(stats_labels(self.schema, samples), samples)
+        attributes: dict[str, Any] = {"stream": stream, "site": site, "dtype": self.schema.dtype}
         if spec.has_tokens:
             labels |= token_labels(own)
             if own.has_grid:
@@ -140,15 +140,16 @@ class Cache:
             raise CacheError("a cache without statistics", "statistics", "Record with stats=True.")
         samples = self._samples(committed_only)
         arrays = {name: self._array(f"{stream}/stats/{site}/{name}", samples) for name in STATISTIC_ARRAYS}
-        labels = self._with_done(stats_labels(self.schema, samples), samples)
-        return xr.Dataset(arrays, coords=labels, attrs={"stream": stream, "site": site})
+        labels = self._with_ledger(stats_labels(self.schema, samples), samples)
+        attributes = {"stream": stream, "site": site, "dtype": self.schema.dtype}
+        return xr.Dataset(arrays, coords=labels, attrs=attributes)
 
     @cached_property
     def images(self) -> xr.DataArray:
         """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``."""
         if "images" not in self.plans:
             raise CacheError("a cache without images", "images", "Record with the images' size.")
-        labels = self._with_done(sample_labels(self.schema, self.committed), self.committed)
+        labels = self._with_ledger(sample_labels(self.schema, self.committed), self.committed)
         return self._array("images", self.committed).rename("images").assign_coords(labels)
 
     @cached_property
@@ -165,7 +166,7 @@ class Cache:
             name: self._array(f"trajectory/{name}", self.committed)
             for name in ("latents", "transformer_output")
         }
-        labels = self._with_done(trajectory_labels(self.schema, self.committed), self.committed)
+        labels = self._with_ledger(trajectory_labels(self.schema, self.committed), self.committed)
         return xr.Dataset(arrays, coords=labels)
 
     @property
@@ -198,6 +199,38 @@ class Cache:
         return pd.DataFrame(rows, columns=["sample", "stream", "site", "count"])
 
     @property
+    def saturated(self) -> pd.DataFrame:
+        """Values at the limit of the hidden states' dtype by committed sample, stream, site, block and channel.
+
+        Such a value was clipped, or as good as: it says only how large it was at least. Over all steps and branches;
+        samples that were recorded without counting them have no rows.
+        """
+        rows = [
+            (sample, *name.split("/"), block, channel, count)
+            for sample, entry in sorted(self.ledger.items())
+            for name, blocks in sorted((entry.saturated or {}).items())
+            for block, channels in sorted(blocks.items())
+            for channel, count in sorted(channels.items())
+        ]
+        return pd.DataFrame(rows, columns=["sample", "stream", "site", "block", "channel", "count"])
+
+    @property
+    def truncated(self) -> pd.DataFrame:
+        """Tokens of the prompts that text encoders were not given, by committed sample and encoder.
+
+        Columns ``sample``, ``prompt``, ``text_encoder`` and ``cut``, the number of tokens. The coordinate
+        ``truncated`` of every array says where a prompt was cut in all of its encoders.
+        """
+        rows = [
+            (sample, self.schema.samples[sample].prompt, encoder, cut)
+            for sample, entry in sorted(self.ledger.items())
+            if entry.text is not None
+            for encoder, cut in entry.text.cut.items()
+            if cut
+        ]
+        return pd.DataFrame(rows, columns=["sample", "prompt", "text_encoder", "cut"])
+
+    @property
     def nbytes(self) -> int:
         """Bytes on disk of the committed samples."""
         return sum(size for entry in self.ledger.values() for size, _ in entry.files.values())
@@ -224,9 +257,17 @@ class Cache:
         token = f"{self.path.resolve()} {self.manifest['config_hash']}"
         return xr.DataArray(stored.to_dask(token), dims=plan.dims)
 
-    def _with_done(self, labels: Labels, samples: Sequence[int]) -> Labels:
-        done = np.array([sample in self.ledger for sample in samples], dtype=bool)
-        return {**labels, "done": (("sample",), done)}
+    def _with_ledger(self, labels: Labels, samples: Sequence[int]) -> Labels:
+        """The labels and what the ledger says: ``done``; ``truncated`` and ``encoded_text`` where they are known."""
+        entries = [self.ledger.get(sample) for sample in samples]
+        done = np.array([entry is not None for entry in entries], dtype=bool)
+        labels = {**labels, "done": (("sample",), done)}
+        texts = [None if entry is None else entry.text for entry in entries]
+        if any(texts):
+            cut = np.array([text is not None and text.truncated for text in texts], dtype=bool)
+            encoded = np.array(["" if text is None else text.digest for text in texts], dtype=object)
+            labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
+        return labels
 
     def _site(self, stream: str, site: str) -> SiteSpec:
         self.schema.stream(stream)

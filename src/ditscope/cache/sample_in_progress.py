@@ -28,6 +28,7 @@ class SampleInProgress:
 
     Attributes:
         nonfinite: ``stream/site`` -> number of NaN and infinite values so far.
+        saturated: ``stream/site`` -> block -> channel -> number of values at the dtype's limit so far.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class SampleInProgress:
         shards: ShardWriter,
     ) -> None:
         self.nonfinite: dict[str, int] = {}
+        self.saturated: dict[str, dict[int, dict[int, int]]] = {}
         self._sample, self._schema, self._plans = sample, schema, plans
         self._budget, self._shards = budget, shards
         self._filling: dict[str, ShardBuffer] = {}
@@ -67,6 +69,13 @@ class SampleInProgress:
         """Add to the number of NaN and infinite values at ``stream/site``."""
         if count:
             self.nonfinite[stream_and_site] = self.nonfinite.get(stream_and_site, 0) + count
+
+    def count_saturated(self, stream_and_site: str, block: int, counts: np.ndarray[Any, Any]) -> None:
+        """Add to the numbers of values at the dtype's limit, ``[channel]``, of a block at ``stream/site``."""
+        for position in np.flatnonzero(counts):
+            channel = self._schema.channels[position]
+            by_channel = self.saturated.setdefault(stream_and_site, {}).setdefault(block, {})
+            by_channel[channel] = by_channel.get(channel, 0) + int(counts[position])
 
     def finish(self) -> dict[str, FileRecord]:
         """Wait until every file is on disk; return size and checksum of each, by name.

@@ -14,12 +14,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ditscope.cache import storage
 from ditscope.cache.layout import ArrayPlan
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError
 
 FOLDER = "done/ledger"
+
+SaturatedCounts = Mapping[str, Mapping[int, Mapping[int, int]]]
+"""``stream/site`` -> block -> channel -> number of values at the dtype's limit, where there are any."""
 
 _ENTRY = re.compile(r"(\d+)\.json")
 
@@ -32,7 +37,11 @@ class Entry:
         sample: position of the sample.
         committed: when, ISO 8601 in UTC.
         files: file name relative to the store -> (bytes, SHA-256).
-        nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states.
+        nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states; without statistics,
+            padding of the text is among them.
+        saturated: the same, by block and channel, of values at the limit of the dtype of the hidden states; None
+            where they were not counted, as by earlier releases.
+        text: what its text encoders were given; None where that is not known.
         live: digest of the live state of the model that made it; None in stores of earlier releases.
     """
 
@@ -40,6 +49,8 @@ class Entry:
     committed: str
     files: Mapping[str, tuple[int, str]]
     nonfinite: Mapping[str, int]
+    saturated: SaturatedCounts | None = None
+    text: EncodedText | None = None
     live: str | None = None
 
     @classmethod
@@ -48,11 +59,13 @@ class Entry:
         sample: int,
         files: Mapping[str, tuple[int, str]],
         nonfinite: Mapping[str, int],
+        saturated: SaturatedCounts,
+        text: EncodedText | None = None,
         live: str | None = None,
     ) -> Entry:
         """An entry committed at this moment."""
         moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return cls(sample, moment, dict(files), dict(nonfinite), live)
+        return cls(sample, moment, dict(files), dict(nonfinite), dict(saturated), text, live)
 
 
 def entry_path(store: Path, sample: int) -> Path:
@@ -66,6 +79,8 @@ def write_entry(store: Path, entry: Entry) -> None:
         "sample": entry.sample,
         "committed": entry.committed,
         "nonfinite": dict(entry.nonfinite),
+        "saturated": entry.saturated,
+        "text": None if entry.text is None else {"cut": dict(entry.text.cut), "digest": entry.text.digest},
         **({} if entry.live is None else {"live": entry.live}),
         "files": {name: list(record) for name, record in entry.files.items()},
     }
@@ -113,8 +128,11 @@ def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entr
     try:
         files = {name: (int(size), str(checksum)) for name, (size, checksum) in content["files"].items()}
         nonfinite = {str(name): int(count) for name, count in content["nonfinite"].items()}
+        saturated, text = _saturated(content.get("saturated")), _text(content.get("text"))
         live = None if content.get("live") is None else str(content["live"])
-        entry = Entry(int(content["sample"]), str(content["committed"]), files, nonfinite, live)
+        entry = Entry(
+            int(content["sample"]), str(content["committed"]), files, nonfinite, saturated, text, live
+        )
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise _unusable(
             path, f"an unreadable entry ({error!r})", "files, nonfinite, sample, committed"
@@ -128,6 +146,25 @@ def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entr
             f"sample {sample} with the {len(expected)} files that the manifest implies",
         )
     return entry
+
+
+def _saturated(content: Any) -> SaturatedCounts | None:
+    if content is None:
+        return None
+    return {
+        str(name): {
+            int(block): {int(channel): int(count) for channel, count in channels.items()}
+            for block, channels in blocks.items()
+        }
+        for name, blocks in content.items()
+    }
+
+
+def _text(content: Any) -> EncodedText | None:
+    if content is None:
+        return None
+    cut = {str(encoder): int(count) for encoder, count in content["cut"].items()}
+    return EncodedText(cut, str(content["digest"]))
 
 
 def _unusable(path: Path, found: str, expected: str) -> CacheError:

@@ -15,9 +15,7 @@ from ditscope.cache import schema_checks
 from ditscope.cache.json_values import json_values
 from ditscope.checks import finite_number, whole_number
 from ditscope.errors import InputError, unknown_name
-
-DTYPES = ("float32", "bfloat16", "float16")
-"""Dtypes that hidden states may have in a store."""
+from ditscope.precision import DTYPES
 
 COMPRESSIONS = ("zstd",)
 """Compressions by name; ``None`` stores the bytes as they are."""

@@ -64,7 +64,9 @@ def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
         if schema.stats:
             stats = group.create_group("stats")
             for site in filter(lambda name: site_spec(name).has_tokens, schema.sites):
-                inner = stats.create_group(site, attributes={"stream": stream.name, "site": site})
+                inner = stats.create_group(
+                    site, attributes={"stream": stream.name, "site": site, "dtype": schema.dtype}
+                )
                 _write_labels(inner, labels.stats_labels(schema))
     if schema.trajectory is not None:
         _write_labels(root.create_group("trajectory"), labels.trajectory_labels(schema))

@@ -36,8 +36,8 @@ class Reading:
         hidden: hidden states ``[row, token, channel]`` in the store's dtype, perhaps of fewer tokens than the
             store has of a stream without a grid; of modulation, float32 ``[row, channel]``. None if not kept.
         statistics: float32 ``[row, statistic, channel]``: ``mean``, ``mean_abs``, ``std``, ``abs_max`` over the
-            finite values of the real tokens, ``nonfinite`` and ``count``, the number of those tokens, which all
-            channels repeat. None if not kept.
+            finite values of the real tokens, ``nonfinite``, ``count``, the number of those tokens, which all
+            channels repeat, and ``saturated``, the number of values at the dtype's limit. None if not kept.
     """
 
     address: Address

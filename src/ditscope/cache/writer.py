@@ -30,9 +30,11 @@ from ditscope.cache.store_creation import create_store, done_plan
 from ditscope.cache.store_opening import check_layout, read_manifest
 from ditscope.cache.value_checks import checked
 from ditscope.cache.visit_reading import Address, Reading
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError, not_copied, unknown_name
 from ditscope.paths import local_path
-from ditscope.vocabulary import STATISTIC_ARRAYS, site_spec
+from ditscope.precision import at_limit
+from ditscope.vocabulary import READ_STATISTICS, STATISTIC_ARRAYS, site_spec
 
 
 class CacheWriter:
@@ -144,7 +146,7 @@ class CacheWriter:
         # All is checked before anything is kept, so that a corrected reading can be put.
         hidden = None if reading.hidden is None else self._hidden_rows(reading)
         plans = {} if reading.statistics is None else self._statistic_plans(address)
-        statistics = None if reading.statistics is None else self._statistic_rows(reading, list(plans))
+        statistics = None if reading.statistics is None else self._statistic_rows(reading)
         progress = [self._in_progress(sample) for sample in reading.samples]
         if hidden is not None:
             self._put_hidden(address, index, progress, hidden)
@@ -175,11 +177,12 @@ class CacheWriter:
         """Store a sample's final image: uint8 ``[y_pixel, x_pixel, rgb]``."""
         self._put_whole("images", sample, image)
 
-    def commit(self, sample: int, *, live: str | None = None) -> None:
+    def commit(self, sample: int, text: EncodedText | None = None, *, live: str | None = None) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
 
         Args:
             sample: position of the sample.
+            text: what its text encoders were given; None if that is not known.
             live: digest of the live state of the model that made it.
 
         Raises:
@@ -193,7 +196,7 @@ class CacheWriter:
             folders.update(list((self.path / name).parents)[: name.count("/")])
         for folder in sorted(folders):
             storage.sync(folder)
-        entry = sample_ledger.Entry.now(sample, files, progress.nonfinite, live)
+        entry = sample_ledger.Entry.now(sample, files, progress.nonfinite, progress.saturated, text, live)
         sample_ledger.write_entry(self.path, entry)
         self.committed.add(sample)
         del self._samples[sample]
@@ -234,9 +237,10 @@ class CacheWriter:
         short = not self.schema.stream(stream).has_grid
         return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
-    def _statistic_rows(self, reading: Reading, names: Sequence[str]) -> np.ndarray:
-        lengths = {"row": len(reading.samples), "statistic": len(names), "channel": len(self.schema.channels)}
-        what = f"{', '.join(names)} of {reading.address.stream}/{reading.address.site}"
+    def _statistic_rows(self, reading: Reading) -> np.ndarray:
+        n_read, n_channels = len(READ_STATISTICS), len(self.schema.channels)
+        lengths = {"row": len(reading.samples), "statistic": n_read, "channel": n_channels}
+        what = f"{', '.join(READ_STATISTICS)} of {reading.address.stream}/{reading.address.site}"
         return checked(what, reading.statistics, np.float32, lengths)
 
     def _statistic_plans(self, address: Address) -> dict[str, ArrayPlan]:
@@ -252,6 +256,8 @@ class CacheWriter:
             sample.put(self._plans[path], index, hidden)
             if not counted:
                 sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
+                saturated = at_limit(hidden, self.schema.dtype)
+                sample.count_saturated(path, address.block, np.atleast_2d(saturated).sum(axis=0))
 
     def _put_statistics(
         self,
@@ -261,13 +267,14 @@ class CacheWriter:
         plans: Mapping[str, ArrayPlan],
         rows: np.ndarray,
     ) -> None:
+        path = f"{address.stream}/{address.site}"
         for sample, row in zip(progress, rows, strict=True):
-            for (name, plan), array in zip(plans.items(), row, strict=True):
+            sample.count_saturated(path, address.block, row[READ_STATISTICS.index("saturated")])
+            for (name, plan), array in zip(plans.items(), row[: len(plans)], strict=True):
                 # float32 holds whole numbers up to 2**24, the most tokens that there may be.
                 own = array.astype(plan.numpy_dtype)
                 sample.put(plan, index, own[0] if name == "count" else own)
                 if name == "nonfinite":
-                    path = f"{address.stream}/{address.site}"
                     sample.count_nonfinite(path, int(own.sum(dtype=np.int64)))
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:

@@ -20,7 +20,7 @@ from ditscope.models.live_state import live_state
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
-from ditscope.tracing.run import LATENT
+from ditscope.tracing.run import LATENT, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
@@ -72,7 +72,8 @@ def compare(
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
-        and the coordinate ``control`` ``[edit]``, bool: whether every edit under that name is a control. Its attribute
+        and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control; and
+        ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute
         ``live`` is the model's live state, as JSON.
 
     Raises:
@@ -80,6 +81,9 @@ def compare(
             where there are embeddings.
         EditError: an edit that never fired.
         ConfigMismatchError: the model was changed on the way; the message names the fields.
+
+    Warns:
+        UserWarning: prompts were cut in every text encoder.
     """
     check_interval(LEVEL, resamples)
     batches = batches_of(prompts, seeds, batch_size, call)
@@ -104,13 +108,15 @@ def compare(
     n_runs = 1 + sum(condition.draws for condition in compared)
     with tqdm(total=len(samples) * n_runs, desc="compare", unit="image", disable=None) as progress:
         baseline = run(())
+        cut = [text is not None and text.truncated for text in baseline.texts]
+        warn_of_truncated(str(prompt) for (prompt, _), is_cut in zip(samples, cut, strict=True) if is_cut)
         runs = {
             (row, number): run(condition.draw(number))
             for row, condition in enumerate(compared)
             for number in range(condition.draws)
         }
     result = score(samples, compared, baseline.images, runs, scorers, resamples)
-    return result.assign_attrs(
+    return result.assign_coords(truncated=("sample", cut)).assign_attrs(
         model=dit.name,
         batch_size=batch_size,
         num_inference_steps=looked.schedule.steps.stop,

@@ -17,6 +17,7 @@ from ditscope.tracing.run import run_traced
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
+    from ditscope.encoded_text import EncodedText
     from ditscope.models.dit import DiT
     from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
@@ -56,10 +57,12 @@ class Run:
     Attributes:
         images: uint8 ``[sample, y, x, rgb]``.
         firings: the edits' firings, with the column ``sample``; empty for the baseline.
+        texts: what the text encoders were given of each sample's prompt; None for what is not known.
     """
 
     images: np.ndarray
     firings: pd.DataFrame
+    texts: Sequence[EncodedText | None] = ()
 
 
 def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:
@@ -96,13 +99,15 @@ def run_condition(
     Raises:
         EditError: an edit never fired in one of the batches.
     """
-    images, tables = [], []
+    images, tables, texts = [], [], []
     for batch in batches:
         visitor = EditedVisit(dit, edits, probe.schedule.steps) if edits else None
-        images.append(run_traced(dit, batch.samples, visitor, **batch.call).images)
+        outcome = run_traced(dit, batch.samples, visitor, **batch.call)
+        images.append(outcome.images)
+        texts += outcome.texts
         if visitor is not None:
             visitor.require_fired()
             table = visitor.firings.table()
             tables.append(table.assign(sample=table["row"] + batch.positions.start))
         progress.update(len(batch.positions))
-    return Run(np.concatenate(images), pd.concat(tables) if tables else pd.DataFrame())
+    return Run(np.concatenate(images), pd.concat(tables) if tables else pd.DataFrame(), texts)

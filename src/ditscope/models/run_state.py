@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import UnsupportedError
 from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
 from ditscope.models.schedule import global_noise, require_seeded_start
+from ditscope.models.text_encoding import encoded_texts, watched_tokenizers
 from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class RunState:
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
+        texts: what the text encoders were given of each prompt, once the run is over; None for what is not known.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
     """
 
@@ -48,6 +51,8 @@ class RunState:
         self.has_followed = False
         self.progress: VisitProgress | None = None
         self._modules: dict[str, torch.nn.Module] = {}
+        self.texts: list[EncodedText | None] = []
+        self._text_lengths: list[int] | None = None
         self._running = self._is_read = self._refusals_made = False
         self._pipeline: Any = None
 
@@ -122,7 +127,7 @@ class RunState:
                 "Wait for the first, or load the model twice.",
             )
         self._running, self._refusals_made = True, False
-        self.progress, self.n_visits = None, 0
+        self.progress, self.n_visits, self.texts, self._text_lengths = None, 0, [], None
         try:
             self.call = complete_call(self.pipeline, call, self.defaults, seed)
             self.samples = samples_of(self.call)  # before the run draws from the generators
@@ -131,7 +136,9 @@ class RunState:
             self._noise_before = global_noise(compute_device(self.pipeline))
             with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
                 try:
-                    yield
+                    with watched_tokenizers(self.pipeline) as watched:
+                        yield
+                    self.texts = self._encoded_texts(watched)
                 except BaseException as error:
                     # A pipeline puts its networks back at its end only; a stopped run must not fill the device.
                     self.pipeline.maybe_free_model_hooks()
@@ -162,6 +169,14 @@ class RunState:
         finally:
             self._is_read = False
 
+    def _encoded_texts(self, watched: Mapping[str, Any]) -> list[EncodedText | None]:
+        n_images = self.call.get("num_images_per_prompt") or 1  # those of one prompt follow each other
+        prefix = self.family.text_prefix
+        lengths = None if self._text_lengths is None else self._text_lengths[::n_images]
+        taken = 0 if prefix is None else getattr(self.pipeline, prefix)
+        texts = encoded_texts(watched, len(self.samples) // n_images, lengths, taken)
+        return [text for text in texts for _ in range(n_images)]
+
     def _refuse_unmapped(self) -> None:
         if not self._refusals_made:
             refuse_unmapped(self, self.call)
@@ -173,3 +188,8 @@ class RunState:
         if self.n_visits == 1 and self._is_read and self.call.get("generator") is not None:
             require_seeded_start(self.pipeline, self._noise_before)
         self.inputs = TransformerInputs(self.family, transformer, (args, kwargs))
+        if self.n_visits == 1 and self.family.text_prefix is not None:  # the first visit is of the prompts
+            mask, rows = self.inputs.text_mask, len(self.samples)
+            self._text_lengths = (
+                [self.inputs.text_tokens] * rows if mask is None else mask.sum(dim=1).tolist()
+            )

@@ -19,11 +19,14 @@ import xarray as xr
 from tqdm.dask import TqdmCallback
 
 from ditscope import checks
-from ditscope.passes.source import Source, hidden_states
+from ditscope.passes.source import Source, hidden_states, is_saturated, own_dtype
 from ditscope.passes.token_statistics import chunked, token_statistics
 from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
 
 __all__ = ["channel_statistics"]
+
+COUNTS = ("nonfinite", "saturated")
+"""Variables that count, and are added up where statistics are averaged."""
 
 OVER = ("sample", "step", "branch", "token")
 """Dimensions that a ranking reduces by default: it keeps one score per block and channel."""
@@ -54,7 +57,10 @@ def channel_statistics(
         site: where in a block.
 
     Returns:
-        One variable per name in :data:`ditscope.vocabulary.STATISTICS`, and ``nonfinite``, all ``[*kept, channel]``.
+        One variable per name in :data:`ditscope.vocabulary.STATISTICS`; ``nonfinite``, the number of NaN and
+        infinite values; and ``saturated``, the number of samples, steps, branches and blocks (without ``token``, of
+        values) that were reduced and reach the limit of the dtype they were computed in: all ``[*kept, channel]``.
+        Attribute ``dtype`` has that dtype, where it is known.
 
     Raises:
         InputError: for an unknown stream, site or dimension.
@@ -63,11 +69,14 @@ def channel_statistics(
     if "token" in dims:
         each = _named(token_statistics(source, stream=stream, site=site))
         rest = [dim for dim in dims if dim in each.dims]
-        reduced = each.drop_vars(["abs_max", "nonfinite"]).mean(rest)
+        reduced = each.drop_vars(["abs_max", *COUNTS]).mean(rest)
         reduced["abs_max"] = each["abs_max"].max(rest)
-        reduced["nonfinite"] = each["nonfinite"].sum(rest)
+        for name in COUNTS:
+            reduced[name] = each[name].sum(rest)
+        reduced = reduced.assign_attrs(each.attrs)
     else:
-        reduced = _over_directly(hidden_states(source, stream, site), dims)
+        hidden = hidden_states(source, stream, site)
+        reduced = _over_directly(hidden, dims).assign_attrs(dtype=own_dtype(hidden))
     return reduced.assign_attrs(stream=stream, site=site)
 
 
@@ -84,7 +93,11 @@ def _named(stats: xr.Dataset) -> xr.Dataset:
         }
     )
     nonfinite = stats["nonfinite"] if "nonfinite" in stats else ~np.isfinite(values["mean_abs"])
-    return named.assign(nonfinite=nonfinite.astype(np.int64))
+    # The largest of all is at the limit where any value is.
+    saturated = is_saturated(stats["abs_max"], own_dtype(stats))
+    counts = {"nonfinite": nonfinite.astype(np.int64), "saturated": saturated.astype(np.int64)}
+    kept = {"dtype": stats.attrs["dtype"]} if "dtype" in stats.attrs else {}
+    return named.assign(counts).assign_attrs(kept)
 
 
 def _over_directly(hidden: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
@@ -101,5 +114,6 @@ def _over_directly(hidden: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
             "abs_max": abs(values).max(rest),
             "energy": (values**2).mean(rest),
             "nonfinite": (~finite & real).sum(rest),
+            "saturated": is_saturated(values, own_dtype(hidden)).sum(rest),
         }
     )

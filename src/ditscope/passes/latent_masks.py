@@ -23,7 +23,8 @@ from ditscope.checks import Address
 from ditscope.errors import InputError
 from ditscope.passes.clustering import foreground
 from ditscope.passes.mask_options import MaskOptions
-from ditscope.passes.source import Source, array_blocks, hidden_states
+from ditscope.passes.source import Source, array_blocks, hidden_states, own_dtype
+from ditscope.precision import at_limit
 
 Channels: TypeAlias = ChannelSet | Sequence[int] | str
 """A channel set, a list of channel ids, or ``all``."""
@@ -126,7 +127,8 @@ class _MaskTable:
         self._mask = np.zeros(grid, dtype=bool)
         self._heat = np.zeros(grid, dtype=np.float32)
         self._cluster = np.zeros(grid, dtype=np.int8)
-        self._nonfinite = np.zeros(shape, dtype=int)
+        self._nonfinite, self._saturated = np.zeros((2, *shape), dtype=int)
+        self._dtype = own_dtype(hidden)
 
     def used(self) -> np.ndarray:
         """Ids of the channels that are asked for anywhere."""
@@ -136,12 +138,14 @@ class _MaskTable:
         """Make the masks of one image, one for each draw."""
         block, step, sample = image.at
         for draw in range(len(self._draws)):
-            tokens = foreground(image.of(self._ids[draw, block, step, sample]), self._border, self._options)
+            values = image.of(self._ids[draw, block, step, sample])
+            tokens = foreground(values, self._border, self._options)
             at = (block, step, draw, sample)
             self._mask[at][self._y, self._x] = tokens.mask
             self._heat[at][self._y, self._x] = tokens.heat
             self._cluster[at][self._y, self._x] = tokens.cluster
             self._nonfinite[at] = tokens.nonfinite
+            self._saturated[at] = at_limit(values, self._dtype).any(axis=0).sum()
 
     def dataset(self) -> xr.Dataset:
         """Everything, labelled ``[block, step, draw, sample, y, x]``."""
@@ -149,6 +153,12 @@ class _MaskTable:
             warnings.warn(
                 f"NaN or infinity in {int((self._nonfinite > 0).sum())} of {self._nonfinite.size} masks: those "
                 "channels are left out there; see nonfinite_channels.",
+                stacklevel=4,
+            )
+        if self._saturated.any():
+            warnings.warn(
+                f"values at the limit of {self._dtype} in {int((self._saturated > 0).sum())} of "
+                f"{self._saturated.size} masks: they were clipped there; see saturated_channels.",
                 stacklevel=4,
             )
         dims = ("block", "step", "draw", "sample")
@@ -164,6 +174,7 @@ class _MaskTable:
                 "foreground_share": (dims, share),
                 "collapsed": (dims, np.minimum(share, 1 - share) < self._options.collapse_share),
                 "nonfinite_channels": (dims, self._nonfinite),
+                "saturated_channels": (dims, self._saturated),
             },
             coords=coords | {"y": np.arange(self._height), "x": np.arange(self._width)},
             attrs=self._options.attributes(),

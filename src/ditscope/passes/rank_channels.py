@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ditscope import checks
 from ditscope.passes.channel_statistics import OVER, channel_statistics, progress
 from ditscope.passes.ranking import Ranking
-from ditscope.passes.source import Source, warn_left_out
+from ditscope.passes.source import Source, marked_channels, own_dtype, warn_left_out, warn_saturated
 
 __all__ = ["rank_channels"]
 
@@ -38,7 +38,8 @@ def rank_channels(
         InputError: for an unknown statistic, stream, site or dimension.
 
     Warns:
-        UserWarning: if channels have NaN or infinity; they are excluded, never ranked.
+        UserWarning: if channels have NaN or infinity; they are excluded, never ranked. If channels have values at
+            the limit of the dtype they were computed in: what was clipped there was larger by an unknown amount.
     """
     checks.statistic(statistic)
     over = checks.several(over)
@@ -49,4 +50,10 @@ def rank_channels(
     statistics = statistics.sortby("channel").transpose(..., "channel")
     excluded = (statistics["nonfinite"] > 0) | statistics[statistic].isnull()
     warn_left_out(excluded, "excluded from the ranking; see Ranking.excluded")
+    saturated = (statistics["saturated"] > 0) & ~excluded
+    warn_saturated(
+        marked_channels(saturated),
+        own_dtype(statistics),
+        "their scores may be too low; see Ranking.saturated",
+    )
     return Ranking(statistics, statistic, stream, site, over, excluded, source)

@@ -15,7 +15,8 @@ from ditscope._display import first_rows, html_table, text_table
 from ditscope.channels.channel_set import PADDING, ChannelSet
 from ditscope.errors import InputError
 from ditscope.passes.concentration import MAGNITUDE, RATIO, measure_concentration
-from ditscope.passes.source import Source
+from ditscope.passes.source import Source, own_dtype
+from ditscope.precision import spacing
 
 __all__ = ["Ranking"]
 
@@ -25,7 +26,7 @@ class Ranking:
     """Channels in order of a statistic, for each block (or other kept dimensions).
 
     Attributes:
-        statistics: every statistic ``[*kept, channel]``, float64.
+        statistics: every statistic ``[*kept, channel]``, float64, with counts ``nonfinite`` and ``saturated``.
         statistic: the one that orders the channels.
         stream: ``image`` or ``text``.
         site: where in a block.
@@ -44,8 +45,25 @@ class Ranking:
 
     @property
     def scores(self) -> xr.DataArray:
-        """The statistic ``[*kept, channel]``; NaN where excluded."""
-        return self.statistics[self.statistic].where(~self.excluded).rename("scores")
+        """The statistic ``[*kept, channel]``; NaN where excluded. Coordinates ``saturated`` and ``resolution``."""
+        scores = self.statistics[self.statistic].where(~self.excluded).rename("scores")
+        return scores.assign_coords(saturated=self.saturated, resolution=self.resolution)
+
+    @property
+    def saturated(self) -> xr.DataArray:
+        """Channels with values at the limit of the dtype they were computed in, bool ``[*kept, channel]``."""
+        return (self.statistics["saturated"] > 0).rename("saturated")
+
+    @property
+    def resolution(self) -> xr.DataArray:
+        """Step from a value as large as the channel's ``mean_abs`` to the next that the recorded dtype has.
+
+        ``[*kept, channel]``: near 3,000 in bfloat16 values are multiples of 16, and a smaller difference is not there.
+        NaN where the dtype is not known.
+        """
+        size, dtype = self.statistics["mean_abs"], own_dtype(self.statistics)
+        steps = np.full(size.shape, np.nan) if dtype is None else spacing(size.values, dtype)
+        return size.copy(data=steps).rename("resolution")
 
     @property
     def energy(self) -> xr.DataArray:
@@ -216,8 +234,10 @@ class Ranking:
 
     def _title(self) -> str:
         kept = ", ".join(f"{self.excluded.sizes[dim]} {dim}" for dim in self.kept) or "one ranking"
-        without = int(self.excluded.any(list(self.kept)).sum())
-        channels = f"{self.excluded.sizes['channel']} channels" + (f", {without} excluded" if without else "")
+        channels = f"{self.excluded.sizes['channel']} channels"
+        for marked, word in ((self.excluded, "excluded"), (self.saturated, "saturated (*)")):
+            count = int(marked.any(list(self.kept)).sum())
+            channels += f", {count} {word}" if count else ""
         return f"Ranking by {self.statistic}: {self.stream} stream, {self.site}; kept {kept}; {channels}"
 
     def _rows(self, most: int) -> list[tuple[str, str]]:
@@ -231,7 +251,12 @@ class Ranking:
         for name, row, ids in zip(np.atleast_1d(names), scores, order.values, strict=True):
             median = float(row.median("channel"))
             leading = [channel for channel in ids[:5] if channel != PADDING]
-            words = [f"{channel} ({float(row.sel(channel=channel)) / median:.1f}x)" for channel in leading]
+            cells = [row.sel(channel=channel) for channel in leading]
+            words = [
+                f"{int(cell['channel'])}{'*' * bool(cell['saturated'])} "
+                f"({float(cell) / median:.1f}x, step {float(cell['resolution']):.2g})"
+                for cell in cells
+            ]
             rows.append((f"block {name}", " ".join(words)))
         return first_rows(rows, most, "blocks")
 
@@ -239,4 +264,8 @@ class Ranking:
         return text_table(f"<{self._title()}>", self._rows(8))
 
     def _repr_html_(self) -> str:
-        return html_table(self._title(), self._rows(20), ("", "leading channels (score in medians)"))
+        return html_table(
+            self._title(),
+            self._rows(20),
+            ("", "leading channels (score in medians, step of the dtype there)"),
+        )

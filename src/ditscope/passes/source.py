@@ -7,15 +7,16 @@ things with the same words, and leave out samples that were never committed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, overload, runtime_checkable
 
 import numpy as np
 import xarray as xr
 
 from ditscope import checks
 from ditscope.errors import CacheError, InputError
+from ditscope.precision import DTYPES, limit
 from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
 
 _Labelled = TypeVar("_Labelled", xr.DataArray, xr.Dataset)
@@ -87,12 +88,50 @@ def hidden_states(
 
 def warn_left_out(nonfinite: xr.DataArray, what: str) -> None:
     """Warn of channels with non-finite values, bool ``[..., channel]``; ``what`` is done with them."""
-    ids = nonfinite["channel"].values[
-        nonfinite.any([dim for dim in nonfinite.dims if dim != "channel"]).values
-    ]
-    if len(ids):
-        named = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
-        warnings.warn(f"{len(ids)} channels with NaN or infinity (ids {named}) are {what}.", stacklevel=3)
+    ids = marked_channels(nonfinite)
+    if ids:
+        warnings.warn(f"{_counted(ids, ' with NaN or infinity')} are {what}.", stacklevel=3)
+
+
+def warn_saturated(ids: Collection[int], dtype: str | None, what: str) -> None:
+    """Warn of channels with values at a dtype's limit, and of ``what`` that means."""
+    if ids:
+        having = f" with values at the limit of {dtype or 'their dtype'}"
+        warnings.warn(f"{_counted(sorted(ids), having)}: {what}.", stacklevel=3)
+
+
+@overload
+def own_dtype(array: xr.DataArray) -> str: ...
+
+
+@overload
+def own_dtype(array: xr.Dataset) -> str | None: ...
+
+
+def own_dtype(array: xr.DataArray | xr.Dataset) -> str | None:
+    """The dtype that hidden states were computed in; None for statistics that do not say."""
+    own = array.dtype if isinstance(array, xr.DataArray) else None
+    named = array.attrs.get("dtype", own)
+    return None if named is None else str(named)
+
+
+def is_saturated(values: xr.DataArray, dtype: str | None) -> xr.DataArray:
+    """Where values are the largest, or the smallest, of the dtype that they were computed in; any, if unknown."""
+    limits = [limit(name) for name in (DTYPES if dtype is None else (dtype,))]
+    return abs(values).isin(limits)
+
+
+def marked_channels(marked: xr.DataArray) -> list[int]:
+    """Ids of the channels that are marked anywhere in bool ``[..., channel]``."""
+    return (
+        marked["channel"].values[marked.any([dim for dim in marked.dims if dim != "channel"]).values].tolist()
+    )
+
+
+def _counted(ids: Sequence[int], having: str) -> str:
+    """How many channels that have something, and which."""
+    named = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+    return f"{len(ids)} channels{having} (ids {named})"
 
 
 def _cache(source: Any) -> CacheLike:

@@ -41,14 +41,16 @@ def spatial_masks(
 
     Returns:
         ``mask`` bool, ``heat`` (sum of the scaled channels) and ``cluster``, ``[(block,) (step,) (draw,)
-        sample, y, x]``; ``foreground_share``, ``collapsed`` and ``nonfinite_channels`` without ``y, x``. A block or
-        step has no dimension where one index or name was passed. The figure is ``plots.mask_grid``.
+        sample, y, x]``; ``foreground_share``, ``collapsed``, ``nonfinite_channels`` and ``saturated_channels``
+        without ``y, x``. A block or step has no dimension where one index or name was passed. The figure is
+        ``plots.mask_grid``.
 
     Raises:
         InputError: for an unknown block, step, branch or channel.
 
     Warns:
-        UserWarning: channels with NaN or infinity are left out of a mask.
+        UserWarning: channels with NaN or infinity are left out of a mask; those with values at the limit of the
+            dtype they were computed in are used as they are.
     """
     states = ImageStates(source, blocks, steps, branch, site)
     masks = make_masks(states, {"masks": (channels, options)})["masks"]

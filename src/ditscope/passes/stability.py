@@ -6,6 +6,7 @@ comes with a null (the same comparisons with channel labels permuted) and with a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ditscope import checks
+from ditscope._display import quoted
 from ditscope.errors import InputError
 from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes
-from ditscope.passes.channel_statistics import channel_statistics
+from ditscope.passes.channel_statistics import COUNTS, channel_statistics
 from ditscope.passes.overlap import (
     PERSISTENCE,
     default_depth,
@@ -29,7 +31,7 @@ from ditscope.passes.overlap import (
     spearman_of_units,
 )
 from ditscope.passes.ranking import Ranking
-from ditscope.passes.source import Source, warn_left_out
+from ditscope.passes.source import Source, marked_channels, own_dtype, warn_left_out, warn_saturated
 from ditscope.vocabulary import HIDDEN_DIMS
 
 __all__ = ["stability"]
@@ -54,7 +56,7 @@ class _Settings(NamedTuple):
 
 
 class _Agreement(NamedTuple):
-    """Agreement across one thing: ``[measure]``, its null ``[draw, measure]``, by block, and the matrix."""
+    """Agreement across one thing: ``[measure]``, its null ``[draw, measure]``, by block, the matrix, saturated ids."""
 
     mean: np.ndarray
     low: np.ndarray
@@ -64,6 +66,7 @@ class _Agreement(NamedTuple):
     by_block: xr.DataArray | None
     matrix: xr.DataArray
     channels: int
+    saturated: set[int]
 
 
 def stability(
@@ -84,8 +87,10 @@ def stability(
 
     Samples are compared with one another, block by block, each sample's score averaged over its steps
     and branches: ``sample`` compares all pairs, ``prompt`` pairs of different prompts (and equal seed,
-    where there are such), ``seed`` pairs of equal prompt. Steps, branches and blocks are compared
-    within each sample (block by block, except across blocks) and then averaged over samples.
+    where there are such), ``seed`` pairs of equal prompt. Prompts that the text encoders cut to the same tokens are
+    one prompt, and two of them with equal seeds are not compared: they agree whatever the model does. Steps,
+    branches and blocks are compared within each sample (block by block, except across blocks) and then averaged over
+    samples.
 
     The p-value is that of a permutation test of the very mean that is reported: the channel labels of every
     thing that is compared (each sample, prompt, seed, step, branch or block) are permuted, in all of its
@@ -121,10 +126,16 @@ def stability(
         ``tested`` ``[across]``; ``by_block`` ``[across, measure, block]``;
         and the Jaccard matrices ``jaccard_sample`` ``[sample, sample_other]`` (mean over blocks),
         ``jaccard_step`` ``[block, step, step_other]``, ``jaccard_branch``, ``jaccard_block``
-        ``[block, block_other]``, as far as asked for, with the chance level in their attributes.
+        ``[block, block_other]``, as far as asked for, with the chance level in their attributes. Attributes
+        ``saturated``, the number of channels with values at the limit of the dtype they were computed in, and
+        ``encoded_alike``, the number of prompts that the text encoders were given as another prompt.
 
     Raises:
         InputError: for an unknown name, a k larger than the width, or fewer than two items to compare.
+
+    Warns:
+        UserWarning: channels with NaN or infinity are left out; channels have values at the limit of their dtype;
+            prompts were cut to the same tokens.
     """
     names = tuple(
         dict.fromkeys(
@@ -144,20 +155,26 @@ def stability(
         _check_items(profiles, name, k)
 
     results = {name: _compare(profiles, name, settings) for name, profiles in lazy.items()}
-    return _assemble(results, settings).assign_attrs(statistic=statistic, stream=stream, site=site, k=k)
+    first = next(iter(lazy.values()))
+    saturated = set().union(*(result.saturated for result in results.values()))
+    warn_saturated(saturated, own_dtype(first), "where they rank is not sure")
+    counts = {"saturated": len(saturated), "encoded_alike": _encoded_alike(first)}
+    return _assemble(results, settings).assign_attrs(
+        statistic=statistic, stream=stream, site=site, k=k, **counts
+    )
 
 
 def _profiles(source: Source | Ranking, name: str, statistic: str, stream: str, site: str) -> xr.Dataset:
     """The statistic and non-finite counts ``[sample, block, (compared,) channel]``, lazily."""
     keep = {"sample", "block"} | ({name} if name not in _BETWEEN else set())
     if isinstance(source, Ranking) and ({"sample", name} - set(_BETWEEN[1:])) <= set(source.kept):
-        kept = source.statistics[[statistic, "nonfinite"]]
+        kept = source.statistics[[statistic, *COUNTS]]
         rest = [dim for dim in source.kept if dim not in keep]
         reduced = kept.max(rest) if statistic == "abs_max" else kept.mean(rest)
-        return reduced.assign(nonfinite=kept["nonfinite"].sum(rest))
+        return reduced.assign({name: kept[name].sum(rest) for name in COUNTS}).assign_attrs(kept.attrs)
     under = source.source if isinstance(source, Ranking) else source
     over = [dim for dim in HIDDEN_DIMS[:-1] if dim not in keep]
-    return channel_statistics(under, over=over, stream=stream, site=site)[[statistic, "nonfinite"]]
+    return channel_statistics(under, over=over, stream=stream, site=site)[[statistic, *COUNTS]]
 
 
 def _check_items(profiles: xr.Dataset, name: str, k: int) -> None:
@@ -169,7 +186,7 @@ def _check_items(profiles: xr.Dataset, name: str, k: int) -> None:
             f"at least two {dim}s to compare across {name}",
             "Record more, or rank with that dimension kept.",
         )
-    if name in ("prompt", "seed"):
+    if name in _BETWEEN:
         _pairs(profiles, name)
 
 
@@ -181,7 +198,8 @@ def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement
     items = profiles.sizes[dim]
     if between:
         pairs = _pairs(profiles, name)
-        units = cluster_codes(None if name == "sample" else profiles[name].values, items)
+        labels = {"sample": None, "prompt": _texts(profiles)}.get(name, profiles.coords.get(name))
+        units = cluster_codes(labels, items)
     else:
         pairs, units = np.triu(np.ones((items, items), dtype=bool), 1), np.arange(items)
     parts = profiles.sizes["block" if between else "sample"]
@@ -191,10 +209,16 @@ def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement
     tested_parts = _spread(parts, int(_NULL_VALUES / cost / len(tested_groups)))
     rows: list[np.ndarray] = []
     tested: list[np.ndarray] = []
+    saturated: set[int] = set()
     total: Any = 0.0
     channels = profiles.sizes["channel"]
     progress = tqdm(
-        _groups(profiles, name), f"stability across {name}s", parts, disable=None, delay=2, leave=False
+        _groups(profiles, name, saturated),
+        f"stability across {name}s",
+        parts,
+        disable=None,
+        delay=2,
+        leave=False,
     )
     for part, every in enumerate(progress):
         scores = _finite(every)
@@ -223,30 +247,31 @@ def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement
     labelled = xr.DataArray(shown, dims=(*over, f"{dim}_other"), coords=_coords(profiles, *over))
     labelled = labelled.assign_coords({f"{dim}_other": profiles[dim].values})
     count = len(tested_parts) * len(tested_groups)
-    return _Agreement(*interval, null, count, by_block, labelled, channels)
+    return _Agreement(*interval, null, count, by_block, labelled, channels, saturated)
 
 
-def _groups(profiles: xr.Dataset, name: str) -> Iterator[np.ndarray]:
+def _groups(profiles: xr.Dataset, name: str, saturated: set[int]) -> Iterator[np.ndarray]:
     """Scores ``[group, item, channel]`` of one block or sample after the other, NaN where left out."""
     if name in _BETWEEN:
-        scores = _scores(profiles.transpose("block", "sample", "channel"))
+        scores = _scores(profiles.transpose("block", "sample", "channel"), saturated)
         # One set of channels for all blocks, since their matrices are averaged.
         yield from np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)[:, None]
     else:
         dims = ("block", "channel") if name == "block" else ("block", name, "channel")
         for sample in range(profiles.sizes["sample"]):
-            scores = _scores(profiles.isel(sample=sample).transpose(*dims))
+            scores = _scores(profiles.isel(sample=sample).transpose(*dims), saturated)
             yield scores.reshape(-1, *scores.shape[-2:])
 
 
-def _scores(profiles: xr.Dataset) -> np.ndarray:
-    """The statistic, the channel last; NaN where a channel has values that are not finite."""
+def _scores(profiles: xr.Dataset, saturated: set[int]) -> np.ndarray:
+    """The statistic, the channel last; NaN where a channel has values that are not finite. Adds the saturated ones."""
     loaded = profiles.compute()
-    statistic = next(name for name in loaded if name != "nonfinite")
+    statistic = next(name for name in loaded if name not in COUNTS)
     scores = loaded[statistic].values
     left_out = (loaded["nonfinite"].values > 0) | np.isnan(scores)
     if left_out.any():
         warn_left_out(loaded[statistic].copy(data=left_out), "left out")
+    saturated.update(marked_channels(loaded["saturated"] > 0))
     return np.where(left_out, np.nan, scores)
 
 
@@ -284,9 +309,9 @@ def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
     """Which pairs of samples are compared, each once: bool ``[sample, sample]``."""
     count = profiles.sizes["sample"]
     once = np.triu(np.ones((count, count), dtype=bool), 1)
-    if name == "sample":
-        return once
     missing = [label for label in ("prompt", "seed") if label not in profiles.coords]
+    if missing and name == "sample":
+        return once
     if missing:
         raise InputError(
             f"samples without a {missing[0]} coordinate",
@@ -294,15 +319,18 @@ def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
             "Pass the cache itself.",
         )
     same_prompt, same_seed = (
-        profiles[label].values[:, None] == profiles[label].values for label in ("prompt", "seed")
+        labels[:, None] == labels for labels in map(np.asarray, (_texts(profiles), profiles["seed"]))
     )
-    if name == "seed":
+    if name == "sample":
+        prompts = profiles["prompt"].values
+        chosen = once & ~(same_prompt & same_seed & (prompts[:, None] != prompts))
+    elif name == "seed":
         chosen = once & same_prompt & ~same_seed
     else:
         chosen = once & ~same_prompt & same_seed
         chosen = chosen if chosen.any() else once & ~same_prompt
     if not chosen.any():
-        other = "two seeds of one prompt" if name == "seed" else "two prompts"
+        other = {"seed": "two seeds of one prompt", "prompt": "two prompts"}.get(name, "two prompts or seeds")
         raise InputError(f"no pair of samples that differ in {name}", other, "Record more samples.")
     return chosen
 
@@ -326,11 +354,36 @@ def _pair_interval(
     return mean, mean - half, mean + half
 
 
+def _texts(profiles: xr.Dataset) -> np.ndarray | None:
+    """What each sample's text encoders were given; its prompt where that is not known. None without prompts."""
+    if "prompt" not in profiles.coords or "sample" not in profiles["prompt"].dims:
+        return None
+    prompts, encoded = profiles["prompt"].values, profiles.coords.get("encoded_text")
+    return prompts if encoded is None else np.where(encoded.values == "", prompts, encoded.values)
+
+
+def _encoded_alike(profiles: xr.Dataset) -> int:
+    """The number of prompts that were cut to the tokens of another, with a warning that names some."""
+    texts = _texts(profiles)
+    if texts is None:
+        return 0
+    first: dict[str, str] = {}
+    pairs = dict.fromkeys(zip(texts, profiles["prompt"].values, strict=True))
+    alike = [prompt for text, prompt in pairs if first.setdefault(text, prompt) != prompt]
+    if alike:
+        warnings.warn(
+            f"{len(alike)} prompts were cut to the tokens of another prompt, and are taken for it: "
+            f"{quoted(alike)}.",
+            stacklevel=3,
+        )
+    return len(alike)
+
+
 def _clusters(profiles: xr.Dataset) -> tuple[np.ndarray | None, np.ndarray]:
     """Labels to draw by, and their codes: prompts, or samples where there is only one prompt."""
     count = profiles.sizes["sample"]
-    if "prompt" in profiles.coords and "sample" in profiles["prompt"].dims:
-        labels = profiles["prompt"].values
+    labels = _texts(profiles)
+    if labels is not None:
         codes = cluster_codes(labels, count)
         if codes.max() > 0:
             return labels, codes

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from ditscope.passes.source import Source, hidden_states, recorded_statistics
+from ditscope.passes.source import Source, hidden_states, own_dtype, recorded_statistics
 from ditscope.vocabulary import RECORDED_STATISTICS
 
 __all__ = ["token_statistics"]
@@ -55,7 +55,7 @@ def token_statistics(
     stats = xr.Dataset({name: reduced.isel(statistic=row) for row, name in enumerate(RECORDED_STATISTICS)})
     stats["nonfinite"] = reduced.isel(statistic=len(RECORDED_STATISTICS)).astype(np.int64)
     stats["count"] = mask.sum("token")
-    return stats.assign_attrs(stream=stream, site=site)
+    return stats.assign_attrs(stream=stream, site=site, dtype=own_dtype(hidden))
 
 
 def chunked(hidden: xr.DataArray) -> xr.DataArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ditscope.vocabulary import STATISTIC_ARRAYS
+from ditscope.vocabulary import READ_STATISTICS
 
 
 def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
@@ -17,17 +17,18 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
         real: bool ``[row, token]``, False for padding, which is left out and not counted; None for no padding.
 
     Returns:
-        float32 ``[row, statistic, channel]``, in the order of :data:`ditscope.vocabulary.STATISTIC_ARRAYS`:
+        float32 ``[row, statistic, channel]``, in the order of :data:`ditscope.vocabulary.READ_STATISTICS`:
         ``mean``, ``mean_abs``, ``std`` (divided by the number of values) and
-        ``abs_max``, NaN for a channel without a finite value; ``nonfinite``, the number of values left out; and
-        ``count``, the number of tokens. With ``count`` and ``nonfinite``, ``mean`` and ``std`` merge exactly (Chan,
+        ``abs_max``, NaN for a channel without a finite value; ``nonfinite``, the number of values left out;
+        ``count``, the number of tokens; and ``saturated``, the number of values at the limit of the hidden state's
+        own dtype. With ``count`` and ``nonfinite``, ``mean`` and ``std`` merge exactly (Chan,
         Golub and LeVeque 1983).
     """
     values = hidden.detach().to(torch.float32)
-    used = torch.isfinite(values)
+    used, saturated = torch.isfinite(values), hidden.detach().abs() == torch.finfo(hidden.dtype).max
     if real is not None:
         real = real.to(values.device)[:, :, None]
-        used &= real
+        used, saturated = used & real, saturated & real
     n_used = used.sum(dim=1)
     count = torch.full_like(n_used, values.shape[1]) if real is None else real.sum(dim=1).expand_as(n_used)
     zeroed = torch.where(used, values, 0.0)
@@ -44,5 +45,6 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
         "abs_max": abs_max,
         "nonfinite": count - n_used,
         "count": count,
+        "saturated": saturated.sum(dim=1),
     }
-    return torch.stack([arrays[name] for name in STATISTIC_ARRAYS], dim=1)
+    return torch.stack([arrays[name] for name in READ_STATISTICS], dim=1)

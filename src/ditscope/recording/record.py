@@ -31,7 +31,7 @@ from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
 from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
-from ditscope.tracing.run import LATENT, run_traced
+from ditscope.tracing.run import LATENT, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
@@ -167,6 +167,9 @@ class Recording:
             UnsupportedError: the pipeline is in a state that breaks the mapping from visits to steps, such as step
                 caching or replaced blocks.
             VisitError: the run makes other visits than its family describes, or is interrupted by a callback.
+
+        Warns:
+            UserWarning: prompts were cut in every text encoder.
         """
         if not self._open:
             raise CacheError(
@@ -188,7 +191,10 @@ class Recording:
                     self._record_batch(writer, batch, plan.live)
                     progress.update(len(missing))
             progress.close()
-        return open_cache(self._path)
+        cache = open_cache(self._path)
+        texts = {sample: entry.text for sample, entry in cache.ledger.items()}
+        warn_of_truncated(schema.samples[at].prompt for at, text in texts.items() if text and text.truncated)
+        return cache
 
     def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any]) -> None:
         visitor = RecordedVisit(self._dit, writer, batch.positions)
@@ -201,7 +207,7 @@ class Recording:
             writer.put_trajectory(sample, latents=latents, transformer_output=output)
             if outcome.images.size:
                 writer.put_image(sample, outcome.images[row])
-            writer.commit(sample, live=live_digest(live))
+            writer.commit(sample, outcome.texts[row], live=live_digest(live))
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
 from ditscope import checks
+from ditscope._display import quoted
 from ditscope.checks import several
 from ditscope.errors import InputError, VisitError
 from ditscope.models.pipeline_call import call_parameters, step_callback
@@ -18,6 +20,7 @@ from ditscope.tracing.prompt_embeds import EMBEDDING, Prompt
 from ditscope.tracing.samples import call_of
 
 if TYPE_CHECKING:
+    from ditscope.encoded_text import EncodedText
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
 
@@ -45,10 +48,12 @@ class Outcome:
         images: uint8 ``[row, y, x, rgb]``; of no size where ``output_type="latent"`` leaves them out.
         latents: float32 ``[row, step boundary, token, latent channel]``: before the first step, as the
             transformer is passed them, and after each one; empty unless asked for.
+        texts: what the text encoders were given of each row's prompt; None for what is not known.
     """
 
     images: np.ndarray
     latents: np.ndarray
+    texts: list[EncodedText | None]
 
 
 def check_call(dit: DiT, call: dict[str, Any]) -> None:
@@ -192,7 +197,18 @@ def run_traced(
     if keep_latents:
         boundaries = first + [tensor for _, tensor in clock if tensor is not None]
         latents = torch.stack(boundaries, dim=1).numpy()
-    return Outcome(images=images, latents=latents)
+    return Outcome(images=images, latents=latents, texts=dit.run_state.texts)
+
+
+def warn_of_truncated(prompts: Iterable[str]) -> None:
+    """Warn of prompts that were cut in every text encoder, if there are any."""
+    cut = list(dict.fromkeys(prompts))
+    if cut:
+        warnings.warn(
+            f"{len(cut)} prompts are longer than every text encoder takes, and the images are of their beginnings: "
+            f"{quoted(cut)}. Raise max_sequence_length, or shorten them.",
+            stacklevel=3,
+        )
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

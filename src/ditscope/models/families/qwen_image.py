@@ -38,6 +38,7 @@ QWEN_IMAGE = Family(
     grid_argument="img_shapes",
     text_mask_argument="encoder_hidden_states_mask",
     text_length_varies=True,
+    text_prefix="prompt_template_encode_start_idx",
     examples=("Qwen/Qwen-Image",),
     refused={"QwenImageLayeredPipeline": "a sample is several images, one a layer"},
 )

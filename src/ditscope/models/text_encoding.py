@@ -1,0 +1,108 @@
+"""What a run's text encoders are given of each prompt, and what is cut off before it reaches them.
+
+No limit is derived here: the pipeline's own tokenizers are watched while it runs, with the texts that its templates
+make and the arguments that it passes, and each text is encoded once more without truncation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from ditscope.encoded_text import EncodedText
+
+_WHOLE = {"truncation": False, "padding": False, "max_length": None, "return_tensors": None, "verbose": False}
+"""Arguments with which a tokenizer gives all of a text's tokens, and no padding."""
+
+
+@dataclass
+class _Watched:
+    """Ids that are left and number of ids that are cut, of each text that one tokenizer was given, in order."""
+
+    shortening: list[tuple[list[int], int]] = field(default_factory=list)
+    plain: list[tuple[list[int], int]] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[tuple[list[int], int]]:
+        """Those of calls that may cut: pipelines also ask for all tokens, to say what was cut."""
+        return self.shortening or self.plain
+
+
+@contextmanager
+def watched_tokenizers(pipeline: Any) -> Iterator[dict[str, _Watched]]:
+    """While tokenizers of a pipeline's text encoders are watched: text encoder -> what its tokenizer was given."""
+    seen: dict[str, _Watched] = {}
+    watched: list[PreTrainedTokenizerBase] = []
+    with ExitStack() as stack:
+        for name, part in pipeline.components.items():
+            tokenizer = getattr(part, "tokenizer", part)  # of a processor
+            encoder = name.replace("tokenizer", "text_encoder")
+            if isinstance(tokenizer, PreTrainedTokenizerBase) and encoder in pipeline.components:
+                if any(tokenizer is other for other in watched):
+                    continue  # which of two encoders a shared tokenizer is called for cannot be told
+                watched.append(tokenizer)
+                seen[encoder] = _Watched()
+                stack.enter_context(_watched(tokenizer, seen[encoder]))
+        yield seen
+
+
+@contextmanager
+def _watched(tokenizer: PreTrainedTokenizerBase, seen: _Watched) -> Iterator[None]:
+    kind = type(tokenizer)
+
+    def call(self: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not (
+            isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
+        ):
+            return kind.__call__(self, text, *args, **kwargs)
+        whole = kind.__call__(self, text, *args, **{**kwargs, **_WHOLE})["input_ids"]
+        encoded = kind.__call__(self, text, *args, **kwargs)
+        given = encoded["input_ids"]
+        if isinstance(text, str):
+            whole, given = [whole], given if getattr(given, "ndim", 1) == 2 else [given]
+        shortens = kwargs.get("truncation") not in (None, False, "do_not_truncate")
+        for ids, row in zip(whole, given, strict=True):
+            cut = max(0, len(ids) - len(row))  # what is cut is not padded
+            left = [int(number) for number in row] if cut else ids
+            (seen.shortening if shortens else seen.plain).append((left, cut))
+        return encoded
+
+    # Python looks a call up on the class, and pipelines ask for the class: so a subclass of the same name.
+    tokenizer.__class__ = type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
+    try:
+        yield
+    finally:
+        tokenizer.__class__ = kind
+
+
+def encoded_texts(
+    seen: Mapping[str, _Watched], n_prompts: int, lengths: list[int] | None = None, prefix: int = 0
+) -> list[EncodedText | None]:
+    """What the encoders were given of each prompt of a batch; None where they were not called for it.
+
+    Args:
+        seen: from :func:`watched_tokenizers`.
+        n_prompts: number of prompts. Pipelines encode them before their negative prompts.
+        lengths: number of each prompt's tokens that the transformer was passed, where the pipeline cuts the encoded
+            text too; None where it does not.
+        prefix: number of a template's tokens that such a pipeline takes off the front.
+    """
+    known = {encoder: watched.texts for encoder, watched in seen.items() if len(watched.texts) >= n_prompts}
+    if not known:
+        return [None] * n_prompts
+    result: list[EncodedText | None] = []
+    for row in range(n_prompts):
+        digest, cut = hashlib.sha256(), {}
+        for encoder, texts in known.items():
+            ids, cut[encoder] = texts[row]
+            if lengths is not None:
+                behind = max(0, len(ids) - prefix - lengths[row])
+                ids, cut[encoder] = ids[: len(ids) - behind], cut[encoder] + behind
+            digest.update(repr((encoder, ids)).encode())
+        result.append(EncodedText(cut, digest.hexdigest()[:16]))
+    return result
