@@ -57,18 +57,19 @@ def take(run: Callable[[], Any], device: str, transformer: torch.nn.Module | Non
 
 @contextmanager
 def _timed_visits(transformer: torch.nn.Module, device: str, seconds: list[float]) -> Iterator[None]:
-    begin = 0.0
+    begun: list[float] = []
 
     def before(*_: Any) -> None:
-        nonlocal begin
         _wait_for(device)
-        begin = time.perf_counter()
+        begun.append(time.perf_counter())
 
     def after(*_: Any) -> None:
         _wait_for(device)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.perf_counter() - begun[-1])
 
-    handles = [transformer.register_forward_pre_hook(before), transformer.register_forward_hook(after)]
+    # A visit ends with the last of the transformer's parts: a hook on what runs after it would be refused.
+    last = list(transformer.children())[-1]
+    handles = [transformer.register_forward_pre_hook(before), last.register_forward_hook(after)]
     try:
         yield
     finally:

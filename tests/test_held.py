@@ -23,6 +23,7 @@ from ditscope.cache.writer import CacheWriter
 from ditscope.checking.explore import Exploration
 from ditscope.edits.context import EditContext
 from ditscope.edits.firings import Firings
+from ditscope.encoded_text import EncodedText
 from ditscope.errors import DitscopeError, UnsupportedError
 from ditscope.models.configuration import read_configuration
 from ditscope.recording.selection import Selection
@@ -101,6 +102,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
         "interval": ds.intervals.Interval(0.5, 0.25, 0.75),
         "site": ds.vocabulary.site_spec("block_output"),
         "error": DitscopeError("one", "two", "Three."),
+        "encoded text": EncodedText({"text_encoder": 2}, "digest"),
         "embeddings": ds.PromptEmbeds("half way", prompt_embeds=torch.ones(1, 4, 8)),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -15,10 +16,10 @@ from ditscope.studies import FirstLook
 def test_it_runs_the_first_look_as_it_is(options, folder, monkeypatch) -> None:
     ran = []
 
-    def run(study: FirstLook, out: Path, *, dit, say) -> str:
+    def run(study: FirstLook, out: Path, *, dit, say) -> SimpleNamespace:
         say("record 24 images")
         ran.append((study, out, dit))
-        return "the result"
+        return SimpleNamespace(folder=out)
 
     monkeypatch.setattr(FirstLook, "run", run)
     result = CliRunner().invoke(app, ["demo", *options])

@@ -241,6 +241,7 @@ def test_a_site_that_is_offered_and_held_by_nothing_makes_the_check_fail(
 def test_a_place_that_is_gone_makes_the_check_fail(opened, monkeypatch, moved, message) -> None:
     dit, block = opened("sd3"), opened("sd3").blocks[1]
     monkeypatch.setitem(block._module.attn._modules, "norm_q_unused", torch.nn.Identity())
+    dit.before_run()  # so that the module is known, and the block not described again
     image = {**block.layout.taps["image"], "mlp_output": moved}
     describe(monkeypatch, block, taps={**block.layout.taps, "image": image})
     report = dit.check(PROMPTS[0], **size("sd3"))
@@ -250,6 +251,7 @@ def test_a_place_that_is_gone_makes_the_check_fail(opened, monkeypatch, moved, m
 
 def test_a_part_that_the_modulation_does_not_have_is_refused(opened, monkeypatch) -> None:
     dit, block = opened("sd3"), opened("sd3").blocks[1]
+    dit.before_run()
     image = {**block.layout.taps["image"], "mlp_gate": Tap("norm1.linear", part=6)}
     describe(monkeypatch, block, taps={**block.layout.taps, "image": image})
     with pytest.raises(UnsupportedError, match=r"192 channels of modulation at norm1.linear of joint\.1"):

@@ -143,7 +143,8 @@ class Study(ABC):
             raise InputError(f"a result of {config['study']}", f"one of {cls.name}", "Choose another folder.")
         with xr.open_datatree(source / "arrays.zarr", engine="zarr", consolidated=False) as tree:
             arrays = {
-                str(name): _with_text(node.to_dataset().load(), "U") for name, node in tree.children.items()
+                str(name): _in_order(_with_text(node.to_dataset().load(), "U"))
+                for name, node in sorted(tree.children.items())
             }
         return Result(
             cls.of(config["config"]),
@@ -240,6 +241,13 @@ def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:
     tree.to_zarr(partial, consolidated=False)
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)
+
+
+def _in_order(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset with its variables by name: zarr lists them in whatever order the disk answers."""
+    coords = sorted(map(str, dataset.coords), key=lambda name: (name not in dataset.dims, name))
+    ordered = xr.Dataset(coords={name: dataset[name].variable for name in coords}, attrs=dataset.attrs)
+    return ordered.assign({name: dataset[name].variable for name in sorted(map(str, dataset.data_vars))})
 
 
 def _with_text(dataset: xr.Dataset, kind: str) -> xr.Dataset:
