@@ -58,11 +58,20 @@ OTHER_PIPELINES: tuple[str, ...] = (
 TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 """Families on which the tests run offloaded, cast and quantized pipelines."""
 
+IN_OTHER_WAYS: tuple[str, ...] = ("flux", "sana")
+"""The tiny pipelines of these families that are."""
+
+NOT_CHANGED: tuple[str, ...] = ("flux-img2img",)
+"""Variants that share their tiny pipeline with another one."""
+
 WITHOUT_LORA: tuple[str, ...] = ("PixArt-Sigma",)
 """Families whose transformers diffusers gives no LoRA."""
 
 LORA_STATES: tuple[str, ...] = ("before opening", "scaled", "disabled", "unloaded", "after opening", "fused")
 """What the tests do with a LoRA, in this order on one open pipeline."""
+
+EXCHANGED: tuple[str, ...] = ("flux", "sd3", "qwen-image")
+"""Tiny pipelines on which the tests exchange attention processors and the scheduler."""
 
 TORCHAO = "0.18.0"
 """Version of torchao that the tests run with."""
@@ -175,7 +184,9 @@ def support_table() -> str:
         "float32, not square, without a resume). A pipeline of another class whose transformer is one of these opens",
         "too: run `dit.check()` with its call. Refused by name: "
         + "; ".join(
-            f"`{name}` ({why})" for family in known_families() for name, why in family.refused.items()
+            dict.fromkeys(
+                f"`{name}` ({why})" for family in known_families() for name, why in family.refused.items()
+            )
         )
         + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
@@ -193,8 +204,26 @@ def support_table() -> str:
         "| way of running | |",
         "|---|---|",
         *(f"| {way} | {known} |" for way, known in WAYS),
+        "",
+        "What the tests hold to plain hooks, bit for bit, on each tiny pipeline (= all that is read, and an edit; each has",
+        "a live state of its own, so that a recording does not go on in another one; · not tried):",
+        "",
+        *_matrix(),
     ]
     return "\n".join(lines)
+
+
+def _matrix() -> list[str]:
+    """Tiny pipelines by what is changed on them."""
+    of_lora = [f"LoRA {state}" for state in LORA_STATES]
+    columns = [*of_lora, "modules wrapped", "processors, scheduler exchanged", "offloaded, cast, quantized"]
+    lines = [f"| tiny pipeline | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for family, variants in TESTED.items():
+        for name in (name for name in variants if name not in NOT_CHANGED):
+            cells = [family not in WITHOUT_LORA] * len(of_lora)
+            cells += [True, name in EXCHANGED, family in TESTED_IN_OTHER_WAYS and name in IN_OTHER_WAYS]
+            lines.append(f"| {name} | {' | '.join('=' if cell else '·' for cell in cells)} |")
+    return lines
 
 
 def updated(page: str) -> str:

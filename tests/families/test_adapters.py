@@ -17,9 +17,10 @@ from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from family_calls import NAMES, guided, returned, size, streams
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from support_table import LORA_STATES, WITHOUT_LORA
+from support_table import EXCHANGED, LORA_STATES, WITHOUT_LORA
 
 import ditscope as ds
+from ditscope.models.live_state import live_digest, live_state
 from ditscope.tracing.run import run_traced
 from ditscope.vocabulary import SITES, passing_order
 
@@ -163,7 +164,7 @@ def wrap(family: Any, transformer: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_modules_that_come_and_go_are_read_and_edited_as_plain_hooks_see_them(folder_of, name) -> None:
     """Under the states of a LoRA, where diffusers has one for the family, and then with every module wrapped."""
-    pipeline, outputs = bare(folder_of(name)), {}
+    pipeline, outputs, live = bare(folder_of(name)), {}, {}
     adapted = tiny.TINY[name].family not in WITHOUT_LORA
     assert hasattr(pipeline.transformer, "add_adapter") == adapted
     if adapted:
@@ -175,6 +176,8 @@ def test_modules_that_come_and_go_are_read_and_edited_as_plain_hooks_see_them(fo
         for transformer in (own, pipeline.transformer):
             change(transformer)
         outputs[state] = require_what_plain_hooks_see(dit, pipeline, name)
+        live[state] = live_digest(live_state(dit))
+    assert len(set(live.values())) == len(live), "a recording would go on in another state"
     for transformer in (own, pipeline.transformer):
         wrap(dit.family, transformer)
     outputs["wrapped"] = require_what_plain_hooks_see(dit, pipeline, name)
@@ -240,7 +243,7 @@ def shift(pipeline: Any) -> None:
 
 
 @pytest.mark.parametrize("swap", [halve_attention, shift])
-@pytest.mark.parametrize("name", ["flux", "sd3", "qwen-image"])
+@pytest.mark.parametrize("name", EXCHANGED)
 def test_processors_and_schedulers_swapped_after_opening_are_those_that_run(folder_of, name, swap) -> None:
     dit, pipeline = ds.load(str(folder_of(name))), bare(folder_of(name))
     before = require_what_plain_hooks_see(dit, pipeline, name, n_steps=2)

@@ -17,7 +17,7 @@ import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig, QuantoConfig, TorchAoConfig
 from nnsight.intervention.source import STATE
 from peft import LoraConfig
-from support_table import TESTED_IN_OTHER_WAYS
+from support_table import IN_OTHER_WAYS, TESTED_IN_OTHER_WAYS
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
@@ -28,7 +28,7 @@ from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
 CPU = torch.device("cpu")
-NAMES = ("flux", "sana")
+NAMES = IN_OTHER_WAYS
 PROMPTS, SEED, BLOCK = tiny.PROMPTS, 3, 1
 SAMPLES = [(prompt, SEED) for prompt in PROMPTS]
 
