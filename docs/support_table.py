@@ -205,8 +205,8 @@ def support_table() -> str:
         "|---|---|",
         *(f"| {way} | {known} |" for way, known in WAYS),
         "",
-        "What the tests hold to plain hooks, bit for bit, on each tiny pipeline (= all that is read, and an edit; each has",
-        "a live state of its own, so that a recording does not go on in another one; · not tried):",
+        "What the tests hold to plain hooks, bit for bit, on each tiny pipeline (= all that is read, and an edit; each",
+        "has a live state of its own, so that a recording does not go on in another one; · not tried):",
         "",
         *_matrix(),
     ]
