@@ -142,9 +142,10 @@ WAYS = (
     ("modules that a callback replaces on the way", "refused by name when the run is over"),
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
     (
-        "noise that no seed decides (stochastic sampling, LCM; a control picture's of "
-        "`StableDiffusion3ControlNetPipeline` and `CogView4ControlPipeline`), dropout at work",
-        "refused by name",
+        "noise that no seed decides: torch's global generator drawn from before or in the steps (by a scheduler, a "
+        "callback, a hook; for a control picture, as `StableDiffusion3ControlNetPipeline` and `CogView4ControlPipeline` "
+        "do it), dropout at work",
+        "refused by name in recordings, comparisons and checks",
     ),
     (
         "`ds.PromptEmbeds`: embeddings in the place of a prompt",
@@ -160,6 +161,11 @@ WAYS = (
     ),
     ("a run that a callback interrupts (`pipeline._interrupt`)", "refused by name"),
     ("`num_images_per_prompt` in recordings and comparisons", "refused by name: pass several seeds"),
+    ("`generator=` in recordings and comparisons", "refused by name: pass seeds"),
+    (
+        "tensors, arrays and pictures as call arguments",
+        "kept by digest, not whole: to run a recording again, bring them",
+    ),
     ("`prompt_embeds` beside a prompt", "refused by name"),
 )
 """Ways of running a pipeline, and what is known of each."""

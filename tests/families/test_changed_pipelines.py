@@ -267,6 +267,35 @@ def test_noise_that_no_seed_decides_is_refused(fresh, scheduler) -> None:
         run_traced(dit, SAMPLE, **FLUX)
 
 
+def test_noise_that_is_drawn_on_the_way_is_refused(fresh) -> None:
+    """By a callback, a scheduler of one's own, or a hook on a module that is not read."""
+
+    def jitter(pipeline, step, timestep, tensors):
+        return {"latents": tensors["latents"] + torch.randn_like(tensors["latents"])}
+
+    def seeded(pipeline, step, timestep, tensors):
+        own = torch.Generator().manual_seed(step)
+        return {"latents": tensors["latents"] + torch.randn(tensors["latents"].shape, generator=own)}
+
+    class Drawing(FlowMatchEulerDiscreteScheduler):
+        def step(self, output, *args, **kwargs):
+            return super().step(output + torch.randn_like(output), *args, **kwargs)
+
+    dit, drawn = fresh("flux"), "draws noise from torch's global generator in its steps"
+    run_traced(dit, SAMPLE, callback_on_step_end=seeded, **FLUX)
+    with pytest.raises(UnsupportedError, match=drawn):
+        run_traced(dit, SAMPLE, callback_on_step_end=jitter, **FLUX)
+    pipeline = dit.diffusers_pipeline
+    hook = pipeline.vae.decoder.register_forward_hook(
+        lambda module, args, output: torch.dropout(output, 0.1, True)
+    )
+    with hook, pytest.raises(UnsupportedError, match=drawn):
+        run_traced(dit, SAMPLE, **FLUX)
+    pipeline.scheduler = Drawing.from_config(pipeline.scheduler.config)
+    with pytest.raises(UnsupportedError, match=drawn):
+        run_traced(dit, SAMPLE, **FLUX)
+
+
 def test_dropout_at_work_is_refused(fresh) -> None:
     dit = fresh("flux")
     dit.diffusers_pipeline.text_encoder_2.train()

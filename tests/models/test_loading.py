@@ -18,6 +18,7 @@ import ditscope as ds
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.configuration import read_configuration
 from ditscope.models.families import family_of
+from ditscope.tracing.prompt_embeds import refuse_unfit
 
 
 @pytest.fixture
@@ -232,6 +233,7 @@ def test_a_pipeline_in_memory_is_known_by_where_it_came_from_or_by_its_name(
 def test_a_pipeline_derived_from_a_known_one_opens_with_its_call(in_memory) -> None:
     with ds.load(OfMyOwn(**in_memory.components)) as dit:
         assert dit.check(**bare_pipeline.SIZE).ok  # guided, as its base's call is
+        refuse_unfit(dit, ds.PromptEmbeds("some", prompt_embeds=torch.zeros(1, 2, 4)), {})
         with pytest.raises(InputError, match="pipeline argument nonsense"):
             dit.check(nonsense=1)
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
-from diffusers import FluxPipeline, PixArtSigmaPipeline, SanaPipeline
+from diffusers import FluxControlPipeline, FluxPipeline, PixArtSigmaPipeline, SanaPipeline
 
-from ditscope.models.pipeline_call import complete_call, samples_of, signature_defaults, step_callback
+from ditscope.models.pipeline_call import (
+    call_defaults,
+    complete_call,
+    samples_of,
+    signature_defaults,
+    step_callback,
+)
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:
@@ -71,3 +79,13 @@ def test_step_callbacks_and_defaults_are_those_of_the_pipelines_call(dit) -> Non
     assert step_callback(object.__new__(SanaPipeline)) == "callback_on_step_end"
     assert signature_defaults(FluxPipeline)["guidance_scale"] == 3.5
     assert "self" not in signature_defaults(FluxPipeline)
+
+
+def test_a_folder_s_arguments_are_those_that_the_called_class_takes(tmp_path) -> None:
+    settings = {"height": 16, "true_cfg_scale": 2.0}
+    (tmp_path / "ditscope.json").write_text(json.dumps({"call": settings}))
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    assert call_defaults(str(tmp_path)) == settings
+    assert call_defaults(str(tmp_path), FluxPipeline) == settings
+    assert call_defaults(str(tmp_path), FluxControlPipeline) == {"height": 16}
+    assert call_defaults(None) == {}

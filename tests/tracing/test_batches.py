@@ -42,6 +42,14 @@ def test_rows_of_tensors_follow_the_samples(name, rows, expected) -> None:
         assert not np.shares_memory(np.asarray(own), np.asarray(given))
 
 
+def test_masks_without_channels_follow_the_samples() -> None:
+    masks = torch.arange(4.0)[:, None, None] * torch.ones(1, 2, 3)
+    own = batch_call({"mask_image": masks}, range(1, 3), n_prompts=2, n_samples=4)["mask_image"]
+    assert own[:, 0, 0].tolist() == [1.0, 2.0]
+    with pytest.raises(InputError, match="3 rows as mask_image"):
+        batch_call({"mask_image": masks[:3]}, range(2), n_prompts=2, n_samples=4)
+
+
 def test_what_is_for_all_samples_goes_with_every_batch() -> None:
     picture = PIL.Image.new("RGB", (4, 4))
     call = {

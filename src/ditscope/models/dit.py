@@ -49,8 +49,11 @@ class DiT(OpenedPipeline):
     blocks: tuple[Block, ...]
 
     def __init__(self, source: Any, *, name: str, family: Family, **kwargs: Any) -> None:
-        folder = source if isinstance(source, str) else source.name_or_path
-        self.name, self.run_state = name, RunState(family, call_defaults(folder))
+        in_memory = not isinstance(source, str)
+        folder, called = (
+            (source.name_or_path, type(source)) if in_memory else (source, kwargs.get("automodel"))
+        )
+        self.name, self.run_state = name, RunState(family, call_defaults(folder, called))
         paths = {f"model.transformer.{blocks.path}.*": Block for blocks in family.block_lists}
         super().__init__(source, envoys=paths, **kwargs)
         self.blocks = self._described_blocks()

@@ -102,7 +102,11 @@ def load(
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
-    if (hidden := hidden_prompts(dit.call_defaults)) and named != EMBEDDED:
+    return dit if named == EMBEDDED else _hidden_prompts_told(dit)
+
+
+def _hidden_prompts_told(dit: DiT) -> DiT:
+    if hidden := hidden_prompts(dit.call_defaults):
         _log.warning("the folder of %r sets %s in every call that leaves it out", dit.name, hidden)
     return dit
 
@@ -125,7 +129,8 @@ def _opened(pipeline: Any, name: str | None, given: Mapping[str, Any]) -> DiT:
     family = family_of(type(pipeline), type(transformer))
     named = name or pipeline.name_or_path or type(pipeline).__name__
     with quiet_unless_terminal():
-        return DiT(pipeline, name=str(named), family=family)
+        dit = DiT(pipeline, name=str(named), family=family)
+    return _hidden_prompts_told(dit)
 
 
 def _pipeline_class(wanted: Any) -> type:

@@ -22,8 +22,12 @@ Sample = tuple[str | None, int | None]
 """Prompt and seed of one image; no prompt where only its embedding was passed, no seed where no fresh generator was."""
 
 
-def call_defaults(source: str | None) -> dict[str, Any]:
+def call_defaults(source: str | None, pipeline_class: type | None = None) -> dict[str, Any]:
     """Call arguments that suit a checkpoint folder, or none for a hub id, or where there is no folder.
+
+    Args:
+        source: the folder.
+        pipeline_class: the class that is called, where it may not be the folder's: what it does not take is left out.
 
     Raises:
         InputError: as of :func:`ditscope.models.pipeline_folder.call_settings`.
@@ -31,7 +35,9 @@ def call_defaults(source: str | None) -> dict[str, Any]:
     path = Path(source or "", SETTINGS_FILE)
     if not source or not path.is_file():
         return {}
-    return call_settings(path)
+    settings = call_settings(path)
+    taken = settings if pipeline_class is None else call_parameters(pipeline_class)
+    return {name: value for name, value in settings.items() if name in taken}
 
 
 def call_parameters(pipeline_class: type) -> dict[str, inspect.Parameter]:

@@ -14,7 +14,7 @@ from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
-from ditscope.models.schedule import global_noise, require_seeded_start
+from ditscope.models.schedule import global_noise, require_seeded
 from ditscope.models.text_encoding import encoded_texts, watched_tokenizers
 from ditscope.models.transformer_inputs import TransformerInputs
 
@@ -186,7 +186,7 @@ class RunState:
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
         if self.n_visits == 1 and self._is_read and self.call.get("generator") is not None:
-            require_seeded_start(self.pipeline, self._noise_before)
+            require_seeded(self.pipeline, self._noise_before, started=False)
         self.inputs = TransformerInputs(self.family, transformer, (args, kwargs))
         if self.n_visits == 1 and self.family.text_prefix is not None:  # the first visit is of the prompts
             mask, rows = self.inputs.text_mask, len(self.samples)

@@ -105,22 +105,29 @@ def global_noise(device: torch.device) -> torch.Tensor:
     return torch.cat(states)
 
 
-def require_seeded_start(pipeline: Any, before: torch.Tensor) -> None:
-    """Refuse a call with seeds that draws from torch's own generators before its first step.
+def require_seeded(pipeline: Any, before: torch.Tensor, *, started: bool) -> None:
+    """Refuse a call with seeds that has drawn from torch's own generators: another run would not be its pair.
 
     Args:
         pipeline: the pipeline.
         before: :func:`global_noise` when the call began.
+        started: whether its first step has begun.
 
     Raises:
         UnsupportedError: naming the pipeline.
     """
     if not torch.equal(before, global_noise(compute_device(pipeline))):
+        when = (
+            "in its steps, as a callback, a hook or a scheduler of one's own does"
+            if started
+            else "before its first step, as where it encodes a picture"
+        )
         raise UnsupportedError(
-            f"a {type(pipeline).__name__} that draws noise from torch's global generator before its first step, "
-            "as where it encodes a picture",
+            f"a {type(pipeline).__name__} that draws noise from torch's global generator {when}",
             "noise that the call's seeds decide",
-            "Use a pipeline that passes its generator on, such as FLUX.1's.",
+            "Draw from a torch.Generator that is seeded for each run."
+            if started
+            else "Use a pipeline that passes its generator on, such as FLUX.1's.",
         )
 
 

@@ -76,9 +76,10 @@ class VisitProgress:
         expected = len(self.schedule)
         if interrupted and n_visits < expected:
             steps = self.schedule.steps
+            last = max(n_visits - 1, 0) // self.schedule.visits_per_step
             raise VisitError(
-                f"the run interrupted at step {steps[n_visits // self.schedule.visits_per_step - 1]} of "
-                f"{steps[0]} to {steps[-1]} (pipeline.interrupt, as a callback sets it)",
+                f"the run interrupted at step {steps[last]} of {steps[0]} to {steps[-1]} (pipeline.interrupt, "
+                "as a callback sets it)",
                 "a run to its last step",
                 "Leave pipeline._interrupt alone; num_inference_steps= or sigmas= make a shorter run.",
             )

@@ -117,7 +117,8 @@ def batch_call(
 
 def _has_rows(name: str, value: Any) -> bool:
     """Whether an argument is a tensor whose rows are of samples: no schedule, no single image."""
-    least = 4 if name.endswith("image") else 2
+    # One image has [channel, y, x]; one mask may lack the channel.
+    least = 3 if name.endswith("mask_image") else 4 if name.endswith("image") else 2
     return isinstance(value, _TENSORS) and value.ndim >= least and not _is_shared(name)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from ditscope import checks
 from ditscope.checks import several
 from ditscope.errors import InputError
+from ditscope.models.pipeline_call import call_parameters
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -170,7 +170,7 @@ def refuse_unfit(dit: DiT, embedded: Prompt, call: Mapping[str, Any]) -> None:
     """
     if isinstance(embedded, str):
         return
-    taken = inspect.signature(type(dit.diffusers_pipeline).__call__).parameters
+    taken = call_parameters(type(dit.diffusers_pipeline))
     unknown = [name for name in embedded.tensors if name not in taken]
     if unknown:
         raise InputError(
