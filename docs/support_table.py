@@ -143,8 +143,8 @@ WAYS = (
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
     (
         "noise that no seed decides: torch's global generator drawn from before or in the steps (by a scheduler, a "
-        "callback, a hook; for a control picture, as `StableDiffusion3ControlNetPipeline` and `CogView4ControlPipeline` "
-        "do it), dropout at work",
+        "callback, a hook; for a control picture, as `StableDiffusion3ControlNetPipeline` and "
+        "`CogView4ControlPipeline` do it), dropout at work",
         "refused by name in recordings, comparisons and checks",
     ),
     (
