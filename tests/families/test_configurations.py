@@ -100,7 +100,9 @@ def test_positions_of_a_square_are_counted_along_its_edge() -> None:
 
 def test_every_pipeline_that_bins_has_its_cells() -> None:
     for family in known_families():
-        for pipeline in family.pipelines:
+        for pipeline in filter(
+            functools.partial(hasattr, diffusers), family.pipelines
+        ):  # the lowest version lacks some
             bins = BINNING in signature_defaults(getattr(diffusers, pipeline))
             assert bins == (family.nominal_cell is not None), pipeline
     with pytest.raises(UnsupportedError, match="FluxPipeline"):

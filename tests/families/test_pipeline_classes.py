@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import diffusers
 import numpy as np
 import plain_hooks
 import pytest
@@ -10,7 +9,7 @@ import tiny
 import torch
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus
 from support_table import OTHER_PIPELINES
-from tiny_classes import CLASSES, make
+from tiny_classes import CLASSES, class_of, make
 from tiny_parts import PROMPTS
 
 import ditscope as ds
@@ -132,7 +131,7 @@ REFUSED = [(name, why) for family in known_families() for name, why in family.re
 
 @pytest.mark.parametrize(("name", "why"), REFUSED, ids=[name for name, _ in REFUSED])
 def test_what_a_family_cannot_describe_is_refused_by_name(name, why) -> None:
-    kind = getattr(diffusers, name)
+    kind = class_of(name)
     derived = type("Mine", (kind,), {})
     for each, called in ((name, name), (kind, name), (derived, "Mine")):
         with pytest.raises(UnsupportedError, match=f"class {called}, in which {why}"):

