@@ -20,6 +20,7 @@ from ditscope.cache.manifest import differences
 from ditscope.models import versions
 from ditscope.models.live_state import live_digest, live_state
 
+F, ATTEND = torch.nn.functional, "scaled_dot_product_attention"
 LORA = LoraConfig(r=2, lora_alpha=4, target_modules=["attn.to_q", "ff.net.2"], init_lora_weights=False)
 
 
@@ -133,6 +134,27 @@ def no_end_mark(pipeline):
     return functools.partial(setattr, pipeline, "tokenizer", original)
 
 
+class Steer:
+    """A hook of an object's."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def hook(self, module, arguments, output):
+        return None
+
+
+def patched_attention(pipeline):
+    """As is done to have another library's attention."""
+    return functools.partial(setattr, F, ATTEND, swap(F, ATTEND, watched))
+
+
+def patched_in_a_module(pipeline):
+    return functools.partial(
+        setattr, flux, "dispatch_attention_fn", swap(flux, "dispatch_attention_fn", watched)
+    )
+
+
 NORM = "transformer.modules.torch.nn.modules.normalization.LayerNorm"
 ATTENTION = "transformer.modules.diffusers.models.transformers.transformer_flux.FluxAttention"
 AUTOENCODER = "vae.modules.diffusers.models.autoencoders.autoencoder_kl.AutoencoderKL"
@@ -235,6 +257,19 @@ CHANGES: dict[str, tuple[Callable[[Any], Callable[[], Any]], str, Any, Any]] = {
         "<absent>",
         None,
     ),
+    "a method of the pipeline with an underscore": (
+        lambda p: set_to(p, "_get_t5_prompt_embeds", watched),
+        "pipeline._get_t5_prompt_embeds",
+        "<absent>",
+        None,
+    ),
+    "attention put in torch's place": (
+        patched_attention,
+        "patched",
+        "<absent>",
+        None,
+    ),
+    "a function of a library's module": (patched_in_a_module, "patched", "<absent>", None),
     "text encoder's attention": (
         lambda p: set_to(p.text_encoder.config, "_attn_implementation_internal", "eager"),
         "text_encoder.config._attn_implementation_internal",
@@ -365,6 +400,15 @@ def test_code_of_a_users_own_is_told_by_what_it_does(dit) -> None:
     before = state(hook)
     hook(block, (), torch.ones(1))  # what it gathers is not what it does
     assert state(hook) == before
+
+
+def test_methods_as_hooks_and_forwards_are_told_by_their_objects(dit) -> None:
+    steer, encoder = Steer(1.0), dit.diffusers_pipeline.text_encoder
+    with encoder.register_forward_hook(steer.hook):
+        before = live_state(dit)
+        steer.scale = 9.0
+        assert fields(before, live_state(dit)) == {"text_encoder.hooks.itself[0].self.scale": (1.0, 9.0)}
+    assert "patched" not in before
 
 
 def test_a_state_is_plain_json_and_equal_for_two_loads(dit, untrained_folder) -> None:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import enum
 import functools
 import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,11 +43,18 @@ class Holder:
         ({"b", "a"}, ["a", "b"]),
         (Kind.ONE, "Kind.ONE"),
         ({1: (True, None)}, {"1": [True, None]}),
-        (torch.nn.SiLU(), "torch.nn.modules.activation.SiLU"),
+        (deque([1, 2]), [1, 2]),
+        (SimpleNamespace(scale=1), {"class": "types.SimpleNamespace", "scale": 1}),
+        (Fraction(1, 2), {"class": "fractions.Fraction", "_numerator": 1, "_denominator": 2}),
+        (Decimal("0.5"), {"class": "decimal.Decimal", "value": "Decimal('0.5')"}),
+        (PurePosixPath("a/b"), "a/b"),
+        (threading.Lock(), {"class": "_thread.lock"}),
+        (iter([1]), "builtins.list_iterator"),
+        (np.array([{"a": 1}], dtype=object), None),
         (torch.nn.functional.silu, "torch.nn.functional.silu"),
         (functools.partial(torch.nn.functional.relu, inplace=True), None),
         ({"a": torch.device("cpu"), "_name_or_path": "somewhere", "b": 1}, {"b": 1}),
-        (torch, "builtins.module"),
+        (torch, "module torch"),
     ],
 )
 def test_a_value_is_plain(value, form) -> None:
@@ -85,3 +100,129 @@ def test_a_method_put_in_a_librarys_place_shows_in_the_classes_name(monkeypatch)
     before = PlainForm().class_name(torch.nn.SiLU)
     monkeypatch.setattr(torch.nn.SiLU, "forward", lambda self, x: x)
     assert PlainForm().class_name(torch.nn.SiLU).startswith(f"{before} ")
+
+
+class Slots:
+    """An object without a ``__dict__``."""
+
+    __slots__ = ("scale",)
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+
+class Steer:
+    """A hook with what it computes with and what it notes."""
+
+    def __init__(self, scale: Any) -> None:
+        self.scale, self.seen, self.calls = scale, [], 0
+
+    def hook(self, module: Any, arguments: Any, output: Any) -> Any:
+        self.seen.append(output)
+        self.calls += 1
+        return output * self.scale
+
+    __call__ = hook
+
+
+class Lyco(torch.nn.Module):
+    """A module whose forward is put in another one's place."""
+
+    def __init__(self, multiplier: float = 1.0, weight: float = 1.0) -> None:
+        super().__init__()
+        self.multiplier = multiplier
+        self.weight = torch.nn.Parameter(torch.full((2,), weight))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.multiplier * self.weight
+
+
+def around(scale: Any, by: Any = 0) -> Callable[..., Any]:
+    return lambda module, arguments, output, by=by: output * scale + by
+
+
+def with_global(scale: Any, **space: Any) -> Callable[..., Any]:
+    """A function with a global variable."""
+    space |= {"__name__": "mine", "scale": scale}
+    exec("def hook(module, arguments, output):\n    return output * scale", space)
+    return space["hook"]
+
+
+VALUES: dict[str, tuple[Any, Any]] = {
+    "a number": (1.0, 9.0),
+    "a tensor": (torch.ones(2), torch.zeros(2)),
+    "one of many values": (torch.zeros(4096), torch.zeros(4096).index_fill_(0, torch.tensor([5]), 1.0)),
+    "an array": (np.ones(2), np.zeros(2)),
+    "an object": (Holder(scale=1), Holder(scale=9)),
+    "an object of the standard library": (SimpleNamespace(scale=1), SimpleNamespace(scale=9)),
+    "an object with slots": (Slots(1), Slots(9)),
+    "a tuple": ((1, 2), (1, 3)),
+    "a network": (Lyco(weight=1.0), Lyco(weight=9.0)),
+    "an attribute of a network": (Lyco(1.0), Lyco(9.0)),
+    "a method": (Steer(1).hook, Steer(9).hook),
+}
+REACHED: dict[str, Callable[[Any], Any]] = {
+    "by its object": lambda value: Steer(value).hook,
+    "as an object": Steer,
+    "from around": around,
+    "as default": lambda value: around(1, value),
+    "as global": with_global,
+    "as argument": lambda value: functools.partial(Steer(1), value),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("reached", REACHED)
+def test_a_function_is_told_by_the_values_that_it_reaches(reached, value) -> None:
+    hooks = [REACHED[reached](each) for each in VALUES[value]]
+    for gathered in (False, True):
+        forms = [PlainForm(gathered=gathered).function(hook) for hook in (*hooks, hooks[0])]
+        assert forms[0] == forms[2] != forms[1]
+
+
+def test_a_forward_of_a_module_is_told_by_the_module_and_one_of_a_part_by_its_class() -> None:
+    modules = Lyco(), Lyco(2.0), Lyco(weight=2.0)
+    assert len({json.dumps(PlainForm().function(each.forward)) for each in modules}) == 3
+    assert len({json.dumps(PlainForm(modules).function(each.forward)) for each in modules}) == 1
+
+
+def counting(scale: float) -> Callable[..., Any]:
+    calls, last, seen = 0, None, {}
+
+    def hook(module: Any, arguments: Any, output: Any) -> Any:
+        nonlocal calls, last
+        calls, last, seen[calls] = calls + 1, output, output
+        return output * scale
+
+    return hook
+
+
+def collecting(seen: Any) -> Callable[..., Any]:
+    return lambda module, arguments, output: seen.append(output) if hasattr(seen, "append") else seen.add(1)
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        *(counting(2.0), Steer(2.0), Steer(2.0).hook, collecting([]), collecting(deque()), collecting(set())),
+        functools.partial(lambda seen, module, arguments, output: seen.append(output), []),
+    ],
+)
+def test_what_a_hook_gathers_does_not_count_and_what_a_callback_has_gathered_does(hook) -> None:
+    before = [PlainForm(gathered=gathered).function(hook) for gathered in (False, True)]
+    hook(None, (), torch.ones(2))
+    after = [PlainForm(gathered=gathered).function(hook) for gathered in (False, True)]
+    assert after[0] == before[0]
+    assert after[1] != before[1]
+
+
+def test_what_wraps_a_librarys_function_under_its_name_is_seen() -> None:
+    original = torch.nn.functional.relu
+    wrapped = functools.wraps(original)(lambda x: original(x) * 2)
+    assert PlainForm().function(wrapped) != PlainForm().function(original)
+
+
+def test_functions_and_objects_may_go_round() -> None:
+    steer = Steer(1)
+    steer.scale = Holder(back=steer.hook, own=steer)
+    assert "around it" in json.dumps(PlainForm().function(steer.hook))

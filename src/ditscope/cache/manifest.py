@@ -1,8 +1,8 @@
 """The manifest: what was recorded, from which model, with which call; JSON in the root group's attributes.
 
 Its ``schema`` and ``config`` decide every stored number, so they make the configuration hash by which a
-recording resumes. Its ``environment`` (library versions, device, time) may differ between the sessions of
-one recording, and is kept as information only.
+recording resumes. The live state in ``config.live`` has the versions of the libraries that compute. The
+``environment`` (all versions, device, time) may differ between the sessions of one recording: information only.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ def build_manifest(
     Args:
         schema: what the store will hold.
         config: everything else that decides the numbers: model, revision, weights hash, pipeline and
-            scheduler class and config, call arguments. Hashed.
-        environment: what may change between sessions, such as the device. Not hashed; library versions
-            and the time of creation are added.
+            scheduler class and config, call arguments, and the live state with the versions of the libraries
+            that compute. Hashed.
+        environment: what may change between sessions, such as the device. Not hashed: information, to which all
+            versions and the time of creation are added.
 
     Raises:
         InputError: a value is not JSON.

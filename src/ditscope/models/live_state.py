@@ -6,16 +6,18 @@ before and after a run, offloaded or not. What only moves weights, or notes how 
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from diffusers.models import attention_dispatch
 
 from ditscope.models._internals import attention_backend, forward_hooks, home_of
 from ditscope.models.module_table import common, module_table
 from ditscope.models.offload import networks
-from ditscope.models.plain_form import PlainForm, digest
+from ditscope.models.plain_form import KNOWN_CODE, PlainForm, is_foreign, short_digest
 from ditscope.models.replaced_modules import foreign_forward
 from ditscope.models.versions import installed
 
@@ -42,10 +44,12 @@ def live_state(dit: DiT) -> dict[str, Any]:
 
     A network has its class, dtype, quantization, adapters (scale, active, fused, disabled), attention processors,
     forward hooks of torch's, configuration, and a table of its modules' attributes by class. A scheduler, tokenizer
-    or image processor has its class and settings. See :func:`ditscope.models.module_table.module_table`.
+    or image processor has its class and settings. ``patched`` names a library's functions that were replaced.
+    See :func:`ditscope.models.module_table.module_table`.
     """
-    pipeline, plain = dit.diffusers_pipeline, PlainForm()
+    pipeline = dit.diffusers_pipeline
     parts = networks(pipeline)
+    plain = PlainForm(parts.modules())
     state: dict[str, Any] = {
         "versions": installed(sorted({*_ALWAYS, *_used(parts)})),
         "torch": _torch_settings(),
@@ -53,7 +57,9 @@ def live_state(dit: DiT) -> dict[str, Any]:
         "pipeline": _pipeline(pipeline, plain),
     }
     if everywhere := forward_hooks(None):
-        state["hooks_on_all_modules"] = [plain(hook) for hook in everywhere]
+        state["hooks_on_all_modules"] = [plain.function(hook) for hook in everywhere]
+    if patched := dict(_patched(pipeline, parts, plain)):
+        state["patched"] = patched
     for name, component in pipeline.components.items():
         state[name] = _network(component, plain) if name in parts else plain(component)
     return state
@@ -61,7 +67,7 @@ def live_state(dit: DiT) -> dict[str, Any]:
 
 def live_digest(state: Mapping[str, Any]) -> str:
     """SHA-256 of a live state, shortened to 16 digits."""
-    return digest(state, 16)
+    return short_digest(state, 16)
 
 
 def _network(network: Any, plain: PlainForm) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def _processors(network: torch.nn.Module, plain: PlainForm) -> dict[str, int]:
 def _hooks(network: torch.nn.Module, plain: PlainForm) -> Iterator[tuple[str, list[Any]]]:
     """Modules with forward hooks of torch's, and the hooks."""
     for name, module in network.named_modules():
-        hooks = [plain(hook) for hook in forward_hooks(module) if home_of(hook) != _COPYING]
+        hooks = [plain.function(hook) for hook in forward_hooks(module) if home_of(hook) != _COPYING]
         if hooks:
             yield name or "itself", hooks
 
@@ -125,15 +131,17 @@ def _forwards(network: torch.nn.Module, plain: PlainForm) -> Iterator[tuple[str,
     for name, module in network.named_modules():
         forward = foreign_forward(module)
         if forward is not None:
-            yield name or "itself", plain(forward)
+            yield name or "itself", plain.function(forward)
 
 
 def _pipeline(pipeline: Any, plain: PlainForm) -> dict[str, Any]:
-    """Class, and attributes: those with an underscore are set by a call, or say where weights are."""
+    """Class, and attributes: values with an underscore are set by a call, or say where weights are."""
     kept = {
         name: value
         for name, value in vars(pipeline).items()
-        if not name.startswith("_") and name not in pipeline.components and name not in _PLACEMENT
+        if (not name.startswith("_") or is_foreign(value))
+        and name not in pipeline.components
+        and name not in _PLACEMENT
     }
     # Of the configuration, what is no component: those are named by their library and class.
     settings = {
@@ -142,6 +150,18 @@ def _pipeline(pipeline: Any, plain: PlainForm) -> dict[str, Any]:
         if not name.startswith("_") and name not in pipeline.components
     }
     return {"class": plain.class_name(type(pipeline)), "config": plain(settings), **plain(kept)}
+
+
+def _patched(pipeline: Any, parts: torch.nn.ModuleDict, plain: PlainForm) -> Iterator[tuple[str, Any]]:
+    """What stands in the place of a library's functions, in torch and where the pipeline's classes are written."""
+    used = [pipeline, *pipeline.components.values(), *parts.modules()]
+    used += [module.processor for module in parts.modules() if hasattr(module, "processor")]
+    homes = {kind.__module__ for each in {*map(type, used)} for kind in each.__mro__}
+    for home in sorted(homes | {"torch", torch.nn.functional.__name__, attention_dispatch.__name__}):
+        if home.partition(".")[0] in KNOWN_CODE:
+            for name, value in sorted(vars(sys.modules[home]).items()):
+                if is_foreign(value):
+                    yield f"{home}.{name}", plain.function(value)
 
 
 def _used(parts: torch.nn.ModuleDict) -> Iterator[str]:
