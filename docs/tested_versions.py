@@ -76,8 +76,9 @@ def table(measured: dict[str, tuple[dict[str, str], ElementTree.Element]]) -> st
         lines.append(f"| {kind} | {' | '.join(str(counts[name][kind]) for name in names)} |")
     for name in names:
         failed = [case for case in measured[name][1].iter("testcase") if outcome(case) == "failed"]
-        lines += ["", f"Failed with the {name}:" if failed else f"Nothing failed with the {name}.", ""]
-        lines += [f"* `{case.get('classname')}.{case.get('name')}`" for case in failed]
+        heading = f"Failed with the {name}:" if failed else f"Nothing failed with the {name}."
+        lines += ["", heading]
+        lines += [""] * bool(failed) + [f"* `{case.get('classname')}.{case.get('name')}`" for case in failed]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -188,6 +188,7 @@ def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"generator": torch.Generator()}, "pipeline argument generator; expected any of"),
         ({"edits": {}}, "no edits"),
         ({"edits": None}, "no edits"),
         ({"edits": [ds.edits.zero([1])]}, "edits as a list"),

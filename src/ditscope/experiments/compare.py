@@ -20,7 +20,7 @@ from ditscope.models.live_state import live_state
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
-from ditscope.tracing.run import LATENT, warn_of_truncated
+from ditscope.tracing.run import LATENT, check_call, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
@@ -86,6 +86,7 @@ def compare(
         UserWarning: prompts were cut in every text encoder.
     """
     check_interval(LEVEL, resamples)
+    check_call(dit, call)
     batches = batches_of(prompts, seeds, batch_size, call)
     samples = [sample for batch in batches for sample in batch.samples]
     written = written_call(filled_call(dit, samples[0][0], call))

@@ -31,7 +31,7 @@ from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
 from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
-from ditscope.tracing.run import LATENT, run_traced, warn_of_truncated
+from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
@@ -211,6 +211,7 @@ class Recording:
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
+        check_call(self._dit, call)
         live = live_state(self._dit)
         written = {"call": written_call(filled_call(self._dit, texts[0], call))}
         if embeddings := written_embeddings(texts):

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ditscope.shapes.training.data import learning_rate, set_rate, step_generator
-from ditscope.shapes.training.state import Run
+from ditscope.shapes.training.data import step_generator
+from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
 
 def train(folder: Path, until: int, *, total: int = 6, save: bool = True) -> Run:
@@ -79,3 +79,19 @@ def test_the_curve_goes_on_in_one_file(tmp_path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "tiny.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(one["seconds"] <= other["seconds"] for one, other in zip(rows, rows[1:], strict=False))
+
+
+def test_the_learning_rate_rises_holds_and_falls_to_zero() -> None:
+    rates = [learning_rate(step, 100, warm_up=10, decay_share=0.3) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:71] == [1.0] * 62
+    assert rates[85] == pytest.approx(0.5)
+    assert rates[100] == 0.0
+    assert all(0 <= rate <= 1 for rate in rates)
+
+
+def test_the_rate_is_set_in_every_group() -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(2)]
+    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    set_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]

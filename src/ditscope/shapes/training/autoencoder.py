@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL
 from tqdm.auto import tqdm
 
 from ditscope.shapes import networks
-from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
-from ditscope.shapes.training.state import Run
+from ditscope.shapes.training.data import SceneSet, step_generator, to_model
+from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
 _RATE, _BATCH, _KL_WEIGHT = 2e-3, 32, 2e-4
 

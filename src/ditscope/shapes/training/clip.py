@@ -9,8 +9,8 @@ from tqdm.auto import tqdm
 from transformers import CLIPModel
 
 from ditscope.shapes import networks
-from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
-from ditscope.shapes.training.state import Run
+from ditscope.shapes.training.data import SceneSet, step_generator, to_model
+from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
 _RATE, _BATCH = 1.5e-3, 96
 

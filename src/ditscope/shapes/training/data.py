@@ -42,16 +42,3 @@ def to_model(images: torch.Tensor) -> torch.Tensor:
 def step_generator(seed: int, step: int) -> torch.Generator:
     """Randomness of one training step, from its number alone, so that a resumed run is the same run."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
-
-
-def learning_rate(step: int, total: int, *, warm_up: int, decay_share: float = 0.3) -> float:
-    """Factor on the peak rate: linear warm-up, constant, then a linear fall over the last ``decay_share``."""
-    rise = min(1.0, (step + 1) / warm_up)
-    fall = min(1.0, (total - step) / max(1.0, decay_share * total))
-    return max(0.0, min(rise, fall))
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every parameter group."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate

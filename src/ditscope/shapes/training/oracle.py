@@ -8,8 +8,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ditscope.shapes.oracle import ATTRIBUTE_VALUES, Oracle
-from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
-from ditscope.shapes.training.state import Run
+from ditscope.shapes.training.data import SceneSet, step_generator, to_model
+from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
 _RATE, _BATCH = 2e-3, 64
 _NOISE = 0.08  # a little noise, so that an answer does not hang on exact pixel values

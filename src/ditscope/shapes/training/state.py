@@ -1,4 +1,4 @@
-"""A training run's state on disk: weights, their moving average and Adam's moments, as safetensors."""
+"""A training run as it goes: network, averaged weights, optimizer and its rate, step; saved and resumed."""
 
 from __future__ import annotations
 
@@ -84,3 +84,16 @@ class Run:
                     "exp_avg": file.get_tensor(f"adam/exp_avg/{name}").to(weight.device),
                     "exp_avg_sq": file.get_tensor(f"adam/exp_avg_sq/{name}").to(weight.device),
                 }
+
+
+def learning_rate(step: int, total: int, *, warm_up: int, decay_share: float = 0.3) -> float:
+    """Factor on the peak rate: linear warm-up, constant, then a linear fall over the last ``decay_share``."""
+    rise = min(1.0, (step + 1) / warm_up)
+    fall = min(1.0, (total - step) / max(1.0, decay_share * total))
+    return max(0.0, min(rise, fall))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 
 from ditscope.models._internals import pack_latents
 from ditscope.shapes import networks
-from ditscope.shapes.training.data import SceneSet, learning_rate, set_rate, step_generator, to_model
-from ditscope.shapes.training.state import Run
+from ditscope.shapes.training.data import SceneSet, step_generator, to_model
+from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
 _RATE = 1.5e-3
 _EMPTY_CAPTIONS = 0.1
