@@ -38,7 +38,7 @@ PipelineModule = _PipelineModule
 """A module whose forward runs a pipeline, and whose children are the pipeline's networks."""
 
 
-_FOUND = "__ditscope_found__"
+FOUND_FORWARD = "__ditscope_found__"
 """Where a module keeps what was in the place of nnsight's forward before it was opened: None for its class's own."""
 
 
@@ -63,7 +63,7 @@ class _Interleaver(Interleaver):
         if wrappers:
             own["forward"] = wrapped
         if STATE not in own:
-            own[_FOUND] = own.get("forward")
+            own[FOUND_FORWARD] = own.get("forward")
         super().instrument(envoy)
         if hook is not None:
             own["_hf_hook"] = hook
@@ -77,9 +77,9 @@ class _Interleaver(Interleaver):
             own = module.__dict__
             state = own[STATE]
             state.routes = [route for route in state.routes if route[0]() not in (None, self)]
-            if state.routes or _FOUND not in own:  # somebody else put nnsight's there
+            if state.routes or FOUND_FORWARD not in own:  # somebody else put nnsight's there
                 continue
-            found = own.pop(_FOUND)
+            found = own.pop(FOUND_FORWARD)
             del own[STATE]
             *wrappers, forward = _down_to_traced(module)
             if not is_traced(forward):  # taken away by others, or kept inside a wrapper of theirs
@@ -166,12 +166,9 @@ class OpenedPipeline(DiffusionModel):
     def _batch(self, invokes: list[Any], fn: Any) -> tuple[Any, Any]:
         for inputs, kwargs in invokes:
             prompt = inputs[0] if inputs else kwargs.get("prompt")
-            if (
-                prompt is not None and kwargs.get("prompt_embeds") is not None
-            ):  # nnsight would drop the prompt
-                raise InputError(
-                    "prompt_embeds beside a prompt", "one of them", "The image would be of the embeddings."
-                )
+            # nnsight would drop the prompt, and the image be of the embeddings.
+            if prompt is not None and kwargs.get("prompt_embeds") is not None:
+                raise InputError("prompt_embeds beside a prompt", "one of them", "Leave one of them out.")
         return super()._batch(invokes, fn)
 
 

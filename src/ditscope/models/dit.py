@@ -96,7 +96,7 @@ class DiT(OpenedPipeline):
         self.run_state.n_persistent_edits = self.n_persistent_edits
         if self.follow(CallablePipeline(self.run_state)):
             self.blocks = self._described_blocks()
-            self.run_state.has_followed = True
+            self.run_state.modules_replaced = True
 
     @property
     def family(self) -> Family:

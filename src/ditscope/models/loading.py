@@ -102,13 +102,14 @@ def load(
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
-    return dit if named == EMBEDDED else _hidden_prompts_told(dit)
+    if named != EMBEDDED:
+        _warn_of_hidden_prompts(dit)
+    return dit
 
 
-def _hidden_prompts_told(dit: DiT) -> DiT:
+def _warn_of_hidden_prompts(dit: DiT) -> None:
     if hidden := hidden_prompts(dit.call_defaults):
         _log.warning("the folder of %r sets %s in every call that leaves it out", dit.name, hidden)
-    return dit
 
 
 def _opened(pipeline: Any, name: str | None, given: Mapping[str, Any]) -> DiT:
@@ -130,7 +131,8 @@ def _opened(pipeline: Any, name: str | None, given: Mapping[str, Any]) -> DiT:
     named = name or pipeline.name_or_path or type(pipeline).__name__
     with quiet_unless_terminal():
         dit = DiT(pipeline, name=str(named), family=family)
-    return _hidden_prompts_told(dit)
+    _warn_of_hidden_prompts(dit)
+    return dit
 
 
 def _pipeline_class(wanted: Any) -> type:

@@ -15,6 +15,7 @@ import diffusers
 import torch
 
 from ditscope import checks
+from ditscope._display import quoted
 from ditscope.errors import DitscopeError, InputError
 
 _SAVE_AGAIN = "Save the pipeline again with pipeline.save_pretrained(folder), or fetch it again."
@@ -189,5 +190,4 @@ def hidden_prompts(call: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return repr(text if len(text) <= 200 else f"{text[:200]}...") if isinstance(value, str) else text[:200]
+    return quoted([value], length=200) if isinstance(value, str) else repr(value)[:200]

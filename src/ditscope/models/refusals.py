@@ -74,7 +74,7 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "a file for each of them, and no weight in both",
             "Load afresh, and offload the transformer alone to disk, in an empty folder.",
         )
-    if run.has_followed and any(map(disk_group, transformer.modules())):
+    if run.modules_replaced and any(map(disk_group, transformer.modules())):
         raise UnsupportedError(
             "modules replaced while group offload keeps their weights on disk, as by a LoRA",
             "files that hold the weights that run",

@@ -30,7 +30,7 @@ class RunState:
     Attributes:
         family: what is known of the transformer.
         defaults: call arguments that are filled in where a call leaves them out.
-        has_followed: whether modules were replaced since the pipeline was opened, and followed.
+        modules_replaced: whether modules were replaced since the pipeline was opened.
         n_persistent_edits: how many edits nnsight makes in every run.
         call: the arguments of the run, completed.
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
@@ -48,7 +48,7 @@ class RunState:
         self.call: dict[str, Any] = {}
         self.samples: list[Sample] = []
         self.n_visits = self.n_persistent_edits = 0
-        self.has_followed = False
+        self.modules_replaced = False
         self.progress: VisitProgress | None = None
         self._modules: dict[str, torch.nn.Module] = {}
         self.texts: list[EncodedText | None] = []

@@ -200,6 +200,7 @@ class Recording:
         visitor = RecordedVisit(self._dit, writer, batch.positions)
         outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
         require_unchanged(self._dit, live)
+        digest = live_digest(live)
         for row, sample in enumerate(batch.positions):
             if sample in writer.committed:
                 continue
@@ -207,7 +208,7 @@ class Recording:
             writer.put_trajectory(sample, latents=latents, transformer_output=output)
             if outcome.images.size:
                 writer.put_image(sample, outcome.images[row])
-            writer.commit(sample, outcome.texts[row], live=live_digest(live))
+            writer.commit(sample, outcome.texts[row], live=digest)
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
