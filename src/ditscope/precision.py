@@ -41,3 +41,19 @@ def spacing(magnitudes: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any
     sizes = np.maximum(np.asarray(magnitudes, dtype=np.float64), float(kind.smallest_normal))
     _, exponent = np.frexp(sizes)  # a half to one, times two to that
     return np.where(np.isfinite(sizes), np.ldexp(1.0, exponent - 1 - kind.nmant), np.nan)
+
+
+def may_be_extreme(bits: np.ndarray[Any, Any], dtype: str, scratch: np.ndarray[Any, Any]) -> bool:
+    """Whether some value is NaN, infinite, or at the limit of its dtype: one pass over the values' bits.
+
+    Args:
+        bits: the values' bits, unsigned ``[value]``.
+        dtype: what they are of.
+        scratch: memory of the same shape and dtype.
+    """
+    np.bitwise_and(bits, bits.dtype.type(np.iinfo(bits.dtype).max >> 1), out=scratch)
+    # Infinity and NaN follow upon the largest finite number.
+    return bool(scratch.max() >= np.array(limit(dtype), _NUMPY[dtype]).view(bits.dtype))
+
+
+_NUMPY = {name: ml_dtypes.finfo(name).dtype for name in DTYPES}

@@ -22,6 +22,7 @@ from ditscope.cache import (
     SampleSpec,
     Schema,
     StepSpec,
+    StoredSite,
     StreamSpec,
     TrajectorySpec,
     build_manifest,
@@ -33,18 +34,27 @@ CONFIG = {"model": "tests/tiny", "weights_hash": "abc", "call": {"guidance_scale
 TEXT_TOKENS = 4
 
 
-def make_schema(**changes):
-    """A schema with every kind of array, awkward sizes, and two samples by default."""
+SAMPLES = (SampleSpec("a red circle", 0), SampleSpec("ein grünes Dreieck", 7))
+
+
+def make_schema(sites=("block_output",), dtype="bfloat16", **changes):
+    """A schema with every kind of array and awkward sizes; ``sites`` are names, of all streams and blocks."""
+    streams = changes.pop("streams", (StreamSpec("image", 12, 3, 4), StreamSpec("text", 5)))
+    stored = [
+        site
+        if isinstance(site, StoredSite)
+        else [StoredSite.of(stream.name, site, (0, 1, 4), dtype) for stream in streams]
+        for site in sites
+    ]
     schema = Schema(
-        streams=(StreamSpec("image", 12, 3, 4), StreamSpec("text", 5)),
-        sites=("block_output",),
+        streams=streams,
+        sites=tuple(one for site in stored for one in (site if isinstance(site, list) else [site])),
         blocks=tuple(BlockSpec(i, f"double.{i}", "double") for i in (0, 1, 4)),
         steps=(StepSpec(1, 0.75, 750.0), StepSpec(3, 0.25, 250.0)),
         branches=("cond", "uncond"),
         channels=tuple(range(3, 73)),
         width=80,
-        dtype="bfloat16",
-        samples=(SampleSpec("a red circle", 0), SampleSpec("ein grünes Dreieck", 7)),
+        dtype=dtype,
         trajectory=TrajectorySpec(tuple(StepSpec(i, 1 - i / 4, 1000.0 - 250 * i) for i in range(4)), 12, 6),
         image_height=8,
         image_width=6,
@@ -59,10 +69,10 @@ def make_manifest(schema, **config):
 def addresses(schema, stream="image", site="block_output"):
     """Every address of a site, in execution order."""
     return [
-        Address(stream, site, step.index, branch, block.index)
+        Address(stream, site, step.index, branch, block)
         for step in schema.steps
         for branch in schema.branches
-        for block in schema.blocks
+        for block in schema.site(stream, site).blocks
     ]
 
 
@@ -113,8 +123,8 @@ def fill(writer, sample, hidden=hidden_value):
     for stream in schema.streams:
         for branch in schema.branches if not stream.has_grid else ():
             writer.put_token_masks([sample], stream.name, branch, np.ones((1, TEXT_TOKENS), dtype=bool))
-        for site in schema.sites:
-            for address in addresses(schema, stream.name, site):
+        for site in (site for site in schema.sites if site.stream == stream.name):
+            for address in addresses(schema, stream.name, site.name):
                 put(writer, sample, address, hidden(schema, sample, address))
     if schema.trajectory is not None:
         run = schema.trajectory
@@ -128,11 +138,15 @@ def fill(writer, sample, hidden=hidden_value):
         writer.put_image(sample, rng.integers(0, 256, size=shape).astype("u1"))
 
 
-def record(path, schema=None, samples=None, **writer_arguments):
-    """Record and commit samples into a store."""
+def open_writer(path, schema=None, samples=SAMPLES, **writer_arguments):
     schema = schema or make_schema()
-    with CacheWriter.create_or_resume(path, schema, make_manifest(schema), **writer_arguments) as writer:
-        for sample in range(len(schema.samples)) if samples is None else samples:
+    return CacheWriter.create_or_resume(path, schema, make_manifest(schema), samples, **writer_arguments)
+
+
+def record(path, schema=None, samples=None, specs=SAMPLES, **writer_arguments):
+    """Record and commit samples, of those named, into a store."""
+    with open_writer(path, schema, specs, **writer_arguments) as writer:
+        for sample in writer.positions if samples is None else samples:
             if sample not in writer.committed:
                 fill(writer, sample)
                 writer.commit(sample)
@@ -160,7 +174,7 @@ def edit_json(path, change):
 if __name__ == "__main__":
     store, moment = sys.argv[1:]
     full = make_schema()
-    writer = CacheWriter.create_or_resume(store, full, make_manifest(full))
+    writer = open_writer(store, full)
     fill(writer, 0)
     writer.commit(0)
     if moment == "before commit":
@@ -170,8 +184,8 @@ if __name__ == "__main__":
             put(writer, 1, address, hidden_value(full, 1, address))
     elif moment == "before the ledger entry":
         fill(writer, 1)
-        from ditscope.cache import sample_ledger
+        from ditscope.cache import files
 
-        sample_ledger.write_entry = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        files.append = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         writer.commit(1)
     os.kill(os.getpid(), signal.SIGKILL)

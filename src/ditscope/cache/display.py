@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ditscope.cache.layout import KINDS, forecast, readable_bytes
-from ditscope.vocabulary import site_spec
+from ditscope.cache.layout import KINDS, forecast_of, readable_bytes
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache
+    from ditscope.cache.schema import StreamSpec
 
 
 def rows(cache: Cache) -> list[tuple[str, str]]:
     """Name and value of every line of a cache's summary."""
     schema = cache.schema
     config = cache.manifest["config"]
-    done, total = len(cache.committed), len(schema.samples)
+    done, total = len(cache.committed), len(cache.specs)
     state = (
         "complete" if cache.complete else f"{total - done} to go: record again with the same configuration"
     )
-    planned = forecast(schema)
-    axes = (
-        f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)}), "
-        f"block {len(schema.blocks)}"
-    )
+    planned = forecast_of(cache.plans, total)
+    axes = f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)})"
     kept = (kind for kind in KINDS if kind != "masks" and getattr(planned, kind))
     lines = [
         ("model", str(config.get("model", "not named"))),
@@ -32,22 +29,22 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
     ]
     if live := _live(config.get("live")):
         lines.append(("live", live))
-    for stream in schema.streams:
-        tokens = f"token {stream.tokens}"
-        if stream.has_grid:
-            tokens += f" ({stream.grid_height} x {stream.grid_width})"
-        channels = f"channel {len(schema.channels)} of {schema.width}"
-        for site in schema.sites:
-            if not site_spec(site).has_tokens:
-                dtype, inner = site_spec(site).dtype, ""
-            elif schema.tensors:
-                dtype, inner = schema.dtype, f"{tokens}, "
-            else:
-                dtype, inner = "statistics, float32", ""
-            lines.append((f"{stream.name}/{site}", f"{dtype} [sample {total}, {axes}, {inner}{channels}]"))
+    channels = f"channel {len(schema.channels)} of {schema.width}"
+    for site in schema.sites:
+        dtype, inner = site.dtype, ""
+        if site.has_tokens:
+            dtype, inner = (
+                (site.dtype, f"{_tokens(schema.stream(site.stream))}, ")
+                if schema.tensors
+                else ("statistics, float32", "")
+            )
+        shape = f"sample {total}, {axes}, block {len(site.blocks)}, {inner}{channels}"
+        lines.append((site.folder, f"{dtype} [{shape}]"))
     lines.append(
         ("size", f"{readable_bytes(cache.nbytes)} on disk of {readable_bytes(planned.total)} planned")
     )
+    if cache.damaged_lines:
+        lines.append(("WARNING", f"{len(cache.damaged_lines)} damaged lines of the ledger"))
     if len(cache.nonfinite):
         count, n_samples = int(cache.nonfinite["count"].sum()), cache.nonfinite["sample"].nunique()
         lines.append(("WARNING", f"{count} NaN or infinite values in {n_samples} samples; see .nonfinite"))
@@ -56,16 +53,20 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
         channels = saturated.groupby(["stream", "site"])["channel"].nunique().sum()
         found = f"{saturated['count'].sum()} values at the limit of {schema.dtype} in {channels} channels"
         lines.append(("WARNING", f"{found}; see .saturated"))
-    if any(entry.saturated is None for entry in cache.ledger.values()):
-        lines.append(("saturated", "not counted when this was recorded"))
     for encoder, rows_of in truncated.groupby("text_encoder"):
         lines.append((str(encoder), f"cut {rows_of['prompt'].nunique()} prompts short; see .truncated"))
-    unseen = {
-        schema.samples[at].prompt for at, entry in cache.ledger.items() if entry.text and entry.text.truncated
-    }
+    unseen = {entry.spec.prompt for entry in cache.ledger.values() if entry.text and entry.text.truncated}
     if unseen:
         lines.append(("WARNING", f"{len(unseen)} prompts were cut in every text encoder; see .truncated"))
     return lines
+
+
+def _tokens(stream: StreamSpec) -> str:
+    if not stream.has_grid:
+        return f"token {stream.tokens}"
+    kept = "" if stream.keeps_all else f"{stream.kept_tokens} of "
+    drawn = "" if stream.random_tokens is None else ", drawn at random"
+    return f"token {kept}{stream.tokens} ({stream.grid_height} x {stream.grid_width}{drawn})"
 
 
 def _live(state: object) -> str:

@@ -6,44 +6,61 @@ them afresh from the manifest, so that no label has to be trusted twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ditscope.cache.layout import ArrayPlan
-from ditscope.cache.schema import Schema, StepSpec, StreamSpec
+from ditscope.cache.samples import SampleSpec
+from ditscope.cache.schema import Schema, StepSpec, StoredSite, StreamSpec
 
 Labels = dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]
 """Coordinate name -> (dims, values)."""
 
 
-def sample_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
-    """``sample``, ``prompt`` and ``seed``, of all samples or of the given ones."""
-    positions = range(len(schema.samples)) if samples is None else samples
+def sample_labels(samples: Sequence[SampleSpec], positions: Sequence[int] | None = None) -> Labels:
+    """``sample``, ``prompt`` and ``seed``, of all samples or of those at the given positions."""
+    chosen = range(len(samples)) if positions is None else positions
     return {
-        "sample": (("sample",), np.asarray(positions, dtype=np.int64)),
-        "prompt": (("sample",), _strings([schema.samples[i].prompt for i in positions])),
-        "seed": (("sample",), np.array([schema.samples[i].seed for i in positions], dtype=np.int64)),
+        "sample": (("sample",), np.asarray(chosen, dtype=np.int64)),
+        "prompt": (("sample",), _strings([samples[i].prompt for i in chosen])),
+        "seed": (("sample",), np.array([samples[i].seed for i in chosen], dtype=np.int64)),
     }
 
 
-def stats_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
-    """Coordinates of ``[sample, step, branch, block, channel]``."""
+def site_labels(schema: Schema, site: StoredSite) -> Labels:
+    """Coordinates of a site's ``[step, branch, block, channel]``."""
+    blocks = schema.blocks_of(site)
     return {
-        **sample_labels(schema, samples),
         **_step_labels(schema.steps),
-        "branch": (("branch",), _strings(schema.branches)),
-        "block": (("block",), np.array([block.index for block in schema.blocks], dtype=np.int64)),
-        "block_name": (("block",), _strings([block.name for block in schema.blocks])),
-        "block_kind": (("block",), _strings([block.kind for block in schema.blocks])),
+        **branch_labels(schema),
+        "block": (("block",), np.array([block.index for block in blocks], dtype=np.int64)),
+        "block_name": (("block",), _strings([block.name for block in blocks])),
+        "block_kind": (("block",), _strings([block.kind for block in blocks])),
         "channel": (("channel",), np.array(schema.channels, dtype=np.int64)),
     }
 
 
-def token_labels(stream: StreamSpec) -> Labels:
-    """``token``, with ``y`` and ``x`` on a grid."""
-    tokens = np.arange(stream.tokens, dtype=np.int64)
+def branch_labels(schema: Schema) -> Labels:
+    """``branch``."""
+    return {"branch": (("branch",), _strings(schema.branches))}
+
+
+def statistic_labels(schema: Schema) -> Labels:
+    """``statistic``: the names of statistics over tokens."""
+    return {"statistic": (("statistic",), _strings(schema.statistics))}
+
+
+def token_labels(stream: StreamSpec, *, kept: bool = True) -> Labels:
+    """``token``, with ``y`` and ``x`` on a grid; of the tokens whose hidden states are kept, or of all.
+
+    Randomly drawn tokens have their place in each sample's draw as a label: where they are is in ``token_id``.
+    """
+    if kept and stream.random_tokens is not None:
+        return {"token": (("token",), np.arange(stream.random_tokens, dtype=np.int64))}
+    chosen = stream.token_ids if kept and stream.token_ids is not None else range(stream.tokens)
+    tokens = np.asarray(chosen, dtype=np.int64)
     labels: Labels = {"token": (("token",), tokens)}
     if stream.grid_width is not None:
         y, x = np.divmod(tokens, stream.grid_width)
@@ -51,39 +68,42 @@ def token_labels(stream: StreamSpec) -> Labels:
     return labels
 
 
-def trajectory_labels(schema: Schema, samples: Sequence[int] | None = None) -> Labels:
+def trajectory_labels(schema: Schema) -> Labels:
     """Coordinates of the trajectory; ``step_boundary`` i is the state before step i, the last the result."""
     assert schema.trajectory is not None
     return {
-        **sample_labels(schema, samples),
         **_step_labels(schema.trajectory.steps),
         "step_boundary": (
             ("step_boundary",),
             np.arange(len(schema.trajectory.steps) + 1, dtype=np.int64),
         ),
-        "branch": (("branch",), _strings(schema.branches)),
+        **branch_labels(schema),
     }
 
 
-def region_labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) -> dict[str, Any]:
-    """What a part of an array is called: its path, stream and site, and along each axis a label.
+def region_labels(plan: ArrayPlan, schema: Schema, sample: int, region: tuple[slice, ...]) -> dict[str, Any]:
+    """What a part of a sample is called: its array, stream and site, and along each axis a label.
 
     An axis of which the part spans more than one label has ``(first, last)``; it is left out where the part spans all
     of an axis without labels.
     """
-    parts = plan.path.split("/")
     named: dict[str, Any] = {"array": plan.path}
-    if parts[0] in schema.stream_names:
-        named["stream"] = parts[0]
-        if plan.kind in ("tensors", "modulation", "stats"):
-            named["site"] = parts[2] if plan.kind == "stats" else parts[1]
+    site = next((site for site in schema.sites if plan.path.startswith(f"{site.folder}/")), None)
+    if site is not None:
+        named |= {"stream": site.stream, "site": site.name}
+    elif (stream := plan.path.split("/")[0]) in schema.stream_names:
+        named["stream"] = stream
     steps = schema.trajectory.steps if plan.kind == "trajectory" and schema.trajectory else schema.steps
-    axes: dict[str, list[Any]] = {
+    axes: dict[str, Sequence[Any]] = {
         "step": [step.index for step in steps],
-        "branch": list(schema.branches),
-        "block": [block.index for block in schema.blocks],
-        "channel": list(schema.channels),
+        "branch": schema.branches,
+        "block": site.blocks if site else (),
+        "statistic": schema.statistics,
+        "channel": schema.channels,
     }
+    if site is not None and plan.kind == "tensors" and (ids := schema.stream(site.stream).token_ids):
+        axes["token"] = ids
+    named["sample"] = sample
     for dim, part, length in zip(plan.dims, region, plan.shape, strict=True):
         values = axes.get(dim)
         first, last = (
@@ -94,6 +114,14 @@ def region_labels(plan: ArrayPlan, schema: Schema, region: tuple[slice, ...]) ->
         elif part.stop - part.start < length or dim in axes:
             named[dim] = (first, last)
     return named
+
+
+def in_words(labels: Mapping[str, Any]) -> str:
+    """Labels of a part as an error says them: ``sample 2, step 3 to 5``."""
+    return ", ".join(
+        f"{name} {value[0]} to {value[1]}" if isinstance(value, tuple) else f"{name} {value}"
+        for name, value in labels.items()
+    )
 
 
 def _step_labels(steps: Sequence[StepSpec]) -> Labels:

@@ -1,10 +1,12 @@
-"""Which arrays a store has, how they are cut into shards and chunks, and how many bytes that makes.
+"""Which arrays a store has, how they are cut into files and chunks, and how many bytes that makes.
 
-One rule cuts every array. A shard never spans two samples; within a sample it spans as many blocks, then
-steps, then branches as fit the byte target, in equal parts, and always all tokens and channels. So a
-sample's files lie under ``<array>/c/<sample>/``, are written once, whole, and no commit touches another
-sample's files. Inside a shard of hidden states the chunks hold all tokens of a few channels at one
-``(step, branch, block)``, so that reading a few channels does not read the tensor.
+One rule cuts every array. A file never spans two samples; within a sample it spans as many blocks, then steps, then
+branches as fit the byte target, in equal parts, and always all tokens and channels. So a file is written once,
+whole, and no commit touches another sample's files. Inside a file of hidden states the chunks hold all tokens of a
+few channels at one ``(step, branch, block)``, so that reading a few channels does not read the tensor; inside one of
+statistics they hold one statistic.
+
+The rule is free to change: a store's manifest says how its own arrays are cut.
 """
 
 from __future__ import annotations
@@ -12,43 +14,55 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ditscope.cache import schema_checks
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
-from ditscope.cache.schema import Schema
-from ditscope.vocabulary import STATISTIC_ARRAYS, VALUE_DIMS, site_spec
+from ditscope.cache.schema import COMPRESSIONS, Schema, StoredSite
+from ditscope.checks import whole_number
+from ditscope.errors import InputError, unknown_name
+from ditscope.vocabulary import VALUE_DIMS
 
 CHANNELS_PER_CHUNK = 32
 """Most channels in one chunk of a hidden state."""
 
 STATS_BYTES = 4 * 2**20
-"""Byte target of a chunk of statistics: small, because several are open at once while recording."""
+"""Byte target of a file of modulation: small, because several are open at once while recording."""
 
 INDEXED = ("block", "step", "step_boundary", "branch")
-"""Dims that are filled one index at a time while recording, in the order in which a shard reaches along them."""
+"""Dims that are filled one index at a time while recording, in the order in which a file reaches along them."""
 
 KINDS = ("tensors", "stats", "modulation", "masks", "trajectory", "images")
 """What arrays hold."""
 
+STATISTICS_FOLDER = "statistics"
+"""A site's group of statistics."""
+
 CRC_BYTES = 4
 INDEX_ENTRY_BYTES = 16
+
+_DTYPES = ("float32", "bfloat16", "float16", "uint8", "bool", "int32")
+# Bounds for stores of strangers: what one value costs to read, and how many files a sample can have.
+_MOST_CHUNK_BYTES = 2**30
+_MOST_FILES = 2**20
+_MOST_CHUNKS = 2**24
 
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """One array of the store.
+    """One array of the store; lengths are those of one sample, and ``sample`` is the array's first axis.
 
     Attributes:
-        path: where it is in the store, such as ``image/block_output``.
+        path: where it is in the store, such as ``image/block_output/hidden``.
         kind: ``tensors``, ``stats``, ``modulation``, ``masks``, ``trajectory`` or ``images``.
-        dims: names of the axes; the first is always ``sample``.
-        shape: lengths of the axes.
-        shard: shape of one file; of a sharded array, a multiple of ``chunk``.
-        chunk: shape of the smallest piece that can be read.
+        dims: names of the axes after ``sample``.
+        shape: lengths of these axes.
+        shard: lengths of what one file spans; of a sharded array, multiples of ``chunk``.
+        chunk: lengths of the smallest piece that can be read.
         dtype: name of the stored dtype.
         sharded: whether files hold several chunks and an index.
         compression: None or ``zstd``.
@@ -64,53 +78,89 @@ class ArrayPlan:
     sharded: bool = False
     compression: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in self.path.split("/"):
+            if not schema_checks.NAME.fullmatch(name):
+                raise InputError(f"array path {self.path!r}", "lower-case names parted by /", _DAMAGED)
+        if self.dtype not in _DTYPES:
+            raise unknown_name("dtype", self.dtype, _DTYPES)
+        if self.compression not in (None, *COMPRESSIONS):
+            raise unknown_name("compression", self.compression, (None, *COMPRESSIONS))
+        lengths = (self.dims, self.shape, self.shard, self.chunk)
+        if len({len(part) for part in lengths}) > 1 or len(set(self.dims)) < len(self.dims):
+            raise InputError(f"axes {lengths} of array {self.path}", "one length of each", _DAMAGED)
+        if any(dim in INDEXED for dim in self.dims[self.n_indexed :]):
+            raise InputError(
+                f"dims {self.dims} of array {self.path}", f"{', '.join(INDEXED)} first", _DAMAGED
+            )
+        for whole, file, part in zip(self.shape, self.shard, self.chunk, strict=True):
+            for length in (whole, file, part):
+                whole_number(f"a length of array {self.path}", length, most=2**31)
+            # Files are padded by less than a chunk.
+            fits = file % part == 0 and (file - part < whole if self.sharded else file == part <= whole)
+            if not fits:
+                raise InputError(
+                    f"lengths {whole}, {file}, {part} of array {self.path}",
+                    "a file of whole chunks",
+                    _DAMAGED,
+                )
+        n_chunks = math.prod(math.ceil(n / c) for n, c in zip(self.shape, self.chunk, strict=True))
+        for what, found, most in (
+            ("bytes in a chunk", math.prod(self.chunk) * self.numpy_dtype.itemsize, _MOST_CHUNK_BYTES),
+            ("files a sample", self.shards_per_sample, _MOST_FILES),
+            ("chunks a sample", n_chunks, _MOST_CHUNKS),
+        ):
+            if found > most:
+                raise InputError(f"{found} {what} of array {self.path}", f"at most {most}", _DAMAGED)
+
     @cached_property
     def lengths(self) -> dict[str, int]:
-        """Length of each axis, by name."""
+        """Length of each axis after ``sample``, by name."""
         return dict(zip(self.dims, self.shape, strict=True))
 
     @cached_property
     def n_indexed(self) -> int:
-        """How many axes, those after ``sample``, are filled one index at a time while recording."""
+        """How many axes, the first ones, are filled one index at a time while recording."""
         return sum(dim in INDEXED for dim in self.dims)
 
-    @property
+    @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype in memory."""
         return BFLOAT16 if self.dtype == "bfloat16" else np.dtype(self.dtype)
 
     @property
     def fill_value(self) -> float | int | bool:
-        """What unwritten values read as: NaN where the dtype has one."""
+        """What unwritten values read as elsewhere, and padding is: NaN where the dtype has one."""
         if self.dtype in ("float32", "bfloat16", "float16"):
             return float("nan")
         return False if self.dtype == "bool" else 0
 
     @cached_property
     def grid(self) -> tuple[int, ...]:
-        """Number of shards along every axis."""
+        """Number of files along every axis."""
         return tuple(math.ceil(n / s) for n, s in zip(self.shape, self.shard, strict=True))
 
     @property
     def shards_per_sample(self) -> int:
         """Number of files that one sample has."""
-        return math.prod(self.grid[1:])
+        return math.prod(self.grid)
 
-    def shards(self, sample: int) -> Iterator[tuple[int, ...]]:
-        """Grid positions of a sample's shards."""
-        yield from ((sample, *rest) for rest in itertools.product(*map(range, self.grid[1:])))
+    @cached_property
+    def shards(self) -> tuple[tuple[int, ...], ...]:
+        """Grid positions of a sample's files, in order."""
+        return tuple(itertools.product(*map(range, self.grid)))
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Every index along the axes that are filled one index at a time."""
-        return np.ndindex(self.shape[1 : 1 + self.n_indexed])
+        return np.ndindex(self.shape[: self.n_indexed])
 
-    def shard_of(self, sample: int, index: tuple[int, ...]) -> tuple[int, ...]:
-        """Grid position of the shard that holds an index."""
-        inner = (i // s for i, s in zip(index, self.shard[1:], strict=False))
-        return (sample, *inner, *(0 for _ in self.shape[1 + self.n_indexed :]))
+    def shard_of(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """Grid position of the file that holds an index."""
+        inner = tuple(i // s for i, s in zip(index, self.shard, strict=False))
+        return (*inner, *(0 for _ in self.shape[self.n_indexed :]))
 
     def region(self, shard: tuple[int, ...]) -> tuple[slice, ...]:
-        """The part of the array that a shard covers, cut at the array's edge."""
+        """The part of a sample that a file covers, cut at the array's edge."""
         return tuple(
             slice(i * s, min((i + 1) * s, n)) for i, s, n in zip(shard, self.shard, self.shape, strict=True)
         )
@@ -119,27 +169,50 @@ class ArrayPlan:
         """Shape of :meth:`region`."""
         return tuple(part.stop - part.start for part in self.region(shard))
 
-    def region_bytes(self, shard: tuple[int, ...]) -> int:
-        """Bytes of a shard's values in memory."""
-        return math.prod(self.region_shape(shard)) * self.numpy_dtype.itemsize
+    def file_name(self, sample: int, shard: tuple[int, ...]) -> str:
+        """A sample's file, relative to the store."""
+        return f"{self.path}/c.{'.'.join(map(str, (sample, *shard)))}"
+
+    @cached_property
+    def chunks(self) -> tuple[int, ...]:
+        """Number of chunks in each file of a sample, in the order of :attr:`shards`."""
+        return tuple(
+            math.prod(math.ceil(n / c) for n, c in zip(self.region_shape(shard), self.chunk, strict=True))
+            for shard in self.shards
+        )
+
+    @cached_property
+    def file_bytes(self) -> tuple[int, ...]:
+        """Exact size of each file of a sample, were it not compressed, in the order of :attr:`shards`."""
+        chunk = math.prod(self.chunk) * self.numpy_dtype.itemsize + CRC_BYTES
+        slots = math.prod(s // c for s, c in zip(self.shard, self.chunk, strict=True))
+        index = slots * INDEX_ENTRY_BYTES + CRC_BYTES if self.sharded else 0
+        return tuple(count * chunk + index for count in self.chunks)
 
     @property
-    def largest_region_bytes(self) -> int:
-        """Bytes in memory of a shard that is not at the edge."""
-        return self.region_bytes((0,) * len(self.shape))
+    def largest_file_bytes(self) -> int:
+        """Bytes of the largest file."""
+        return max(self.file_bytes)
 
-    def file_name(self, shard: tuple[int, ...]) -> str:
-        """A shard's file, relative to the store."""
-        return f"{self.path}/c/{'/'.join(map(str, shard))}"
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values; its path is its name in the manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "path"}
 
-    def stored_bytes(self, shard: tuple[int, ...]) -> int:
-        """Exact size of a shard's file, were it not compressed."""
-        chunk = math.prod(self.chunk) * self.numpy_dtype.itemsize + CRC_BYTES
-        if not self.sharded:
-            return chunk
-        real = (math.ceil(n / c) for n, c in zip(self.region_shape(shard), self.chunk, strict=True))
-        slots = (s // c for s, c in zip(self.shard, self.chunk, strict=True))
-        return math.prod(real) * chunk + math.prod(slots) * INDEX_ENTRY_BYTES + CRC_BYTES
+    @classmethod
+    def from_json(cls, path: str, data: Mapping[str, Any]) -> ArrayPlan:
+        """Build a plan from :meth:`to_json`'s output.
+
+        Raises:
+            InputError: fields are missing, unknown or unusable.
+        """
+        if set(data) != {own.name for own in fields(cls)} - {"path"}:
+            raise InputError(f"fields {sorted(data)} of array {path}", "those of cache version 1", _DAMAGED)
+        lists = ("dims", "shape", "shard", "chunk")
+        values: dict[str, Any] = {name: tuple(v) if name in lists else v for name, v in data.items()}
+        return cls(path, **values)
+
+
+_DAMAGED = "The store is damaged, or none of ditscope's."
 
 
 @dataclass(frozen=True, repr=False)
@@ -189,23 +262,27 @@ class Forecast:
 
 
 def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
-    """Every array of a store that is written per sample, by path."""
+    """Every array that a new store writes for each sample, by path."""
     plans: list[ArrayPlan] = []
     target = schema.shard_bytes
     lengths = {
-        "sample": len(schema.samples),
         "step": len(schema.steps),
         "branch": len(schema.branches),
-        "block": len(schema.blocks),
+        "statistic": len(schema.statistics),
         "channel": len(schema.channels),
     }
+    for site in schema.sites:
+        tokens = schema.stream(site.stream).kept_tokens
+        plans += _site_plans(
+            schema, {**lengths, "block": len(site.blocks), "token": tokens, **site.lengths}, site
+        )
     for stream in schema.streams:
-        own = {**lengths, "token": stream.tokens}
-        for site in schema.sites:
-            plans += _site_plans(schema, own, stream.name, site)
         if not stream.has_grid:
-            mask = _of(own, "sample", "branch", "token")
+            mask = _of({**lengths, "token": stream.tokens}, "branch", "token")
             plans.append(_plan(f"{stream.name}/token_mask", "masks", mask, "bool", target))
+        if stream.random_tokens is not None and schema.tensors:
+            ids = {"token": stream.random_tokens}
+            plans.append(_plan(f"{stream.name}/token_id", "masks", ids, "int32", target))
     if schema.trajectory is not None:
         run = schema.trajectory
         own = {
@@ -215,48 +292,62 @@ def plan_arrays(schema: Schema) -> dict[str, ArrayPlan]:
             "token": run.tokens,
             "latent_channel": run.channels,
         }
-        latents = _of(own, "sample", "step_boundary", "token", "latent_channel")
-        outputs = _of(own, "sample", "step", "branch", "token", "latent_channel")
+        latents = _of(own, "step_boundary", "token", "latent_channel")
+        outputs = _of(own, "step", "branch", "token", "latent_channel")
         plans += [
             _plan("trajectory/latents", "trajectory", latents, "float32", target),
             _plan("trajectory/transformer_output", "trajectory", outputs, schema.dtype, target),
         ]
     if schema.image_height is not None and schema.image_width is not None:
         pixels = {"y_pixel": schema.image_height, "x_pixel": schema.image_width, "rgb": 3}
-        plans.append(_plan("images", "images", {"sample": len(schema.samples), **pixels}, "uint8", target))
+        plans.append(_plan("images", "images", pixels, "uint8", target))
     return {plan.path: plan for plan in plans}
+
+
+def statistics_path(stream: str, site: str) -> str:
+    """The array of a site's statistics."""
+    return f"{stream}/{site}/{STATISTICS_FOLDER}/over_tokens"
+
+
+def values_path(site: StoredSite) -> str:
+    """The array of a site's values: hidden states, or modulation."""
+    return f"{site.folder}/{'hidden' if site.has_tokens else 'values'}"
 
 
 def _of(lengths: Mapping[str, int], *dims: str) -> dict[str, int]:
     return {dim: lengths[dim] for dim in dims}
 
 
-def _site_plans(schema: Schema, lengths: Mapping[str, int], stream: str, site: str) -> Iterator[ArrayPlan]:
+def _site_plans(schema: Schema, lengths: Mapping[str, int], site: StoredSite) -> Iterator[ArrayPlan]:
     """A site's values, and statistics of one with tokens."""
-    spec = site_spec(site)
-    values = _of(lengths, *spec.dims)
-    dtype = spec.dtype or schema.dtype
-    small = min(STATS_BYTES, schema.shard_bytes)
-    if not spec.has_tokens:
-        yield _plan(f"{stream}/{site}", "modulation", values, dtype, small)
+    values = _of(lengths, *site.dims[1:])
+    if not site.has_tokens:
+        small = min(STATS_BYTES, schema.shard_bytes)
+        yield _plan(values_path(site), "modulation", values, site.dtype, small)
         return
     if schema.tensors:
-        yield _sharded(f"{stream}/{site}", values, dtype, schema.shard_bytes, schema.compression)
-    for name in STATISTIC_ARRAYS if schema.stats else ():
-        dims = VALUE_DIMS[:-1] if name == "count" else VALUE_DIMS
-        dtype = "int32" if name in ("nonfinite", "count") else "float32"
-        yield _plan(f"{stream}/stats/{site}/{name}", "stats", _of(lengths, *dims), dtype, small)
+        yield _sharded(
+            values_path(site), "tensors", values, site.dtype, schema.shard_bytes, schema.compression
+        )
+    if schema.stats:
+        statistics = _of(lengths, *VALUE_DIMS[1:-1], "statistic", "channel")
+        path = statistics_path(site.stream, site.name)
+        yield _sharded(path, "stats", statistics, "float32", schema.shard_bytes, None)
 
 
-def forecast(schema: Schema, samples: int | None = None) -> Forecast:
-    """Bytes and files of a store, or of ``samples`` of its samples."""
-    count = len(schema.samples) if samples is None else samples
+def forecast(schema: Schema, samples: int) -> Forecast:
+    """Bytes and files of ``samples`` samples of a new store."""
+    return forecast_of(plan_arrays(schema), samples)
+
+
+def forecast_of(plans: Mapping[str, ArrayPlan], samples: int) -> Forecast:
+    """Bytes and files of ``samples`` samples of a store with these arrays."""
     sizes = dict.fromkeys(KINDS, 0)
     shards = 0
-    for plan in plan_arrays(schema).values():
-        sizes[plan.kind] += count * sum(plan.stored_bytes(shard) for shard in plan.shards(0))
-        shards += count * plan.shards_per_sample
-    return Forecast(**sizes, shards=shards, samples=count)
+    for plan in plans.values():
+        sizes[plan.kind] += samples * sum(plan.file_bytes)
+        shards += samples * plan.shards_per_sample
+    return Forecast(**sizes, shards=shards, samples=samples)
 
 
 def equal_parts(length: int, most: int) -> int:
@@ -302,31 +393,34 @@ def readable_bytes(size: float) -> str:
 
 def _plan(path: str, kind: str, lengths: Mapping[str, int], dtype: str, target: int) -> ArrayPlan:
     """An array whose files are one chunk each."""
-    reach, whole = _cut(lengths, dtype, target, dividing_parts)
-    shard = (1, *reach, *whole)
+    shard = (*_reach(lengths, dtype, target, dividing_parts).values(),)
     return ArrayPlan(path, kind, tuple(lengths), tuple(lengths.values()), shard, shard, dtype)
 
 
 def _sharded(
-    path: str, lengths: Mapping[str, int], dtype: str, target: int, compression: str | None
+    path: str, kind: str, lengths: Mapping[str, int], dtype: str, target: int, compression: str | None
 ) -> ArrayPlan:
-    """Hidden states, whose files hold a chunk for every few channels of all tokens."""
-    reach, (tokens, channels) = _cut(lengths, dtype, target, equal_parts)
-    part = equal_parts(channels, CHANNELS_PER_CHUNK)
-    # The shard must be a multiple of the chunk, so the channel axis is padded on disk (by less than a chunk).
-    shard = (1, *reach, tokens, math.ceil(channels / part) * part)
-    chunk = (1, *(1 for _ in reach), tokens, part)
-    dims, shape = tuple(lengths), tuple(lengths.values())
-    return ArrayPlan(path, "tensors", dims, shape, shard, chunk, dtype, True, compression)
+    """An array of which few channels, or one statistic, can be read without the rest."""
+    reach = _reach(lengths, dtype, target, equal_parts)
+    if kind == "stats":
+        chunk = {**reach, "statistic": 1}
+    else:
+        part = equal_parts(lengths["channel"], CHANNELS_PER_CHUNK)
+        # A file must be whole chunks, so the channel axis is padded on disk (by less than a chunk).
+        reach["channel"] = math.ceil(lengths["channel"] / part) * part
+        chunk = {dim: 1 if dim in INDEXED else part if dim == "channel" else n for dim, n in lengths.items()}
+    shape, shard = tuple(lengths.values()), tuple(reach.values())
+    return ArrayPlan(
+        path, kind, tuple(lengths), shape, shard, tuple(chunk.values()), dtype, True, compression
+    )
 
 
-def _cut(
+def _reach(
     lengths: Mapping[str, int], dtype: str, target: int, cut: Callable[[int, int], int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """How far a shard reaches along the indexed axes, and the lengths of the others, which it has whole."""
-    _, *dims = lengths
-    indexed = {dim: lengths[dim] for dim in dims if dim in INDEXED}
-    whole = tuple(lengths[dim] for dim in dims if dim not in INDEXED)
+) -> dict[str, int]:
+    """How far a file reaches: along the indexed axes as far as it goes, along the others all of them."""
+    indexed = {dim: n for dim, n in lengths.items() if dim in INDEXED}
+    whole = {dim: n for dim, n in lengths.items() if dim not in INDEXED}
     itemsize = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-    reach = span(indexed, math.prod(whole) * itemsize, target, cut)
-    return tuple(reach.values()), whole
+    reach = span(indexed, math.prod(whole.values()) * itemsize, target, cut)
+    return {dim: reach.get(dim, n) for dim, n in lengths.items()}

@@ -1,4 +1,4 @@
-"""A stored array as dask sees it: selected lazily, read through TensorStore.
+"""A stored array as dask sees it: selected lazily, read by :mod:`ditscope.cache.chunk_reading`.
 
 dask fuses the first selection of integers and slices into the read, so ``.sel(block=5, step=0)`` reads
 one block's chunks. It does not fuse lists, such as lists of channels; those go in up front, as ``channels``.
@@ -6,50 +6,63 @@ one block's chunks. It does not fuse lists, such as lists of channels; those go 
 
 from __future__ import annotations
 
+import math
+import os
+import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dask.array
+import dask.threaded
 import numpy as np
 from dask.base import tokenize
 
-from ditscope.cache import storage
-from ditscope.cache.layout import ArrayPlan, span
-from ditscope.errors import CacheError
+from ditscope.cache.chunk_reading import ChunkSource
+from ditscope.cache.layout import span
 
-READ_BYTES = 4 * 2**20
-"""Byte target of one dask chunk: large enough for few tasks, small enough that a selection which dask does
-not fuse wastes milliseconds."""
+READ_BYTES = 32 * 2**20
+"""Byte target of one dask chunk: large enough that its task costs nothing, small enough for many at once."""
 
 
 class StoredArray:
     """Selected samples (and channels) of a stored array, with numpy's indexing for what dask asks of it.
 
     Args:
-        store: folder of the store.
-        plan: which array.
-        samples: positions along the first axis.
+        source: the array's files.
+        samples: positions along the first axis; those that are not committed have fill values.
         channels: positions along the last axis, or None for all.
+        statistic: position along the axis ``statistic``, which is left out then; None where there is none.
     """
 
     def __init__(
-        self, store: Path, plan: ArrayPlan, samples: Sequence[int], channels: Sequence[int] | None = None
+        self,
+        source: ChunkSource,
+        samples: Sequence[int],
+        channels: Sequence[int] | None = None,
+        *,
+        statistic: int | None = None,
     ) -> None:
-        self.store = store
-        self.plan = plan
+        self.source, self.plan = source, source.plan
         self.samples = tuple(samples)
         self.channels = None if channels is None else tuple(channels)
-        last = plan.shape[-1:] if self.channels is None else (len(self.channels),)
-        self.shape = (
-            (len(self.samples), *plan.shape[1:-1], *last) if len(plan.shape) > 1 else (len(self.samples),)
-        )
-        self.dtype = plan.numpy_dtype
+        self.statistic = statistic
+        shape = list(self.plan.shape)
+        if self.channels is not None:
+            shape[-1] = len(self.channels)
+        self.dims = ("sample", *self.plan.dims)
+        if statistic is not None:
+            del shape[self.plan.dims.index("statistic")]
+            self.dims = tuple(dim for dim in self.dims if dim != "statistic")
+        self.shape = (len(self.samples), *shape)
+        self.dtype = self.plan.numpy_dtype
         self.ndim = len(self.shape)
-        self._array: Any = None
 
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
-        """Read a selection of integers, slices and at most one list of positions."""
+        """Read a selection of integers, slices and at most one list of positions.
+
+        Raises:
+            CacheError: a chunk is not what was recorded.
+        """
         keys = key if isinstance(key, tuple) else (key,)
         chosen: list[np.ndarray[Any, Any]] = []
         residue: list[Any] = []
@@ -59,48 +72,50 @@ class StoredArray:
             chosen.append(np.atleast_1d(positions))
             # What is left to numpy: drop the axis of an integer, keep a list's axis where it is.
             residue.append(_residue(part, positions))
-        if any(len(positions) == 0 for positions in chosen):
-            return np.empty([len(positions) for positions in chosen], self.dtype)[tuple(residue)]
-        chosen[0] = np.asarray(self.samples)[chosen[0]]
-        if self.channels is not None:
-            chosen[-1] = np.asarray(self.channels)[chosen[-1]]
-        index = tuple(map(_compact, chosen))
-        try:
-            if self._array is None:
-                self._array = storage.open_array(self.store, self.plan)
-            values = self._array.oindex[index].read().result()
-        except (ValueError, OSError) as error:
-            raise CacheError(
-                f"unreadable data in {self.plan.path} of {self.store} ({error})",
-                "what was recorded",
-                "ditscope.cache.verify names every damaged chunk.",
-            ) from error
+        values = np.empty([len(positions) for positions in chosen], self.dtype)
+        if values.size:
+            self._fill(values, chosen)
         return values[tuple(residue)]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open handle, so that dask can send it to another process."""
-        return {**self.__dict__, "_array": None}
-
     def to_dask(self, token: str) -> dask.array.Array:
-        """As a dask array of one sample per chunk, and as many blocks and steps as make a good read.
+        """As a dask array whose chunks hold as many blocks, steps, branches and samples as make a good read.
 
         Args:
             token: what identifies the recording; equal selections of it get equal dask names.
         """
-        plan = self.plan
-        indexed = dict(zip(plan.dims[1 : 1 + plan.n_indexed], plan.shape[1:], strict=False))
-        whole = self.shape[1 + plan.n_indexed :]
-        unit = int(np.prod(whole, dtype=np.int64)) * self.dtype.itemsize
-        chunks = (1, *span(indexed, unit, READ_BYTES).values(), *whole)
-        name = f"{plan.path.replace('/', '-')}-{tokenize(token, plan.path, self.samples, self.channels)}"
+        indexed = self.plan.n_indexed
+        lengths = dict(zip(self.dims[1 : 1 + indexed], self.shape[1:], strict=False))
+        whole = self.shape[1 + indexed :]
+        unit = math.prod(whole) * self.dtype.itemsize
+        inner = tuple(span(lengths, unit, READ_BYTES).values())
+        # Of a list of channels whole chunks are read and most of them dropped.
+        per_sample = max(1, unit * math.prod(inner))
+        samples = max(1, READ_BYTES // per_sample) if inner == self.shape[1 : 1 + indexed] else 1
+        chunks = (max(1, min(samples, len(self.samples))), *inner, *whole)
+        own = tokenize(token, self.plan.path, self.samples, self.channels, self.statistic)
         return dask.array.from_array(
             self,
             chunks=chunks,
-            name=name,
+            name=f"{self.plan.path.replace('/', '-')}-{own}",
             asarray=False,
             fancy=True,
             meta=np.empty((0,) * self.ndim, self.dtype),
         )
+
+    def _fill(self, values: np.ndarray[Any, Any], chosen: list[np.ndarray[Any, Any]]) -> None:
+        samples, *inner = chosen
+        if self.channels is not None:
+            inner[-1] = np.asarray(self.channels)[inner[-1]]
+        if self.statistic is not None:
+            axis = self.plan.dims.index("statistic")
+            inner.insert(axis, np.array([self.statistic]))
+            values = np.expand_dims(values, axis + 1)
+        bits = values.view(f"u{self.dtype.itemsize}")
+        for row, position in enumerate(samples.tolist()):
+            if self.samples[position] in self.source.stored:
+                self.source.read(self.samples[position], inner, bits[row])
+            else:
+                values[row] = self.plan.fill_value
 
 
 def _residue(part: Any, positions: np.ndarray[Any, Any]) -> Any:
@@ -109,8 +124,12 @@ def _residue(part: Any, positions: np.ndarray[Any, Any]) -> Any:
     return 0 if positions.ndim == 0 else np.arange(len(positions))
 
 
-def _compact(positions: np.ndarray[Any, Any]) -> Any:
-    """Positions as a slice where they are consecutive (the fast way to read), else as they are."""
-    first, last = int(positions[0]), int(positions[-1])
-    consecutive = last - first == len(positions) - 1 and bool((np.diff(positions) == 1).all())
-    return slice(first, last + 1) if consecutive else positions
+def _new_pool_in_child() -> None:
+    """A forked child has its parent's thread pool without its threads, and would wait for them for ever."""
+    dask.threaded.default_pool = None
+    dask.threaded.pools.clear()
+    dask.threaded.pools_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_pool_in_child)

@@ -1,12 +1,13 @@
-"""One writer at a time: the lock of a store."""
+"""One writer at a time: the lock of a folder."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ditscope.cache.sample_ledger import FOLDER
 from ditscope.errors import CacheError
 
 try:
@@ -14,24 +15,53 @@ try:
 except ImportError:  # pragma: no cover - not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+_held: set[int] = set()
+
 
 @contextlib.contextmanager
-def sole_writer(store: Path) -> Iterator[None]:
-    """Hold the store for writing; the lock goes away with the process, however it ends.
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for writing; the lock goes away with the process, however it ends, and a fork does not share it.
 
-    Where the system has no ``flock`` (Windows) nothing is held: two writers are not told from each other there.
+    The folder itself is locked, so there is no lock file that could be deleted. Where the system has no ``flock``
+    (Windows) or the file system has none, two writers are not told from each other; the latter warns.
 
     Raises:
-        CacheError: another process is recording into it.
+        CacheError: it is held elsewhere.
     """
-    with (store / FOLDER / "writer.lock").open("ab") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CacheError(
-                    f"{store} open for recording elsewhere",
-                    "one writer at a time",
-                    "Wait for the other recording to end, or record into another path.",
-                ) from error
+    if fcntl is None:
         yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    _held.add(handle)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CacheError(
+                f"{folder} open for recording elsewhere",
+                "one writer at a time",
+                "Wait for the other recording to end, or record into another path.",
+            ) from error
+        except OSError as error:
+            warnings.warn(
+                f"The file system of {folder} has no locks ({error.strerror}): see to it that nobody else "
+                "records there.",
+                stacklevel=3,
+            )
+        yield
+    finally:
+        if handle in _held:
+            _held.discard(handle)
+            os.close(handle)
+
+
+def _let_go_in_child() -> None:
+    """A forked child shares its parent's open files, and with them the lock, until it closes them."""
+    for handle in _held:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)

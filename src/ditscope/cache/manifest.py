@@ -1,8 +1,9 @@
 """The manifest: what was recorded, from which model, with which call; JSON in the root group's attributes.
 
-Its ``schema`` and ``config`` decide every stored number, so they make the configuration hash by which a
-recording resumes. The live state in ``config.live`` has the versions of the libraries that compute. The
-``environment`` (all versions, device, time) may differ between the sessions of one recording: information only.
+Its ``schema`` and ``config`` decide every stored number of a sample, so they make the configuration hash by which a
+recording resumes; which samples there are is the ledger's. ``arrays`` says how each array is cut. The live state in
+``config.live`` has the versions of the libraries that compute. The ``environment`` (all versions, device, time) may
+differ between the sessions of one recording: information only.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from importlib import metadata
 from typing import Any
 
 from ditscope.cache.json_values import json_values
+from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.schema import Schema
 from ditscope.errors import CacheError, InputError
 
 FORMAT = "ditscope-cache"
 VERSION = 1
-ATTRIBUTE = "ditscope"
-"""Name of the root attribute that holds the manifest."""
+FEATURES: frozenset[str] = frozenset()
+"""What a manifest may ask of its reader in ``requires``, beyond version 1 as it was first written."""
 
-LIBRARIES = ("ditscope", "torch", "nnsight", "diffusers", "transformers", "numpy", "zarr", "tensorstore")
+LIBRARIES = ("ditscope", "torch", "nnsight", "diffusers", "transformers", "numpy", "zarr")
 
 _NAMED_DIFFERENCES = 6
 
-_FIELDS = {"format", "version", "config_hash", "schema", "config", "environment"}
+_FIELDS = {"format", "version", "requires", "config_hash", "schema", "arrays", "config", "environment"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,10 @@ def build_manifest(
     return {
         "format": FORMAT,
         "version": VERSION,
+        "requires": [],
         "config_hash": config_hash(schema, config),
         "schema": schema.to_json(),
+        "arrays": {path: json_values(plan.to_json(), path) for path, plan in plan_arrays(schema).items()},
         "config": json_values(config, "config"),
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -79,8 +83,8 @@ def config_hash(schema: Schema, config: Mapping[str, Any]) -> str:
     return _digest(schema.to_json(), json_values(config, "config"))
 
 
-def validate_manifest(manifest: object, where: str) -> Schema:
-    """Check a manifest that was read from a store, and return its schema.
+def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, ArrayPlan]]:
+    """Check a manifest that was read from a store; return its schema, and its arrays by path.
 
     Raises:
         CacheError: it is no manifest of this version, or does not match its own hash.
@@ -97,8 +101,15 @@ def validate_manifest(manifest: object, where: str) -> Schema:
             f"version {VERSION}",
             "Open it with the ditscope version that wrote it, or update ditscope.",
         )
+    unknown = [name for name in manifest.get("requires") or () if name not in FEATURES]
+    if unknown:
+        raise CacheError(
+            f"a cache at {where} that requires {', '.join(map(str, unknown))}",
+            f"what this ditscope knows: {', '.join(sorted(FEATURES)) or 'version 1 as it is'}",
+            "Update ditscope.",
+        )
     if set(manifest) != _FIELDS or not all(
-        isinstance(manifest[name], Mapping) for name in ("schema", "config", "environment")
+        isinstance(manifest[name], Mapping) for name in ("schema", "arrays", "config", "environment")
     ):
         raise CacheError(
             f"manifest fields {', '.join(sorted(map(str, manifest)))} at {where}",
@@ -113,7 +124,8 @@ def validate_manifest(manifest: object, where: str) -> Schema:
             "The manifest was altered; fetch the store again or record it anew.",
         )
     try:
-        return Schema.from_json(manifest["schema"])
+        plans = {path: ArrayPlan.from_json(path, data) for path, data in manifest["arrays"].items()}
+        return Schema.from_json(manifest["schema"]), plans
     except InputError as error:
         raise CacheError(f"{error.found} in the manifest at {where}", error.expected, error.remedy) from error
 

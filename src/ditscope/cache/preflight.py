@@ -4,49 +4,57 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ditscope.cache.layout import ArrayPlan, forecast, plan_arrays, readable_bytes
+from ditscope.cache.layout import ArrayPlan, forecast_of, plan_arrays, readable_bytes
 from ditscope.cache.manifest import differences, listed
 from ditscope.cache.schema import Schema
 from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
+MEMORY_BUDGET = 512 * 2**20
+"""Bytes that buffers of a recording may take."""
+
 _DISK_BLOCK = 4096
 
 
-def largest_shard(plans: Mapping[str, ArrayPlan]) -> int:
-    """Bytes in memory of the largest shard of any array."""
-    return max(plan.largest_region_bytes for plan in plans.values())
+def check_memory(schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, budget: int) -> None:
+    """See that a recording in execution order fits into its memory budget.
 
-
-def memory_budget(schema: Schema, threads: int, asked: int | None) -> int:
-    """The memory budget to use, in bytes.
-
-    Recording in execution order keeps one shard of every array open per sample of the batch and, unless
-    shards span the branches, per branch. Encoding copies one more per thread, and one is on its way.
+    It keeps one file of every array open per sample of the batch and, unless files span the branches, per branch;
+    one more is on its way to disk.
 
     Raises:
-        InputError: less was asked for than that.
+        InputError: it does not fit.
     """
-    plans = plan_arrays(schema)
+    largest = max(plan.largest_file_bytes for plan in plans.values())
     opened = sum(
-        plan.largest_region_bytes * plan.grid[plan.dims.index("branch")]
+        plan.largest_file_bytes * dict(zip(plan.dims, plan.grid, strict=True)).get("branch", 1)
         for plan in plans.values()
         if plan.kind not in ("trajectory", "images")  # which are put whole, when the run is over
     )
-    opened *= min(schema.batch_size, len(schema.samples))
-    least = opened + (threads + 1) * largest_shard(plans)
-    if asked is None:
-        return least + 2 * largest_shard(plans)
-    if asked < least:
+    least = opened * min(schema.batch_size, max(1, samples)) + largest
+    if budget < least:
         raise InputError(
-            f"memory_budget of {readable_bytes(asked)}",
-            f"at least {readable_bytes(least)} for shards of {readable_bytes(largest_shard(plans))} at "
+            f"memory_budget of {readable_bytes(budget)}",
+            f"at least {readable_bytes(least)} for files of {readable_bytes(largest)} at "
             f"batch size {schema.batch_size}",
             "Raise memory_budget, or lower shard_bytes or the batch size.",
         )
-    return asked
+
+
+def fitting_shard_bytes(schema: Schema) -> int:
+    """The schema's byte target of a file, or the largest half, quarter, ... of it that needs the usual memory."""
+    target = schema.shard_bytes
+    while target > 2**20:
+        try:
+            own = replace(schema, shard_bytes=target)
+            check_memory(own, plan_arrays(own), schema.batch_size, MEMORY_BUDGET)
+            return target
+        except InputError:
+            target //= 2
+    return target
 
 
 def check_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -65,13 +73,13 @@ def check_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]
     )
 
 
-def check_disk(path: Path, schema: Schema, samples: int) -> None:
+def check_disk(path: Path, plans: Mapping[str, ArrayPlan], samples: int) -> None:
     """See that the disk has room for ``samples`` samples.
 
     Raises:
         CacheError: it has not; the message has both figures.
     """
-    need = forecast(schema, samples)
+    need = forecast_of(plans, samples)
     existing = path.absolute()
     while not existing.exists():
         existing = existing.parent

@@ -1,32 +1,93 @@
-"""The ledger: one small JSON file per committed sample, written after everything else of that sample.
+"""The ledger: one file that says which samples a store has, and which of them are whole.
 
-A sample counts only when its entry is there. The entry lists every file of the sample with size and
-SHA-256, so that a file that is missing, cut short, altered or swapped for another is noticed. The entries
-lie in the folder of the boolean array ``done``, which repeats for plain zarr readers what the ledger says;
-inside an array's folder they are no stray objects in the zarr hierarchy.
+A journal to which lines are only ever added, each with its own CRC-32C: ``samples`` names new ones, ``commit`` says
+that one is on disk, ``drop`` that it no longer counts. A sample counts only once its ``commit`` line is there, which is
+written after everything else of that sample. The line has the CRC-32C of every chunk of the sample, so that a file
+that is missing, damaged, or swapped for another is noticed wherever it is read.
+
+What is behind the last whole line was cut off while it was written, and counts for nothing. A line that is damaged
+is named; the others count. The journal lies in the folder of the boolean array ``done``, which repeats for plain
+zarr readers what it says.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ditscope.cache import storage
+import google_crc32c
+import numpy as np
+
+from ditscope.cache import files
 from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.samples import SampleSpec
 from ditscope.encoded_text import EncodedText
-from ditscope.errors import CacheError
+from ditscope.errors import CacheError, InputError
 
 FOLDER = "done/ledger"
+FILE = f"{FOLDER}/journal.jsonl"
+
+MOST_LINE_BYTES = 256 * 2**20
+"""Most bytes of one line: 64 million chunks in a sample."""
 
 SaturatedCounts = Mapping[str, Mapping[int, Mapping[int, int]]]
 """``stream/site`` -> block -> channel -> number of values at the dtype's limit, where there are any."""
 
-_ENTRY = re.compile(r"(\d+)\.json")
+
+@dataclass(frozen=True)
+class StoredFiles:
+    """The files that one sample has of one array.
+
+    Attributes:
+        checksums: uint32 ``[chunk]``, the CRC-32C of every chunk, file by file in the order of the array's shards, in
+            each in the order of the array's axes.
+        sizes: bytes of each file; None where they follow from the array's plan, as without compression.
+    """
+
+    checksums: np.ndarray[Any, Any]
+    sizes: tuple[int, ...] | None = None
+
+    def file_sizes(self, plan: ArrayPlan) -> tuple[int, ...]:
+        """Bytes of each file."""
+        return plan.file_bytes if self.sizes is None else self.sizes
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values: the checksums as base64 of little-endian numbers."""
+        packed = base64.b64encode(self.checksums.astype("<u4").tobytes()).decode("ascii")
+        return {"crc32c": packed} | ({} if self.sizes is None else {"sizes": list(self.sizes)})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], plan: ArrayPlan) -> StoredFiles:
+        """Read :meth:`to_json`'s output.
+
+        Raises:
+            ValueError: it is not of an array of this plan.
+        """
+        checksums = np.frombuffer(base64.b64decode(data["crc32c"], validate=True), "<u4")
+        sizes = None if "sizes" not in data else tuple(map(int, data["sizes"]))
+        if len(checksums) != sum(plan.chunks):
+            raise ValueError(f"{len(checksums)} checksums of {sum(plan.chunks)} chunks of {plan.path}")
+        if (sizes is None) != (plan.compression is None) or len(sizes or plan.file_bytes) != len(
+            plan.file_bytes
+        ):
+            raise ValueError(
+                f"the sizes of {len(sizes or ())} of {len(plan.file_bytes)} files of {plan.path}"
+            )
+        return cls(checksums, sizes)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, StoredFiles)
+            and self.sizes == other.sizes
+            and np.array_equal(self.checksums, other.checksums)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -35,122 +96,236 @@ class Entry:
 
     Attributes:
         sample: position of the sample.
+        spec: what it is of.
         committed: when, ISO 8601 in UTC.
-        files: file name relative to the store -> (bytes, SHA-256).
+        files: array path -> its files.
         nonfinite: ``stream/site`` -> number of NaN and infinite values in its hidden states; without statistics,
             padding of the text is among them.
-        saturated: the same, by block and channel, of values at the limit of the dtype of the hidden states; None
-            where they were not counted, as by earlier releases.
+        saturated: the same, by block and channel, of values at the limit of the dtype of the hidden states.
         text: what its text encoders were given; None where that is not known.
-        live: digest of the live state of the model that made it; None in stores of earlier releases.
+        live: digest of the live state of the model that made it; None where it is not known.
     """
 
     sample: int
+    spec: SampleSpec
     committed: str
-    files: Mapping[str, tuple[int, str]]
-    nonfinite: Mapping[str, int]
-    saturated: SaturatedCounts | None = None
+    files: Mapping[str, StoredFiles]
+    nonfinite: Mapping[str, int] = field(default_factory=dict)
+    saturated: SaturatedCounts = field(default_factory=dict)
     text: EncodedText | None = None
     live: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return {
+            "sample": self.sample,
+            "spec": self.spec.to_json(),
+            "committed": self.committed,
+            "nonfinite": dict(self.nonfinite),
+            "saturated": self.saturated,
+            "text": None if self.text is None else {"cut": dict(self.text.cut), "digest": self.text.digest},
+            "live": self.live,
+            "files": {path: own.to_json() for path, own in self.files.items()},
+        }
+
     @classmethod
-    def now(
-        cls,
-        sample: int,
-        files: Mapping[str, tuple[int, str]],
-        nonfinite: Mapping[str, int],
-        saturated: SaturatedCounts,
-        text: EncodedText | None = None,
-        live: str | None = None,
-    ) -> Entry:
-        """An entry committed at this moment."""
-        moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        return cls(sample, moment, dict(files), dict(nonfinite), dict(saturated), text, live)
+    def from_json(cls, data: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> Entry:
+        """Read :meth:`to_json`'s output.
+
+        Raises:
+            ValueError: it lists other arrays or chunks than a sample of this store has.
+        """
+        if set(data["files"]) != set(plans):
+            odd = sorted(set(data["files"]) ^ set(plans))[:3]
+            raise ValueError(f"files of other arrays than the manifest has ({', '.join(odd)})")
+        text = data["text"] and EncodedText(
+            {str(encoder): int(count) for encoder, count in data["text"]["cut"].items()},
+            str(data["text"]["digest"]),
+        )
+        return cls(
+            int(data["sample"]),
+            SampleSpec.from_json(data["spec"]),
+            str(data["committed"]),
+            {path: StoredFiles.from_json(own, plans[path]) for path, own in data["files"].items()},
+            {str(name): int(count) for name, count in data["nonfinite"].items()},
+            _saturated(data["saturated"]),
+            text,
+            None if data["live"] is None else str(data["live"]),
+        )
 
 
-def entry_path(store: Path, sample: int) -> Path:
-    """Where a sample's entry is, or will be."""
-    return store / FOLDER / f"{sample:06d}.json"
+@dataclass(frozen=True)
+class Ledger:
+    """What a journal says.
+
+    Attributes:
+        samples: every sample, in order of its position.
+        entries: what is known of the committed ones, by position.
+        damaged: what is wrong with lines that cannot be used, each with its number.
+        end: bytes up to the end of the last whole line.
+    """
+
+    samples: Sequence[SampleSpec]
+    entries: Mapping[int, Entry]
+    damaged: Sequence[str]
+    end: int
 
 
-def write_entry(store: Path, entry: Entry) -> None:
-    """Commit a sample: the last write that it needs."""
-    content = {
-        "sample": entry.sample,
-        "committed": entry.committed,
-        "nonfinite": dict(entry.nonfinite),
-        "saturated": entry.saturated,
-        "text": None if entry.text is None else {"cut": dict(entry.text.cut), "digest": entry.text.digest},
-        **({} if entry.live is None else {"live": entry.live}),
-        "files": {name: list(record) for name, record in entry.files.items()},
-    }
-    storage.write_durably(entry_path(store, entry.sample), json.dumps(content, indent=0).encode())
+def now() -> str:
+    """This moment, ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def read_entries(store: Path, plans: Mapping[str, ArrayPlan], samples: int) -> dict[int, Entry]:
-    """Read all entries, by sample.
+def line(kind: str, content: Mapping[str, Any]) -> bytes:
+    """A line of the journal: its checksum, and JSON in ASCII."""
+    text = json.dumps({"kind": kind, **content}, separators=(",", ":")).encode("ascii")
+    return b"%08x %b\n" % (google_crc32c.value(text), text)
+
+
+def first_line(config_hash: str) -> bytes:
+    """The line with which a journal begins: of which recording it is."""
+    return line("journal", {"version": 1, "config_hash": config_hash})
+
+
+def samples_line(first: int, samples: Sequence[SampleSpec]) -> bytes:
+    """The line that names new samples, from position ``first`` on."""
+    return line("samples", {"first": first, "samples": [sample.to_json() for sample in samples]})
+
+
+def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -> Ledger:
+    """Read the journal.
 
     Raises:
-        CacheError: an entry is unreadable, or lists other files than a sample of this store has.
+        CacheError: there is none, or it is of another recording.
     """
-    entries = {}
-    folder = store / FOLDER
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if match := _ENTRY.fullmatch(path.name):
-            sample = int(match[1])
-            if sample >= samples:
-                raise _unusable(path, f"sample {sample}", f"one of {samples} samples")
-            entries[sample] = _read_entry(path, sample, plans)
-    return entries
+    path = store / FILE
+    try:
+        content = files.read(path, 2**40)
+    except OSError as error:
+        raise CacheError(
+            f"no readable ledger {path} ({error.strerror})",
+            "the ledger of a cache",
+            "The store was cut short: fetch it again, or record into a new path.",
+        ) from error
+    samples: dict[int, SampleSpec] = {}
+    entries: dict[int, Entry] = {}
+    damaged: list[str] = []
+    end = content.rfind(b"\n") + 1
+    for number, text in enumerate(_lines(content, end), 1):
+        try:
+            _take(_parsed(text), number, config_hash, plans, samples, entries)
+        except _OtherRecording as error:
+            raise CacheError(
+                f"a ledger of another recording at {path} ({error})",
+                f"that of configuration {config_hash[:12]}",
+                "Files of two stores were mixed: fetch the store again.",
+            ) from None
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+            InputError,
+        ) as error:
+            damaged.append(f"line {number} of {FILE}: {error}")
+    if samples and max(samples) >= len(samples) + len(damaged) * _MOST_LOST:
+        raise CacheError(
+            f"sample {max(samples)} among {len(samples)} in {path}",
+            "samples numbered from 0",
+            "Fetch it again.",
+        )
+    listed = [samples.get(at, _unknown(at)) for at in range(max(samples, default=-1) + 1)]
+    return Ledger(listed, entries, damaged, end)
 
 
-def check_files(store: Path, entry: Entry) -> None:
+def check_files(store: Path, plans: Mapping[str, ArrayPlan], entry: Entry) -> None:
     """See that every file of a committed sample is there, with the size that the ledger says.
 
     Raises:
         CacheError: one is not; the message names the sample and the file.
     """
-    for name, (size, _) in entry.files.items():
-        on_disk = storage.plain_file_size(store / name)
-        if on_disk != size:
-            raise CacheError(
-                f"{'no file' if on_disk is None else f'{on_disk} bytes in'} {name} of committed sample "
-                f"{entry.sample}",
-                f"a plain file of {size} bytes",
-                f"Fetch it again; or delete {FOLDER}/{entry_path(store, entry.sample).name} and record "
-                "with the same configuration to record this sample anew; "
-                "or open with check_files=False to read the rest.",
-            )
+    for path, own in entry.files.items():
+        plan = plans[path]
+        for shard, expected in zip(plan.shards, own.file_sizes(plan), strict=True):
+            name = plan.file_name(entry.sample, shard)
+            on_disk = files.size(store / name)
+            if on_disk != expected:
+                raise CacheError(
+                    f"{'no file' if on_disk is None else f'{on_disk} bytes in'} {name} of committed sample "
+                    f"{entry.sample}",
+                    f"a plain file of {expected} bytes",
+                    "Fetch it again, or ds.repair(model, path), which records damaged samples anew; "
+                    "the other samples can be read.",
+                )
 
 
-def _read_entry(path: Path, sample: int, plans: Mapping[str, ArrayPlan]) -> Entry:
-    content = storage.read_json(path, f"the ledger entry of sample {sample}")
-    try:
-        files = {name: (int(size), str(checksum)) for name, (size, checksum) in content["files"].items()}
-        nonfinite = {str(name): int(count) for name, count in content["nonfinite"].items()}
-        saturated, text = _saturated(content.get("saturated")), _text(content.get("text"))
-        live = None if content.get("live") is None else str(content["live"])
-        entry = Entry(
-            int(content["sample"]), str(content["committed"]), files, nonfinite, saturated, text, live
-        )
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise _unusable(
-            path, f"an unreadable entry ({error!r})", "files, nonfinite, sample, committed"
-        ) from error
-    expected = {plan.file_name(shard) for plan in plans.values() for shard in plan.shards(sample)}
-    if entry.sample != sample or set(files) != expected:
-        odd = sorted(set(files) ^ expected)[:3]
-        raise _unusable(
-            path,
-            f"sample {entry.sample} with {len(files)} files (odd: {', '.join(odd) or 'none'})",
-            f"sample {sample} with the {len(expected)} files that the manifest implies",
-        )
-    return entry
+_MOST_LOST = 2**20
+"""Most samples that one damaged line may have named."""
 
 
-def _saturated(content: Any) -> SaturatedCounts | None:
-    if content is None:
-        return None
+class _OtherRecording(Exception):
+    """The journal begins with another configuration."""
+
+
+def _lines(content: bytes, end: int) -> Iterator[bytes]:
+    start = 0
+    while start < end:
+        stop = content.index(b"\n", start)
+        yield content[start:stop]
+        start = stop + 1
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    if len(text) > MOST_LINE_BYTES:
+        raise ValueError(f"{len(text)} bytes")
+    checksum, _, body = text.partition(b" ")
+    if checksum != b"%08x" % google_crc32c.value(body):
+        raise ValueError("its checksum does not fit")
+    content = json.loads(body)
+    if not isinstance(content, dict):
+        raise ValueError("no object")
+    return content
+
+
+def _take(
+    content: dict[str, Any],
+    number: int,
+    config_hash: str,
+    plans: Mapping[str, ArrayPlan],
+    samples: dict[int, SampleSpec],
+    entries: dict[int, Entry],
+) -> None:
+    """Take a line in, or raise what is wrong with it."""
+    kind = content["kind"]
+    if kind == "journal":
+        if content["config_hash"] != config_hash or content["version"] != 1 or number != 1:
+            raise _OtherRecording(str(content["config_hash"])[:12])
+    elif kind == "samples":
+        first = int(content["first"])
+        if not 0 <= first < 2**40:
+            raise ValueError(f"samples from {first} on")
+        specs = [SampleSpec.from_json(item) for item in content["samples"]]
+        samples.update(enumerate(specs, first))
+    elif kind == "commit":
+        entry = Entry.from_json(content, plans)
+        if not 0 <= entry.sample < 2**40:
+            raise ValueError(f"sample {entry.sample}")
+        samples[entry.sample] = entry.spec
+        entries[entry.sample] = entry
+    elif kind == "drop":
+        entries.pop(int(content["sample"]), None)
+    else:
+        raise ValueError(f"of the unknown kind {kind!r}")
+
+
+def _unknown(position: int) -> SampleSpec:
+    """A sample whose name was in a damaged line."""
+    return SampleSpec("(unknown)", 0, {"position": position})
+
+
+def _saturated(content: Mapping[str, Any]) -> SaturatedCounts:
     return {
         str(name): {
             int(block): {int(channel): int(count) for channel, count in channels.items()}
@@ -158,18 +333,3 @@ def _saturated(content: Any) -> SaturatedCounts | None:
         }
         for name, blocks in content.items()
     }
-
-
-def _text(content: Any) -> EncodedText | None:
-    if content is None:
-        return None
-    cut = {str(encoder): int(count) for encoder, count in content["cut"].items()}
-    return EncodedText(cut, str(content["digest"]))
-
-
-def _unusable(path: Path, found: str, expected: str) -> CacheError:
-    return CacheError(
-        f"{found} in {path}",
-        expected,
-        "Delete that entry and record the sample anew, or fetch the store again.",
-    )

@@ -1,14 +1,14 @@
-"""What a store holds, fixed before the first byte is written.
+"""What a store holds of each sample, fixed before the first byte is written.
 
-A schema names every axis of every array: samples, steps, branches, blocks, streams, sites, channels.
-Shapes, shards, labels and the forecast of bytes all follow from it (see ``layout`` and ``labels``), it
-travels in the store's manifest as JSON, and it is part of the configuration hash.
+A schema names every axis of every array but the samples, which a store gains as it grows: steps, branches, blocks,
+streams, sites, channels. Shapes, shards, labels and the forecast of bytes all follow from it (see ``layout`` and
+``labels``), it travels in the store's manifest as JSON, and it is part of the configuration hash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ditscope.cache import schema_checks
@@ -16,6 +16,7 @@ from ditscope.cache.json_values import json_values
 from ditscope.checks import finite_number, whole_number
 from ditscope.errors import InputError, unknown_name
 from ditscope.precision import DTYPES
+from ditscope.vocabulary import READ_STATISTICS, site_spec
 
 COMPRESSIONS = ("zstd",)
 """Compressions by name; ``None`` stores the bytes as they are."""
@@ -37,12 +38,16 @@ class StreamSpec:
         tokens: length of the token axis; shorter token sequences of a stream without a grid are padded.
         grid_height: rows of the latent grid, for a stream whose tokens lie on one.
         grid_width: columns of that grid.
+        token_ids: tokens whose hidden states are kept, in increasing order; None for all. Statistics are over all.
+        random_tokens: how many tokens, drawn for each sample anew, have their hidden states kept; None for all.
     """
 
     name: str
     tokens: int
     grid_height: int | None = None
     grid_width: int | None = None
+    token_ids: tuple[int, ...] | None = None
+    random_tokens: int | None = None
 
     def __post_init__(self) -> None:
         schema_checks.name("stream", self.name)
@@ -62,6 +67,27 @@ class StreamSpec:
                     f"{self.grid_height * self.grid_width} tokens",
                     "Pass the latent grid after patching.",
                 )
+        if self.token_ids is not None:
+            schema_checks.increasing("token", self.token_ids)
+            whole_number("token", self.token_ids[-1], 0, self.tokens - 1)
+        if self.random_tokens is not None:
+            whole_number("random_tokens", self.random_tokens, 1, self.tokens)
+        if not self.keeps_all and (not self.has_grid or None not in (self.token_ids, self.random_tokens)):
+            raise InputError(
+                f"a choice of tokens of stream {self.name!r}",
+                "chosen tokens or randomly drawn ones, of a stream whose tokens lie on a grid",
+                "Choose tokens of the image stream, in one way.",
+            )
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the hidden states of all tokens are kept."""
+        return self.token_ids is None and self.random_tokens is None
+
+    @property
+    def kept_tokens(self) -> int:
+        """Number of tokens whose hidden states are kept."""
+        return self.random_tokens or (self.tokens if self.token_ids is None else len(self.token_ids))
 
     @property
     def has_grid(self) -> bool:
@@ -98,15 +124,52 @@ class StepSpec:
 
 
 @dataclass(frozen=True)
-class SampleSpec:
-    """One generated image: one prompt with one seed."""
+class StoredSite:
+    """A site as a store has it, in one stream.
 
-    prompt: str
-    seed: int
+    Attributes:
+        stream: name of the stream.
+        name: the site's name.
+        blocks: indices of the blocks that it is recorded of, in execution order.
+        dims: dims of its values.
+        dtype: dtype of its values.
+        lengths: lengths of dims that the schema has no other length of, such as ``frame`` of a video.
+    """
+
+    stream: str
+    name: str
+    blocks: tuple[int, ...]
+    dims: tuple[str, ...]
+    dtype: str
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stream: str, name: str, blocks: Iterable[int], dtype: str) -> StoredSite:
+        """A site that ditscope knows, of a model whose hidden states have a dtype."""
+        spec = site_spec(name)
+        return cls(stream, name, tuple(blocks), spec.dims, spec.dtype or dtype)
 
     def __post_init__(self) -> None:
-        schema_checks.text("prompt", self.prompt)
-        whole_number("seed", self.seed, -(2**63), 2**63 - 1)
+        for what in ("stream", "name"):
+            schema_checks.name("site" if what == "name" else what, getattr(self, what))
+        schema_checks.increasing("block", self.blocks)
+        schema_checks.distinct("dim", self.dims)
+        if self.dims[0] != "sample":
+            raise InputError(f"dims {self.dims} of a site", "sample first", "The store is damaged.")
+        if self.dtype not in DTYPES:
+            raise unknown_name("dtype", self.dtype, DTYPES)
+        for dim, length in self.lengths.items():
+            whole_number(dim, length, most=_MOST_TOKENS)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether there is a value for every token, as there is not of modulation."""
+        return "token" in self.dims
+
+    @property
+    def folder(self) -> str:
+        """Its group in the store."""
+        return f"{self.stream}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -131,55 +194,64 @@ class TrajectorySpec:
 
 @dataclass(frozen=True)
 class Schema:
-    """Everything a store will hold.
+    """Everything a store will hold of a sample.
 
     Attributes:
         streams: the recorded streams.
-        sites: the recorded sites (``block_output``, ...).
-        blocks: the recorded blocks, in execution order.
+        sites: the recorded sites of each stream, with their blocks.
+        blocks: the recorded blocks, in execution order; every site has all or some of them.
         steps: the recorded steps.
         branches: ``cond``, ``uncond``.
         channels: the recorded channels' true ids.
         width: the hidden width that ``channels`` are taken from.
         dtype: dtype of the hidden states and the transformer's output.
-        samples: prompt and seed of every sample.
         tensors: whether hidden states are kept.
         stats: whether per-channel statistics are kept.
+        statistics: which, in order.
         trajectory: the trajectory's shape, or None to keep none.
         image_height: pixels, or None to keep no images.
         image_width: pixels.
+        token_seed: of the random draws of tokens, with the position of the sample.
         batch_size: samples generated together; numbers depend on it in the last bits, so it is recorded.
         compression: None or ``zstd``.
         shard_bytes: byte target of a shard.
     """
 
     streams: tuple[StreamSpec, ...]
-    sites: tuple[str, ...]
+    sites: tuple[StoredSite, ...]
     blocks: tuple[BlockSpec, ...]
     steps: tuple[StepSpec, ...]
     branches: tuple[str, ...]
     channels: tuple[int, ...]
     width: int
     dtype: str
-    samples: tuple[SampleSpec, ...]
     tensors: bool = True
     stats: bool = True
+    statistics: tuple[str, ...] = READ_STATISTICS
     trajectory: TrajectorySpec | None = None
     image_height: int | None = None
     image_width: int | None = None
+    token_seed: int = 0
     batch_size: int = 1
     compression: str | None = None
     shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
         schema_checks.distinct("stream", [stream.name for stream in self.streams])
-        for site in self.sites:
-            schema_checks.name("site", site)
-        schema_checks.distinct("site", self.sites)
+        schema_checks.distinct("site", [site.folder for site in self.sites])
         schema_checks.distinct("branch", self.branches)
         for branch in self.branches:
             schema_checks.name("branch", branch)
         schema_checks.increasing("block", [block.index for block in self.blocks])
+        known = {block.index for block in self.blocks}
+        for site in self.sites:
+            self.stream(site.stream)
+            if not known.issuperset(site.blocks):
+                raise InputError(
+                    f"blocks {site.blocks} of site {site.name!r}",
+                    f"among {sorted(known)}",
+                    "List its blocks.",
+                )
         schema_checks.increasing("step", [step.index for step in self.steps])
         whole_number("width", self.width, most=_MOST_CHANNELS)
         schema_checks.increasing("channel", self.channels)
@@ -188,8 +260,6 @@ class Schema:
             raise unknown_name("dtype", self.dtype, DTYPES)
         if self.compression not in (None, *COMPRESSIONS):
             raise unknown_name("compression", self.compression, (None, *COMPRESSIONS))
-        if not self.samples:
-            raise InputError("no samples", "at least one", "Pass prompts and seeds.")
         if not (self.tensors or self.stats):
             raise InputError("tensors=False and stats=False", "at least one of them", "Keep one.")
         if (self.image_height is None) != (self.image_width is None):
@@ -201,6 +271,8 @@ class Schema:
         if self.image_height is not None:
             whole_number("image_height", self.image_height, most=2**16)
             whole_number("image_width", self.image_width, most=2**16)
+        schema_checks.distinct("statistic", self.statistics)
+        whole_number("token_seed", self.token_seed, 0, 2**63 - 1)
         whole_number("batch_size", self.batch_size, most=2**20)
         whole_number("shard_bytes", self.shard_bytes, most=2**40)
 
@@ -220,6 +292,27 @@ class Schema:
                 return stream
         raise unknown_name("stream", name, self.stream_names)
 
+    @property
+    def site_names(self) -> tuple[str, ...]:
+        """Names of the recorded sites, each once."""
+        return tuple(dict.fromkeys(site.name for site in self.sites))
+
+    def site(self, stream: str, name: str) -> StoredSite:
+        """The site of that name in a stream.
+
+        Raises:
+            InputError: the store has no such stream or site.
+        """
+        self.stream(stream)
+        own = {site.name: site for site in self.sites if site.stream == stream}
+        if name not in own:
+            raise unknown_name("site", name, tuple(own))
+        return own[name]
+
+    def blocks_of(self, site: StoredSite) -> tuple[BlockSpec, ...]:
+        """The blocks that a site is recorded of."""
+        return tuple(block for block in self.blocks if block.index in site.blocks)
+
     def to_json(self) -> dict[str, Any]:
         """The schema as JSON values."""
         return json_values(asdict(self), "schema field")
@@ -231,7 +324,7 @@ class Schema:
         Raises:
             InputError: fields are missing, unknown or unusable.
         """
-        known = {field.name for field in fields(cls)}
+        known = {own.name for own in fields(cls)}
         if set(data) != known:
             odd = sorted(set(data) ^ known)
             raise InputError(
@@ -241,11 +334,11 @@ class Schema:
             )
         try:
             values = dict(data)
-            values["streams"] = tuple(StreamSpec(**item) for item in data["streams"])
+            values["streams"] = tuple(_spec(StreamSpec, item, "token_ids") for item in data["streams"])
+            values["sites"] = tuple(_spec(StoredSite, item, "blocks", "dims") for item in data["sites"])
             values["blocks"] = tuple(BlockSpec(**item) for item in data["blocks"])
             values["steps"] = tuple(StepSpec(**item) for item in data["steps"])
-            values["samples"] = tuple(SampleSpec(**item) for item in data["samples"])
-            for name in ("sites", "branches", "channels"):
+            for name in ("branches", "channels", "statistics"):
                 values[name] = tuple(data[name])
             if data["trajectory"] is not None:
                 trajectory = dict(data["trajectory"])
@@ -258,3 +351,8 @@ class Schema:
                 "the fields of cache version 1",
                 "Record again, or open it with the ditscope version that wrote it.",
             ) from error
+
+
+def _spec(kind: type[Any], item: Mapping[str, Any], *lists: str) -> Any:
+    """A dataclass from JSON, whose lists are tuples."""
+    return kind(**{name: tuple(v) if name in lists and v is not None else v for name, v in item.items()})

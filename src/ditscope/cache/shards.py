@@ -1,124 +1,179 @@
-"""Shards on their way to disk: filled value by value, written whole in the background, within a byte budget.
+"""Files on their way to disk: filled value by value, written whole in the background, within a byte budget.
 
-The budget counts every buffer from its first value until its file is on disk, and sets aside one more
-shard per thread for the copy that encoding makes. When it is used up, ``put`` waits for the disk. That is
-the whole of the back pressure: memory stays bounded whatever the number of samples.
+The budget counts every buffer from its first value until its file is on disk, and those that are kept to be filled
+again, since memory that the system hands out anew costs more than the copy into it. When it is used up, ``put``
+waits for the disk. That is the whole of the back pressure: memory stays bounded whatever the number of samples.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ditscope.cache import storage
+from ditscope.cache import files, shard_encoding
+from ditscope.cache.extremes import Extremes, extremes
 from ditscope.cache.layout import ArrayPlan, readable_bytes
+from ditscope.cache.shard_encoding import Copy, file_form
 from ditscope.errors import InputError
 
-FileRecord = tuple[int, str]
-"""Bytes and SHA-256 of a file."""
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """What is known of a file that is on disk.
+
+    Attributes:
+        nbytes: its size.
+        checksums: uint32 ``[chunk]``, the CRC-32C of each of its chunks.
+        extremes: NaN, infinite and saturated values in it, where they were asked for.
+    """
+
+    nbytes: int
+    checksums: np.ndarray[Any, Any]
+    extremes: tuple[Extremes, ...] = ()
 
 
-class ShardBuffer:
-    """The values of one shard while they come in."""
+class Spent:
+    """Seconds that went to each stage of writing, summed over threads."""
 
-    def __init__(self, plan: ArrayPlan, shard: tuple[int, ...]) -> None:
-        self.plan = plan
-        self.shard = shard
-        self.values = np.empty(plan.region_shape(shard), plan.numpy_dtype)
-        self.filled = np.zeros(self.values.shape[1 : 1 + plan.n_indexed], dtype=bool)
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
 
-    def has(self, index: tuple[int, ...]) -> bool:
-        """Whether there is a value at an index of the array."""
-        return bool(self.filled[self._inside(index)])
-
-    def put(self, index: tuple[int, ...], values: np.ndarray[Any, Any]) -> None:
-        """Copy values in; missing rows of a shorter first axis become the fill value."""
-        inside = self._inside(index)
-        target = self.values[(0, *inside)]
-        if target.ndim == 0:
-            self.values[(0, *inside)] = values
-        else:
-            target[: len(values)] = values
-            target[len(values) :] = self.plan.fill_value
-        self.filled[inside] = True
-
-    @property
-    def complete(self) -> bool:
-        """Whether every value is there."""
-        return bool(self.filled.all())
-
-    def _inside(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(i % s for i, s in zip(index, self.plan.shard[1:], strict=False))
+    @contextmanager
+    def on(self, stage: str) -> Iterator[None]:
+        """Count the time inside the block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - start
+            with self._lock:
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + took
 
 
-class Budget:
-    """Bytes of memory that buffers may take, shared by the caller and the writing threads."""
+class Buffers:
+    """Memory for files, of at most ``limit`` bytes, shared by the caller and the writing threads."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
         self.peak = 0
-        self.pending = 0
+        self._pending = 0
+        self._free: dict[int, list[np.ndarray[Any, Any]]] = {}
         self._changed = threading.Condition()
 
-    def acquire(self, size: int) -> None:
-        """Take ``size`` bytes, waiting for shards under way to reach the disk.
+    def take(self, size: int) -> np.ndarray[Any, Any]:
+        """A buffer of uint8 ``[size]``, with anything in it; waits for files under way to reach the disk.
 
         Raises:
             InputError: nothing is under way, so that waiting would never end.
         """
         with self._changed:
-            while self.used + size > self.limit:
-                if self.pending == 0:
+            while True:
+                if kept := self._free.get(size):
+                    return kept.pop()
+                if self.used + size > self.limit:
+                    self._free_others()
+                if self.used + size <= self.limit:
+                    self.used += size
+                    self.peak = max(self.peak, self.used)
+                    return np.empty(size, np.uint8)
+                if self._pending == 0:
                     raise InputError(
-                        f"{readable_bytes(self.used)} of unfinished shards in memory and "
+                        f"{readable_bytes(self.used)} of unfinished files in memory and "
                         f"{readable_bytes(size)} more asked for",
                         f"at most {readable_bytes(self.limit)}",
-                        "Put values in execution order, or raise memory_budget.",
+                        "Put values in execution order, raise memory_budget, or lower shard_bytes.",
                     )
                 self._changed.wait()
-            self.used += size
-            self.peak = max(self.peak, self.used)
 
     def submitted(self) -> None:
         """Count a buffer as being on its way to disk."""
         with self._changed:
-            self.pending += 1
+            self._pending += 1
 
-    def release(self, size: int, *, pending: bool) -> None:
-        """Give ``size`` bytes back."""
+    def give_back(self, buffer: np.ndarray[Any, Any], *, pending: bool) -> None:
+        """Let a buffer be filled again."""
         with self._changed:
-            self.used -= size
-            self.pending -= pending
+            self._free.setdefault(len(buffer), []).append(buffer)
+            self._pending -= pending
             self._changed.notify_all()
+
+    def _free_others(self) -> None:
+        self.used -= sum(size * len(kept) for size, kept in self._free.items())
+        self._free.clear()
+
+
+class FileBuffer:
+    """The values of one file while they come in."""
+
+    def __init__(self, plan: ArrayPlan, sample: int, shard: tuple[int, ...], buffers: Buffers) -> None:
+        self.plan, self.sample, self.shard = plan, sample, shard
+        self.form = file_form(plan, shard)
+        self.data = buffers.take(self.form.nbytes)
+        self._values = self.form.values(self.data)
+        self._filled = np.zeros(plan.region_shape(shard)[: plan.n_indexed], dtype=bool)
+        self._missing = self._filled.size
+
+    def has(self, index: tuple[int, ...]) -> bool:
+        """Whether there is a value at an index of the array."""
+        return bool(self._filled[self._inside(index)])
+
+    def put(self, index: tuple[int, ...], values: np.ndarray[Any, Any], copy: Copy) -> None:
+        """Copy values in; a shorter axis is padded with the fill value."""
+        inside = self._inside(index)
+        chunk = self.plan.chunk
+        places = [part for i, c in zip(inside, chunk, strict=False) for part in divmod(i, c)]
+        target = self._values[tuple(places)]
+        fill = np.array(self.plan.fill_value, self.plan.numpy_dtype).view(self.form.dtype)
+        shard_encoding.place(target, values.view(self.form.dtype), fill, copy)
+        self._filled[inside] = True
+        self._missing -= 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether every value is there."""
+        return self._missing == 0
+
+    def _inside(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(i % s for i, s in zip(index, self.plan.shard, strict=False))
 
 
 class ShardWriter:
-    """Writes complete shards in the background, each once, and checksums the files.
+    """Writes complete files in the background, each once.
 
     Args:
         store: folder of the store.
-        plans: the arrays that shards will be of.
-        budget: what buffers are taken from; each is given back when its file is on disk.
-        threads: how many shards are written at once (TensorStore uses its own threads within each).
+        buffers: where buffers come from; each goes back when its file is on disk.
+        threads: how many files are written at once.
+        spent: where time is counted.
+        counted: paths of arrays in whose files extreme values are counted.
     """
 
-    def __init__(self, store: Path, plans: Mapping[str, ArrayPlan], budget: Budget, threads: int) -> None:
+    def __init__(
+        self, store: Path, buffers: Buffers, threads: int, spent: Spent, counted: Collection[str] = ()
+    ) -> None:
         self.failure: BaseException | None = None
-        self._store = store
-        self._budget = budget
-        self._arrays = {path: storage.open_array(store, plan, write=True) for path, plan in plans.items()}
+        self._counted = counted
+        self._store, self._buffers, self._spent = store, buffers, spent
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ditscope-writer")
 
-    def submit(self, buffer: ShardBuffer) -> Future[FileRecord | None]:
-        """Send a complete shard on its way; the future has its file's size and checksum, or None on failure."""
-        self._budget.submitted()
+    def submit(self, buffer: FileBuffer) -> Future[WrittenFile | None]:
+        """Send a complete file on its way; the future has its size and checksums, or None on failure."""
+        self._buffers.submitted()
         return self._pool.submit(self._write, buffer)
+
+    def sync_folders(self, folders: list[Path]) -> None:
+        """Make the names in folders durable, several at once: the file system joins them into few commits."""
+        list(self._pool.map(files.sync_folder, folders))
 
     def raise_failure(self) -> None:
         """Raise, with its own type, what went wrong in the background."""
@@ -129,21 +184,32 @@ class ShardWriter:
         """Finish what is under way and end the threads."""
         self._pool.shutdown(wait=True)
 
-    def _write(self, buffer: ShardBuffer) -> FileRecord | None:
-        plan, shard = buffer.plan, buffer.shard
-        name = plan.file_name(shard)
+    def _write(self, buffer: FileBuffer) -> WrittenFile | None:
+        plan, form = buffer.plan, buffer.form
+        name = plan.file_name(buffer.sample, buffer.shard)
         try:
             # After a failure the rest of the queue is let go, so that no caller waits for it.
             if self.failure is None:
-                storage.write_shard(self._arrays[plan.path], plan, shard, buffer.values)
-                path = self._store / name
-                return path.stat().st_size, storage.file_checksum(path)
+                found: tuple[Extremes, ...] = ()
+                with self._spent.on("encode"):
+                    if plan.path in self._counted:
+                        found = tuple(extremes(plan, buffer.shard, form, buffer.data))
+                    if plan.compression is None:
+                        checksums = form.set_checksums(buffer.data)
+                        tail = np.frombuffer(form.plain_index, np.uint8)
+                        buffer.data[len(buffer.data) - len(tail) :] = tail
+                        data: Any = buffer.data
+                    else:
+                        data, checksums = shard_encoding.compressed(form, buffer.data)
+                with self._spent.on("write and sync"):
+                    files.write_new(self._store / name, data)
+                return WrittenFile(len(data), checksums, found)
         except BaseException as error:
             error.add_note(
-                f"while writing {name} of sample {shard[0]}: committed samples are safe; remove the cause "
+                f"while writing {name} of sample {buffer.sample}: committed samples are safe; remove the cause "
                 "and record again with the same configuration to go on"
             )
             self.failure = error
         finally:
-            self._budget.release(buffer.values.nbytes, pending=True)
+            self._buffers.give_back(buffer.data, pending=True)
         return None

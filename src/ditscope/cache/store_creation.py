@@ -1,118 +1,81 @@
-"""Laying out a new store with zarr-python: all arrays with their final shapes, labels and manifest.
+"""Laying out a new store: metadata, labels, an empty ledger; and bringing them up to date when it grows.
 
-The store is built under a temporary name beside its path and renamed when it is complete, so
-that a path holds a whole empty cache or nothing. Metadata is consolidated in the root, which makes
-``xarray.open_datatree`` one read, but where hidden states are bfloat16: a zarr that does not know bfloat16, as
-without ditscope, parses consolidated metadata whole and could not open even the statistics and images.
+A store is built under a temporary name beside its path and renamed when it is complete, so that a path holds a whole
+empty cache or nothing.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
+import errno
+import glob
 import shutil
 import uuid
-import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
-
-from ditscope.cache import bfloat16, labels, sample_ledger, storage
-from ditscope.cache.layout import ArrayPlan, plan_arrays
-from ditscope.cache.manifest import ATTRIBUTE
+from ditscope.cache import files, sample_ledger
+from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.lock import held
+from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
-from ditscope.vocabulary import site_spec
+from ditscope.cache.store_opening import Store
+from ditscope.cache.zarr_metadata import different_files, zarr_files
+from ditscope.errors import CacheError
+
+_PARTIAL = ".partial"
 
 
-def done_plan(schema: Schema) -> ArrayPlan:
-    """The array that repeats the ledger for plain zarr readers: one file per sample."""
-    return ArrayPlan("done", "done", ("sample",), (len(schema.samples),), (1,), (1,), "bool")
+def create_store(
+    path: Path, schema: Schema, plans: Mapping[str, ArrayPlan], manifest: Mapping[str, Any]
+) -> None:
+    """Create an empty cache at ``path``, which must not exist or be an empty folder.
 
-
-def create_store(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
-    """Create an empty cache at ``path``, which must not exist or be an empty folder."""
-    bfloat16.register()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    Raises:
+        CacheError: there is something by now, such as another process's cache.
+    """
+    files.make_folders(path.parent)
+    _remove_cut_off(path)
+    partial = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+    content = zarr_files(schema, plans, manifest, (), ())
+    content[sample_ledger.FILE] = sample_ledger.first_line(str(manifest["config_hash"]))
+    folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
+    folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:
-        _lay_out(partial, schema, manifest)
-        (partial / sample_ledger.FOLDER).mkdir(parents=True)
-        _sync_tree(partial)
-        partial.rename(path)
-    except BaseException:
+        for folder in sorted(folders):
+            files.make_folders(folder)
+        # Several at once: the file system then joins them into few commits.
+        with held(partial), ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
+            list(pool.map(files.sync_folder, folders))
+            files.rename(partial, path)
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise CacheError(
+                f"something at {path} that was not there before",
+                "a free path",
+                "Record again to go on with it.",
+            ) from error
         raise
-    storage.sync(path.parent)
+    files.sync_folder(path.parent)
 
 
-def _lay_out(path: Path, schema: Schema, manifest: Mapping[str, Any]) -> None:
-    root = zarr.create_group(path, zarr_format=3, attributes={ATTRIBUTE: dict(manifest)})
-    plans = plan_arrays(schema)
-    _write_labels(root, labels.sample_labels(schema), extra=("done",))
-    for stream in schema.streams:
-        attributes: dict[str, Any] = {"stream": stream.name}
-        if stream.has_grid:
-            attributes |= {"grid_height": stream.grid_height, "grid_width": stream.grid_width}
-        group = root.create_group(stream.name, attributes=attributes)
-        extra = () if stream.has_grid else ("token_mask",)
-        _write_labels(group, {**labels.stats_labels(schema), **labels.token_labels(stream)}, extra=extra)
-        if schema.stats:
-            stats = group.create_group("stats")
-            for site in filter(lambda name: site_spec(name).has_tokens, schema.sites):
-                inner = stats.create_group(
-                    site, attributes={"stream": stream.name, "site": site, "dtype": schema.dtype}
-                )
-                _write_labels(inner, labels.stats_labels(schema))
-    if schema.trajectory is not None:
-        _write_labels(root.create_group("trajectory"), labels.trajectory_labels(schema))
-    for plan in (done_plan(schema), *plans.values()):
-        _create_array(path, plan)
-    if schema.dtype == "bfloat16":
-        return
-    with warnings.catch_warnings():
-        # zarr-python warns that consolidated metadata is not in the v3 specification yet; readers that
-        # do not know it read the arrays' own metadata, which is there as well.
-        warnings.simplefilter("ignore")
-        zarr.consolidate_metadata(path, zarr_format=3)
+def update_zarr_files(store: Store, samples: Sequence[SampleSpec], committed: Collection[int]) -> None:
+    """Write what plain zarr readers see anew wherever it is not what manifest and ledger say.
+
+    The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
+    """
+    content = zarr_files(store.schema, store.plans, store.manifest, samples, committed)
+    for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
+        files.make_folders((store.path / name).parent)
+        files.replace(store.path / name, content[name])
 
 
-def _create_array(path: Path, plan: ArrayPlan) -> None:
-    """Write an array's metadata as TensorStore and zarr-python both read it."""
-    attributes: dict[str, Any] = {}
-    if plan.kind in ("tensors", "modulation"):
-        stream, site = plan.path.split("/")
-        attributes = {"stream": stream, "site": site}
-    folder = path / plan.path
-    folder.mkdir(parents=True)
-    content = {**storage.array_metadata(plan), "attributes": attributes}
-    (folder / "zarr.json").write_text(json.dumps(content, indent=2))
-
-
-def _write_labels(group: zarr.Group, coordinates: labels.Labels, extra: tuple[str, ...] = ()) -> None:
-    for name, (dims, values) in coordinates.items():
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=values.shape,
-            dtype="string" if values.dtype == object else values.dtype,
-            compressors=[Crc32cCodec()],
-            dimension_names=dims,
-        )
-        array[...] = values if values.dtype != object else values.astype(np.dtypes.StringDType())
-    # The CF convention: xarray makes coordinates of the variables named here.
-    names = [name for name, (dims, _) in coordinates.items() if dims != (name,)]
-    group.update_attributes({"coordinates": " ".join([*names, *extra])})
-
-
-def _sync_tree(path: Path) -> None:
-    """Sync every file and folder, several at once: the file system then joins them into few commits."""
-    walked = list(os.walk(path))
-    files = [Path(folder) / name for folder, _, names in walked for name in names]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(storage.sync, files))
-        list(pool.map(storage.sync, [Path(folder) for folder, _, _ in walked]))
+def _remove_cut_off(path: Path) -> None:
+    """Remove what creations that were cut off left beside a store's path; those under way are held."""
+    for found in path.parent.glob(f".{glob.escape(path.name[:200])}.*{_PARTIAL}"):
+        with contextlib.suppress(CacheError, OSError), held(found):
+            shutil.rmtree(found)

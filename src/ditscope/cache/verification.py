@@ -1,25 +1,24 @@
 """Reading a whole store to see that it is what was recorded, and naming each chunk that is not.
 
-Two checks meet: the ledger's checksum of every file notices any change, a swapped file included; the
-checksum in every chunk then says which one it is. Damage is named by labels, not by file offsets.
+Every chunk is compared with its checksum in the ledger, which notices any change, a swapped file included; metadata
+and labels with what follows from manifest and ledger. Damage is named by labels, not by file offsets.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from ditscope.cache import storage
-from ditscope.cache.labels import region_labels
-from ditscope.cache.layout import ArrayPlan, readable_bytes
+from ditscope.cache.labels import in_words
+from ditscope.cache.layout import readable_bytes
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.cache.schema import Schema
+from ditscope.cache.zarr_metadata import different_files, zarr_files
+from ditscope.errors import CacheError
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,8 @@ class Damage:
     reason: str
 
     def __str__(self) -> str:
-        named = ", ".join(
-            f"{name} {value[0]} to {value[1]}" if isinstance(value, tuple) else f"{name} {value}"
-            for name, value in self.labels.items()
-        )
-        return f"{named}: {self.reason} ({self.file})"
+        where = in_words(self.labels)
+        return f"{where}: {self.reason} ({self.file})" if where else f"{self.reason} ({self.file})"
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Verification:
         samples: committed samples that were read.
         files: files that were read.
         nbytes: bytes that were read.
-        damaged: every damaged chunk.
+        damaged: every damaged chunk, file of metadata, and line of the ledger.
     """
 
     path: str
@@ -62,6 +58,11 @@ class Verification:
     files: int
     nbytes: int
     damaged: tuple[Damage, ...]
+
+    @property
+    def damaged_samples(self) -> tuple[int, ...]:
+        """Positions of the committed samples that are damaged."""
+        return tuple(sorted({found.labels["sample"] for found in self.damaged if "sample" in found.labels}))
 
     @property
     def ok(self) -> bool:
@@ -73,7 +74,7 @@ class Verification:
         if self.ok:
             return f"{self.path}: all as recorded ({read})"
         listed = "\n".join(f"  {damage}" for damage in self.damaged)
-        return f"{self.path}: {len(self.damaged)} damaged chunks ({read})\n{listed}"
+        return f"{self.path}: {len(self.damaged)} damages ({read})\n{listed}"
 
 
 def verify(source: str | os.PathLike[str] | Cache) -> Verification:
@@ -85,43 +86,41 @@ def verify(source: str | os.PathLike[str] | Cache) -> Verification:
     Raises:
         CacheError: it is no cache, or its metadata is damaged.
     """
-    cache = source if isinstance(source, Cache) else open_cache(source, check_files=False)
-    damaged: list[Damage] = []
-    nbytes = 0
-    listed = [
-        (entry, plan, shard)
-        for entry in cache.ledger.values()
-        for plan in cache.plans.values()
-        for shard in plan.shards(entry.sample)
+    cache = source if isinstance(source, Cache) else open_cache(source)
+    damaged = [Damage(line.split(":")[0], {}, line) for line in cache.damaged_lines]
+    content = zarr_files(cache.schema, cache.plans, cache.manifest, cache.specs, cache.ledger)
+    damaged += [
+        Damage(name, {}, "other metadata or labels than manifest and ledger say")
+        for name in different_files(cache.path, content)
     ]
-    for entry, plan, shard in tqdm(listed, desc="verify", unit="file", disable=None):
-        name = plan.file_name(shard)
-        size, checksum = entry.files[name]
-        on_disk = storage.plain_file_size(cache.path / name)
-        whole = region_labels(plan, cache.schema, plan.region(shard))
-        if on_disk is None:
-            damaged.append(Damage(name, whole, "the file is missing"))
-            continue
-        nbytes += on_disk
-        if on_disk == size and storage.file_checksum(cache.path / name) == checksum:
-            continue
-        chunks = list(_damaged_chunks(cache.path, plan, shard, cache.schema))
-        if not chunks:
-            reason = f"{on_disk} bytes that read, but are not the {size} recorded"
-            chunks = [Damage(name, whole, reason)]
-        damaged += chunks
-    return Verification(str(cache.path), len(cache.ledger), len(listed), nbytes, tuple(damaged))
+    nbytes = sum(map(len, content.values()))
+    n_files = len(content)
+    sources = {path: cache.source(path) for path in cache.plans}
+    listed = [(entry, path) for entry in cache.ledger.values() for path in cache.plans]
+    for entry, path in tqdm(listed, desc="verify", unit="array", disable=None):
+        sizes = entry.files[path].file_sizes(cache.plans[path])
+        nbytes, n_files = nbytes + sum(sizes), n_files + len(sizes)
+        damaged += [Damage(*found) for found in sources[path].damaged(entry.sample)]
+    return Verification(str(cache.path), len(cache.ledger), n_files, nbytes, tuple(damaged))
 
 
-def _damaged_chunks(store: Path, plan: ArrayPlan, shard: tuple[int, ...], schema: Schema) -> Iterator[Damage]:
-    array = storage.open_array(store, plan)
-    axes = (
-        [slice(i, min(i + size, part.stop)) for i in range(part.start, part.stop, size)]
-        for part, size in zip(plan.region(shard), plan.chunk, strict=True)
-    )
-    for region in itertools.product(*axes):
-        try:
-            array[region].read().result()
-        except (ValueError, OSError) as error:
-            reason = str(error).split("[")[0].rsplit('": ', 1)[-1].strip()
-            yield Damage(plan.file_name(shard), region_labels(plan, schema, region), reason)
+def require_whole(path: Path, samples: Sequence[int]) -> None:
+    """Read committed samples and see that they are what was recorded.
+
+    Args:
+        path: the store.
+        samples: positions of committed samples.
+
+    Raises:
+        CacheError: one is damaged; the message names the place.
+    """
+    cache = open_cache(path) if samples else None
+    for sample in tqdm(samples, desc="check what is there", unit="image", disable=None):
+        assert cache is not None
+        for array in cache.plans:
+            for found in cache.source(array).damaged(sample):
+                raise CacheError(
+                    f"damage in a committed sample: {Damage(*found)}",
+                    "what was recorded",
+                    "ds.repair(model, path) records damaged samples anew; check_committed=False skips this.",
+                )

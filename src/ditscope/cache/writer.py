@@ -1,90 +1,93 @@
-"""Recording into a store: readings come in, whole shards go out, a sample counts once it is committed.
+"""Recording into a store: readings come in, whole files go out, a sample counts once it is committed.
 
-The order on disk is the promise: all data of a sample, synced; then its ledger entry. Killed at any
-moment, the store opens with the committed samples, and ``create_or_resume`` with the same configuration
-goes on with the others. The caller's thread only copies into buffers; see ``sample_in_progress`` and ``shards``
-for the rest.
+The order on disk is the promise: all data of a sample, synced; then its line in the ledger. Killed at any moment, the
+store opens with the committed samples, and ``create_or_resume`` with the same configuration goes on with the others,
+or with more. The caller's thread only copies into buffers; see ``sample_in_progress`` and ``shards`` for the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from ditscope import checks
-from ditscope.cache import preflight, sample_ledger, storage
-from ditscope.cache.layout import ArrayPlan, plan_arrays
-from ditscope.cache.lock import sole_writer
+from ditscope.cache import files, preflight, sample_ledger, zarr_metadata
+from ditscope.cache.layout import ArrayPlan, statistics_path, values_path
+from ditscope.cache.lock import held
 from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
+from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.samples import SampleSpec, join
 from ditscope.cache.schema import Schema
-from ditscope.cache.shards import Budget, ShardWriter
-from ditscope.cache.store_creation import create_store, done_plan
-from ditscope.cache.store_opening import check_layout, read_manifest
+from ditscope.cache.shard_encoding import Copy
+from ditscope.cache.shards import Buffers, ShardWriter, Spent
+from ditscope.cache.store_creation import create_store, update_zarr_files
+from ditscope.cache.store_opening import Store, open_store
 from ditscope.cache.value_checks import checked
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError, not_copied, unknown_name
 from ditscope.paths import local_path
 from ditscope.precision import at_limit
-from ditscope.vocabulary import READ_STATISTICS, STATISTIC_ARRAYS, site_spec
 
 
 class CacheWriter:
     """Fills a store sample by sample. Made by :meth:`create_or_resume`; to be used from one thread.
 
-    Values come with the labels of the run: step 2 is the scheduler's step 2, not the third that is recorded.
+    Values come with the labels of the run: step 2 is the scheduler's step 2, not the third that is recorded. Samples
+    have positions in the store, where those of earlier recordings come first.
 
     Attributes:
         path: the store.
-        schema: what it holds.
+        schema: what it holds of each sample.
         manifest: the manifest in the store.
-        committed: positions of the samples that are in the ledger.
-        memory_budget: bytes that buffers and their encoding may take.
+        samples: every sample of the store, in order of position.
+        positions: of the samples that were asked for, in their order.
+        entries: what the ledger says of the committed samples, by position.
+        memory_budget: bytes that buffers may take.
+        spent: seconds by stage: ``copy``, ``encode``, ``write and sync``, ``commit``.
     """
 
     def __init__(
-        self,
-        path: Path,
-        schema: Schema,
-        manifest: Mapping[str, Any],
-        *,
-        memory_budget: int,
-        threads: int,
+        self, store: Store, asked: Sequence[SampleSpec], *, memory_budget: int, threads: int, copy: Copy
     ) -> None:
-        self.path = path
-        self.schema = schema
-        self.manifest = manifest
+        self.path, self.schema, self.manifest = store.path, store.schema, store.manifest
         self.memory_budget = memory_budget
-        self._plans = plan_arrays(schema)
-        self._samples: dict[int, SampleInProgress] = {}
+        self._store, self._plans, self._copy = store, store.plans, copy
+        self._in_progress: dict[int, SampleInProgress] = {}
         self._positions: dict[str, dict[Any, int]] = {
-            dim: {label: position for position, label in enumerate(labels)}
-            for dim, labels in (
-                ("step", [step.index for step in schema.steps]),
-                ("branch", schema.branches),
-                ("block", [block.index for block in schema.blocks]),
-            )
+            "step": _positions(step.index for step in self.schema.steps),
+            "branch": _positions(self.schema.branches),
         }
+        self._blocks = {site.folder: _positions(site.blocks) for site in self.schema.sites}
         self._closed = False
+        self._time = Spent()
+        self.spent: Mapping[str, float] = self._time.seconds
         with contextlib.ExitStack() as stack:
-            stack.enter_context(sole_writer(path))
-            entries = sample_ledger.read_entries(path, self._plans, len(schema.samples))
-            for entry in entries.values():
-                sample_ledger.check_files(path, entry)
-            self.committed: set[int] = set(entries)
-            self._done = storage.open_array(path, done_plan(schema), write=True)
+            stack.enter_context(held(self.path / sample_ledger.FOLDER))
+            ledger = store.ledger()
+            self.entries: dict[int, Entry] = dict(ledger.entries)
+            self.samples: list[SampleSpec] = list(ledger.samples)
+            self._end = ledger.end
+            new, self.positions = join(self.samples, asked)
+            for position in self.positions:
+                if position in self.entries:
+                    sample_ledger.check_files(self.path, self._plans, self.entries[position])
             self._clear_uncommitted()
-            reserve = threads * preflight.largest_shard(self._plans)
-            self._budget = Budget(memory_budget - reserve)
-            self._shards = ShardWriter(path, self._plans, self._budget, threads)
+            if new:
+                self._append(sample_ledger.samples_line(len(self.samples), new))
+                self.samples += new
+            update_zarr_files(store, self.samples, self.entries)
+            self._buffers = Buffers(memory_budget)
+            counted = (
+                () if self.schema.stats else [p.path for p in self._plans.values() if p.kind == "tensors"]
+            )
+            self._shards = ShardWriter(self.path, self._buffers, threads, self._time, counted)
             self._lock = stack.pop_all()
 
     @classmethod
@@ -93,43 +96,51 @@ class CacheWriter:
         path: str | os.PathLike[str],
         schema: Schema,
         manifest: Mapping[str, Any],
+        samples: Sequence[SampleSpec] = (),
         *,
-        memory_budget: int | None = None,
+        memory_budget: int = preflight.MEMORY_BUDGET,
         threads: int = 2,
+        copy: Copy = np.copyto,
     ) -> CacheWriter:
-        """Open ``path`` for recording: a new store, or one of the same configuration.
+        """Open ``path`` for recording: a new store, or one of the same configuration, which gains what is new.
 
         Args:
             path: the store. It may be absent, an empty folder, or a cache.
-            schema: what the store holds.
+            schema: what the store holds of each sample.
             manifest: from :func:`ditscope.cache.build_manifest`, of this schema.
-            memory_budget: bytes that buffers may take; by default what recording in execution order needs
-                and two shards more.
-            threads: how many shards are written at once.
+            samples: what is to be recorded; those that the store has keep their positions.
+            memory_budget: bytes that buffers may take.
+            threads: how many files are written at once.
+            copy: how values are copied into buffers.
 
         Raises:
             CacheError: the path holds something else, another process records into it, the store is
                 damaged, or the disk is too small.
             ConfigMismatchError: the cache there is of another configuration.
-            InputError: the manifest is not of this schema, or the memory budget cannot do.
+            InputError: the manifest is not of this schema, a sample is named twice, or the memory budget cannot do.
         """
         path = local_path(path)
-        if validate_manifest(manifest, "the argument manifest") != schema:
+        own_schema, plans = validate_manifest(manifest, "the argument manifest")
+        if own_schema != schema:
             raise InputError("a manifest of another schema", "build_manifest(schema, ...)", "Build it anew.")
-        budget = preflight.memory_budget(schema, threads, memory_budget)
-        fresh = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-        committed: set[int] = set()
-        if not fresh:
-            recorded, _ = read_manifest(path)
-            preflight.check_same(path, recorded, manifest)
-            plans = plan_arrays(schema)
-            check_layout(path, {**plans, "done": done_plan(schema)})
-            committed = set(sample_ledger.read_entries(path, plans, len(schema.samples)))
-            manifest = recorded
-        preflight.check_disk(path, schema, len(schema.samples) - len(committed))
-        if fresh:
-            create_store(path, schema, manifest)
-        return cls(path, schema, manifest, memory_budget=budget, threads=threads)
+        preflight.check_memory(schema, plans, len(samples), memory_budget)
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            preflight.check_disk(path, plans, len(samples))
+            create_store(path, schema, plans, manifest)
+            store = open_store(path)
+        else:
+            store = open_store(path)
+            preflight.check_same(path, store.manifest, manifest)
+            ledger = store.ledger()
+            new, positions = join(ledger.samples, samples)
+            to_go = len(new) + sum(at < len(ledger.samples) and at not in ledger.entries for at in positions)
+            preflight.check_disk(path, store.plans, to_go)
+        return cls(store, samples, memory_budget=memory_budget, threads=threads, copy=copy)
+
+    @property
+    def committed(self) -> set[int]:
+        """Positions of the samples that are in the ledger."""
+        return set(self.entries)
 
     def put(self, reading: Reading) -> None:
         """Store what was read at one address; its arrays, on the CPU, are copied before this returns.
@@ -140,18 +151,21 @@ class CacheWriter:
             Exception: what went wrong in the background since, with its own type.
         """
         address = reading.address
-        self.schema.stream(address.stream)
-        checks.name_of("site", address.site, self.schema.sites)
-        index = tuple(self._position(dim, getattr(address, dim)) for dim in ("step", "branch", "block"))
+        site = self.schema.site(address.stream, address.site)
+        index = (
+            self._position("step", address.step),
+            self._position("branch", address.branch),
+            _known("block", address.block, self._blocks[site.folder]),
+        )
         # All is checked before anything is kept, so that a corrected reading can be put.
         hidden = None if reading.hidden is None else self._hidden_rows(reading)
-        plans = {} if reading.statistics is None else self._statistic_plans(address)
         statistics = None if reading.statistics is None else self._statistic_rows(reading)
-        progress = [self._in_progress(sample) for sample in reading.samples]
-        if hidden is not None:
-            self._put_hidden(address, index, progress, hidden)
-        if statistics is not None:
-            self._put_statistics(address, index, progress, plans, statistics)
+        progress = [self._progress_of(sample) for sample in reading.samples]
+        with self._time.on("copy"):
+            if hidden is not None:
+                self._put_hidden(address, index, progress, hidden)
+            if statistics is not None:
+                self._put_statistics(address, index, progress, statistics)
 
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
@@ -160,7 +174,11 @@ class CacheWriter:
         lengths = {"row": len(samples), "token": plan.shape[-1]}
         masks = checked(plan.path, masks, bool, lengths, may_be_short=True)
         for sample, mask in zip(samples, masks, strict=True):
-            self._in_progress(sample).put(plan, (self._position("branch", branch),), mask)
+            self._progress_of(sample).put(plan, (self._position("branch", branch),), mask)
+
+    def put_token_ids(self, sample: int, stream: str, ids: Any) -> None:
+        """Store which tokens of a sample were drawn: int32 ``[token]``."""
+        self._put_whole(f"{stream}/token_id", sample, ids)
 
     def put_trajectory(self, sample: int, *, latents: Any, transformer_output: Any) -> None:
         """Store a sample's trajectory.
@@ -177,45 +195,81 @@ class CacheWriter:
         """Store a sample's final image: uint8 ``[y_pixel, x_pixel, rgb]``."""
         self._put_whole("images", sample, image)
 
-    def commit(self, sample: int, text: EncodedText | None = None, *, live: str | None = None) -> None:
+    def commit(
+        self,
+        sample: int,
+        text: EncodedText | None = None,
+        *,
+        live: str | None = None,
+        like: Entry | None = None,
+    ) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
 
         Args:
             sample: position of the sample.
             text: what its text encoders were given; None if that is not known.
             live: digest of the live state of the model that made it.
+            like: what the ledger said of it before; it is not entered unless every value is the same.
 
         Raises:
-            CacheError: the sample is incomplete (the message names the first missing value) or committed.
+            CacheError: the sample is incomplete (the message names the first missing value), committed, or has other
+                values than ``like``.
             Exception: what went wrong in the background, with its own type.
         """
-        progress = self._in_progress(sample)
-        files = progress.finish()
-        folders = {self.path / plan.path / "c" for plan in self._plans.values()}
-        for name in files:
-            folders.update(list((self.path / name).parents)[: name.count("/")])
-        for folder in sorted(folders):
-            storage.sync(folder)
-        entry = sample_ledger.Entry.now(sample, files, progress.nonfinite, progress.saturated, text, live)
-        sample_ledger.write_entry(self.path, entry)
-        self.committed.add(sample)
-        del self._samples[sample]
-        self._done[sample : sample + 1].write(np.array([True])).result()
+        progress = self._progress_of(sample)
+        with self._time.on("commit"):
+            stored = progress.finish()
+            self._shards.sync_folders([self.path / path for path in self._plans])
+            entry = Entry(
+                sample,
+                self.samples[sample],
+                sample_ledger.now(),
+                stored,
+                progress.nonfinite,
+                progress.saturated,
+                text,
+                live,
+            )
+            if like is not None and like.files != stored:
+                raise CacheError(
+                    f"other values of sample {sample} than were recorded on {like.committed}",
+                    "the same values, bit for bit",
+                    "The model, the libraries or the machine compute otherwise now: record into a new path.",
+                )
+            self._append(sample_ledger.line("commit", entry.to_json()))
+            self.entries[sample] = entry
+            del self._in_progress[sample]
+            name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
+            files.replace(self.path / name, content, durable=False)
 
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
-        if sample in self.committed:
+        if sample in self.entries:
             raise CacheError(f"committed sample {sample}", "one that is not", "Committed samples stay.")
-        if sample in self._samples:
-            self._samples.pop(sample).drop()
-        for plan in self._plans.values():
-            shutil.rmtree(self.path / plan.path / "c" / str(sample), ignore_errors=True)
+        if sample in self._in_progress:
+            self._in_progress.pop(sample).drop()
+        self._remove_files(lambda number: number == sample)
+
+    def drop(self, sample: int) -> Entry:
+        """Take a committed sample out of the ledger, so that it can be recorded again; return what that said.
+
+        Raises:
+            CacheError: it is not committed.
+        """
+        if sample not in self.entries:
+            raise CacheError(f"sample {sample}, which is not committed", "one that is", "Record it.")
+        self._append(sample_ledger.line("drop", {"sample": sample}))
+        entry = self.entries.pop(sample)
+        name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
+        files.replace(self.path / name, content, durable=False)
+        self._remove_files(lambda number: number == sample)
+        return entry
 
     def close(self) -> None:
         """End the writing threads and let go of the store. What is not committed is dropped."""
         if not self._closed:
             self._closed = True
-            self._samples.clear()
+            self._in_progress.clear()
             self._shards.close()
             self._lock.close()
 
@@ -231,76 +285,69 @@ class CacheWriter:
         self.close()
 
     def _hidden_rows(self, reading: Reading) -> np.ndarray:
-        stream, site = reading.address.stream, reading.address.site
-        plan = self._plan(f"{stream}/{site}", "tensors=True")
-        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[1 + plan.n_indexed :])}
+        stream, site = reading.address.stream, self.schema.site(reading.address.stream, reading.address.site)
+        plan = self._plan(values_path(site), "tensors=True")
+        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[plan.n_indexed :])}
         short = not self.schema.stream(stream).has_grid
         return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
     def _statistic_rows(self, reading: Reading) -> np.ndarray:
-        n_read, n_channels = len(READ_STATISTICS), len(self.schema.channels)
-        lengths = {"row": len(reading.samples), "statistic": n_read, "channel": n_channels}
-        what = f"{', '.join(READ_STATISTICS)} of {reading.address.stream}/{reading.address.site}"
-        return checked(what, reading.statistics, np.float32, lengths)
+        plan = self._statistics_plan(reading.address)
+        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[plan.n_indexed :])}
+        return checked(
+            f"{', '.join(self.schema.statistics)} of {plan.path}", reading.statistics, np.float32, lengths
+        )
 
-    def _statistic_plans(self, address: Address) -> dict[str, ArrayPlan]:
-        folder = f"{address.stream}/stats/{address.site}"
-        return {name: self._plan(f"{folder}/{name}", "stats=True") for name in STATISTIC_ARRAYS}
+    def _statistics_plan(self, address: Address) -> ArrayPlan:
+        return self._plan(statistics_path(address.stream, address.site), "stats=True")
 
     def _put_hidden(
         self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
         path = f"{address.stream}/{address.site}"
-        counted = self.schema.stats and site_spec(address.site).has_tokens  # the statistics bring the count
+        site = self.schema.site(address.stream, address.site)
+        plan = self._plans[values_path(site)]
         for sample, hidden in zip(progress, rows, strict=True):
-            sample.put(self._plans[path], index, hidden)
-            if not counted:
+            sample.put(plan, index, hidden)
+            if not site.has_tokens:  # else the statistics bring the count, or it is taken in the background
                 sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
                 saturated = at_limit(hidden, self.schema.dtype)
                 sample.count_saturated(path, address.block, np.atleast_2d(saturated).sum(axis=0))
 
     def _put_statistics(
-        self,
-        address: Address,
-        index: tuple[int, ...],
-        progress: Sequence[SampleInProgress],
-        plans: Mapping[str, ArrayPlan],
-        rows: np.ndarray,
+        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
-        path = f"{address.stream}/{address.site}"
+        path, plan = f"{address.stream}/{address.site}", self._statistics_plan(address)
         for sample, row in zip(progress, rows, strict=True):
-            sample.count_saturated(path, address.block, row[READ_STATISTICS.index("saturated")])
-            for (name, plan), array in zip(plans.items(), row[: len(plans)], strict=True):
-                # float32 holds whole numbers up to 2**24, the most tokens that there may be.
-                own = array.astype(plan.numpy_dtype)
-                sample.put(plan, index, own[0] if name == "count" else own)
-                if name == "nonfinite":
-                    sample.count_nonfinite(path, int(own.sum(dtype=np.int64)))
+            sample.put(plan, index, row)
+            # float32 holds whole numbers up to 2**24, the most tokens that there may be.
+            nonfinite, saturated = (row[self.schema.statistics.index(name)] for name in _COUNTED)
+            sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
+            sample.count_saturated(path, address.block, saturated)
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:
         plan = self._plan(path, "one")
-        _, *dims = plan.dims
-        array = checked(path, value, plan.numpy_dtype, {dim: plan.lengths[dim] for dim in dims})
+        array = checked(path, value, plan.numpy_dtype, plan.lengths)
         for index in plan.indices():
-            self._in_progress(sample).put(plan, index, array[index])
+            self._progress_of(sample).put(plan, index, array[index])
 
-    def _in_progress(self, sample: int) -> SampleInProgress:
+    def _progress_of(self, sample: int) -> SampleInProgress:
         self._shards.raise_failure()
         if self._closed:
             raise CacheError("a closed writer", "an open one", "Call CacheWriter.create_or_resume again.")
-        if not 0 <= sample < len(self.schema.samples):
+        if not 0 <= sample < len(self.samples):
             raise InputError(
-                f"sample {sample}", f"0 to {len(self.schema.samples) - 1}", "Count prompts x seeds."
+                f"sample {sample}", f"0 to {len(self.samples) - 1}", "Use the positions in writer.positions."
             )
-        if sample in self.committed:
+        if sample in self.entries:
             raise CacheError(
                 f"committed sample {sample}", "one that is not", "Skip the samples in writer.committed."
             )
-        if sample not in self._samples:
-            self._samples[sample] = SampleInProgress(
-                sample, self.schema, self._plans, self._budget, self._shards
+        if sample not in self._in_progress:
+            self._in_progress[sample] = SampleInProgress(
+                sample, self.schema, self._plans, self._buffers, self._shards, self._copy
             )
-        return self._samples[sample]
+        return self._in_progress[sample]
 
     def _plan(self, path: str, needed: str) -> ArrayPlan:
         if path not in self._plans:
@@ -309,18 +356,40 @@ class CacheWriter:
         return self._plans[path]
 
     def _position(self, dim: str, label: object) -> int:
-        known = self._positions[dim]
-        if label not in known:
-            raise unknown_name(dim, label, known)
-        return known[label]
+        return _known(dim, label, self._positions[dim])
+
+    def _append(self, line: bytes) -> None:
+        files.append(self.path / sample_ledger.FILE, line, self._end)
+        self._end += len(line)
 
     def _clear_uncommitted(self) -> None:
-        """Remove what a recording that was cut off left behind, and repeat the ledger in ``done``."""
-        for plan in (*self._plans.values(), done_plan(self.schema)):
-            folder = self.path / plan.path / "c"
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if not (path.name.isdigit() and int(path.name) in self.committed):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for sample in sorted(self.committed):
-            if not (self.path / "done" / "c" / str(sample)).exists():
-                self._done[sample : sample + 1].write(np.array([True])).result()
+        """Remove what a recording that was cut off left behind."""
+        self._remove_files(lambda number: number not in self.entries)
+        for folder in (self.path / sample_ledger.FOLDER, self.path, self.path / "done"):
+            for name in files.names(folder):
+                if name.startswith(".") and name.endswith(".partial"):
+                    files.remove(folder / name)
+
+    def _remove_files(self, of: Callable[[int], bool]) -> None:
+        """Remove the files of samples by their positions."""
+        for path in self._plans:
+            for name in files.names(self.path / path):
+                match = _FILE.match(name)
+                if match and of(int(match[1])):
+                    files.remove(self.path / path / name)
+
+
+def _positions(labels: Iterable[Any]) -> dict[Any, int]:
+    return {label: position for position, label in enumerate(labels)}
+
+
+def _known(dim: str, label: object, known: Mapping[Any, int]) -> int:
+    if label not in known:
+        raise unknown_name(dim, label, known)
+    return known[label]
+
+
+_COUNTED = ("nonfinite", "saturated")
+"""Statistics that the ledger has the sum of."""
+
+_FILE = re.compile(r"c\.(\d+)\.")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ditscope.cache.layout import Forecast, forecast, readable_bytes
-from ditscope.cache.schema import SampleSpec, Schema, StreamSpec
+from ditscope.cache.schema import Schema, StreamSpec
 from ditscope.checks import whole_number
 from ditscope.errors import InputError
 from ditscope.models.configuration import ModelConfiguration
@@ -67,7 +67,6 @@ def recording_schema(
         latent_channels=configuration.token_latent_channels,
         image_size=configuration.image_size(height, width, binned),
         dtype=dtype,
-        samples=(SampleSpec("a prompt", 0),),
         tensors=tensors,
         stats=stats,
     )
@@ -77,13 +76,15 @@ def forecast_recording(
     configuration: ModelConfiguration, height: int, width: int, num_inference_steps: int, **kept: Any
 ) -> Forecast:
     """Bytes and files of a recording of one sample; arguments and errors are those of :func:`recording_schema`."""
-    return forecast(recording_schema(configuration, height, width, num_inference_steps, **kept))
+    return forecast(recording_schema(configuration, height, width, num_inference_steps, **kept), 1)
 
 
 def describe_recording(configuration: ModelConfiguration, schema: Schema) -> str:
     """What :func:`recording_schema` is of, and what a sample takes in full and as statistics only, in three lines."""
     kept, every = len(schema.blocks), len(configuration.blocks)
-    full, statistics = (forecast(replace(schema, tensors=tensors, stats=True)) for tensors in (True, False))
+    full, statistics = (
+        forecast(replace(schema, tensors=tensors, stats=True), 1) for tensors in (True, False)
+    )
     return "\n".join(
         (
             f"{configuration.name}: {configuration.family.name}, "

@@ -17,9 +17,12 @@ from tqdm.auto import tqdm
 from ditscope import checks
 from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
+from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.cache.schema import SampleSpec, Schema
-from ditscope.cache.store_opening import read_manifest
+from ditscope.cache.samples import SampleSpec
+from ditscope.cache.schema import Schema
+from ditscope.cache.store_opening import open_store
+from ditscope.cache.verification import require_whole
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError, not_copied
@@ -28,7 +31,8 @@ from ditscope.models.live_state import live_digest, live_state
 from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
-from ditscope.tracing.batches import Batch, batches_of
+from ditscope.recording.transfer import copy_values
+from ditscope.tracing.batches import Batch, batches_of, own_arguments
 from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
@@ -55,9 +59,14 @@ def record(
     channels: Iterable[int] | None = None,
     tensors: bool = True,
     stats: bool = True,
+    tokens: int | Iterable[int] | Any = None,
+    token_seed: int = 0,
+    text_tokens: int | None = None,
     batch_size: int = 1,
     compression: str | None = None,
-    memory_budget: int | None = None,
+    shard_bytes: int | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    check_committed: bool = True,
 ) -> Recording:
     """Open a recording, to be used as a context manager::
 
@@ -72,17 +81,27 @@ def record(
         sites: ``block_input``, ``attn_output``, ``mlp_output``, ``block_output``, and modulation (``attn_shift``,
             ``attn_scale``, ``attn_gate``, ``mlp_shift``, ``mlp_scale``, ``mlp_gate``); those that the blocks have.
         blocks: indices, negative ones counting from the last, names (``single.5``) or kinds (``single``) of
-            blocks; all by default.
+            blocks; all by default, where each site and stream is kept of the blocks that have it.
         steps: step indices, negative ones counting from the last; all by default.
         branches: ``cond``, ``uncond``; all that the call visits by default.
         channels: channel ids; all by default.
         tensors: keep hidden states ``[sample, step, branch, block, token, channel]`` in the model's dtype.
         stats: keep statistics over tokens ``[sample, step, branch, block, channel]`` in float32. Modulation has
             no tokens: its values ``[sample, step, branch, block, channel]`` are kept in float32 in any case.
+        tokens: of the image, which have their hidden states kept: a number, of tokens that are drawn at random for
+            each sample; a bool mask ``[y, x]`` on the latent grid; or token ids. All by default. Statistics are over
+            all tokens in any case.
+        token_seed: of the random draws of tokens.
+        text_tokens: length of the text stream in the store, where it varies with the prompt; by default that of the
+            first call's longest prompt. Longer prompts are refused then.
         batch_size: images generated together; kept in the manifest, since numbers depend on it in the
             last bits.
         compression: None, or ``zstd``.
+        shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less where so many are open at
+            once that they do not fit into 512 MiB.
         memory_budget: bytes that buffers on their way to disk may take.
+        check_committed: whether samples that are asked for again are read, and compared with their checksums,
+            before they are skipped.
 
     Raises:
         InputError: something that the model does not have, or that makes no recording.
@@ -90,28 +109,55 @@ def record(
         CacheError: the path exists and is not a cache.
     """
     selection = Selection.of(
-        dit, streams=streams, sites=sites, blocks=blocks, steps=steps, branches=branches, channels=channels
+        dit,
+        streams=streams,
+        sites=sites,
+        blocks=blocks,
+        steps=steps,
+        branches=branches,
+        channels=channels,
+        tokens=tokens,
     )
     if not (tensors or stats):
         raise InputError("tensors=False and stats=False", "at least one", "Keep one of them.")
     checks.whole_number("batch_size", batch_size)
-    if not isinstance(memory_budget, int | None):
-        raise InputError(f"memory_budget {memory_budget!r}", "bytes as a whole number", "Leave it out, say.")
+    for name, value in (
+        ("memory_budget", memory_budget),
+        ("shard_bytes", shard_bytes),
+        ("text_tokens", text_tokens),
+    ):
+        if value is not None:
+            checks.whole_number(name, value, most=2**40)
     target = local_path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        read_manifest(target)
-    kept = {"tensors": tensors, "stats": stats, "batch_size": batch_size, "compression": compression}
-    return Recording(dit, target, selection, memory_budget, kept)
+        open_store(target)
+    kept = {
+        "tensors": tensors,
+        "stats": stats,
+        "token_seed": checks.whole_number("token_seed", token_seed, 0, 2**63 - 1),
+        "batch_size": batch_size,
+        "compression": compression,
+    }
+    settings = _Settings(kept, shard_bytes, text_tokens, memory_budget, check_committed)
+    return Recording(dit, target, selection, settings)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a recording is told beside its selection; ``kept`` are fields of the schema as they are."""
+
+    kept: Mapping[str, Any]
+    shard_bytes: int | None
+    text_tokens: int | None
+    memory_budget: int
+    check_committed: bool
 
 
 class Recording:
     """An open recording; see :func:`record`."""
 
-    def __init__(
-        self, dit: DiT, path: Path, selection: Selection, memory_budget: int | None, kept: Mapping[str, Any]
-    ) -> None:
-        self._dit, self._path, self._selection = dit, path, selection
-        self._memory_budget, self._kept = memory_budget, kept
+    def __init__(self, dit: DiT, path: Path, selection: Selection, settings: _Settings) -> None:
+        self._dit, self._path, self._selection, self._settings = dit, path, selection, settings
         self._open = False
 
     def __enter__(self) -> Self:
@@ -141,14 +187,23 @@ class Recording:
         """
         plan = self._plan(prompts, seeds, call)
         seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
-        return replace(forecast(self._schema(plan)), seconds=seconds)
+        return replace(forecast(self._schema(plan), len(plan.samples)), seconds=seconds)
 
-    def generate(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
-        """Generate every prompt with every seed, and record; samples that are in the store are skipped.
+    def generate(
+        self,
+        prompts: Prompts,
+        seeds: int | Sequence[int] = 0,
+        *,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        **call: Any,
+    ) -> Cache:
+        """Generate every prompt with every seed, and record. The store gains those samples that it does not have.
 
         Args:
             prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
             seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
+            columns: what is to be kept beside the samples, such as a category: name -> a JSON value for each prompt
+                or for each sample. It is in ``cache.samples``.
             **call: pipeline arguments, the same for all samples. Texts such as ``negative_prompt`` may be lists, and
                 tensors such as ``latents`` have rows, one for each prompt or for each sample. The manifest keeps
                 texts and numbers, digests of tensors and images, and name and digest of a callback, which may change
@@ -178,31 +233,41 @@ class Recording:
                 "Write `with ds.record(...) as rec:`.",
             )
         plan = self._plan(prompts, seeds, call)
+        specs = plan.specs(columns or {})
         schema = self._schema(plan)
         manifest = build_manifest(schema, self._config(plan), {"device": str(self._dit.device)})
         with CacheWriter.create_or_resume(
-            self._path, schema, manifest, memory_budget=self._memory_budget
+            self._path,
+            schema,
+            manifest,
+            specs,
+            memory_budget=self._settings.memory_budget,
+            copy=copy_values,
         ) as writer:
-            progress = tqdm(total=len(plan.samples), desc="record", unit="image", disable=None)
-            progress.update(len(writer.committed))
+            if self._settings.check_committed:
+                require_whole(self._path, [at for at in writer.positions if at in writer.entries])
+            progress = tqdm(total=len(specs), desc="record", unit="image", disable=None)
+            progress.update(sum(position in writer.entries for position in writer.positions))
             for batch in plan.batches:
-                missing = [sample for sample in batch.positions if sample not in writer.committed]
+                positions = [writer.positions[sample] for sample in batch.positions]
+                missing = [position for position in positions if position not in writer.entries]
                 if missing:
-                    self._record_batch(writer, batch, plan.live)
+                    self._record_batch(writer, batch, positions, plan.live)
                     progress.update(len(missing))
             progress.close()
-        cache = open_cache(self._path)
-        texts = {sample: entry.text for sample, entry in cache.ledger.items()}
-        warn_of_truncated(schema.samples[at].prompt for at, text in texts.items() if text and text.truncated)
-        return cache
+            asked = [writer.entries[position] for position in writer.positions]
+        warn_of_truncated(entry.spec.prompt for entry in asked if entry.text and entry.text.truncated)
+        return open_cache(self._path)
 
-    def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any]) -> None:
-        visitor = RecordedVisit(self._dit, writer, batch.positions)
+    def _record_batch(
+        self, writer: CacheWriter, batch: Batch, positions: Sequence[int], live: Mapping[str, Any]
+    ) -> None:
+        visitor = RecordedVisit(self._dit, writer, positions)
         outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
         require_unchanged(self._dit, live)
         digest = live_digest(live)
-        for row, sample in enumerate(batch.positions):
-            if sample in writer.committed:
+        for row, sample in enumerate(positions):
+            if sample in writer.entries:
                 continue
             latents, output = outcome.latents[row], visitor.outputs[row]
             writer.put_trajectory(sample, latents=latents, transformer_output=output)
@@ -214,21 +279,43 @@ class Recording:
         texts = prompts_of(prompts)
         check_call(self._dit, call)
         live = live_state(self._dit)
-        written = {"call": written_call(filled_call(self._dit, texts[0], call))}
-        if embeddings := written_embeddings(texts):
-            written["embeddings"] = embeddings
-        batches = batches_of(texts, seeds, self._kept["batch_size"], call)
+        batches = batches_of(texts, seeds, self._settings.kept["batch_size"], call)
+        n_samples = sum(len(batch.samples) for batch in batches)
+        shared, own = own_arguments(filled_call(self._dit, texts[0], call), len(texts), n_samples)
         probed = probe(self._dit, batches[0].samples, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
             negative = several(call.get("negative_prompt") or ())
-            probed.tokens["text"] = max(
-                probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
+            longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
+            probed.tokens["text"] = self._text_tokens(longest)
+        return _Plan(
+            batches,
+            written_call(shared),
+            [written_call(one) for one in own],
+            written_embeddings(texts),
+            probed,
+            live,
+        )
+
+    def _text_tokens(self, longest: int) -> int:
+        """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
+
+        Raises:
+            InputError: the longest prompt does not fit.
+        """
+        room = self._settings.text_tokens or longest
+        if self._path.is_dir() and any(self._path.iterdir()):
+            room = open_store(self._path).schema.stream("text").tokens
+        if longest > room:
+            raise InputError(
+                f"a prompt of {longest} text tokens",
+                f"at most {room}, the length of the store's text stream",
+                "Record it into another store, or the first prompts with text_tokens= set for the longest.",
             )
-        return _Plan(batches, written, probed, live)
+        return room
 
     def _schema(self, plan: _Plan) -> Schema:
         probed = plan.probed
-        return self._selection.schema(
+        schema = self._selection.schema(
             self._dit,
             probed.schedule,
             tokens=probed.tokens,
@@ -236,9 +323,9 @@ class Recording:
             latent_channels=probed.latent_channels,
             image_size=None if probed.call.get("output_type") == LATENT else probed.image_size,
             dtype=str(probed.dtype).removeprefix("torch."),
-            samples=tuple(SampleSpec(str(prompt), seed) for prompt, seed in plan.samples),
-            **self._kept,
+            **self._settings.kept,
         )
+        return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
 
     def _config(self, plan: _Plan) -> dict[str, Any]:
         return {
@@ -246,17 +333,28 @@ class Recording:
             "revision": self._dit.revision,
             "family": self._dit.family.name,
             "weights_fingerprint": weights_fingerprint(self._dit),
-            **plan.written,
+            "call": plan.call,
             "live": plan.live,
         }
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: batches; the call and the embeddings of prompts as written down; its probe; the live state."""
+    """What is generated, in batches, and all that is known of it beforehand.
+
+    Attributes:
+        batches: samples with their arguments.
+        call: arguments of all samples, as written down.
+        own: arguments of each sample, as written down.
+        embeddings: digests of the tensors of prompts that are embeddings, by label.
+        probed: the call's probe.
+        live: the model's live state.
+    """
 
     batches: list[Batch]
-    written: dict[str, Any]
+    call: dict[str, Any]
+    own: list[dict[str, Any]]
+    embeddings: dict[str, Any]
     probed: Probe
     live: dict[str, Any]
 
@@ -264,3 +362,30 @@ class _Plan:
     def samples(self) -> list[tuple[Prompt, int]]:
         """(prompt, seed) of every sample."""
         return [sample for batch in self.batches for sample in batch.samples]
+
+    def specs(self, columns: Mapping[str, Sequence[Any]]) -> list[SampleSpec]:
+        """What the store is told of every sample.
+
+        Raises:
+            InputError: a column has a value neither for each prompt nor for each sample, or a name of ditscope's.
+        """
+        samples = self.samples
+        n_prompts = len(dict.fromkeys(map(id, (prompt for prompt, _ in samples))))
+        for name, values in columns.items():
+            if name in ("prompt", "seed", "done", "live", "call"):
+                raise InputError(f"a column {name!r}", "a name that ditscope does not use", "Rename it.")
+            if isinstance(values, str) or len(values) not in (n_prompts, len(samples)):
+                raise InputError(
+                    f"column {name!r} with {len(values)} values for {len(samples)} samples",
+                    f"one for each of {n_prompts} prompts or for each sample",
+                    "Pass as many.",
+                )
+        return [
+            SampleSpec(
+                str(prompt),
+                seed,
+                {**self.own[at], **({"embeddings": e} if (e := self.embeddings.get(str(prompt))) else {})},
+                {name: values[at * len(values) // len(samples)] for name, values in columns.items()},
+            )
+            for at, (prompt, seed) in enumerate(samples)
+        ]

@@ -12,10 +12,12 @@ import torch
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
 from ditscope.recording.device_statistics import token_statistics
+from ditscope.recording.token_choice import drawn_tokens
 from ditscope.recording.transfer import Gathering, to_host, waits_for_device
-from ditscope.vocabulary import passing_order, site_spec
+from ditscope.vocabulary import passing_order
 
 if TYPE_CHECKING:
+    from ditscope.cache.schema import StreamSpec
     from ditscope.cache.writer import CacheWriter
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
@@ -30,7 +32,8 @@ class RecordedVisit:
     Args:
         dit: the model that runs.
         writer: where values go; its schema says what is kept.
-        batch: the samples that are generated together, by row; those that the store has are not written again.
+        batch: positions in the store of the samples that are generated together, by row; those that it has are not
+            written again.
 
     Attributes:
         outputs: the transformer's output as tokens, ``[row, step, branch, token, latent channel]``.
@@ -41,12 +44,20 @@ class RecordedVisit:
         schema, run = writer.schema, writer.schema.trajectory
         assert run is not None, "every recording of a model has a trajectory"
         self._n_rows = len(batch)
-        pending = [row for row, sample in enumerate(batch) if sample not in writer.committed]
+        pending = [row for row, sample in enumerate(batch) if sample not in writer.entries]
         self._rows = pending if len(pending) < len(batch) else slice(None)
         self._samples = [batch[row] for row in pending]
         self._steps = [step.index for step in schema.steps]
         self._all_steps = [step.index for step in run.steps]
-        self._order = passing_order(schema.sites, schema.stream_names)
+        self._order = [
+            (schema.site(stream, site), stream, site)
+            for site, stream in passing_order(schema.site_names, schema.stream_names)
+        ]
+        self._drawn: dict[str, np.ndarray[Any, Any]] = {
+            stream.name: self._draw(stream, batch)
+            for stream in schema.streams
+            if schema.tensors and stream.random_tokens is not None
+        }
         self._moved_ids: dict[torch.device, torch.Tensor] = {}
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
         shape = (len(batch), len(run.steps), len(schema.branches), run.tokens, run.channels)
@@ -59,6 +70,7 @@ class RecordedVisit:
             return
         if visit.step in self._steps:
             self._put_masks(visit, branches)
+            self._put_drawn(visit, branches)
             self._read_blocks(visit, branches)
         output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0])
         step = self._all_steps.index(visit.step)
@@ -77,12 +89,14 @@ class RecordedVisit:
                     self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
 
         for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
-            for site, stream in self._order:
+            for stored, stream, site in self._order:
+                if block.index not in stored.blocks:
+                    continue
                 hidden = self._kept(visit, branches, block.read(site, stream))
                 if len(self._schema.channels) < self._schema.width:
                     hidden = hidden.index_select(-1, self._ids_on(hidden.device))
                 key = ("hidden", site, stream)
-                if not site_spec(site).has_tokens:
+                if not stored.has_tokens:
                     put(gathering.add(key, block.index, hidden[:, 0].to(torch.float32, copy=True)))
                     continue
                 if self._schema.stats:
@@ -90,11 +104,29 @@ class RecordedVisit:
                     put(gathering.add(("statistics", site, stream), block.index, statistics))
                 if not self._schema.tensors:
                     continue
+                hidden = self._chosen_tokens(stream, hidden, len(branches))
                 if waits_for_device(hidden):  # a copy, since the model may write into its own
                     put(gathering.add(key, block.index, hidden.detach().clone()))
                 else:
                     put([(key, block.index, to_host(hidden))])
         put(gathering.moved())
+
+    def _draw(self, stream: StreamSpec, batch: Sequence[int]) -> np.ndarray[Any, Any]:
+        """The tokens of each row, drawn for its sample: ``[row, token]``."""
+        assert stream.random_tokens is not None
+        count, seed = stream.random_tokens, self._schema.token_seed
+        return np.stack(
+            [drawn_tokens(stream.tokens, count, seed, self._writer.samples[at].identity) for at in batch]
+        )
+
+    def _chosen_tokens(self, stream: str, hidden: torch.Tensor, n_branches: int) -> torch.Tensor:
+        """The tokens whose hidden states are kept, ``[row, token, channel]``."""
+        spec = self._schema.stream(stream)
+        if spec.keeps_all:
+            return hidden
+        ids = self._drawn.get(stream, np.array(spec.token_ids)[None].repeat(self._n_rows, 0))
+        index = torch.from_numpy(np.tile(ids, (n_branches, 1)).astype(np.int64)).to(hidden.device)
+        return hidden.gather(1, index[:, :, None].expand(-1, -1, hidden.shape[-1]))
 
     def _ids_on(self, device: torch.device) -> torch.Tensor:
         """The recorded channels' ids, moved to each device once."""
@@ -113,6 +145,13 @@ class RecordedVisit:
             masks = to_host(self._kept(visit, branches, inputs.text_mask))
         for branch, rows in self._by_branch(branches, masks):
             self._writer.put_token_masks(self._samples, "text", branch, rows[self._rows])
+
+    def _put_drawn(self, visit: Visit, branches: tuple[str, ...]) -> None:
+        """Which tokens were drawn, once a sample."""
+        if visit.step == self._steps[0] and self._schema.branches[0] in branches:
+            for stream, ids in self._drawn.items():
+                for sample, own in zip(self._samples, ids[self._rows], strict=True):
+                    self._writer.put_token_ids(sample, stream, own)
 
     def _kept(self, visit: Visit, branches: tuple[str, ...], tensor: torch.Tensor) -> torch.Tensor:
         """The rows of the branches that are kept: all of a visit's, or those of one."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditscope import checks
-from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StreamSpec, TrajectorySpec
+from ditscope.cache.schema import BlockSpec, Schema, StepSpec, StoredSite, StreamSpec, TrajectorySpec
 from ditscope.checks import Address, find_blocks
 from ditscope.errors import InputError
 from ditscope.models.block_streams import require_stream
+from ditscope.recording.token_choice import TokenChoice, token_choice
 from ditscope.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
@@ -26,18 +27,20 @@ class Selection:
     Attributes:
         streams: ``image``, ``text``.
         sites: in the order in which a block passes them.
-        blocks: block indices in execution order.
+        places: (stream, site) -> indices of the blocks that it is kept of, in execution order.
         steps: step indices, negative ones counting from the last; None for all.
         branches: ``cond``, ``uncond``; None for those that the call visits.
         channels: channel ids in increasing order.
+        tokens: which tokens of the image have their hidden states kept; None for all.
     """
 
     streams: tuple[str, ...]
     sites: tuple[str, ...]
-    blocks: tuple[int, ...]
+    places: Mapping[tuple[str, str], tuple[int, ...]]
     steps: tuple[int, ...] | None
     branches: tuple[str, ...] | None
     channels: tuple[int, ...]
+    tokens: TokenChoice | None = None
 
     @classmethod
     def of(
@@ -50,6 +53,7 @@ class Selection:
         steps: Iterable[int] | None = None,
         branches: Iterable[str] | None = None,
         channels: Iterable[int] | None = None,
+        tokens: int | Iterable[int] | Any = None,
     ) -> Selection:
         """Check a selection against a model.
 
@@ -57,31 +61,40 @@ class Selection:
             model: the model, or its configuration.
             streams: ``image``, ``text`` or both.
             sites: names of sites.
-            blocks: indices, names (``single.5``) or kinds (``single``) of blocks; None for all.
+            blocks: indices, names (``single.5``) or kinds (``single``) of blocks, which must have every site and
+                stream; None for all, where each site and stream is kept of the blocks that have it.
             steps: step indices, negative ones counting from the last; None for all.
             branches: ``cond``, ``uncond``; None for those that the call visits.
             channels: channel ids; None for all.
+            tokens: as of :func:`ditscope.recording.token_choice.token_choice`.
 
         Returns:
             The selection, with blocks and channels settled and everything in order.
 
         Raises:
             InputError: a name or number that the model does not have.
-            UnsupportedError: a site or stream that a selected block lacks.
+            UnsupportedError: a site or stream that a named block lacks, or every block.
         """
         chosen = find_blocks(model.blocks, blocks)
         checked_streams, checked_sites = checks.streams(streams), checks.sites(sites)
-        for block in chosen:
-            for stream in checked_streams:
-                for site in checked_sites:
-                    require_stream(model.blocks[block.index].layout, stream, site)
+        places = {}
+        for stream in checked_streams:
+            for site in checked_sites:
+                layouts = {block.index: model.blocks[block.index].layout for block in chosen}
+                own = tuple(index for index, layout in layouts.items() if stream in layout.streams(site))
+                if len(own) < len(layouts) and (blocks is not None or not own):
+                    require_stream(
+                        next(layout for i, layout in layouts.items() if i not in own), stream, site
+                    )
+                places[stream, site] = own
         return cls(
             streams=checked_streams,
             sites=checked_sites,
-            blocks=tuple(block.index for block in chosen),
+            places=places,
             steps=None if steps is None else checks.whole_numbers("steps", steps),
             branches=None if branches is None else checks.branches(branches),
             channels=_channels(model.width, channels),
+            tokens=None if tokens is None else token_choice(tokens, checked_streams),
         )
 
     def settled_steps(self, schedule: Schedule) -> tuple[int, ...]:
@@ -138,15 +151,21 @@ class Selection:
             StepSpec(*step) for step in zip(schedule.steps, schedule.sigmas, schedule.timesteps, strict=True)
         )
         kept = self.settled_steps(schedule)
+        chosen = {} if self.tokens is None else self.tokens.fields(grid)
+        indices = sorted({index for own in self.places.values() for index in own})
         return Schema(
             streams=tuple(
-                StreamSpec(stream, tokens[stream], *(grid if stream == "image" else ()))
+                StreamSpec(stream, tokens[stream], *grid, **chosen)
+                if stream == "image"
+                else StreamSpec(stream, tokens[stream])
                 for stream in self.streams
             ),
-            sites=self.sites,
+            sites=tuple(
+                StoredSite.of(stream, site, own, more["dtype"]) for (stream, site), own in self.places.items()
+            ),
             blocks=tuple(
                 BlockSpec(block.index, block.name, block.kind)
-                for block in (model.blocks[index] for index in self.blocks)
+                for block in (model.blocks[index] for index in indices)
             ),
             steps=tuple(step for step in run if step.index in kept),
             branches=self.settled_branches(schedule),

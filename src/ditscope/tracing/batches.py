@@ -115,6 +115,33 @@ def batch_call(
     return own
 
 
+def own_arguments(
+    call: Mapping[str, Any], n_prompts: int, n_samples: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A call's arguments apart: those that are the same for all samples, and those that are each sample's own.
+
+    Args:
+        call: pipeline arguments, as of :func:`batch_call`.
+        n_prompts: number of prompts.
+        n_samples: number of samples.
+
+    Raises:
+        InputError: as of :func:`batch_call`.
+    """
+    several_of = {
+        name
+        for name, value in call.items()
+        if (_TEXT.fullmatch(name) and value is not None and len(several(value)) > 1)
+        or (_has_rows(name, value) and len(value) > 1)
+    }
+    differing = {name: call[name] for name in several_of}
+    own = [batch_call(differing, [sample], n_prompts, n_samples) for sample in range(n_samples)]
+    shared = {name: value for name, value in call.items() if name not in several_of}
+    return shared, [
+        {name: value[0] if _TEXT.fullmatch(name) else value for name, value in one.items()} for one in own
+    ]
+
+
 def _has_rows(name: str, value: Any) -> bool:
     """Whether an argument is a tensor whose rows are of samples: no schedule, no single image."""
     # One image has [channel, y, x]; one mask may lack the channel.

@@ -1,0 +1,303 @@
+"""Reading chunks of committed samples: every one is compared with its checksum in the ledger before it is used.
+
+Missing, cut short, damaged or swapped, it is an error that says of which sample, step, block and stream; there are no
+fill values in a committed sample.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numcodecs
+import numpy as np
+
+from ditscope.cache import files
+from ditscope.cache.labels import in_words, region_labels
+from ditscope.cache.layout import CRC_BYTES, INDEX_ENTRY_BYTES, ArrayPlan
+from ditscope.cache.sample_ledger import StoredFiles
+from ditscope.cache.schema import Schema
+from ditscope.cache.shard_encoding import FileForm, chunk_view, file_form
+from ditscope.errors import CacheError
+
+_scratch = threading.local()
+
+
+@dataclass(frozen=True)
+class ChunkSource:
+    """An array's files of committed samples.
+
+    Attributes:
+        store: folder of the store.
+        schema: of the store.
+        plan: the array.
+        stored: position of a sample -> its files.
+    """
+
+    store: Path
+    schema: Schema
+    plan: ArrayPlan
+    stored: Mapping[int, StoredFiles]
+
+    def read(self, sample: int, positions: Sequence[np.ndarray[Any, Any]], out: np.ndarray[Any, Any]) -> None:
+        """Read a selection of a sample.
+
+        Args:
+            sample: position of the sample.
+            positions: along each axis after ``sample``, which to read, in any order.
+            out: where they go: bits of the array's dtype, ``[len(positions), ...]``.
+
+        Raises:
+            CacheError: a chunk is missing or is not what was recorded.
+        """
+        plan = self.plan
+        axes = [_by_file(chosen, length) for chosen, length in zip(positions, plan.shard, strict=True)]
+        for parts in itertools.product(*axes):
+            shard = tuple(part.file for part in parts)
+            direct = all(isinstance(part.place, slice) for part in parts)
+            target = out[tuple(part.place for part in parts)] if direct else None
+            values = self._read_file(sample, shard, [part.inside for part in parts], target)
+            if values is not None:
+                out[np.ix_(*(_listed(part.place, n) for part, n in zip(parts, out.shape, strict=True)))] = (
+                    values
+                )
+
+    def damaged(self, sample: int) -> Iterator[tuple[str, dict[str, Any], str]]:
+        """Every damaged chunk of a sample: its file, labels and what is wrong; whole files where they are missing."""
+        plan = self.plan
+        for number, shard in enumerate(plan.shards):
+            name = plan.file_name(sample, shard)
+            form = file_form(plan, shard)
+            whole = region_labels(plan, self.schema, sample, plan.region(shard))
+            try:
+                with files.opened(self.store / name) as handle:
+                    yield from self._damaged_chunks(handle, sample, shard, number, form, name)
+            except FileNotFoundError:
+                yield name, whole, "the file is missing"
+            except (OSError, CacheError) as error:
+                yield name, whole, f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
+
+    def _damaged_chunks(
+        self, handle: int, sample: int, shard: tuple[int, ...], number: int, form: FileForm, name: str
+    ) -> Iterator[tuple[str, dict[str, Any], str]]:
+        expected = self.stored[sample].file_sizes(self.plan)[number]
+        data = _buffer(expected + 1)
+        got = files.read_into(handle, 0, data.data)
+        whole = region_labels(self.plan, self.schema, sample, self.plan.region(shard))
+        checksums = self._checksums(sample, number)
+        found = False
+        try:
+            places = self._places(data[:got], form, got)
+        except CacheError as error:
+            yield name, whole, error.found
+            return
+        for chunk, (offset, size) in enumerate(places):
+            part = data[offset : min(offset + size, got)]
+            if len(part) < size or google_crc32c.value(part[: size - CRC_BYTES]) != checksums[chunk]:
+                found = True
+                reason = "the file ends before it" if len(part) < size else "its checksum does not fit"
+                yield name, self._chunk_labels(sample, shard, form, chunk), reason
+            elif bytes(part[size - CRC_BYTES :]) != int(checksums[chunk]).to_bytes(CRC_BYTES, "little"):
+                found = True
+                yield (
+                    name,
+                    self._chunk_labels(sample, shard, form, chunk),
+                    "its checksum in the file is damaged",
+                )
+        index = (
+            form.plain_index if self.plan.compression is None else form.index([size for _, size in places])
+        )
+        if not found and (got != expected or bytes(data[got - len(index) : got]) != index):
+            wrong = f"{got} bytes, not {expected}" if got != expected else "the index of the file is damaged"
+            yield name, whole, wrong
+
+    def _read_file(
+        self,
+        sample: int,
+        shard: tuple[int, ...],
+        inside: Sequence[np.ndarray[Any, Any]],
+        target: np.ndarray[Any, Any] | None,
+    ) -> np.ndarray[Any, Any] | None:
+        """Read positions inside of one file into ``target``, or return them if there is none."""
+        form, chunk = file_form(self.plan, shard), self.plan.chunk
+        touched = [np.unique(at // length) for at, length in zip(inside, chunk, strict=True)]
+        view = self._chunks(sample, shard, form, touched)
+        # One pair of axes for each axis: which of the touched chunks, and where in it.
+        lengths = [len(t) * c for t, c in zip(touched, chunk, strict=True)]
+        positions = [
+            np.searchsorted(t, at // c) * c + at % c for t, at, c in zip(touched, inside, chunk, strict=True)
+        ]
+        whole = all(
+            len(at) == n and (at == np.arange(n)).all() for at, n in zip(positions, lengths, strict=True)
+        )
+        if whole and target is not None:
+            pairs = [n for t, c in zip(touched, chunk, strict=True) for n in (len(t), c)]
+            target.reshape(pairs, copy=False)[...] = view
+            return None
+        values = view.reshape(lengths)[np.ix_(*positions)]
+        if target is None:
+            return values
+        target[...] = values
+        return None
+
+    def _chunks(
+        self, sample: int, shard: tuple[int, ...], form: FileForm, touched: Sequence[np.ndarray[Any, Any]]
+    ) -> np.ndarray[Any, Any]:
+        """The touched chunks of a file, checked: a view ``[touched, chunk, touched, chunk, ...]``."""
+        plan, number = self.plan, self._number(shard)
+        name = plan.file_name(sample, shard)
+        numbers = np.ravel_multi_index(np.ix_(*touched), form.grid).ravel()
+        checksums = self._checksums(sample, number)
+        try:
+            with files.opened(self.store / name) as handle:
+                expected = self.stored[sample].file_sizes(plan)[number]
+                data = (
+                    self._plain(handle, form, numbers)
+                    if plan.compression is None
+                    else self._decompressed(handle, form, numbers, expected, checksums)
+                )
+        except (OSError, CacheError) as error:
+            raise self._unreadable(sample, shard, form, int(numbers[0]), str(error)) from error
+        size, pitch = form.chunk_bytes, form.pitch
+        for place, chunk in enumerate(numbers.tolist()):
+            part = data[place * pitch : place * pitch + size]
+            if plan.compression is None and google_crc32c.value(part) != checksums[chunk]:
+                raise self._unreadable(sample, shard, form, chunk, "its checksum is not the ledger's")
+        return chunk_view(data, [len(t) for t in touched], form.chunk, form.dtype)
+
+    def _plain(self, handle: int, form: FileForm, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Chunks that are not compressed, one behind the other, as in the file."""
+        data = _buffer(len(numbers) * form.pitch)
+        view, done = data.data, 0
+        # Chunks that are neighbours in the file are one read.
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            size = len(run) * form.pitch
+            got = files.read_into(handle, int(run[0]) * form.pitch, view[done : done + size])
+            if got < size:
+                raise CacheError(f"{got} of {size} bytes", "all of them", "The file was cut short.")
+            done += size
+        return data
+
+    def _decompressed(
+        self,
+        handle: int,
+        form: FileForm,
+        numbers: np.ndarray[Any, Any],
+        expected: int,
+        checksums: np.ndarray[Any, Any],
+    ) -> np.ndarray[Any, Any]:
+        """Compressed chunks, checked, as :meth:`_plain` would have them."""
+        tail = _read_part(handle, expected - form.index_bytes, form.index_bytes)
+        places = self._places(tail, form, expected)
+        data = np.empty(len(numbers) * form.pitch, np.uint8)
+        codec = numcodecs.Blosc()
+        for place, chunk in enumerate(numbers.tolist()):
+            offset, size = places[chunk]
+            part = _read_part(handle, offset, size)[: size - CRC_BYTES]
+            if google_crc32c.value(part) != checksums[chunk]:
+                raise CacheError(
+                    f"chunk {chunk} whose checksum is not the ledger's", "the same", "Repair it."
+                )
+            # A Blosc buffer says in its header how many bytes come out of it.
+            decoded = int.from_bytes(part[4:8].tobytes(), "little")
+            if decoded != form.chunk_bytes:
+                raise CacheError(f"{decoded} bytes in chunk {chunk}", f"{form.chunk_bytes}", "Do not use it.")
+            start = place * form.pitch
+            codec.decode(part.tobytes(), data[start : start + form.chunk_bytes])
+        return data
+
+    def _places(self, data: np.ndarray[Any, Any], form: FileForm, nbytes: int) -> list[tuple[int, int]]:
+        """Offset and bytes, checksum included, of every chunk; ``data`` ends where the file of ``nbytes`` does."""
+        if self.plan.compression is None:
+            return [(chunk * form.pitch, form.pitch) for chunk in range(form.n_chunks)]
+        assert form.slots is not None
+        index = data[len(data) - form.index_bytes :]
+        content, checksum = index[:-CRC_BYTES], index[-CRC_BYTES:]
+        if (
+            len(index) < form.index_bytes
+            or int(google_crc32c.value(content)).to_bytes(CRC_BYTES, "little") != checksum.tobytes()
+        ):
+            raise CacheError("the index of the file is damaged", "a whole index", "Repair it.")
+        entries = content.view("<u8").reshape(*form.slots, INDEX_ENTRY_BYTES // 8)
+        own = entries[tuple(slice(0, n) for n in form.grid)].reshape(-1, 2).tolist()
+        for offset, size in own:
+            if not CRC_BYTES < size <= form.chunk_bytes * 2 + 4096 or offset + size > nbytes:
+                raise CacheError("an index that leads out of the file", "a whole index", "Repair it.")
+        return [(int(offset), int(size)) for offset, size in own]
+
+    def _number(self, shard: tuple[int, ...]) -> int:
+        return int(np.ravel_multi_index(shard, self.plan.grid))
+
+    def _checksums(self, sample: int, number: int) -> np.ndarray[Any, Any]:
+        start = sum(self.plan.chunks[:number])
+        return self.stored[sample].checksums[start : start + self.plan.chunks[number]]
+
+    def _chunk_labels(
+        self, sample: int, shard: tuple[int, ...], form: FileForm, chunk: int
+    ) -> dict[str, Any]:
+        at = np.unravel_index(chunk, form.grid)
+        region = tuple(
+            slice(whole.start + int(i) * c, min(whole.start + (int(i) + 1) * c, whole.stop))
+            for whole, i, c in zip(self.plan.region(shard), at, self.plan.chunk, strict=True)
+        )
+        return region_labels(self.plan, self.schema, sample, region)
+
+    def _unreadable(
+        self, sample: int, shard: tuple[int, ...], form: FileForm, chunk: int, reason: str
+    ) -> CacheError:
+        labels = in_words(self._chunk_labels(sample, shard, form, chunk))
+        return CacheError(
+            f"unreadable data at {labels} in {self.plan.file_name(sample, shard)} of {self.store} ({reason})",
+            "what was recorded",
+            "ditscope.cache.verify names every damaged chunk; ds.repair(model, path) records them anew.",
+        )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of a selection along one axis that lies in one file."""
+
+    file: int
+    inside: np.ndarray[Any, Any]
+    place: Any
+
+
+def _by_file(positions: np.ndarray[Any, Any], length: int) -> list[_Part]:
+    """Positions along an axis by the file that they are in; ``place`` is where they are among the positions."""
+    if len(positions) == 0:
+        return []
+    number = positions // length
+    if number[0] == number[-1] and (number == number[0]).all():
+        return [_Part(int(number[0]), positions - number[0] * length, slice(0, len(positions)))]
+    parts = []
+    for file in np.unique(number).tolist():
+        at = np.flatnonzero(number == file)
+        run = at[-1] - at[0] + 1 == len(at)
+        place = slice(int(at[0]), int(at[-1]) + 1) if run else at
+        parts.append(_Part(file, positions[at] - file * length, place))
+    return parts
+
+
+def _listed(place: Any, length: int) -> np.ndarray[Any, Any]:
+    return np.arange(length)[place]
+
+
+def _buffer(size: int) -> np.ndarray[Any, Any]:
+    """Memory of this thread, filled again at every read: what the system hands out anew costs more than the copy."""
+    kept = getattr(_scratch, "data", None)
+    if kept is None or len(kept) < size:
+        kept = _scratch.data = np.empty(max(size, 2**20), np.uint8)
+    return kept[:size]
+
+
+def _read_part(handle: int, offset: int, size: int) -> np.ndarray[Any, Any]:
+    data = np.empty(size, np.uint8)
+    got = files.read_into(handle, offset, data.data) if offset >= 0 else 0
+    if got < size:
+        raise CacheError(f"{got} of {size} bytes", "all of them", "The file was cut short.")
+    return data

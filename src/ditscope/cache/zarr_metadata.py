@@ -1,0 +1,228 @@
+"""What a store says to plain zarr readers: metadata of groups and arrays, labels, ``done``.
+
+All of it follows from the manifest and the ledger, as bytes by file name: it is written when a store is created and
+when it gains samples, compared when a store is verified, and written again when it is repaired. What ditscope reads
+does not depend on it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from ditscope.cache import files, labels
+from ditscope.cache.labels import Labels
+from ditscope.cache.layout import STATISTICS_FOLDER, ArrayPlan
+from ditscope.cache.samples import SampleSpec
+from ditscope.cache.schema import Schema
+from ditscope.cache.shard_encoding import BLOSC
+
+ATTRIBUTE = "ditscope"
+"""Name of the root attribute that holds the manifest."""
+
+ROOT = "zarr.json"
+
+SAMPLES_PER_CHUNK = 1024
+"""Samples in one chunk of a label, which grows with the store."""
+
+_CRC = {"name": "crc32c"}
+_MISSING: Mapping[str, Any] = {"string": "(missing)", "int64": -(2**63), "float64": "NaN", "bool": False}
+"""What a label that is gone reads as: nothing that could be taken for one."""
+
+
+def zarr_files(
+    schema: Schema,
+    plans: Mapping[str, ArrayPlan],
+    manifest: Mapping[str, Any],
+    samples: Sequence[SampleSpec],
+    committed: Collection[int],
+) -> dict[str, bytes]:
+    """Every file of metadata and labels, by name relative to the store.
+
+    Args:
+        schema: of the store.
+        plans: its arrays, by path.
+        manifest: of the store.
+        samples: every sample, in order.
+        committed: positions of those that are committed.
+    """
+    of_samples = labels.sample_labels(samples)
+    done = np.isin(np.arange(len(samples)), list(committed))
+    nodes: dict[str, dict[str, Any]] = {}
+    content: dict[str, bytes] = {}
+
+    def group(path: str, coordinates: Labels, attributes: dict[str, Any], also: Sequence[str] = ()) -> None:
+        # The CF convention: xarray makes coordinates of the variables named here.
+        names = [name for name, (dims, _) in coordinates.items() if dims != (name,)]
+        if coordinates:
+            attributes = {**attributes, "coordinates": " ".join([*names, *also])}
+        nodes[path] = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
+        for name, (dims, values) in coordinates.items():
+            _label(f"{path}/{name}".lstrip("/"), dims, values, nodes, content)
+
+    group("", {**of_samples, "done": (("sample",), done)}, {ATTRIBUTE: dict(manifest)})
+    for stream in schema.streams:
+        of_stream: dict[str, Any] = {"stream": stream.name}
+        if stream.has_grid:
+            of_stream |= {"grid_height": stream.grid_height, "grid_width": stream.grid_width}
+        own, also = {}, []
+        if f"{stream.name}/token_mask" in plans:
+            own, also = {**of_samples, **labels.branch_labels(schema)}, ["token_mask"]
+        elif f"{stream.name}/token_id" in plans:
+            own = dict(of_samples)
+        group(stream.name, own | (labels.token_labels(stream) if own else {}), of_stream, also)
+        for site in (site for site in schema.sites if site.stream == stream.name):
+            of_site = {**of_stream, "site": site.name, "dtype": schema.dtype}
+            coordinates = {**of_samples, **labels.site_labels(schema, site)}
+            hidden = f"{site.folder}/hidden" in plans
+            group(site.folder, coordinates | (labels.token_labels(stream) if hidden else {}), of_site)
+            if any(path.startswith(f"{site.folder}/{STATISTICS_FOLDER}/") for path in plans):
+                path = f"{site.folder}/{STATISTICS_FOLDER}"
+                group(path, coordinates | labels.statistic_labels(schema), of_site)
+    if schema.trajectory is not None:
+        group("trajectory", {**of_samples, **labels.trajectory_labels(schema)}, {})
+    for plan in plans.values():
+        nodes[plan.path] = array_metadata(plan, len(samples))
+    if all(plan.dtype != "bfloat16" for plan in plans.values()):
+        # A zarr that does not know bfloat16 parses consolidated metadata whole, and could open nothing at all.
+        below = {path: node for path, node in sorted(nodes.items()) if path}
+        nodes[""]["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": below}
+    for path, node in nodes.items():
+        content[f"{path}/{ROOT}".lstrip("/")] = json.dumps(node, indent=1).encode("ascii")
+    return content
+
+
+def done_file(samples: int, committed: Collection[int], sample: int) -> tuple[str, bytes]:
+    """The file that says that a sample is done, and its bytes."""
+    chunk = sample // SAMPLES_PER_CHUNK
+    positions = np.arange(chunk * SAMPLES_PER_CHUNK, (chunk + 1) * SAMPLES_PER_CHUNK)
+    known = {at for at in committed if at // SAMPLES_PER_CHUNK == chunk and at < samples}
+    return f"done/c.{chunk}", _with_checksum(np.isin(positions, list(known)).tobytes())
+
+
+def different_files(store: Path, content: Mapping[str, bytes]) -> list[str]:
+    """Names of the files that are missing or have other bytes.
+
+    Raises:
+        CacheError: one is no plain file.
+    """
+    different = []
+    for name, expected in content.items():
+        try:
+            same = files.size(store / name) == len(expected) and files.read(store / name) == expected
+        except OSError:
+            same = False
+        if not same:
+            different.append(name)
+    return different
+
+
+def array_metadata(plan: ArrayPlan, samples: int) -> dict[str, Any]:
+    """An array's ``zarr.json``."""
+    parts = plan.path.split("/")
+    attributes = {"stream": parts[0], "site": parts[1]} if plan.kind in ("tensors", "modulation") else {}
+    fill = "NaN" if plan.fill_value != plan.fill_value else plan.fill_value
+    return _array(
+        ("sample", *plan.dims),
+        (samples, *plan.shape),
+        (1, *plan.shard),
+        plan.dtype,
+        fill,
+        codecs(plan),
+        attributes,
+    )
+
+
+def codecs(plan: ArrayPlan) -> list[dict[str, Any]]:
+    """The zarr v3 codecs of an array. Every chunk, and every file's index, ends in a CRC-32C."""
+    size = plan.numpy_dtype.itemsize
+    chain = [_bytes(size)]
+    if plan.compression == "zstd":
+        blosc = {
+            "cname": BLOSC["cname"],
+            "clevel": BLOSC["clevel"],
+            "shuffle": "shuffle",
+            "typesize": size,
+            "blocksize": 0,
+        }
+        chain.append({"name": "blosc", "configuration": blosc})
+    chain.append(_CRC)
+    if not plan.sharded:
+        return chain
+    sharding = {
+        "chunk_shape": [1, *plan.chunk],
+        "codecs": chain,
+        "index_codecs": [_bytes(8), _CRC],
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": sharding}]
+
+
+def _bytes(itemsize: int) -> dict[str, Any]:
+    codec: dict[str, Any] = {"name": "bytes"}
+    return codec if itemsize == 1 else {**codec, "configuration": {"endian": "little"}}
+
+
+def _array(
+    dims: Sequence[str],
+    shape: Sequence[int],
+    chunk: Sequence[int],
+    dtype: str,
+    fill: Any,
+    codecs: list[dict[str, Any]],
+    attributes: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": dtype,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": fill,
+        "codecs": codecs,
+        "attributes": dict(attributes),
+        "dimension_names": list(dims),
+        "storage_transformers": [],
+    }
+
+
+def _label(
+    path: str,
+    dims: Sequence[str],
+    values: np.ndarray[Any, Any],
+    nodes: dict[str, dict[str, Any]],
+    content: dict[str, bytes],
+) -> None:
+    """Add a label's metadata and chunks."""
+    dtype = "string" if values.dtype == object else str(values.dtype)
+    length = SAMPLES_PER_CHUNK if dims == ("sample",) else max(1, len(values))
+    first = {"name": "vlen-utf8", "configuration": {}} if dtype == "string" else _bytes(values.dtype.itemsize)
+    nodes[path] = _array(dims, values.shape, (length,), dtype, _MISSING[dtype], [first, _CRC], {})
+    missing = float("nan") if dtype == "float64" else _MISSING[dtype]
+    for number in range(math.ceil(len(values) / length)):
+        chunk = np.full(length, missing, dtype=values.dtype)
+        part = values[number * length : (number + 1) * length]
+        chunk[: len(part)] = part
+        encoded = _utf8(chunk) if dtype == "string" else chunk.tobytes()
+        content[f"{path}/c.{number}"] = _with_checksum(encoded)
+
+
+def _utf8(values: Sequence[str] | np.ndarray[Any, Any]) -> bytes:
+    """The zarr codec ``vlen-utf8``: how many, then each with its length before it."""
+    parts = [len(values).to_bytes(4, "little")]
+    for value in values:
+        # A lone surrogate has no UTF-8; the ledger has the text as it was.
+        text = value.encode("utf-8", "replace")
+        parts += [len(text).to_bytes(4, "little"), text]
+    return b"".join(parts)
+
+
+def _with_checksum(content: bytes) -> bytes:
+    return content + int(google_crc32c.value(content)).to_bytes(4, "little")
