@@ -104,6 +104,8 @@ class Entry:
         saturated: the same, by block and channel, of values at the limit of the dtype of the hidden states.
         text: what its text encoders were given; None where that is not known.
         live: digest of the live state of the model that made it; None where it is not known.
+        batch: positions of the samples that it was generated together with, itself included, in order of their rows;
+            numbers depend on them in the last bits.
     """
 
     sample: int
@@ -114,6 +116,7 @@ class Entry:
     saturated: SaturatedCounts = field(default_factory=dict)
     text: EncodedText | None = None
     live: str | None = None
+    batch: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
@@ -125,6 +128,7 @@ class Entry:
             "saturated": self.saturated,
             "text": None if self.text is None else {"cut": dict(self.text.cut), "digest": self.text.digest},
             "live": self.live,
+            "batch": list(self.batch),
             "files": {path: own.to_json() for path, own in self.files.items()},
         }
 
@@ -151,6 +155,7 @@ class Entry:
             _saturated(data["saturated"]),
             text,
             None if data["live"] is None else str(data["live"]),
+            tuple(map(int, data["batch"])),
         )
 
 

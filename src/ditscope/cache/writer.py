@@ -201,6 +201,7 @@ class CacheWriter:
         text: EncodedText | None = None,
         *,
         live: str | None = None,
+        batch: Sequence[int] = (),
         like: Entry | None = None,
     ) -> None:
         """Wait until all of a sample is on disk, then enter it in the ledger.
@@ -209,6 +210,7 @@ class CacheWriter:
             sample: position of the sample.
             text: what its text encoders were given; None if that is not known.
             live: digest of the live state of the model that made it.
+            batch: positions of the samples that it was generated together with, itself included.
             like: what the ledger said of it before; it is not entered unless every value is the same.
 
         Raises:
@@ -229,6 +231,7 @@ class CacheWriter:
                 progress.saturated,
                 text,
                 live,
+                tuple(batch),
             )
             if like is not None and like.files != stored:
                 raise CacheError(
@@ -264,6 +267,16 @@ class CacheWriter:
         files.replace(self.path / name, content, durable=False)
         self._remove_files(lambda number: number == sample)
         return entry
+
+    def rewrite_ledger(self) -> None:
+        """Write the journal anew, without what is damaged or no longer counts."""
+        lines = [sample_ledger.first_line(self._store.config_hash)]
+        if self.samples:
+            lines.append(sample_ledger.samples_line(0, self.samples))
+        lines += [sample_ledger.line("commit", entry.to_json()) for entry in self.entries.values()]
+        content = b"".join(lines)
+        files.replace(self.path / sample_ledger.FILE, content)
+        self._end = len(content)
 
     def close(self) -> None:
         """End the writing threads and let go of the store. What is not committed is dropped."""

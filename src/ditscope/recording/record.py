@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm.auto import tqdm
@@ -19,6 +20,7 @@ from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
 from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import open_store
@@ -252,28 +254,12 @@ class Recording:
                 positions = [writer.positions[sample] for sample in batch.positions]
                 missing = [position for position in positions if position not in writer.entries]
                 if missing:
-                    self._record_batch(writer, batch, positions, plan.live)
+                    record_batch(self._dit, writer, batch, positions, plan.live)
                     progress.update(len(missing))
             progress.close()
             asked = [writer.entries[position] for position in writer.positions]
         warn_of_truncated(entry.spec.prompt for entry in asked if entry.text and entry.text.truncated)
         return open_cache(self._path)
-
-    def _record_batch(
-        self, writer: CacheWriter, batch: Batch, positions: Sequence[int], live: Mapping[str, Any]
-    ) -> None:
-        visitor = RecordedVisit(self._dit, writer, positions)
-        outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
-        require_unchanged(self._dit, live)
-        digest = live_digest(live)
-        for row, sample in enumerate(positions):
-            if sample in writer.entries:
-                continue
-            latents, output = outcome.latents[row], visitor.outputs[row]
-            writer.put_trajectory(sample, latents=latents, transformer_output=output)
-            if outcome.images.size:
-                writer.put_image(sample, outcome.images[row])
-            writer.commit(sample, outcome.texts[row], live=digest)
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
@@ -328,14 +314,60 @@ class Recording:
         return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
 
     def _config(self, plan: _Plan) -> dict[str, Any]:
-        return {
-            "model": self._dit.name,
-            "revision": self._dit.revision,
-            "family": self._dit.family.name,
-            "weights_fingerprint": weights_fingerprint(self._dit),
-            "call": plan.call,
-            "live": plan.live,
-        }
+        return configuration(self._dit, plan.call, plan.live)
+
+
+def configuration(dit: DiT, call: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a manifest says by which model and which call its numbers were made.
+
+    Args:
+        dit: the model.
+        call: arguments of all samples, as written down.
+        live: the model's live state.
+    """
+    return {
+        "model": dit.name,
+        "revision": dit.revision,
+        "family": dit.family.name,
+        "weights_fingerprint": weights_fingerprint(dit),
+        "call": dict(call),
+        "live": dict(live),
+    }
+
+
+def record_batch(
+    dit: DiT,
+    writer: CacheWriter,
+    batch: Batch,
+    positions: Sequence[int],
+    live: Mapping[str, Any],
+    like: Mapping[int, Entry] = MappingProxyType({}),
+) -> None:
+    """Generate a batch, and record those of its samples that are not committed.
+
+    Args:
+        dit: the model.
+        writer: of the store.
+        batch: what is generated.
+        positions: of its samples in the store.
+        live: the model's live state, which the run must leave as it is.
+        like: position -> what the ledger said of a sample before, and must say again.
+
+    Raises:
+        CacheError: a sample has other values than ``like`` says; it is not committed.
+    """
+    visitor = RecordedVisit(dit, writer, positions)
+    outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+    require_unchanged(dit, live)
+    digest = live_digest(live)
+    for row, sample in enumerate(positions):
+        if sample in writer.entries:
+            continue
+        latents, output = outcome.latents[row], visitor.outputs[row]
+        writer.put_trajectory(sample, latents=latents, transformer_output=output)
+        if outcome.images.size:
+            writer.put_image(sample, outcome.images[row])
+        writer.commit(sample, outcome.texts[row], live=digest, batch=positions, like=like.get(sample))
 
 
 @dataclass(frozen=True)
