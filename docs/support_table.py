@@ -160,8 +160,14 @@ WAYS = (
         "works; tested on FLUX.1",
     ),
     ("a run that a callback interrupts (`pipeline._interrupt`)", "refused by name"),
-    ("`num_images_per_prompt` in recordings and comparisons", "refused by name: pass several seeds"),
-    ("`generator=` in recordings and comparisons", "refused by name: pass seeds"),
+    (
+        "generators, in the place of seeds, in recordings and comparisons",
+        "work, in the state that they are in; tested on FLUX.1 against the pipeline's own `generator=`",
+    ),
+    (
+        "`num_images_per_prompt` and `generator=` in recordings and comparisons",
+        "refused by name: pass as many seeds or generators as `seeds=`, with the same images",
+    ),
     (
         "tensors, arrays and pictures as call arguments",
         "kept by digest, not whole: to run a recording again, bring them",

@@ -33,6 +33,7 @@ from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
+from ditscope.tracing.seeds import Seed, written_generators
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
@@ -126,12 +127,12 @@ class Recording:
             "an open recording", "Pass its path; the cache that generate returns can be pickled."
         )
 
-    def forecast(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
+    def forecast(self, prompts: Prompts, seeds: Seed | Sequence[Seed] = 0, **call: Any) -> Forecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
 
         Args:
             prompts: one or more prompts, as of :meth:`generate`.
-            seeds: one or more seeds; every prompt is run with every seed.
+            seeds: one or more seeds or generators; every prompt is run with every one.
             **call: pipeline arguments, as of :meth:`generate`.
 
         Raises:
@@ -143,12 +144,14 @@ class Recording:
         seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
         return replace(forecast(self._schema(plan)), seconds=seconds)
 
-    def generate(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Cache:
+    def generate(self, prompts: Prompts, seeds: Seed | Sequence[Seed] = 0, **call: Any) -> Cache:
         """Generate every prompt with every seed, and record; samples that are in the store are skipped.
 
         Args:
             prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
-            seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
+            seeds: one or more seeds. Samples are prompts x seeds, prompt-major. A ``torch.Generator`` stands for its
+                initial seed, and makes the noise of the state that it is in, without being drawn from; the manifest
+                keeps the digest of a state that is not that of its seed, without which no resume goes on.
             **call: pipeline arguments, the same for all samples. Texts such as ``negative_prompt`` may be lists, and
                 tensors such as ``latents`` have rows, one for each prompt or for each sample. The manifest keeps
                 texts and numbers, digests of tensors and images, and name and digest of a callback, which may change
@@ -217,6 +220,8 @@ class Recording:
         written = {"call": written_call(filled_call(self._dit, texts[0], call))}
         if embeddings := written_embeddings(texts):
             written["embeddings"] = embeddings
+        if generators := written_generators(self._dit.diffusers_pipeline, seeds):
+            written["generators"] = generators
         batches = batches_of(texts, seeds, self._kept["batch_size"], call)
         probed = probe(self._dit, batches[0].samples, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
@@ -236,7 +241,7 @@ class Recording:
             latent_channels=probed.latent_channels,
             image_size=None if probed.call.get("output_type") == LATENT else probed.image_size,
             dtype=str(probed.dtype).removeprefix("torch."),
-            samples=tuple(SampleSpec(str(prompt), seed) for prompt, seed in plan.samples),
+            samples=tuple(SampleSpec(str(prompt), int(seed)) for prompt, seed in plan.samples),
             **self._kept,
         )
 
