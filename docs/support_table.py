@@ -50,8 +50,8 @@ OTHER_PIPELINES: tuple[str, ...] = (
     *("StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
     "StableDiffusion3PAGPipeline",
     *("QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
-    *("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
-    "SanaPAGPipeline",
+    *("QwenImageEditPipeline", "QwenImageEditPlusPipeline", "QwenImageControlNetPipeline"),
+    *("SanaPAGPipeline", "SanaControlNetPipeline"),
 )
 """Pipeline classes of which the tests open a tiny one in memory, check it, record its last block and give it back."""
 
@@ -143,8 +143,8 @@ WAYS = (
     ("guidance that a callback switches off on the way", "refused by name; tested on SD3"),
     (
         "noise that no seed decides: torch's global generator drawn from before or in the steps (by a scheduler, a "
-        "callback, a hook; for a control picture, as `StableDiffusion3ControlNetPipeline` and "
-        "`CogView4ControlPipeline` do it), dropout at work",
+        "callback, a hook; for a control picture, as `StableDiffusion3ControlNetPipeline`, "
+        "`StableDiffusion3ControlNetInpaintingPipeline` and `CogView4ControlPipeline` do it), dropout at work",
         "refused by name in recordings, comparisons and checks",
     ),
     (
@@ -153,15 +153,21 @@ WAYS = (
     ),
     (
         "IP-Adapters, by image and by embeddings, the same for all samples",
-        "works; tested on FLUX.1, and on SD3 by embeddings, with one adapter",
+        "works; tested on FLUX.1 and SD3, with one adapter",
     ),
     (
         '`latents=` for each sample, callbacks that change latents, `output_type="latent"` in a recording',
         "works; tested on FLUX.1",
     ),
     ("a run that a callback interrupts (`pipeline._interrupt`)", "refused by name"),
-    ("`num_images_per_prompt` in recordings and comparisons", "refused by name: pass several seeds"),
-    ("`generator=` in recordings and comparisons", "refused by name: pass seeds"),
+    (
+        "generators, in the place of seeds, in recordings and comparisons",
+        "work, in the state that they are in; tested on FLUX.1 against the pipeline's own `generator=`",
+    ),
+    (
+        "`num_images_per_prompt` and `generator=` in recordings and comparisons",
+        "refused by name: pass as many seeds or generators as `seeds=`, with the same images",
+    ),
     (
         "tensors, arrays and pictures as call arguments",
         "kept by digest, not whole: to run a recording again, bring them",

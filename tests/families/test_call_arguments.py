@@ -113,6 +113,12 @@ def test_texts_of_embeddings_that_differ_in_length_are_padded(opened, tmp_path) 
     assert cache.hidden("text").token_mask.sum("token").values.flatten().tolist() == [5, 9]
 
 
+VISION = {
+    **{"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2},
+    **{"image_size": 16, "patch_size": 8},
+}
+
+
 def flux_adapter(pipeline) -> None:
     """An IP-Adapter: 4 tokens an image, of an embedding of 16 numbers."""
     made = torch.Generator().manual_seed(1)
@@ -127,15 +133,7 @@ def flux_adapter(pipeline) -> None:
         part: {key: torch.randn(shape, generator=made) for key, shape in shapes.items()}
         for part, shapes in {"image_proj": projection, "ip_adapter": attention}.items()
     }
-    vision = transformers.CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        projection_dim=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=16,
-        patch_size=8,
-    )
+    vision = transformers.CLIPVisionConfig(projection_dim=16, num_hidden_layers=1, **VISION)
     torch.manual_seed(2)
     encoder = transformers.CLIPVisionModelWithProjection(vision).eval()
     extractor = transformers.CLIPImageProcessor(size=16, crop_size=16)
@@ -144,7 +142,7 @@ def flux_adapter(pipeline) -> None:
 
 
 def sd3_adapter(pipeline) -> None:
-    """An IP-Adapter: 4 tokens an image, of 3 embeddings of 16 numbers."""
+    """An IP-Adapter: 4 tokens an image, of any number of embeddings of 16 numbers."""
     torch.manual_seed(1)
     projection = IPAdapterTimeImageProjection(16, 32, 64, heads=1, num_queries=4, timestep_in_dim=16)
     attention = [SD3IPAdapterJointAttnProcessor2_0(32, 32, 16, timesteps_emb_dim=64) for _ in range(3)]
@@ -153,6 +151,11 @@ def sd3_adapter(pipeline) -> None:
         "ip_adapter": torch.nn.ModuleList(attention).state_dict(),
     }
     pipeline.transformer._load_ip_adapter_weights(weights, low_cpu_mem_usage=False)
+    encoder = transformers.SiglipVisionModel(
+        transformers.SiglipVisionConfig(num_hidden_layers=2, **VISION)
+    ).eval()
+    extractor = transformers.SiglipImageProcessor(size={"height": 16, "width": 16})
+    pipeline.register_modules(image_encoder=encoder, feature_extractor=extractor)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +180,7 @@ def ramp(*shape: int) -> torch.Tensor:
 ADAPTED = {
     "FLUX.1, by image": ("flux", {"ip_adapter_image": picture(20, 24)}),
     "FLUX.1, by embeddings": ("flux", {"ip_adapter_image_embeds": [ramp(1, 1, 16)]}),
+    "SD3, by image": ("sd3", {"ip_adapter_image": picture(20, 24)}),
     "SD3, by embeddings": ("sd3", {"ip_adapter_image_embeds": ramp(2, 3, 16)}),
 }
 

@@ -67,7 +67,11 @@ class Plainly:
                 handle.remove()
 
 
-UNSEEDED = ("StableDiffusion3ControlNetPipeline", "CogView4ControlPipeline")
+UNSEEDED = (
+    "StableDiffusion3ControlNetPipeline",
+    "StableDiffusion3ControlNetInpaintingPipeline",
+    "CogView4ControlPipeline",
+)
 """They encode the control picture with noise of torch's global generator."""
 
 

@@ -27,6 +27,11 @@ FLUX = {**SIZE, "max_sequence_length": 14}
 HALF = {"image": PICTURE, "strength": 0.5, "num_inference_steps": 2}
 """One step of two."""
 ONE = {"num_inference_steps": 1}
+SANA = {
+    **{"height": 64, "width": 96, **ONE, "max_sequence_length": 14},
+    **{"use_resolution_binning": False, "clean_caption": False},
+    "complex_human_instruction": ["user prompt"],
+}
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,11 @@ CLASSES: dict[str, Made] = {
         {**FLUX, **ONE, "control_image": PICTURE},
         _control(d.SD3ControlNetModel, num_layers=2, extra_conditioning_channels=0),
     ),
+    "StableDiffusion3ControlNetInpaintingPipeline": Made(
+        "sd3",
+        {**FLUX, **ONE, "control_image": PICTURE, "control_mask": MASK},
+        _control(d.SD3ControlNetModel, num_layers=2, extra_conditioning_channels=1),
+    ),
     "StableDiffusion3PAGPipeline": Made("sd3", {**FLUX, **ONE, "pag_scale": 0.0}),
     "QwenImageImg2ImgPipeline": Made("qwen-image", {**SIZE, **HALF, "negative_prompt": "plain"}),
     "QwenImageInpaintPipeline": Made(
@@ -166,13 +176,16 @@ CLASSES: dict[str, Made] = {
         {**SIZE, **ONE, "image": [PICTURE, PICTURE], "negative_prompt": "plain"},
         _reader_of_pictures,
     ),
-    "SanaPAGPipeline": Made(
+    "QwenImageControlNetPipeline": Made(
+        "qwen-image",
+        {**SIZE, **ONE, "control_image": PICTURE, "negative_prompt": "plain"},
+        _control(d.QwenImageControlNetModel, num_layers=2),
+    ),
+    "SanaPAGPipeline": Made("sana", {**SANA, "pag_scale": 0.0}, tokens=32 * 48),
+    "SanaControlNetPipeline": Made(
         "sana",
-        {
-            **{"height": 64, "width": 96, **ONE, "pag_scale": 0.0, "max_sequence_length": 14},
-            **{"use_resolution_binning": False, "clean_caption": False},
-            "complex_human_instruction": ["user prompt"],
-        },
+        {**SANA, "control_image": picture(64, 96)},
+        _control(d.SanaControlNetModel, num_layers=2),
         tokens=32 * 48,
     ),
     "CogView4ControlPipeline": Made(

@@ -111,7 +111,7 @@ def test_a_run_without_images_ends_in_the_same_latents(dit) -> None:
     ("name", "remedy"),
     [
         ("prompt", "Prompts are given as such"),
-        ("generator", "Give the seed of a fresh one"),
+        ("generator", "Pass seeds=generator"),
         ("seed", "Seeds are given as such"),
         ("num_images_per_prompt", r"seeds=range\(n\)"),
         ("return_dict", "Leave it out"),

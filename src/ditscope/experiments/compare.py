@@ -22,6 +22,7 @@ from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
 from ditscope.tracing.run import LATENT, check_call, warn_of_truncated
 from ditscope.tracing.samples import filled_call
+from ditscope.tracing.seeds import Seed, written_generators
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 def compare(
     dit: DiT,
     prompts: Prompt | Sequence[Prompt],
-    seeds: int | Sequence[int] = 0,
+    seeds: Seed | Sequence[Seed] = 0,
     edits: Mapping[str, Edit | Sequence[Edit]] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
     *,
@@ -49,7 +50,8 @@ def compare(
     Args:
         dit: the model.
         prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
-        seeds: one or more seeds; samples are prompts x seeds, prompt-major.
+        seeds: one or more seeds or generators, as of :meth:`ditscope.recording.record.Recording.generate`; samples are
+            prompts x seeds, prompt-major.
         edits: name -> edit, or several edits applied together; at least one. The first is what the others are
             compared with. An edit of random channels with several draws is run once a draw.
         metrics: names of :data:`ditscope.metrics.METRICS`, or Metric objects.
@@ -91,6 +93,7 @@ def compare(
     samples = [sample for batch in batches for sample in batch.samples]
     written = written_call(filled_call(dit, samples[0][0], call))
     embeddings = written_embeddings(list(dict.fromkeys(prompt for prompt, _ in samples)))
+    generators = written_generators(dit.diffusers_pipeline, seeds)
     compared = conditions(edits)
     if clip is None and is_embedded(dit.repo_id):
         clip = str(embedded_folder() / "clip")
@@ -123,6 +126,7 @@ def compare(
         num_inference_steps=looked.schedule.steps.stop,
         call=str(written),
         **({"embeddings": str(embeddings)} if embeddings else {}),
+        **({"generators": str(generators)} if generators else {}),
         live=json.dumps(live),
     )
 

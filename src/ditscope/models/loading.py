@@ -41,6 +41,7 @@ _LOADING_ARGUMENTS = frozenset(
 )
 
 _NO_CLASS = "(none named)"
+_SINGLE_FILES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 _log = logging.getLogger(__name__)
 
 
@@ -237,6 +238,12 @@ def pipeline_config(source: str, revision: str | None) -> Mapping[str, Any]:
                 "Save one with pipeline.save_pretrained(folder), or pass 'shapes' or a hub id.",
             )
         return checked_index({"_class_name": _NO_CLASS, **read_object(index)}, source)
+    if source.lower().endswith(_SINGLE_FILES):
+        raise InputError(
+            f"{source}, a single file of weights",
+            "a diffusers pipeline folder, or a pipeline in memory",
+            "Open it with diffusers, pipe = FluxPipeline.from_single_file(...) or the like, then ds.load(pipe).",
+        )
     if folder.exists():
         raise InputError(f"the file {source}", "a diffusers pipeline folder", "Pass the folder it is in.")
     try:

@@ -17,6 +17,7 @@ import torch
 from ditscope import checks
 from ditscope._display import quoted
 from ditscope.errors import DitscopeError, InputError
+from ditscope.models.loaded_weights import whole_weights
 
 _SAVE_AGAIN = "Save the pipeline again with pipeline.save_pretrained(folder), or fetch it again."
 
@@ -139,10 +140,11 @@ def opening(source: str) -> Iterator[None]:
     """While diffusers opens a pipeline: what it raises is said in one line, with its own error as the cause.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: it cannot be opened, or a network of it lacks weights.
     """
     try:
-        yield
+        with whole_weights():
+            yield
     except (DitscopeError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -39,6 +39,7 @@ from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
+from ditscope.tracing.seeds import Seed, written_generators
 from ditscope.tracing.unchanged import require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
@@ -174,12 +175,12 @@ class Recording:
             "an open recording", "Pass its path; the cache that generate returns can be pickled."
         )
 
-    def forecast(self, prompts: Prompts, seeds: int | Sequence[int] = 0, **call: Any) -> Forecast:
+    def forecast(self, prompts: Prompts, seeds: Seed | Sequence[Seed] = 0, **call: Any) -> Forecast:
         """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
 
         Args:
             prompts: one or more prompts, as of :meth:`generate`.
-            seeds: one or more seeds; every prompt is run with every seed.
+            seeds: one or more seeds or generators; every prompt is run with every one.
             **call: pipeline arguments, as of :meth:`generate`.
 
         Raises:
@@ -194,7 +195,7 @@ class Recording:
     def generate(
         self,
         prompts: Prompts,
-        seeds: int | Sequence[int] = 0,
+        seeds: Seed | Sequence[Seed] = 0,
         *,
         columns: Mapping[str, Sequence[Any]] | None = None,
         **call: Any,
@@ -203,7 +204,9 @@ class Recording:
 
         Args:
             prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
-            seeds: one or more seeds. Samples are prompts x seeds, prompt-major.
+            seeds: one or more seeds. Samples are prompts x seeds, prompt-major. A ``torch.Generator`` stands for its
+                initial seed, and makes the noise of the state that it is in, without being drawn from; the store
+                keeps the digest of a state that is not that of its seed, which is another sample than the seed's.
             columns: what is to be kept beside the samples, such as a category: name -> a JSON value for each prompt
                 or for each sample. It is in ``cache.samples``.
             **call: pipeline arguments, the same for all samples. Texts such as ``negative_prompt`` may be lists, and
@@ -273,14 +276,17 @@ class Recording:
             negative = several(call.get("negative_prompt") or ())
             longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
             probed.tokens["text"] = self._text_tokens(longest)
-        return _Plan(
-            batches,
-            written_call(shared),
-            [written_call(one) for one in own],
-            written_embeddings(texts),
-            probed,
-            live,
-        )
+        embeddings = written_embeddings(texts)
+        states = written_generators(self._dit.diffusers_pipeline, seeds)
+        for one, (prompt, seed) in zip(
+            own, (each for batch in batches for each in batch.samples), strict=True
+        ):
+            one.update(written_call(one))
+            if (digests := embeddings.get(str(prompt))) is not None:
+                one["embeddings"] = digests
+            if (state := states.get(str(int(seed)))) is not None:
+                one["generator"] = state
+        return _Plan(batches, written_call(shared), own, probed, live)
 
     def _text_tokens(self, longest: int) -> int:
         """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
@@ -377,8 +383,8 @@ class _Plan:
     Attributes:
         batches: samples with their arguments.
         call: arguments of all samples, as written down.
-        own: arguments of each sample, as written down.
-        embeddings: digests of the tensors of prompts that are embeddings, by label.
+        own: arguments of each sample, as written down; with digests of its embeddings, and of its generator's state
+            where that is not the seed's.
         probed: the call's probe.
         live: the model's live state.
     """
@@ -386,7 +392,6 @@ class _Plan:
     batches: list[Batch]
     call: dict[str, Any]
     own: list[dict[str, Any]]
-    embeddings: dict[str, Any]
     probed: Probe
     live: dict[str, Any]
 
@@ -415,8 +420,8 @@ class _Plan:
         return [
             SampleSpec(
                 str(prompt),
-                seed,
-                {**self.own[at], **({"embeddings": e} if (e := self.embeddings.get(str(prompt))) else {})},
+                int(seed),
+                self.own[at],
                 {name: values[at * len(values) // len(samples)] for name, values in columns.items()},
             )
             for at, (prompt, seed) in enumerate(samples)

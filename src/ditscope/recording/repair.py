@@ -131,6 +131,12 @@ def _batch(
                     "those of the recording",
                     "Pass prompts= with the PromptEmbeds that were recorded.",
                 )
+        if "generator" in spec.call:
+            raise CacheError(
+                f"a digest of the generator of sample {position} in the store",
+                "a seed",
+                f"Record sample {position} anew with rec.generate and its generator.",
+            )
         samples.append((prompt, spec.seed))
         for name, value in spec.call.items():
             if name == "embeddings":

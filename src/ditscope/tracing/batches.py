@@ -16,6 +16,7 @@ from ditscope.checks import several
 from ditscope.errors import InputError
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of, require_one_shape
 from ditscope.tracing.samples import pair_samples
+from ditscope.tracing.seeds import seeds_of
 
 _TENSORS = (torch.Tensor, np.ndarray)
 _IMAGES = (*_TENSORS, PIL.Image.Image)
@@ -43,7 +44,7 @@ def batches_of(prompts: Any, seeds: Any, batch_size: int, call: Mapping[str, Any
 
     Args:
         prompts: one or several, all texts or all :class:`~ditscope.tracing.prompt_embeds.PromptEmbeds`.
-        seeds: one or several.
+        seeds: one or several, or generators.
         batch_size: images generated together; the last batch may be smaller.
         call: pipeline arguments; texts and tensors as of :func:`batch_call`.
 
@@ -52,7 +53,7 @@ def batches_of(prompts: Any, seeds: Any, batch_size: int, call: Mapping[str, Any
             the samples.
     """
     prompts, size = prompts_of(prompts), checks.whole_number("batch_size", batch_size)
-    samples = pair_samples(prompts, checks.seeds(seeds))
+    samples = pair_samples(prompts, seeds_of(seeds))
     cut = [range(len(samples))[start : start + size] for start in range(0, len(samples), size)]
     for positions in cut:
         require_one_shape([samples[position][0] for position in positions])

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _OWNED = {
     "prompt": "Prompts are given as such; a list has several.",
     "seed": "Seeds are given as such, one image for each prompt and seed.",
-    "generator": "Give the seed of a fresh one; of another, draw the noise and pass it as latents=.",
-    "num_images_per_prompt": "Pass seeds=range(n) for n images of each prompt.",
+    "generator": "Pass seeds=generator, or a list of them: each draws for one image of every prompt, in the state "
+    "that it is in. Of one that draws for several images, pass the noise as latents=.",
+    "num_images_per_prompt": "Pass seeds=range(n), or n generators, for n images of each prompt, and "
+    "batch_size=n to make them at once.",
     "return_dict": "Leave it out.",
 }
 """Arguments that ditscope sets itself, and what to do instead of passing them."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ditscope.models.pipeline_call import generators, signature_defaults
+from ditscope.models.pipeline_call import signature_defaults
 from ditscope.tracing.prompt_embeds import Prompt, replaced, stacked
+from ditscope.tracing.seeds import generators_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -29,5 +30,5 @@ def call_of(dit: DiT, samples: Sequence[tuple[Prompt, int]], call: Mapping[str, 
     return {
         **filled_call(dit, samples[0][0], call),
         **stacked([prompt for prompt, _ in samples]),
-        "generator": generators(dit.diffusers_pipeline, [seed for _, seed in samples]),
+        "generator": generators_of(dit.diffusers_pipeline, [seed for _, seed in samples]),
     }

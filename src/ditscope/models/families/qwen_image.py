@@ -13,6 +13,7 @@ QWEN_IMAGE = Family(
     pipelines=(
         *("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
         *("QwenImageEditPipeline", "QwenImageEditPlusPipeline"),
+        "QwenImageControlNetPipeline",
     ),
     transformer_class="QwenImageTransformer2DModel",
     block_lists=(

@@ -9,7 +9,7 @@ __all__ = ["SANA"]
 
 SANA = Family(
     name="SANA",
-    pipelines=("SanaPipeline", "SanaPAGPipeline"),
+    pipelines=("SanaPipeline", "SanaPAGPipeline", "SanaControlNetPipeline"),
     transformer_class="SanaTransformer2DModel",
     block_lists=(cross_attention("SanaTransformerBlock", planar=True),),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),
