@@ -16,13 +16,12 @@ from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
-from ditscope.models.live_state import live_state
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
 from ditscope.tracing.run import LATENT, check_call, warn_of_truncated
 from ditscope.tracing.samples import filled_call
-from ditscope.tracing.unchanged import require_unchanged
+from ditscope.tracing.unchanged import model_state, require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def compare(
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control; and
         ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute
-        ``live`` is the model's live state, as JSON.
+        ``live`` is the model's live state, as JSON, beside ``weights_fingerprint``.
 
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
@@ -96,14 +95,14 @@ def compare(
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings))
-    live = live_state(dit)
+    model = model_state(dit)
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
         condition.check(dit, looked)
 
     def run(edits: Sequence[Edit]) -> Run:
         made = run_condition(dit, batches, edits, looked, progress)
-        require_unchanged(dit, live)
+        require_unchanged(dit, model)
         return made
 
     n_runs = 1 + sum(condition.draws for condition in compared)
@@ -123,7 +122,8 @@ def compare(
         num_inference_steps=looked.schedule.steps.stop,
         call=str(written),
         **({"embeddings": str(embeddings)} if embeddings else {}),
-        live=json.dumps(live),
+        weights_fingerprint=model["weights_fingerprint"],
+        live=json.dumps(model["live"]),
     )
 
 

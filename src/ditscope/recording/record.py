@@ -23,8 +23,7 @@ from ditscope.cache.store_opening import read_manifest
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError, not_copied
-from ditscope.models.fingerprint import weights_fingerprint
-from ditscope.models.live_state import live_digest, live_state
+from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
@@ -33,7 +32,7 @@ from ditscope.tracing.probe import Probe, longest_text, probe
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
-from ditscope.tracing.unchanged import require_unchanged
+from ditscope.tracing.unchanged import model_state, require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ class Recording:
             for batch in plan.batches:
                 missing = [sample for sample in batch.positions if sample not in writer.committed]
                 if missing:
-                    self._record_batch(writer, batch, plan.live)
+                    self._record_batch(writer, batch, plan.model)
                     progress.update(len(missing))
             progress.close()
         cache = open_cache(self._path)
@@ -196,11 +195,11 @@ class Recording:
         warn_of_truncated(schema.samples[at].prompt for at, text in texts.items() if text and text.truncated)
         return cache
 
-    def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any]) -> None:
+    def _record_batch(self, writer: CacheWriter, batch: Batch, model: Mapping[str, Any]) -> None:
         visitor = RecordedVisit(self._dit, writer, batch.positions)
         outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
-        require_unchanged(self._dit, live)
-        digest = live_digest(live)
+        require_unchanged(self._dit, model)
+        digest = live_digest(model["live"])
         for row, sample in enumerate(batch.positions):
             if sample in writer.committed:
                 continue
@@ -213,18 +212,18 @@ class Recording:
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
         check_call(self._dit, call)
-        live = live_state(self._dit)
         written = {"call": written_call(filled_call(self._dit, texts[0], call))}
         if embeddings := written_embeddings(texts):
             written["embeddings"] = embeddings
         batches = batches_of(texts, seeds, self._kept["batch_size"], call)
+        model = model_state(self._dit)
         probed = probe(self._dit, batches[0].samples, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
             negative = several(call.get("negative_prompt") or ())
             probed.tokens["text"] = max(
                 probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
             )
-        return _Plan(batches, written, probed, live)
+        return _Plan(batches, written, probed, model)
 
     def _schema(self, plan: _Plan) -> Schema:
         probed = plan.probed
@@ -245,20 +244,19 @@ class Recording:
             "model": self._dit.name,
             "revision": self._dit.revision,
             "family": self._dit.family.name,
-            "weights_fingerprint": weights_fingerprint(self._dit),
             **plan.written,
-            "live": plan.live,
+            **plan.model,
         }
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is generated: batches; the call and the embeddings of prompts as written down; its probe; the live state."""
+    """What is generated: batches; the call and prompts' embeddings as written down; its probe; the model's state."""
 
     batches: list[Batch]
     written: dict[str, Any]
     probed: Probe
-    live: dict[str, Any]
+    model: dict[str, Any]
 
     @property
     def samples(self) -> list[tuple[Prompt, int]]:
