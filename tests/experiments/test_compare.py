@@ -14,6 +14,7 @@ import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.errors import ConfigMismatchError, DitscopeError, EditError, InputError
 from ditscope.metrics.metric import Metric
+from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
 from ditscope.tracing.samples import pair_samples
 
@@ -316,3 +317,21 @@ def test_the_live_state_is_in_the_result_and_may_not_change_on_the_way(dit, resu
         pytest.raises(ConfigMismatchError, match=changed),
     ):
         compare(dit, {"massive": EDITS["massive"]}, prompts=PROMPTS[0], seeds=5, metrics=["psnr"])
+
+
+def test_weights_that_a_callback_writes_in_place_are_found_out(dit, result) -> None:
+    assert result.attrs["weights_fingerprint"] == weights_fingerprint(dit)
+    weight = dit.diffusers_pipeline.transformer.x_embedder.weight
+    kept, steps = weight.detach().clone(), []
+
+    def last_writes(pipeline, step, timestep, tensors):
+        steps.append(step)
+        if len(steps) == 4:  # the probe has no callbacks, and two steps are of the baseline
+            weight.data[0, 0] += 1
+        return {}
+
+    more = {"prompts": PROMPTS[0], "seeds": 5, "metrics": ["psnr"], "callback_on_step_end": last_writes}
+    with pytest.raises(ConfigMismatchError, match=r"changed meanwhile \(weights_fingerprint: found"):
+        compare(dit, {"massive": EDITS["massive"]}, **more)
+    weight.data.copy_(kept)
+    assert steps == [0, 1, 0, 1]

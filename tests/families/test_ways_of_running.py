@@ -24,6 +24,7 @@ from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
+from ditscope.models.offload import stored_tensors
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
@@ -173,8 +174,14 @@ def test_offloading_changes_no_edit(offloaded, plainly) -> None:
 @EVERY_OFFLOAD
 def test_offloading_changes_no_fingerprint_and_leaves_no_place_without_a_device(offloaded, opened) -> None:
     name, dit = offloaded
-    assert weights_fingerprint(dit) == weights_fingerprint(opened(name))
+    before = weights_fingerprint(opened(name))
+    assert weights_fingerprint(dit) == before
     assert dit.device.type == "cpu"
+    _, kept = max(stored_tensors(dit.diffusers_pipeline.text_encoder), key=lambda named: named[1].numel())
+    value = kept.data.view(-1)[7].clone()
+    kept.data.view(-1)[7] = value + 1
+    assert weights_fingerprint(dit) != before
+    kept.data.view(-1)[7] = value
 
 
 def test_seeds_and_tensors_of_a_call_go_where_the_pipeline_computes(folder_of, opened, tmp_path) -> None:
@@ -374,6 +381,9 @@ def test_the_fingerprint_reads_codes_scales_and_scheme(folder_of, opened, librar
     scale = next(part for part in weight.__tensor_flatten__()[0] if "scale" in part)
     getattr(weight, scale).mul_(2)
     assert weights_fingerprint(eight) != prints[0]
+    codes = next(part for part in weight.__tensor_flatten__()[0] if "scale" not in part)
+    getattr(again.diffusers_pipeline.transformer.x_embedder.weight, codes).view(-1)[9].add_(1)
+    assert weights_fingerprint(again) != prints[0]
 
 
 def test_the_fingerprint_tells_quantized_activations_from_plain_ones(folder_of) -> None:

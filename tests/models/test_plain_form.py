@@ -148,6 +148,12 @@ def with_global(scale: Any, **space: Any) -> Callable[..., Any]:
     return space["hook"]
 
 
+def many_weights(at: int, value: float) -> torch.nn.Module:
+    network = torch.nn.ParameterList([torch.zeros(4096)])
+    network[0].data[at] = value
+    return network
+
+
 VALUES: dict[str, tuple[Any, Any]] = {
     "a number": (1.0, 9.0),
     "a tensor": (torch.ones(2), torch.zeros(2)),
@@ -158,6 +164,10 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "an object with slots": (Slots(1), Slots(9)),
     "a tuple": ((1, 2), (1, 3)),
     "a network": (Lyco(weight=1.0), Lyco(weight=9.0)),
+    "one of a network's many weights": (
+        many_weights(5, 0.0),
+        many_weights(5, 1.0),
+    ),
     "an attribute of a network": (Lyco(1.0), Lyco(9.0)),
     "a method": (Steer(1).hook, Steer(9).hook),
 }

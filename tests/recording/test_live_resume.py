@@ -158,3 +158,21 @@ def test_a_model_that_changes_during_a_recording_commits_no_sample_of_it(untrain
     assert ds.open_cache(tmp_path / "a.zarr").committed == (0,)
     pipeline.set_adapters(["style"], [1.0])
     assert recorded(dit, tmp_path / "a.zarr").complete
+
+
+def test_weights_written_in_place_during_a_recording_commit_no_sample_of_it(
+    untrained_folder, tmp_path
+) -> None:
+    dit = with_adapter(untrained_folder)
+    weight, runs = dit.diffusers_pipeline.transformer.x_embedder.weight, []
+
+    def second_writes(pipeline: Any, step: int, timestep: Any, tensors: Any) -> dict[str, Any]:
+        runs.append(step)
+        if len(runs) == 2:
+            weight.data[0, 0] += 1
+        return {}
+
+    call = {**CALL, "callback_on_step_end": second_writes}
+    with pytest.raises(ConfigMismatchError, match=r"changed meanwhile \(weights_fingerprint: found"):
+        record(dit, tmp_path / "a.zarr", PROMPTS, 3, call, blocks=[0], channels=range(8))
+    assert ds.open_cache(tmp_path / "a.zarr").committed == (0,)

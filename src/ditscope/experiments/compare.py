@@ -16,14 +16,13 @@ from ditscope.experiments.scoring import score
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
-from ditscope.models.live_state import live_state
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
 from ditscope.tracing.run import LATENT, check_call, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.seeds import Seed, written_generators
-from ditscope.tracing.unchanged import require_unchanged
+from ditscope.tracing.unchanged import model_state, require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def compare(
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control; and
         ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute
-        ``live`` is the model's live state, as JSON.
+        ``live`` is the model's live state, as JSON, beside ``weights_fingerprint``.
 
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
@@ -99,14 +98,14 @@ def compare(
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings))
-    live = live_state(dit)
+    model = model_state(dit)
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
         condition.check(dit, looked)
 
     def run(edits: Sequence[Edit]) -> Run:
         made = run_condition(dit, batches, edits, looked, progress)
-        require_unchanged(dit, live)
+        require_unchanged(dit, model)
         return made
 
     n_runs = 1 + sum(condition.draws for condition in compared)
@@ -127,7 +126,8 @@ def compare(
         call=str(written),
         **({"embeddings": str(embeddings)} if embeddings else {}),
         **({"generators": str(generators)} if generators else {}),
-        live=json.dumps(live),
+        weights_fingerprint=model["weights_fingerprint"],
+        live=json.dumps(model["live"]),
     )
 
 

@@ -1,7 +1,18 @@
-"""Fingerprints: of a model's weights, cheap enough to take before every recording, and of a single tensor."""
+"""Digests of every value: of a model's weights, cheap enough to be taken before and after every run, and of a tensor.
+
+Nothing is remembered of a tensor that was read before. torch counts the writes to a tensor, but not those by
+``.data``, numpy, DLPack or the fused optimizers, nor PEFT's when it fuses an adapter; a run reads its weights once a
+visit, and this once.
+
+Values are read where they are: rows of 1,024 words of 32 bits become the sum of words times odd 64-bit keys,
+modulo 2^64, and those sums go through SHA-256. One word that differs always changes its sum, and several in a row
+leave it as it is with a probability of at most 2^-32. In GB/s, on one core of a Xeon: these sums 2.6, which torch
+runs on all cores or the GPU; SHA-256 1.4, BLAKE2b 0.8; CRC-32C, which is of 32 bits and for the CPU alone, 7.4.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -17,16 +28,19 @@ from ditscope.models.offload import networks, stored_tensors
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
-_VALUES_PER_TENSOR = 256
+_WORD, _WORDS_IN_ROW = 4, 1024
+_ROWS_AT_ONCE, _ROWS_AT_ONCE_ON_CPU = 1 << 14, 1 << 8
+"""With their products 192 MiB, and on a CPU 3 MiB, which stay in its caches; the digest is the same."""
+
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def weights_fingerprint(dit: DiT) -> str:
-    """SHA-256 over names, shapes, dtypes and evenly spaced values of all the pipeline's parameters and buffers.
+    """SHA-256 over names, shapes, dtypes and every value of all the pipeline's parameters and buffers.
 
-    It reads 256 values of each, not all of them: it tells checkpoints, finetunes, dtypes and
-    quantizations apart, and does not prove that no weight was altered. Offloaded weights are read where they
-    are kept, so offloading does not change it; quantized ones are read as codes, scales and scheme.
+    Values are read as they are in memory, so that writes in place and fused adapters count, and offloaded ones
+    where they are kept: neither device nor offloading changes it. Quantized weights are codes, scales and scheme.
+    On one core the embedded pipeline (386 tensors, 17 MB) takes 20 ms, and large weights 2.6 GB/s.
 
     Raises:
         UnsupportedError: a parameter is on the meta device and its values are not found.
@@ -34,20 +48,45 @@ def weights_fingerprint(dit: DiT) -> str:
     digest = hashlib.sha256()
     parts = networks(dit.diffusers_pipeline)
     for name, tensor in chain(stored_tensors(parts), _beside_parameters(parts)):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}{_scheme(tensor)}".encode())
-        for part in _parts(tensor):
-            if part.is_meta:
-                raise UnsupportedError(
-                    f"weights {name} on the meta device, with values kept in an unknown place",
-                    "weights in memory, or offloaded by diffusers or accelerate",
-                    "Load the pipeline without offloading it.",
-                )
-            digest.update(sampled_values(part))
+        if any(part.is_meta for part in _parts(tensor)):
+            raise UnsupportedError(
+                f"weights {name} on the meta device, with values kept in an unknown place",
+                "weights in memory, or offloaded by diffusers or accelerate",
+                "Load the pipeline without offloading it.",
+            )
+        digest.update(f"{name} {values_digest(tensor)}\n".encode())
     return digest.hexdigest()
 
 
+def values_digest(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's shape, dtype, and the sums of all its values; a quantized one's by its parts.
+
+    It is equal on every device and for every layout in memory. A tensor that is not contiguous is copied for it.
+    """
+    digest = hashlib.sha256(f"{tuple(tensor.shape)} {tensor.dtype}{_scheme(tensor)}".encode())
+    for part in _parts(tensor):
+        digest.update(f" {tuple(part.shape)} {part.dtype} ".encode())
+        values = part.detach().reshape(-1).view(torch.uint8)
+        if values.storage_offset() % _WORD:  # of such a place torch makes no words
+            values = values.clone()
+        in_rows = len(values) - len(values) % (_WORD * _WORDS_IN_ROW)
+        if in_rows:
+            rows, keys = values[:in_rows].view(torch.int32).view(-1, _WORDS_IN_ROW), _keys(values.device)
+            for some in rows.split(_ROWS_AT_ONCE_ON_CPU if values.is_cpu else _ROWS_AT_ONCE):
+                digest.update(some.long().mul_(keys).sum(1).cpu().numpy().data)
+        digest.update(values[in_rows:].cpu().numpy().data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _keys(device: torch.device) -> torch.Tensor:
+    """Odd numbers without a pattern, int64 ``[word in row]``."""
+    numbers = bytearray(hashlib.shake_256(b"ditscope").digest(8 * _WORDS_IN_ROW))
+    return (torch.frombuffer(numbers, dtype=torch.int64) | 1).to(device)
+
+
 def tensor_digest(tensor: torch.Tensor) -> str:
-    """SHA-256 of a tensor's shape, dtype and bytes."""
+    """SHA-256 of a tensor's shape, dtype and bytes, as ``hashlib`` gives it."""
     values = tensor.detach().cpu().contiguous()
     header = f"{tuple(values.shape)} {values.dtype}".encode()
     return hashlib.sha256(header + values.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
@@ -77,12 +116,3 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
         return
     for name in inner[0]:
         yield from _parts(getattr(tensor, name))
-
-
-def sampled_values(tensor: torch.Tensor) -> bytes:
-    """256 evenly spaced values of a tensor, or all if it has fewer, as they are in memory."""
-    flat = tensor.detach().flatten()
-    spaced = torch.linspace(0, flat.numel() - 1, min(flat.numel(), _VALUES_PER_TENSOR), dtype=torch.float64)
-    # As bytes, since torch cannot index values of 8 bits everywhere.
-    values = flat.contiguous().view(torch.uint8).view(flat.numel(), flat.itemsize)
-    return values[spaced.long().to(flat.device)].cpu().numpy().tobytes()

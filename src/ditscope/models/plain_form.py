@@ -31,7 +31,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedTokenizerBase
 
 from ditscope.models._internals import forward_hooks, home_of
-from ditscope.models.fingerprint import sampled_values, tensor_digest
+from ditscope.models.fingerprint import values_digest
 from ditscope.models.module_attributes import module_attributes
 
 KNOWN_CODE = {
@@ -91,7 +91,6 @@ _CALLING = (
     *(FunctionType, MethodType, staticmethod, classmethod),
     *(functools.partial, functools.partialmethod, type(functools.cache(len))),
 )
-_READ_WHOLE = 1 << 24
 _WORDS_READ = 256
 _PROBE = "A small RED naïve star, left"
 
@@ -221,7 +220,7 @@ class PlainForm:
             for name, module in network.named_modules()
         ]
         weights = chain(network.named_parameters(), network.named_buffers())
-        values = [[name, tensor_name(value, some=True)] for name, value in weights]
+        values = [[name, tensor_name(value)] for name, value in weights]
         return f"{self.class_name(type(network))} {short_digest([modules, values])}"
 
     def _function(self, function: Any) -> Any:
@@ -288,15 +287,10 @@ class PlainForm:
         }
 
 
-def tensor_name(tensor: torch.Tensor, *, some: bool = False) -> str:
-    """A tensor's dtype and shape, and a digest of its values, or of some of them."""
-    some = some or tensor.numel() > _READ_WHOLE
-    values = "without values" if tensor.is_meta else _values(tensor, some)
+def tensor_name(tensor: torch.Tensor) -> str:
+    """A tensor's dtype and shape, and a digest of its values."""
+    values = "without values" if tensor.is_meta else values_digest(tensor)[:12]
     return f"tensor {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)} {values}"
-
-
-def _values(tensor: torch.Tensor, some: bool) -> str:
-    return short_digest(sampled_values(tensor).hex() if some else tensor_digest(tensor))
 
 
 def is_scalar(value: Any) -> bool:

@@ -28,8 +28,7 @@ from ditscope.cache.verification import require_whole
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError, not_copied
-from ditscope.models.fingerprint import weights_fingerprint
-from ditscope.models.live_state import live_digest, live_state
+from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
@@ -40,7 +39,7 @@ from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.seeds import Seed, written_generators
-from ditscope.tracing.unchanged import require_unchanged
+from ditscope.tracing.unchanged import model_state, require_unchanged
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -257,7 +256,7 @@ class Recording:
                 positions = [writer.positions[sample] for sample in batch.positions]
                 missing = [position for position in positions if position not in writer.entries]
                 if missing:
-                    record_batch(self._dit, writer, batch, positions, plan.live)
+                    record_batch(self._dit, writer, batch, positions, plan.model)
                     progress.update(len(missing))
             progress.close()
             asked = [writer.entries[position] for position in writer.positions]
@@ -267,7 +266,7 @@ class Recording:
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
         texts = prompts_of(prompts)
         check_call(self._dit, call)
-        live = live_state(self._dit)
+        model = model_state(self._dit)
         batches = batches_of(texts, seeds, self._settings.kept["batch_size"], call)
         n_samples = sum(len(batch.samples) for batch in batches)
         shared, own = own_arguments(filled_call(self._dit, texts[0], call), len(texts), n_samples)
@@ -286,7 +285,7 @@ class Recording:
                 one["embeddings"] = digests
             if (state := states.get(str(int(seed)))) is not None:
                 one["generator"] = state
-        return _Plan(batches, written_call(shared), own, probed, live)
+        return _Plan(batches, written_call(shared), own, probed, model)
 
     def _text_tokens(self, longest: int) -> int:
         """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
@@ -320,24 +319,23 @@ class Recording:
         return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
 
     def _config(self, plan: _Plan) -> dict[str, Any]:
-        return configuration(self._dit, plan.call, plan.live)
+        return configuration(self._dit, plan.call, plan.model)
 
 
-def configuration(dit: DiT, call: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
+def configuration(dit: DiT, call: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
     """What of a manifest says by which model and which call its numbers were made.
 
     Args:
         dit: the model.
         call: arguments of all samples, as written down.
-        live: the model's live state.
+        model: the model's state, as of :func:`ditscope.tracing.unchanged.model_state`.
     """
     return {
         "model": dit.name,
         "revision": dit.revision,
         "family": dit.family.name,
-        "weights_fingerprint": weights_fingerprint(dit),
         "call": dict(call),
-        "live": dict(live),
+        **model,
     }
 
 
@@ -346,7 +344,7 @@ def record_batch(
     writer: CacheWriter,
     batch: Batch,
     positions: Sequence[int],
-    live: Mapping[str, Any],
+    model: Mapping[str, Any],
     like: Mapping[int, Entry] = MappingProxyType({}),
 ) -> None:
     """Generate a batch, and record those of its samples that are not committed.
@@ -356,7 +354,7 @@ def record_batch(
         writer: of the store.
         batch: what is generated.
         positions: of its samples in the store.
-        live: the model's live state, which the run must leave as it is.
+        model: the model's state, which the run must leave as it is.
         like: position -> what the ledger said of a sample before, and must say again.
 
     Raises:
@@ -364,8 +362,8 @@ def record_batch(
     """
     visitor = RecordedVisit(dit, writer, positions)
     outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
-    require_unchanged(dit, live)
-    digest = live_digest(live)
+    require_unchanged(dit, model)
+    digest = live_digest(model["live"])
     for row, sample in enumerate(positions):
         if sample in writer.entries:
             continue
@@ -386,14 +384,14 @@ class _Plan:
         own: arguments of each sample, as written down; with digests of its embeddings, and of its generator's state
             where that is not the seed's.
         probed: the call's probe.
-        live: the model's live state.
+        model: the model's state.
     """
 
     batches: list[Batch]
     call: dict[str, Any]
     own: list[dict[str, Any]]
     probed: Probe
-    live: dict[str, Any]
+    model: dict[str, Any]
 
     @property
     def samples(self) -> list[tuple[Prompt, int]]:

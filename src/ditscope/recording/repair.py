@@ -17,12 +17,12 @@ from ditscope.cache.store_opening import open_store
 from ditscope.cache.verification import verify
 from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError
-from ditscope.models.live_state import live_state
 from ditscope.paths import local_path
 from ditscope.recording.record import configuration, record_batch
 from ditscope.recording.transfer import copy_values
 from ditscope.tracing.batches import Batch
 from ditscope.tracing.prompt_embeds import PromptEmbeds
+from ditscope.tracing.unchanged import model_state
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def repair(
     store = open_store(local_path(path))
     cache = Cache(store)
     found = verify(cache)
-    live = live_state(dit)
+    model = model_state(dit)
     shared, own = _arguments(cache, found.damaged_samples, call)
-    manifest = build_manifest(store.schema, configuration(dit, written_call(shared), live))
+    manifest = build_manifest(store.schema, configuration(dit, written_call(shared), model))
     metadata = tuple(damage.file for damage in found.damaged if "sample" not in damage.labels)
     with CacheWriter.create_or_resume(store.path, store.schema, manifest, copy=copy_values) as writer:
         if cache.damaged_lines:
@@ -85,7 +85,7 @@ def repair(
             if sample not in writer.entries:
                 positions = old[sample].batch or (sample,)
                 batch = _batch(cache, positions, shared, own, embeds)
-                record_batch(dit, writer, batch, positions, live, old)
+                record_batch(dit, writer, batch, positions, model, old)
     return Repair(store.path, found.damaged_samples, metadata)
 
 

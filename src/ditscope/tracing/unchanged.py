@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 from ditscope.cache.manifest import differences, listed
 from ditscope.errors import ConfigMismatchError
+from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
 
+def model_state(dit: DiT) -> dict[str, Any]:
+    """What makes the numbers beside the call, as a manifest has it: ``weights_fingerprint``, and the ``live`` state.
+
+    Raises:
+        UnsupportedError: a parameter is on the meta device and its values are not found.
+    """
+    return {"weights_fingerprint": weights_fingerprint(dit), "live": live_state(dit)}
+
+
 def require_unchanged(dit: DiT, before: Mapping[str, Any]) -> None:
-    """Refuse what a run made of a model that is not in the live state of before.
+    """Refuse what a run made of a model that is not in the state of before; see :func:`model_state`.
+
+    What was changed and put back within the run is not seen.
 
     Raises:
         ConfigMismatchError: it is not; the message names the fields that differ, with both values.
     """
-    now = live_state(dit)
+    now = model_state(dit)
     if now != before:
         raise ConfigMismatchError(
             f"a model that was changed meanwhile ({listed(differences(now, before))})",
