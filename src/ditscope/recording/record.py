@@ -29,7 +29,7 @@ from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.tracing.batches import Batch, batches_of
-from ditscope.tracing.probe import Probe, longest_text, probe
+from ditscope.tracing.probe import Probe, longest_text, probe_once
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
@@ -178,7 +178,7 @@ class Recording:
                 "Write `with ds.record(...) as rec:`.",
             )
         plan = self._plan(prompts, seeds, call)
-        schema = self._schema(plan)
+        schema, digest = self._schema(plan), live_digest(plan.live)
         manifest = build_manifest(schema, self._config(plan), {"device": str(self._dit.device)})
         with CacheWriter.create_or_resume(
             self._path, schema, manifest, memory_budget=self._memory_budget
@@ -188,7 +188,7 @@ class Recording:
             for batch in plan.batches:
                 missing = [sample for sample in batch.positions if sample not in writer.committed]
                 if missing:
-                    self._record_batch(writer, batch, plan.live)
+                    self._record_batch(writer, batch, plan.live, digest)
                     progress.update(len(missing))
             progress.close()
         cache = open_cache(self._path)
@@ -196,11 +196,10 @@ class Recording:
         warn_of_truncated(schema.samples[at].prompt for at, text in texts.items() if text and text.truncated)
         return cache
 
-    def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any]) -> None:
+    def _record_batch(self, writer: CacheWriter, batch: Batch, live: Mapping[str, Any], digest: str) -> None:
         visitor = RecordedVisit(self._dit, writer, batch.positions)
         outcome = run_traced(self._dit, batch.samples, visitor, keep_latents=True, **batch.call)
         require_unchanged(self._dit, live)
-        digest = live_digest(live)
         for row, sample in enumerate(batch.positions):
             if sample in writer.committed:
                 continue
@@ -218,12 +217,11 @@ class Recording:
         if embeddings := written_embeddings(texts):
             written["embeddings"] = embeddings
         batches = batches_of(texts, seeds, self._kept["batch_size"], call)
-        probed = probe(self._dit, batches[0].samples, **batches[0].call)
+        probed = probe_once(self._dit, batches[0].samples, live, **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
             negative = several(call.get("negative_prompt") or ())
-            probed.tokens["text"] = max(
-                probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call)
-            )
+            longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
+            probed = replace(probed, tokens={**probed.tokens, "text": longest})
         return _Plan(batches, written, probed, live)
 
     def _schema(self, plan: _Plan) -> Schema:
