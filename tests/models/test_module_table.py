@@ -16,7 +16,7 @@ def norms(n: int = 5) -> torch.nn.Sequential:
 
 
 def table(network: torch.nn.Module) -> dict:
-    return module_table(network, PlainForm())
+    return module_table(list(network.named_modules()), PlainForm())
 
 
 def test_what_all_modules_share_is_one_value() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from ditscope.models.plain_form import PlainForm
+from ditscope.models.plain_form import PlainForm, foreign_members
 
 
 class Kind(enum.Enum):
@@ -236,3 +236,19 @@ def test_functions_and_objects_may_go_round() -> None:
     steer = Steer(1)
     steer.scale = Holder(back=steer.hook, own=steer)
     assert "around it" in json.dumps(PlainForm().function(steer.hook))
+
+
+def test_what_was_looked_through_is_looked_through_again_once_it_is_another(monkeypatch) -> None:
+    """A library's class and a library's module, patched, put back, and patched by something else."""
+    kind, module = torch.nn.LayerNorm, torch.nn.functional
+    clean = PlainForm().class_name(kind)
+    assert (foreign_members(kind), foreign_members(module)) == ([], [])
+    for patch in (lambda self, x: x, lambda self, x: x + 1):
+        with monkeypatch.context() as patched:
+            patched.setattr(kind, "forward", patch)
+            patched.setattr(module, "gelu", patch)
+            assert foreign_members(kind) == [("forward", patch)]
+            assert foreign_members(module) == [("gelu", patch)]
+            assert PlainForm().class_name(kind) != clean
+        assert (foreign_members(kind), foreign_members(module)) == ([], [])
+        assert PlainForm().class_name(kind) == clean

@@ -104,3 +104,14 @@ def test_registers_are_those_of_the_transformer_and_no_tokens_of_the_text() -> N
     )
     assert (inputs.register_tokens, inputs.text_tokens, inputs.image_tokens) == (8, 5, 4 * 6)
     assert inputs_of(SD3, SD3Transformer2DModel).register_tokens == 0
+
+
+def test_the_grid_of_the_visit_before_is_of_the_same_tensor_with_the_same_values(dit) -> None:
+    ids = FluxPipeline._prepare_latent_image_ids(1, 2, 3, "cpu", torch.float32)
+    transformer, before = dit.diffusers_pipeline.transformer, None
+    other = FluxPipeline._prepare_latent_image_ids(1, 3, 2, "cpu", torch.float32)
+    for given, grid in ((ids, (2, 3)), (ids, (2, 3)), (other, (3, 2)), (ids, (2, 3))):
+        before = TransformerInputs(FLUX, transformer, ((), {"img_ids": given}), before)
+        assert before.grid == grid
+    ids.copy_(other)
+    assert TransformerInputs(FLUX, transformer, ((), {"img_ids": ids}), before).grid == (3, 2)

@@ -10,7 +10,6 @@ import torch
 from pipeline_recording import PLAIN, PROMPTS, SEEDS, record
 
 from ditscope.errors import InputError
-from ditscope.models.block import Block
 from ditscope.recording import recorded_visit, transfer
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.transfer import to_host
@@ -31,60 +30,48 @@ def moved(monkeypatch) -> list[tuple[int, ...]]:
         return to_host(tensor)
 
     monkeypatch.setattr(recorded_visit, "to_host", watched)
-    monkeypatch.setattr(transfer, "to_host", watched)
     return shapes
+
+
+def limited(monkeypatch, n_bytes: int) -> None:
+    monkeypatch.setattr(recorded_visit, "Gathering", lambda: transfer.Gathering(n_bytes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_one_transfer_for_each_visit_and_site(dit, tmp_path, moved, monkeypatch, batch_size) -> None:
     """Whatever the number of rows, blocks and statistics, and every value as without waiting."""
     kept = {"streams": STREAMS, "sites": SITES, "blocks": BLOCKS, "batch_size": batch_size}
-    plain = record(dit, tmp_path / "plain.zarr", PROMPTS[:1], range(batch_size), **kept)
-    moved.clear()
-    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[:1], range(batch_size), **kept)
     image, text = (cache.schema.stream(stream).tokens for stream in STREAMS)
     visits = 2 * 2  # steps x branches, each a visit
     assert Counter(moved) == {
         (len(BLOCKS), batch_size, image, 128): visits * 2,
         (len(BLOCKS), batch_size, text, 128): visits * 2,
-        (len(BLOCKS), batch_size, 7, 128): visits * len(STREAMS) * 2,
+        (len(BLOCKS) * batch_size, 7, 128): visits * len(STREAMS) * 2,
         (len(BLOCKS), batch_size, 128): visits * len(STREAMS),
         (batch_size, image, 16): visits,  # the transformer's output
     }
+    limited(monkeypatch, 1)
+    alone = record(dit, tmp_path / "alone.zarr", PROMPTS[:1], range(batch_size), **kept)
     for site in SITES:
         for stream in STREAMS:
-            assert np.array_equal(cache.hidden(stream, site), plain.hidden(stream, site))
+            assert np.array_equal(cache.hidden(stream, site), alone.hidden(stream, site))
+    assert cache.stats().identical(alone.stats())
 
 
-def test_what_finds_no_room_on_the_device_is_moved_at_once(dit, tmp_path, moved, monkeypatch) -> None:
-    kept = {"stats": False, "blocks": [0, 1, 2, 3]}
+def test_what_finds_no_room_is_moved_at_once(dit, tmp_path, moved, monkeypatch) -> None:
+    kept = {"stats": False, "blocks": range(6)}
     plain = record(dit, tmp_path / "plain.zarr", PROMPTS[0], 0, **kept)
     moved.clear()
-    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
-    monkeypatch.setattr(recorded_visit, "Gathering", lambda: transfer.Gathering(limit=2 * 96 * 128 * 4))
+    limited(monkeypatch, 4 * 96 * 128 * 4)
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, **kept)
-    assert Counter(moved) == {(3, 1, 96, 128): 4, (1, 1, 96, 128): 4, (1, 96, 16): 4}
+    assert Counter(moved) == {(5, 1, 96, 128): 4, (1, 1, 96, 128): 4, (1, 96, 16): 4}
     assert np.array_equal(cache.hidden("image", "block_output"), plain.hidden("image", "block_output"))
-
-
-def test_what_waits_on_the_device_is_not_the_model_s_own(dit, tmp_path, monkeypatch) -> None:
-    """Which the model may write into before it is moved."""
-    monkeypatch.setattr(recorded_visit, "waits_for_device", lambda tensor: True)
-    read, add, own, waiting = Block.read, transfer.Gathering.add, [], []
-    monkeypatch.setattr(Block, "read", lambda *at: own.append(read(*at)) or own[-1])
-    monkeypatch.setattr(
-        transfer.Gathering, "add", lambda self, *what: waiting.append(what[-1]) or add(self, *what)
-    )
-    record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, sites=SITES, blocks=["double"])
-    places = [{tensor.untyped_storage().data_ptr() for tensor in tensors} for tensors in (own, waiting)]
-    assert waiting
-    assert places[0].isdisjoint(places[1])
 
 
 def test_statistics_alone_move_no_hidden_state(dit, tmp_path, moved) -> None:
     record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, tensors=False)
-    assert Counter(moved) == {(10, 1, 7, 128): 4, (1, 96, 16): 4}
+    assert Counter(moved) == {(10, 7, 128): 4, (1, 96, 16): 4}
 
 
 def test_what_was_committed_is_not_written_again_though_its_row_runs(dit, guided, tmp_path) -> None:

@@ -12,19 +12,40 @@ def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
     assert np.array_equal(array.view("u2"), patterns.numpy().reshape(256, 256).T)
 
 
+def listed(gathered) -> list:
+    return [(kind, labels, tensors.tolist()) for kind, labels, tensors in gathered]
+
+
 def test_what_is_gathered_comes_back_under_its_label_once() -> None:
-    gathering = Gathering(limit=20)
-    first, second, third = (torch.arange(4.0) + value for value in (1, 2, 3))
-    assert list(gathering.add("a", 7, first)) == []
-    at_once = list(gathering.add("b", 8, second))  # 32 bytes
-    assert [(kind, label, array.tolist()) for kind, label, array in at_once] == [
-        ("a", 7, first.tolist()),
-        ("b", 8, second.tolist()),
-    ]
-    assert list(gathering.add("a", 9, third)) == []
-    ((kind, label, array),) = gathering.moved()
-    assert (kind, label, array.tolist()) == ("a", 9, third.tolist())
-    assert list(gathering.moved()) == []
+    gathering = Gathering(limit=40)
+    first, second, third = ([value, value + 1.0] for value in (1, 2, 3))
+    for kind, label, values in (("a", 7, first), ("b", 8, second), ("a", 9, third)):
+        assert list(gathering.add(kind, label, torch.tensor(values))) == []
+    assert listed(gathering.gathered()) == [("a", (7, 9), [first, third]), ("b", (8,), [second])]
+    assert list(gathering.gathered()) == []
+
+
+def test_what_finds_no_room_any_more_is_handed_on_with_the_rest() -> None:
+    gathering = Gathering(limit=32)
+    handed = [list(gathering.add("a", label, torch.zeros(2))) for label in range(6)]
+    assert [len(each) for each in handed] == [0, 0, 0, 0, 1, 0]
+    assert handed[4][0][1] == (0, 1, 2, 3, 4)
+    assert [labels for _, labels, _ in gathering.gathered()] == [(5,)]
+
+
+def test_what_is_large_does_not_wait_and_is_not_copied() -> None:
+    tensor = torch.zeros(9)
+    ((kind, labels, tensors),) = Gathering(limit=4 * 36 - 1).add("a", 7, tensor)
+    assert (kind, labels, tensors.shape) == ("a", (7,), (1, 9))
+    assert tensors.data_ptr() == tensor.data_ptr()
+
+
+def test_what_waits_is_not_the_model_s_own() -> None:
+    """Which the model goes on to write into."""
+    gathering, tensor = Gathering(), torch.ones(3)
+    assert list(gathering.add("a", 7, tensor)) == []
+    tensor.zero_()
+    assert listed(gathering.gathered()) == [("a", (7,), [[1.0, 1.0, 1.0]])]
 
 
 def test_nothing_waits_on_the_cpu() -> None:

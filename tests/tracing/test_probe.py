@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 import bare_pipeline
-from ditscope.tracing.probe import probe
+from ditscope.errors import UnsupportedError
+from ditscope.models.live_state import live_state
+from ditscope.tracing.probe import probe, probe_once
 from ditscope.tracing.run import run_traced
 
 
@@ -42,3 +46,41 @@ def test_a_probe_tells_the_shapes_of_the_run(dit, prompts, call, steps) -> None:
     assert len(probed.schedule) == steps * (2 if call is bare_pipeline.GUIDED else 1)
     assert probed.dtype == torch.float32
     assert probed.seconds_per_visit > 0
+
+
+def test_what_is_known_of_a_call_is_not_probed_again(dit, prompts, monkeypatch) -> None:
+    runs, look = [], sys.modules["ditscope.tracing.probe"].probe
+    monkeypatch.setattr(
+        sys.modules["ditscope.tracing.probe"],
+        "probe",
+        lambda *at, **call: runs.append(at) or look(*at, **call),
+    )
+    call = {"num_inference_steps": 2, **bare_pipeline.GUIDED}
+
+    def probed(text: str, seed: int = 0, **changed):
+        return probe_once(dit, [(text, seed)], live_state(dit), **{**call, **changed})
+
+    first = probed("red, once")
+    assert probed("red, once", seed=1) is first
+    assert len(runs) == 1
+    assert len(probed("red, once", num_inference_steps=3).schedule) == 6
+    assert probed("red, twice") is not first
+    assert probed("red, twice", latents=torch.zeros(1, 96, 16)) is not first
+    assert len(runs) == 4
+    monkeypatch.setattr(dit.diffusers_pipeline.vae, "use_slicing", True)
+    probed("red, twice", latents=torch.zeros(1, 96, 16))
+    assert len(runs) == 5
+
+
+def test_what_is_refused_before_a_run_is_refused_though_the_call_is_known(dit, prompts) -> None:
+    samples, call = [(prompts[0], 0)], {"num_inference_steps": 2, **bare_pipeline.GUIDED}
+    live = live_state(dit)
+    probe_once(dit, samples, live, **call)
+    with dit.edit(inplace=True):
+        dit.transformer.norm_out.output = dit.transformer.norm_out.output
+    try:
+        with pytest.raises(UnsupportedError, match="persistent edits"):
+            probe_once(dit, samples, live_state(dit), **call)
+    finally:
+        dit.clear_edits()
+    assert probe_once(dit, samples, live_state(dit), **call)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +17,7 @@ from diffusers.models import attention_dispatch
 from ditscope.models._internals import attention_backend, forward_hooks, home_of
 from ditscope.models.module_table import common, module_table
 from ditscope.models.offload import networks
-from ditscope.models.plain_form import KNOWN_CODE, PlainForm, is_foreign, short_digest
+from ditscope.models.plain_form import KNOWN_CODE, PlainForm, foreign_members, is_foreign, short_digest
 from ditscope.models.replaced_modules import foreign_forward
 from ditscope.models.versions import installed
 
@@ -48,20 +48,27 @@ def live_state(dit: DiT) -> dict[str, Any]:
     See :func:`ditscope.models.module_table.module_table`.
     """
     pipeline = dit.diffusers_pipeline
+    # Each network is walked once: most of the time would go there.
     parts = networks(pipeline)
-    plain = PlainForm(parts.modules())
+    members = {name: list(network.named_modules()) for name, network in parts.items()}
+    weights = {name: list(network.named_parameters()) for name, network in parts.items()}
+    modules = [parts, *(module for own in members.values() for _, module in own)]
+    plain = PlainForm(modules)
+    used = {*map(type, modules), *(type(value) for own in weights.values() for _, value in own)}
     state: dict[str, Any] = {
-        "versions": installed(sorted({*_ALWAYS, *_used(parts)})),
+        "versions": installed(sorted({*_ALWAYS, *_libraries(used)})),
         "torch": _torch_settings(),
         "attention_backend": attention_backend(),
         "pipeline": _pipeline(pipeline, plain),
     }
     if everywhere := forward_hooks(None):
         state["hooks_on_all_modules"] = [plain.function(hook) for hook in everywhere]
-    if patched := dict(_patched(pipeline, parts, plain)):
+    if patched := dict(_patched(pipeline, modules, plain)):
         state["patched"] = patched
     for name, component in pipeline.components.items():
-        state[name] = _network(component, plain) if name in parts else plain(component)
+        state[name] = (
+            _network(component, members[name], weights[name], plain) if name in parts else plain(component)
+        )
     return state
 
 
@@ -70,28 +77,31 @@ def live_digest(state: Mapping[str, Any]) -> str:
     return short_digest(state, 16)
 
 
-def _network(network: Any, plain: PlainForm) -> dict[str, Any]:
+_Members = Sequence[tuple[str, Any]]
+
+
+def _network(
+    network: Any, members: _Members, weights: Sequence[tuple[str, torch.Tensor]], plain: PlainForm
+) -> dict[str, Any]:
     quantizer = getattr(network, "hf_quantizer", None)
     described = {
         "class": plain.class_name(type(network)),
-        "dtype": common(
-            [(name, plain(value.dtype)) for name, value in network.named_parameters()] or [("", None)]
-        ),
+        "dtype": common([(name, plain(value.dtype)) for name, value in weights] or [("", None)]),
         "quantization": plain(getattr(quantizer, "quantization_config", None)),
-        "adapters": _adapters(network),
-        "processors": _processors(network, plain),
+        "adapters": _adapters(members),
+        "processors": _processors(members, plain),
         "config": plain(getattr(network, "config", None)),
     }
     for what, found in (("hooks", _hooks), ("forwards", _forwards)):
-        if by_name := dict(found(network, plain)):
+        if by_name := dict(found(members, plain)):
             described[what] = by_name
-    return {**described, "modules": module_table(network, plain)}
+    return {**described, "modules": module_table(members, plain)}
 
 
-def _adapters(network: torch.nn.Module) -> dict[str, Any]:
+def _adapters(members: _Members) -> dict[str, Any]:
     """Name -> number of layers, scale, and whether it is active, fused into the weights, disabled."""
     found: dict[str, dict[str, list[tuple[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for name, layer in network.named_modules():
+    for name, layer in members:
         if not hasattr(layer, "merged_adapters"):
             continue
         for adapter in {*getattr(layer, "scaling", ()), *layer.active_adapters, *layer.merged_adapters}:
@@ -108,27 +118,27 @@ def _adapters(network: torch.nn.Module) -> dict[str, Any]:
     }
 
 
-def _processors(network: torch.nn.Module, plain: PlainForm) -> dict[str, int]:
+def _processors(members: _Members, plain: PlainForm) -> dict[str, int]:
     """Class of attention processor -> number of modules with one."""
     counts: dict[str, int] = defaultdict(int)
-    for module in network.modules():
+    for _, module in members:
         processor = getattr(module, "processor", None)
         if processor is not None:
             counts[plain.class_name(type(processor))] += 1
     return dict(sorted(counts.items()))
 
 
-def _hooks(network: torch.nn.Module, plain: PlainForm) -> Iterator[tuple[str, list[Any]]]:
+def _hooks(members: _Members, plain: PlainForm) -> Iterator[tuple[str, list[Any]]]:
     """Modules with forward hooks of torch's, and the hooks."""
-    for name, module in network.named_modules():
+    for name, module in members:
         hooks = [plain.function(hook) for hook in forward_hooks(module) if home_of(hook) != _COPYING]
         if hooks:
             yield name or "itself", hooks
 
 
-def _forwards(network: torch.nn.Module, plain: PlainForm) -> Iterator[tuple[str, Any]]:
+def _forwards(members: _Members, plain: PlainForm) -> Iterator[tuple[str, Any]]:
     """Modules with another forward than their class's, and that forward."""
-    for name, module in network.named_modules():
+    for name, module in members:
         forward = foreign_forward(module)
         if forward is not None:
             yield name or "itself", plain.function(forward)
@@ -152,20 +162,20 @@ def _pipeline(pipeline: Any, plain: PlainForm) -> dict[str, Any]:
     return {"class": plain.class_name(type(pipeline)), "config": plain(settings), **plain(kept)}
 
 
-def _patched(pipeline: Any, parts: torch.nn.ModuleDict, plain: PlainForm) -> Iterator[tuple[str, Any]]:
+def _patched(
+    pipeline: Any, modules: Sequence[torch.nn.Module], plain: PlainForm
+) -> Iterator[tuple[str, Any]]:
     """What stands in the place of a library's functions, in torch and where the pipeline's classes are written."""
-    used = [pipeline, *pipeline.components.values(), *parts.modules()]
-    used += [module.processor for module in parts.modules() if hasattr(module, "processor")]
+    used = [pipeline, *pipeline.components.values(), *modules]
+    used += [module.processor for module in modules if hasattr(module, "processor")]
     homes = {kind.__module__ for each in {*map(type, used)} for kind in each.__mro__}
     for home in sorted(homes | {"torch", torch.nn.functional.__name__, attention_dispatch.__name__}):
         if home.partition(".")[0] in KNOWN_CODE:
-            for name, value in sorted(vars(sys.modules[home]).items()):
-                if is_foreign(value):
-                    yield f"{home}.{name}", plain.function(value)
+            for name, value in foreign_members(sys.modules[home]):
+                yield f"{home}.{name}", plain.function(value)
 
 
-def _used(parts: torch.nn.ModuleDict) -> Iterator[str]:
-    kinds = {type(each) for each in (*parts.modules(), *parts.parameters())}
+def _libraries(kinds: Iterable[type]) -> Iterator[str]:
     for package in {kind.__module__.partition(".")[0] for kind in kinds} & _WHERE_USED.keys():
         yield _WHERE_USED[package]
 

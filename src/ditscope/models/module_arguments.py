@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 RawInputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -11,8 +13,13 @@ RawInputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 def parameter_names(module: Any) -> tuple[str, ...]:
     """Names of a module's positional parameters, from its class: an instance's forward may be wrapped."""
+    return _positional(type(module).forward)
+
+
+@functools.lru_cache(maxsize=256)
+def _positional(forward: Callable[..., Any]) -> tuple[str, ...]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(type(module).forward).parameters.values()
+    parameters = inspect.signature(forward).parameters.values()
     return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)[1:]
 
 

@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import math
+import operator
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Set
@@ -112,7 +113,9 @@ class PlainForm:
         if not gathered:
             self._within = PlainForm(gathered=True)
             self._within._collections = False
-        named = {id(part): (part, self.class_name(type(part))) for part in parts}
+        parts = list(parts)
+        names = {kind: self.class_name(kind) for kind in set(map(type, parts))}
+        named = {id(part): (part, names[type(part)]) for part in parts}
         for each in (self, self._within):
             each._known |= named
 
@@ -248,7 +251,7 @@ class PlainForm:
     def _foreign(self, kind: type) -> Iterator[Any]:
         """What a class has that no library wrote: code, and in a class of a user's values too."""
         ours = kind.__module__.partition(".")[0] not in KNOWN_CODE
-        for name, value in sorted(vars(kind).items()):
+        for name, value in sorted(vars(kind).items()) if ours else foreign_members(kind):
             functions = list(_functions(getattr(value, "fget", None) or value))
             if functions:
                 yield [name, *(part for each in functions for part in self._code(each))]
@@ -296,6 +299,25 @@ def tensor_name(tensor: torch.Tensor) -> str:
 def is_scalar(value: Any) -> bool:
     """Whether a value is a single number, text, truth value, dtype or None."""
     return value is None or isinstance(value, bool | int | float | str | torch.dtype)
+
+
+_UNTOUCHED: dict[type | ModuleType, tuple[Any, ...]] = {}
+"""Classes and modules of libraries in which nothing foreign was found, and what they held."""
+
+
+def foreign_members(owner: type | ModuleType) -> list[tuple[str, Any]]:
+    """What in a library's class or module is of no library, by name; looked for again once it holds other things."""
+    held, before = tuple(vars(owner).values()), _UNTOUCHED.get(owner, ())
+    if len(held) == len(before) and all(map(operator.is_, held, before)):
+        return []
+    found = [
+        (name, value)
+        for name, value in sorted(vars(owner).items())
+        if is_foreign(getattr(value, "fget", None) or value)
+    ]
+    if not found:
+        _UNTOUCHED[owner] = held
+    return found
 
 
 def is_foreign(function: Any) -> bool:

@@ -14,7 +14,7 @@ from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
-from ditscope.models.schedule import global_noise, require_seeded
+from ditscope.models.schedule import GlobalNoise, global_noise, require_seeded
 from ditscope.models.text_encoding import encoded_texts, watched_tokenizers
 from ditscope.models.transformer_inputs import TransformerInputs
 
@@ -38,10 +38,11 @@ class RunState:
         inputs: what the transformer is passed at the visit in progress, or at the last one.
         texts: what the text encoders were given of each prompt, once the run is over; None for what is not known.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
+        noise_before: torch's own generators when the run in progress, or the last one, began.
     """
 
     inputs: TransformerInputs
-    _noise_before: torch.Tensor
+    noise_before: GlobalNoise
 
     def __init__(self, family: Family, defaults: Mapping[str, Any]) -> None:
         self.family, self.defaults = family, dict(defaults)
@@ -133,7 +134,7 @@ class RunState:
             self.samples = samples_of(self.call)  # before the run draws from the generators
             if self._is_read:
                 self._refuse_unmapped()
-            self._noise_before = global_noise(compute_device(self.pipeline))
+            self.noise_before = global_noise(compute_device(self.pipeline))
             with self.pipeline.transformer.register_forward_pre_hook(self._begin_visit, with_kwargs=True):
                 try:
                     with watched_tokenizers(self.pipeline) as watched:
@@ -186,8 +187,9 @@ class RunState:
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
         if self.n_visits == 1 and self._is_read and self.call.get("generator") is not None:
-            require_seeded(self.pipeline, self._noise_before, started=False)
-        self.inputs = TransformerInputs(self.family, transformer, (args, kwargs))
+            require_seeded(self.pipeline, self.noise_before, started=False)
+        before = getattr(self, "inputs", None)
+        self.inputs = TransformerInputs(self.family, transformer, (args, kwargs), before)
         if self.n_visits == 1 and self.family.text_prefix is not None:  # the first visit is of the prompts
             mask, rows = self.inputs.text_mask, len(self.samples)
             self._text_lengths = (

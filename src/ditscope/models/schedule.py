@@ -10,12 +10,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import compute_device
 
 
 def noise_levels(scheduler: Any) -> list[float]:
@@ -97,15 +96,22 @@ def require_paired_noise(pipeline: Any) -> None:
         )
 
 
-def global_noise(device: torch.device) -> torch.Tensor:
+class GlobalNoise(NamedTuple):
     """State of torch's own generators from which a pipeline may draw that computes on a device."""
+
+    device: torch.device
+    state: torch.Tensor
+
+
+def global_noise(device: torch.device) -> GlobalNoise:
+    """The state as it is now."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
-    return torch.cat(states)
+    return GlobalNoise(device, torch.cat(states))
 
 
-def require_seeded(pipeline: Any, before: torch.Tensor, *, started: bool) -> None:
+def require_seeded(pipeline: Any, before: GlobalNoise, *, started: bool) -> None:
     """Refuse a call with seeds that has drawn from torch's own generators: another run would not be its pair.
 
     Args:
@@ -116,7 +122,7 @@ def require_seeded(pipeline: Any, before: torch.Tensor, *, started: bool) -> Non
     Raises:
         UnsupportedError: naming the pipeline.
     """
-    if not torch.equal(before, global_noise(compute_device(pipeline))):
+    if not torch.equal(before.state, global_noise(before.device).state):
         when = (
             "in its steps, as a callback, a hook or a scheduler of one's own does"
             if started

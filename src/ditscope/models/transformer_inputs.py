@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
+from ditscope.models._internals import write_count
 from ditscope.models.module_arguments import RawInputs, argument, parameter_names
 
 if TYPE_CHECKING:
@@ -21,12 +22,27 @@ if TYPE_CHECKING:
 class TransformerInputs:
     """The transformer's arguments at one visit, read by a family's description.
 
+    Args:
+        family: what is known of the transformer.
+        transformer: the transformer.
+        raw: what it is passed.
+        before: those of the visit before, of which the grid is taken over where it was read off the same tensor.
+
     Attributes:
         register_tokens: number of tokens that the transformer puts before the text.
     """
 
-    def __init__(self, family: Family, transformer: torch.nn.Module, raw: RawInputs) -> None:
+    def __init__(
+        self,
+        family: Family,
+        transformer: torch.nn.Module,
+        raw: RawInputs,
+        before: TransformerInputs | None = None,
+    ) -> None:
         self._family, self._names, self._raw = family, parameter_names(transformer), raw
+        self._grid_read: tuple[torch.Tensor, int, tuple[int, int]] | None = (
+            None if before is None else before._grid_read
+        )
         self._config: Any = transformer.config
         self.register_tokens = getattr(transformer, family.registers).shape[1] if family.registers else 0
 
@@ -84,9 +100,13 @@ class TransformerInputs:
         if given.ndim == 4:
             edge = self._family.token_pixels
             return given.shape[-2] // edge, given.shape[-1] // edge
-        ids = given.reshape(-1, given.shape[-2], given.shape[-1])[0]
-        own = ids[ids[:, 0] == 0]  # reference images count from another number
-        return int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1
+        known, written = self._grid_read, write_count(given)
+        if known is None or given is not known[0] or written != known[1] or given.is_inference():
+            ids = given.reshape(-1, given.shape[-2], given.shape[-1])[0]
+            own = ids[ids[:, 0] == 0]  # reference images count from another number
+            known = (given, written, (int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1))
+            self._grid_read = known
+        return known[2]
 
     @property
     def image_tokens(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from packaging.version import Version
@@ -57,4 +58,10 @@ def warn_of_known_bad() -> None:
 
 def installed(libraries: Iterable[str]) -> dict[str, str]:
     """Versions of libraries that are installed."""
-    return {library: version(library) for library in libraries}
+    return {library: _read_once(version, library) for library in libraries}
+
+
+@functools.cache
+def _read_once(read: Callable[[str], str], library: str) -> str:
+    """What was imported stays what it is, and a version takes as long to read as all else of a live state."""
+    return read(library)

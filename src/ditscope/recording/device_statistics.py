@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import torch
 
 from ditscope.vocabulary import READ_STATISTICS
 
+_SAFE = 2.0**50
+"""Values below it have squares whose sum over 2**24 tokens, the most that there may be, is finite in float32."""
+
+_TOGETHER = {"cpu": 2**17}
+"""Values that are reduced together: as many as a processor's cache holds with what is made of them."""
+
 
 def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
-    """Reduce a hidden state ``[row, token, channel]`` over its tokens, without waiting for the device.
+    """Reduce a hidden state ``[row, token, channel]`` over its tokens; it looks once whether all is finite.
 
-    NaN and infinity are left out of the statistics and counted.
+    NaN and infinity are left out of the statistics and counted. A row's numbers are the same whatever the others.
 
     Args:
-        hidden: the hidden state.
+        hidden: the hidden state, of any number of blocks and samples in its rows.
         real: bool ``[row, token]``, False for padding, which is left out and not counted; None for no padding.
 
     Returns:
@@ -24,27 +32,66 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
         own dtype. With ``count`` and ``nonfinite``, ``mean`` and ``std`` merge exactly (Chan,
         Golub and LeVeque 1983).
     """
-    values = hidden.detach().to(torch.float32)
-    used, saturated = torch.isfinite(values), hidden.detach().abs() == torch.finfo(hidden.dtype).max
+    n_rows = max(1, _TOGETHER.get(hidden.device.type, 2**25) // hidden[0].numel())
+    masks = repeat(None) if real is None else real.to(hidden.device).split(n_rows)
+    return torch.cat([_reduced(*rows) for rows in zip(hidden.detach().split(n_rows), masks, strict=False)])
+
+
+def _reduced(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    values = hidden.to(torch.float32)
+    padding = None if real is None else ~real[:, :, None]
+
+    def total(each: torch.Tensor) -> torch.Tensor:
+        return (each if padding is None else each.masked_fill_(padding, 0.0)).sum(dim=1)
+
+    scratch = values.abs()
+    size, abs_max = total(scratch), scratch.amax(dim=1)
+    count = torch.full_like(abs_max, values.shape[1]) if real is None else real.sum(dim=1, keepdim=True)
+    mean = (values.sum(dim=1) if padding is None else values.masked_fill(padding, 0.0).sum(dim=1)) / count
+    # A rounded mean is corrected by what is left over, so that a far one does not drown the spread.
+    off = torch.sub(values, mean[:, None], out=scratch)
+    left_over = total(off) / count
+    variance = total(off.square_()) / count - left_over.square_()
+    reduced = _stacked(
+        mean=mean,  # NaN, where all is padding
+        mean_abs=size / count,
+        std=variance.clamp_min_(0).sqrt_(),
+        abs_max=abs_max if padding is None else torch.where(count > 0, abs_max, torch.nan),
+        nonfinite=torch.zeros_like(abs_max),
+        count=count.expand_as(abs_max),
+        saturated=torch.zeros_like(abs_max),
+    )
+    # A maximum is NaN as soon as one value is.
+    plain = abs_max < min(_SAFE, torch.finfo(hidden.dtype).max)
+    if not plain.all():
+        odd = ~plain.all(dim=1)
+        reduced[odd] = _reduced_with_care(hidden[odd], None if real is None else real[odd])
+    return reduced
+
+
+def _reduced_with_care(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
+    """The same of rows in which values are not finite, at their dtype's limit, or too large to be squared."""
+    values = hidden.to(torch.float32)
+    used, saturated = torch.isfinite(values), hidden.abs() == torch.finfo(hidden.dtype).max
     if real is not None:
-        real = real.to(values.device)[:, :, None]
-        used, saturated = used & real, saturated & real
+        used, saturated = used & real[:, :, None], saturated & real[:, :, None]
     n_used = used.sum(dim=1)
-    count = torch.full_like(n_used, values.shape[1]) if real is None else real.sum(dim=1).expand_as(n_used)
+    count = torch.full_like(n_used, values.shape[1]) if real is None else real.sum(dim=1, keepdim=True)
     zeroed = torch.where(used, values, 0.0)
     rough_mean = zeroed.sum(dim=1) / n_used  # NaN, where nothing is finite
     size = zeroed.abs()
-    mean_abs, abs_max = size.sum(dim=1) / n_used, torch.where(n_used > 0, size.amax(dim=1), torch.nan)
     # The mean in place of what is left out adds nothing to the spread, but to the number that it is divided by.
     std, mean = torch.std_mean(torch.where(used, values, rough_mean[:, None]), dim=1, correction=0)
-    std = std * (values.shape[1] / n_used).sqrt()
-    arrays = {
-        "mean": mean,
-        "mean_abs": mean_abs,
-        "std": std,
-        "abs_max": abs_max,
-        "nonfinite": count - n_used,
-        "count": count,
-        "saturated": saturated.sum(dim=1),
-    }
+    return _stacked(
+        mean=mean,
+        mean_abs=size.sum(dim=1) / n_used,
+        std=std * (values.shape[1] / n_used).sqrt(),
+        abs_max=torch.where(n_used > 0, size.amax(dim=1), torch.nan),
+        nonfinite=count - n_used,
+        count=count.expand_as(n_used),
+        saturated=saturated.sum(dim=1),
+    )
+
+
+def _stacked(**arrays: torch.Tensor) -> torch.Tensor:
     return torch.stack([arrays[name] for name in READ_STATISTICS], dim=1)

@@ -34,7 +34,7 @@ from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.recording.transfer import copy_values
 from ditscope.tracing.batches import Batch, batches_of, own_arguments
-from ditscope.tracing.probe import Probe, longest_text, probe
+from ditscope.tracing.probe import Probe, longest_text, probe_once
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
 from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
 from ditscope.tracing.samples import filled_call
@@ -270,11 +270,11 @@ class Recording:
         batches = batches_of(texts, seeds, self._settings.kept["batch_size"], call)
         n_samples = sum(len(batch.samples) for batch in batches)
         shared, own = own_arguments(filled_call(self._dit, texts[0], call), len(texts), n_samples)
-        probed = probe(self._dit, batches[0].samples, **batches[0].call)
+        probed = probe_once(self._dit, batches[0].samples, model["live"], **batches[0].call)
         if self._dit.family.text_length_varies and "text" in self._selection.streams:
             negative = several(call.get("negative_prompt") or ())
             longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
-            probed.tokens["text"] = self._text_tokens(longest)
+            probed = replace(probed, tokens={**probed.tokens, "text": self._text_tokens(longest)})
         embeddings = written_embeddings(texts)
         states = written_generators(self._dit.diffusers_pipeline, seeds)
         for one, (prompt, seed) in zip(

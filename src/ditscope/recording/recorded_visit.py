@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -13,8 +13,8 @@ from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
 from ditscope.recording.device_statistics import token_statistics
 from ditscope.recording.token_choice import drawn_tokens
-from ditscope.recording.transfer import Gathering, to_host, waits_for_device
-from ditscope.vocabulary import passing_order
+from ditscope.recording.transfer import Gathered, Gathering, to_host
+from ditscope.vocabulary import passing_order, site_spec
 
 if TYPE_CHECKING:
     from ditscope.cache.schema import StreamSpec
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class RecordedVisit:
     """Reads at a visit whatever the store keeps, and gives it to the writer.
 
-    On a device, whatever is read at a site in one visit is moved to the host together, as far as
-    :data:`ditscope.recording.transfer.GATHERED_BYTES` has room for it.
+    Whatever is read at a site in one visit is reduced and moved to the host together, as far as there is room for it;
+    see :class:`ditscope.recording.transfer.Gathering`.
 
     Args:
         dit: the model that runs.
@@ -74,19 +74,24 @@ class RecordedVisit:
             self._read_blocks(visit, branches)
         output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0])
         step = self._all_steps.index(visit.step)
-        for branch, rows in self._by_branch(branches, to_host(self._kept(visit, branches, output))):
-            self.outputs[:, step, self._schema.branches.index(branch)] = rows
+        rows = self._by_branch(branches, to_host(self._kept(visit, branches, output)))
+        for branch, own in zip(branches, rows, strict=True):
+            self.outputs[:, step, self._schema.branches.index(branch)] = own
 
     def _read_blocks(self, visit: Visit, branches: tuple[str, ...]) -> None:
         text_mask = self._dit.run_state.inputs.text_mask
         real = None if text_mask is None else self._kept(visit, branches, text_mask)
         gathering = Gathering()
 
-        def put(moved: Iterable[tuple[tuple[str, str, str], int, np.ndarray]]) -> None:
-            for (kept, site, stream), block, values in moved:
-                for branch, rows in self._by_branch(branches, values):
-                    address = Address(stream, site, visit.step, branch, block)
-                    self._writer.put(Reading(address, self._samples, **{kept: rows[self._rows]}))
+        def put(gathered: Iterable[Gathered]) -> None:
+            for (site, stream), blocks, hidden in gathered:
+                arrays = self._arrays(site, stream, hidden, real if stream == "text" else None)
+                for position, block in enumerate(blocks):
+                    own = {kept: self._by_branch(branches, array[position]) for kept, array in arrays.items()}
+                    for index, branch in enumerate(branches):
+                        rows = {kept: array[index][self._rows] for kept, array in own.items()}
+                        address = Address(stream, site, visit.step, branch, block)
+                        self._writer.put(Reading(address, self._samples, **rows))
 
         for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
             for stored, stream, site in self._order:
@@ -95,21 +100,25 @@ class RecordedVisit:
                 hidden = self._kept(visit, branches, block.read(site, stream))
                 if len(self._schema.channels) < self._schema.width:
                     hidden = hidden.index_select(-1, self._ids_on(hidden.device))
-                key = ("hidden", site, stream)
                 if not stored.has_tokens:
-                    put(gathering.add(key, block.index, hidden[:, 0].to(torch.float32, copy=True)))
-                    continue
-                if self._schema.stats:
-                    statistics = token_statistics(hidden, real if stream == "text" else None)
-                    put(gathering.add(("statistics", site, stream), block.index, statistics))
-                if not self._schema.tensors:
-                    continue
-                hidden = self._chosen_tokens(stream, hidden, len(branches))
-                if waits_for_device(hidden):  # a copy, since the model may write into its own
-                    put(gathering.add(key, block.index, hidden.detach().clone()))
-                else:
-                    put([(key, block.index, to_host(hidden))])
-        put(gathering.moved())
+                    hidden = hidden[:, 0].to(torch.float32)
+                put(gathering.add((site, stream), block.index, hidden))
+        put(gathering.gathered())
+
+    def _arrays(
+        self, site: str, stream: str, hidden: torch.Tensor, real: torch.Tensor | None
+    ) -> dict[str, np.ndarray]:
+        """What is kept of hidden states ``[block, row, token, channel]``, on the host; of modulation, its values."""
+        arrays = {}
+        if self._schema.stats and site_spec(site).has_tokens:
+            masks = None if real is None else real.repeat(len(hidden), 1)
+            statistics = token_statistics(hidden.flatten(0, 1), masks)
+            arrays["statistics"] = to_host(statistics).reshape(*hidden.shape[:2], *statistics.shape[1:])
+        if self._schema.tensors or not site_spec(site).has_tokens:
+            arrays["hidden"] = to_host(
+                self._chosen_tokens(stream, hidden) if site_spec(site).has_tokens else hidden
+            )
+        return arrays
 
     def _draw(self, stream: StreamSpec, batch: Sequence[int]) -> np.ndarray[Any, Any]:
         """The tokens of each row, drawn for its sample: ``[row, token]``."""
@@ -119,14 +128,16 @@ class RecordedVisit:
             [drawn_tokens(stream.tokens, count, seed, self._writer.samples[at].identity) for at in batch]
         )
 
-    def _chosen_tokens(self, stream: str, hidden: torch.Tensor, n_branches: int) -> torch.Tensor:
-        """The tokens whose hidden states are kept, ``[row, token, channel]``."""
+    def _chosen_tokens(self, stream: str, hidden: torch.Tensor) -> torch.Tensor:
+        """The tokens whose hidden states are kept, of ``[block, row, token, channel]``."""
         spec = self._schema.stream(stream)
         if spec.keeps_all:
             return hidden
-        ids = self._drawn.get(stream, np.array(spec.token_ids)[None].repeat(self._n_rows, 0))
-        index = torch.from_numpy(np.tile(ids, (n_branches, 1)).astype(np.int64)).to(hidden.device)
-        return hidden.gather(1, index[:, :, None].expand(-1, -1, hidden.shape[-1]))
+        if spec.token_ids is not None:
+            return hidden[:, :, list(spec.token_ids)]
+        drawn = self._drawn[stream].astype(np.int64)
+        ids = torch.from_numpy(np.tile(drawn, (hidden.shape[1] // self._n_rows, 1))).to(hidden.device)
+        return hidden.gather(2, ids[None, :, :, None].expand(len(hidden), -1, -1, hidden.shape[-1]))
 
     def _ids_on(self, device: torch.device) -> torch.Tensor:
         """The recorded channels' ids, moved to each device once."""
@@ -143,7 +154,7 @@ class RecordedVisit:
             masks = np.ones((len(branches) * self._n_rows, inputs.text_tokens), dtype=bool)
         else:
             masks = to_host(self._kept(visit, branches, inputs.text_mask))
-        for branch, rows in self._by_branch(branches, masks):
+        for branch, rows in zip(branches, self._by_branch(branches, masks), strict=True):
             self._writer.put_token_masks(self._samples, "text", branch, rows[self._rows])
 
     def _put_drawn(self, visit: Visit, branches: tuple[str, ...]) -> None:
@@ -164,6 +175,6 @@ class RecordedVisit:
             )
         return tensor if branches == visit.branches else visit.rows(tensor, branches[0])
 
-    def _by_branch(self, branches: tuple[str, ...], array: np.ndarray[Any, Any]) -> Iterator[tuple[str, Any]]:
-        """Each branch with its rows of what :meth:`_kept` gave."""
-        return zip(branches, array.reshape(len(branches), self._n_rows, *array.shape[1:]), strict=True)
+    def _by_branch(self, branches: tuple[str, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """What :meth:`_kept` gave, as ``[branch, row, ...]``."""
+        return array.reshape(len(branches), self._n_rows, *array.shape[1:])

@@ -1,7 +1,7 @@
-"""The way from the device to the host that whatever is read in the blocks takes.
+"""The way from the blocks to the host that whatever is read in them takes.
 
-A transfer waits for the device. So values are moved for all rows and branches at once, and those of one site wait
-on the device until the visit ends, as far as there is room for them.
+A transfer waits for the device, and each operation has its price, however small the tensor. So what is read at one
+site waits until the visit ends, as far as there is room for it, and is then reduced and moved together.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ def copy_values(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> N
 
 
 GATHERED_BYTES = 256 * 2**20
-"""Bytes that may wait on the device: 9 hidden states of FLUX.1-dev's image stream at 1024 x 1024 pixels."""
+"""Bytes that may wait on a device: 9 hidden states of FLUX.1-dev's image stream at 1024 x 1024 pixels."""
+
+GATHERED_BYTES_ON_CPU = 2 * 2**20
+"""On the CPU there is nothing to move: what is large gains nothing by waiting, and is not copied."""
+
+_FEWEST = 4
+"""Tensors for which there must be room, if they are to wait."""
 
 
 def waits_for_device(tensor: torch.Tensor) -> bool:
@@ -43,34 +49,41 @@ def waits_for_device(tensor: torch.Tensor) -> bool:
     return tensor.device.type != "cpu"
 
 
+Gathered = tuple[Any, tuple[Any, ...], torch.Tensor]
+"""A kind, labels, and the tensors of that kind with these labels, one upon another."""
+
+
 class Gathering:
-    """Tensors that are moved to the host together: one transfer for each kind of them.
+    """Tensors that are handled together, by their kind, before the model goes on or after it did.
 
     Args:
-        limit: bytes that may wait on the device; beyond it, what waits is moved at once.
+        limit: bytes that may wait; by default :data:`GATHERED_BYTES`, or :data:`GATHERED_BYTES_ON_CPU`.
     """
 
-    def __init__(self, limit: int = GATHERED_BYTES) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._limit, self._size = limit, 0
         self._waiting: dict[Hashable, list[tuple[Any, torch.Tensor]]] = {}
 
-    def add(self, kind: Hashable, label: Any, tensor: torch.Tensor) -> Iterator[tuple[Any, Any, np.ndarray]]:
-        """Take a tensor, which nothing writes to any more; those of one kind have one shape.
+    def add(self, kind: Hashable, label: Any, tensor: torch.Tensor) -> Iterator[Gathered]:
+        """Take a tensor of the model's, which goes on to write into it; those of one kind have one shape.
 
         Yields:
-            (kind, label, array) of what was moved to the host for want of room.
+            (kind, labels, tensors) of what is to be handled now, for want of room or because it gains nothing by
+            waiting; that may be the model's own tensor.
         """
-        self._waiting.setdefault(kind, []).append((label, tensor))
+        limit = self._limit or (GATHERED_BYTES if waits_for_device(tensor) else GATHERED_BYTES_ON_CPU)
+        if tensor.nbytes * _FEWEST > limit:
+            yield kind, (label,), tensor.detach()[None]
+            return
+        self._waiting.setdefault(kind, []).append((label, tensor.detach().clone()))
         self._size += tensor.nbytes
-        if self._size > self._limit:
-            yield from self.moved()
+        if self._size > limit:
+            yield from self.gathered()
 
-    def moved(self) -> Iterator[tuple[Any, Any, np.ndarray]]:
-        """(kind, label, array) of all that waits, moved to the host; nothing waits after it."""
+    def gathered(self) -> Iterator[Gathered]:
+        """(kind, labels, tensors) of all that waits; nothing waits after it."""
         waiting, self._waiting, self._size = self._waiting, {}, 0
         for kind, labelled in waiting.items():
             labels, tensors = zip(*labelled, strict=True)
             # Blocks may be spread over several devices.
-            packed = to_host(torch.stack([tensor.to(tensors[0].device) for tensor in tensors]))
-            for label, array in zip(labels, packed, strict=True):
-                yield kind, label, array
+            yield kind, labels, torch.stack([tensor.to(tensors[0].device) for tensor in tensors])

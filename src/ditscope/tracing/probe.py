@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.models.pipeline_call import step_callback
+from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.sizes import is_binned
 from ditscope.models.visits import Schedule
 from ditscope.tracing.prompt_embeds import Prompt, PromptEmbeds, refuse_unfit
 from ditscope.tracing.run import check_call
 from ditscope.tracing.samples import call_of, filled_call
+from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -100,6 +103,34 @@ def probe(dit: DiT, samples: Sequence[tuple[Prompt, int]], **call: Any) -> Probe
         seconds_per_visit=times[1] - times[0],
         call=filled_call(dit, samples[0][0], call),
     )
+
+
+def probe_once(
+    dit: DiT, samples: Sequence[tuple[Prompt, int]], live: Mapping[str, Any], **call: Any
+) -> Probe:
+    """A probe, or the last one of the model if it was of the same call, prompts and live state.
+
+    What is refused before a run is refused either way.
+
+    Args:
+        dit: the model.
+        samples: (prompt, seed) of one batch; a seed changes no shape.
+        live: of :func:`ditscope.models.live_state.live_state`, as it is now.
+        **call: further arguments of the pipeline.
+    """
+    prompts = [prompt for prompt, _ in samples]
+    facts = ([*map(str, prompts)], written_embeddings(prompts), written_call(call), live)
+    known = _LAST.get(dit)
+    if known is None or known[0] != facts:
+        _LAST[dit] = known = (facts, probe(dit, samples, **call))
+    else:
+        dit.before_run()
+        refuse_unmapped(dit.run_state, call_of(dit, samples, call))
+    return known[1]
+
+
+_LAST: weakref.WeakKeyDictionary[DiT, tuple[Any, Probe]] = weakref.WeakKeyDictionary()
+"""Of each model, the facts of the last probe, and what it found."""
 
 
 def _image_size(dit: DiT, grid: tuple[int, int]) -> tuple[int, int]:

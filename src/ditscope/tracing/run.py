@@ -16,7 +16,7 @@ from ditscope._display import quoted
 from ditscope.checks import several
 from ditscope.errors import InputError, VisitError
 from ditscope.models.pipeline_call import call_parameters, step_callback
-from ditscope.models.schedule import global_noise, require_seeded
+from ditscope.models.schedule import require_seeded
 from ditscope.tracing.prompt_embeds import EMBEDDING, Prompt
 from ditscope.tracing.samples import call_of
 
@@ -176,7 +176,6 @@ def run_traced(
         "output_type": call.get("output_type") or "np",
         callback: at_step_end if callback == "callback_on_step_end" else at_step_end_plainly,
     }
-    noise = global_noise(dit.device)
     with dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             if keep_latents and not visited:
@@ -186,7 +185,7 @@ def run_traced(
                 at_visit(visit)
         result = tracer.result.save()
 
-    require_seeded(dit.diffusers_pipeline, noise, started=True)
+    require_seeded(dit.diffusers_pipeline, dit.run_state.noise_before, started=True)
     steps = [step for step, _ in clock]
     expected = visited[-1].step - visited[0].step + 1  # the pipeline counts the steps that it runs
     if steps != list(range(expected)):
