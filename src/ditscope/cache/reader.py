@@ -56,6 +56,8 @@ class Cache:
         plans: every array of the store, by path.
         specs: what every sample is of, committed or not, by position.
         ledger: what the ledger says of every committed sample.
+        whole_ledger: all that it says.
+        call_tensors: small tensors that calls were passed, by the digest that the manifest has in their place.
         damaged_lines: what is wrong with lines of the ledger that cannot be used.
         committed: positions of the committed samples.
     """
@@ -68,9 +70,10 @@ class Cache:
             store.schema,
             store.plans,
         )
-        ledger = store.ledger()
+        ledger = self.whole_ledger = store.ledger()
         self.specs: tuple[SampleSpec, ...] = tuple(ledger.samples)
         self.ledger = ledger.entries
+        self.call_tensors = ledger.tensors
         self.damaged_lines: tuple[str, ...] = tuple(ledger.damaged)
         if self.damaged_lines:
             warnings.warn(

@@ -1,9 +1,10 @@
 """The ledger: one file that says which samples a store has, and which of them are whole.
 
 A journal to which lines are only ever added, each with its own CRC-32C: ``samples`` names new ones, ``commit`` says
-that one is on disk, ``drop`` that it no longer counts. A sample counts only once its ``commit`` line is there, which is
-written after everything else of that sample. The line has the CRC-32C of every chunk of the sample, so that a file
-that is missing, damaged, or swapped for another is noticed wherever it is read.
+that one is on disk, ``drop`` that it no longer counts, ``tensor`` has a small tensor of the call, whole. A sample
+counts only once its ``commit`` line is there, which is written after everything else of that sample. The line has the
+CRC-32C of every chunk of the sample, so that a file that is missing, damaged, or swapped for another is noticed
+wherever it is read.
 
 What is behind the last whole line was cut off while it was written, and counts for nothing. A line that is damaged
 is named; the others count. The journal lies in the folder of the boolean array ``done``, which repeats for plain
@@ -15,6 +16,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,7 @@ import google_crc32c
 import numpy as np
 
 from ditscope.cache import files
+from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.samples import SampleSpec
 from ditscope.encoded_text import EncodedText
@@ -34,6 +37,9 @@ FILE = f"{FOLDER}/journal.jsonl"
 
 MOST_LINE_BYTES = 256 * 2**20
 """Most bytes of one line: 64 million chunks in a sample."""
+
+TENSOR_DTYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "uint8", "bool")
+"""Dtypes of tensors that are kept whole."""
 
 SaturatedCounts = Mapping[str, Mapping[int, Mapping[int, int]]]
 """``stream/site`` -> block -> channel -> number of values at the dtype's limit, where there are any."""
@@ -166,12 +172,14 @@ class Ledger:
     Attributes:
         samples: every sample, in order of its position.
         entries: what is known of the committed ones, by position.
+        tensors: small tensors that calls were passed, by digest.
         damaged: what is wrong with lines that cannot be used, each with its number.
         end: bytes up to the end of the last whole line.
     """
 
     samples: Sequence[SampleSpec]
     entries: Mapping[int, Entry]
+    tensors: Mapping[str, np.ndarray[Any, Any]]
     damaged: Sequence[str]
     end: int
 
@@ -197,6 +205,13 @@ def samples_line(first: int, samples: Sequence[SampleSpec]) -> bytes:
     return line("samples", {"first": first, "samples": [sample.to_json() for sample in samples]})
 
 
+def tensor_line(digest: str, values: np.ndarray[Any, Any]) -> bytes:
+    """The line that has a tensor of a call, by the digest that stands for it in the call as it is written down."""
+    data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
+    own = {"digest": digest, "dtype": str(values.dtype), "shape": list(values.shape), "data": data}
+    return line("tensor", own)
+
+
 def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -> Ledger:
     """Read the journal.
 
@@ -214,11 +229,12 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
         ) from error
     samples: dict[int, SampleSpec] = {}
     entries: dict[int, Entry] = {}
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
     damaged: list[str] = []
     end = content.rfind(b"\n") + 1
     for number, text in enumerate(_lines(content, end), 1):
         try:
-            _take(_parsed(text), number, config_hash, plans, samples, entries)
+            _take(_parsed(text), number, config_hash, plans, samples, entries, tensors)
         except _OtherRecording as error:
             raise CacheError(
                 f"a ledger of another recording at {path} ({error})",
@@ -242,7 +258,7 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
             "Fetch it again.",
         )
     listed = [samples.get(at, _unknown(at)) for at in range(max(samples, default=-1) + 1)]
-    return Ledger(listed, entries, damaged, end)
+    return Ledger(listed, entries, tensors, damaged, end)
 
 
 def check_files(store: Path, plans: Mapping[str, ArrayPlan], entry: Entry) -> None:
@@ -301,6 +317,7 @@ def _take(
     plans: Mapping[str, ArrayPlan],
     samples: dict[int, SampleSpec],
     entries: dict[int, Entry],
+    tensors: dict[str, np.ndarray[Any, Any]],
 ) -> None:
     """Take a line in, or raise what is wrong with it."""
     kind = content["kind"]
@@ -321,6 +338,13 @@ def _take(
         entries[entry.sample] = entry
     elif kind == "drop":
         entries.pop(int(content["sample"]), None)
+    elif kind == "tensor":
+        digest, shape = str(content["digest"]), tuple(map(int, content["shape"]))
+        if not re.fullmatch(r"[0-9a-f]{16,128}", digest) or str(content["dtype"]) not in TENSOR_DTYPES:
+            raise ValueError(f"a tensor {digest[:20]!r} of {content['dtype']!r}")
+        dtype = BFLOAT16 if content["dtype"] == "bfloat16" else np.dtype(content["dtype"])
+        data = base64.b64decode(content["data"], validate=True)
+        tensors[digest] = np.frombuffer(data, dtype).reshape(shape)
     else:
         raise ValueError(f"of the unknown kind {kind!r}")
 

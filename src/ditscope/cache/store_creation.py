@@ -11,7 +11,7 @@ import errno
 import glob
 import shutil
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.lock import held
-from ditscope.cache.samples import SampleSpec
+from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
 from ditscope.cache.zarr_metadata import different_files, zarr_files
@@ -39,7 +39,7 @@ def create_store(
     files.make_folders(path.parent)
     _remove_cut_off(path)
     partial = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
-    content = zarr_files(schema, plans, manifest, (), ())
+    content = zarr_files(schema, plans, manifest, Ledger((), {}, {}, (), 0))
     content[sample_ledger.FILE] = sample_ledger.first_line(str(manifest["config_hash"]))
     folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
     folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
@@ -63,12 +63,12 @@ def create_store(
     files.sync_folder(path.parent)
 
 
-def update_zarr_files(store: Store, samples: Sequence[SampleSpec], committed: Collection[int]) -> None:
+def update_zarr_files(store: Store, ledger: Ledger) -> None:
     """Write what plain zarr readers see anew wherever it is not what manifest and ledger say.
 
     The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
     """
-    content = zarr_files(store.schema, store.plans, store.manifest, samples, committed)
+    content = zarr_files(store.schema, store.plans, store.manifest, ledger)
     for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
         files.replace(store.path / name, content[name])

@@ -88,7 +88,7 @@ def verify(source: str | os.PathLike[str] | Cache) -> Verification:
     """
     cache = source if isinstance(source, Cache) else open_cache(source)
     damaged = [Damage(line.split(":")[0], {}, line) for line in cache.damaged_lines]
-    content = zarr_files(cache.schema, cache.plans, cache.manifest, cache.specs, cache.ledger)
+    content = zarr_files(cache.schema, cache.plans, cache.manifest, cache.whole_ledger)
     damaged += [
         Damage(name, {}, "other metadata or labels than manifest and ledger say")
         for name in different_files(cache.path, content)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from ditscope.cache.layout import ArrayPlan, statistics_path, values_path
 from ditscope.cache.lock import held
 from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
-from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.sample_ledger import Entry, Ledger
 from ditscope.cache.samples import SampleSpec, join
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import Copy
@@ -54,7 +54,14 @@ class CacheWriter:
     """
 
     def __init__(
-        self, store: Store, asked: Sequence[SampleSpec], *, memory_budget: int, threads: int, copy: Copy
+        self,
+        store: Store,
+        asked: Sequence[SampleSpec],
+        tensors: Mapping[str, np.ndarray],
+        *,
+        memory_budget: int,
+        threads: int,
+        copy: Copy,
     ) -> None:
         self.path, self.schema, self.manifest = store.path, store.schema, store.manifest
         self.memory_budget = memory_budget
@@ -79,10 +86,14 @@ class CacheWriter:
                 if position in self.entries:
                     sample_ledger.check_files(self.path, self._plans, self.entries[position])
             self._clear_uncommitted()
+            self._tensors = dict(ledger.tensors)
+            for digest in tensors.keys() - self._tensors.keys():
+                self._append(sample_ledger.tensor_line(digest, tensors[digest]))
+                self._tensors[digest] = tensors[digest]
             if new:
                 self._append(sample_ledger.samples_line(len(self.samples), new))
                 self.samples += new
-            update_zarr_files(store, self.samples, self.entries)
+            update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors, (), self._end))
             self._buffers = Buffers(memory_budget)
             counted = (
                 () if self.schema.stats else [p.path for p in self._plans.values() if p.kind == "tensors"]
@@ -97,6 +108,7 @@ class CacheWriter:
         schema: Schema,
         manifest: Mapping[str, Any],
         samples: Sequence[SampleSpec] = (),
+        tensors: Mapping[str, np.ndarray] = MappingProxyType({}),
         *,
         memory_budget: int = preflight.MEMORY_BUDGET,
         threads: int = 2,
@@ -109,6 +121,7 @@ class CacheWriter:
             schema: what the store holds of each sample.
             manifest: from :func:`ditscope.cache.build_manifest`, of this schema.
             samples: what is to be recorded; those that the store has keep their positions.
+            tensors: small tensors of the call, which the ledger keeps whole, by digest.
             memory_budget: bytes that buffers may take.
             threads: how many files are written at once.
             copy: how values are copied into buffers.
@@ -135,7 +148,7 @@ class CacheWriter:
             new, positions = join(ledger.samples, samples)
             to_go = len(new) + sum(at < len(ledger.samples) and at not in ledger.entries for at in positions)
             preflight.check_disk(path, store.plans, to_go)
-        return cls(store, samples, memory_budget=memory_budget, threads=threads, copy=copy)
+        return cls(store, samples, tensors, memory_budget=memory_budget, threads=threads, copy=copy)
 
     @property
     def committed(self) -> set[int]:
@@ -273,6 +286,7 @@ class CacheWriter:
         lines = [sample_ledger.first_line(self._store.config_hash)]
         if self.samples:
             lines.append(sample_ledger.samples_line(0, self.samples))
+        lines += [sample_ledger.tensor_line(digest, values) for digest, values in self._tensors.items()]
         lines += [sample_ledger.line("commit", entry.to_json()) for entry in self.entries.values()]
         content = b"".join(lines)
         files.replace(self.path / sample_ledger.FILE, content)

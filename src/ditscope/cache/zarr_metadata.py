@@ -19,7 +19,7 @@ import numpy as np
 from ditscope.cache import files, labels
 from ditscope.cache.labels import Labels
 from ditscope.cache.layout import STATISTICS_FOLDER, ArrayPlan
-from ditscope.cache.samples import SampleSpec
+from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import BLOSC
 
@@ -40,8 +40,7 @@ def zarr_files(
     schema: Schema,
     plans: Mapping[str, ArrayPlan],
     manifest: Mapping[str, Any],
-    samples: Sequence[SampleSpec],
-    committed: Collection[int],
+    ledger: Ledger,
 ) -> dict[str, bytes]:
     """Every file of metadata and labels, by name relative to the store.
 
@@ -49,9 +48,9 @@ def zarr_files(
         schema: of the store.
         plans: its arrays, by path.
         manifest: of the store.
-        samples: every sample, in order.
-        committed: positions of those that are committed.
+        ledger: which samples there are, which are committed, and the tensors of calls.
     """
+    samples, committed = ledger.samples, ledger.entries
     of_samples = labels.sample_labels(samples)
     done = np.isin(np.arange(len(samples)), list(committed))
     nodes: dict[str, dict[str, Any]] = {}
@@ -89,7 +88,24 @@ def zarr_files(
         group("trajectory", {**of_samples, **labels.trajectory_labels(schema)}, {})
     for plan in plans.values():
         nodes[plan.path] = array_metadata(plan, len(samples))
-    if all(plan.dtype != "bfloat16" for plan in plans.values()):
+    if ledger.tensors:
+        group("call", {}, {})
+    for digest, values in ledger.tensors.items():
+        # Chunks have no axis of length 0.
+        path, chunk = f"call/t{digest}", [max(1, n) for n in values.shape]
+        dims = [f"axis_{axis}" for axis in range(values.ndim)]
+        nodes[path] = _array(
+            dims,
+            values.shape,
+            chunk,
+            str(values.dtype),
+            0,
+            [_bytes(values.dtype.itemsize), _CRC],
+            {"digest": digest},
+        )
+        content[f"{path}/c{''.join('.0' for _ in dims)}"] = _with_checksum(values.tobytes())
+    dtypes = {node["data_type"] for node in nodes.values() if "data_type" in node}
+    if "bfloat16" not in dtypes:
         # A zarr that does not know bfloat16 parses consolidated metadata whole, and could open nothing at all.
         below = {path: node for path, node in sorted(nodes.items()) if path}
         nodes[""]["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": below}

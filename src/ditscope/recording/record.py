@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from ditscope import checks
@@ -28,11 +29,12 @@ from ditscope.cache.verification import require_whole
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError, not_copied
+from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
-from ditscope.recording.transfer import copy_values
+from ditscope.recording.transfer import copy_values, to_host
 from ditscope.tracing.batches import Batch, batches_of, own_arguments
 from ditscope.tracing.probe import Probe, longest_text, probe_once
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of
@@ -40,11 +42,14 @@ from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncat
 from ditscope.tracing.samples import filled_call
 from ditscope.tracing.seeds import Seed, written_generators
 from ditscope.tracing.unchanged import model_state, require_unchanged
-from ditscope.tracing.written_call import written_call, written_embeddings
+from ditscope.tracing.written_call import tensors_in, written_call, written_embeddings
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
+
+MOST_TENSOR_BYTES = 2**20
+"""Bytes up to which a tensor of the call is kept whole, beside its digest."""
 
 Prompts = Prompt | Sequence[Prompt]
 
@@ -209,9 +214,10 @@ class Recording:
             columns: what is to be kept beside the samples, such as a category: name -> a JSON value for each prompt
                 or for each sample. It is in ``cache.samples``.
             **call: pipeline arguments, the same for all samples. Texts such as ``negative_prompt`` may be lists, and
-                tensors such as ``latents`` have rows, one for each prompt or for each sample. The manifest keeps
-                texts and numbers, digests of tensors and images, and name and digest of a callback, which may change
-                latents and embeddings, but neither batch nor guidance. ``output_type="latent"`` keeps no images.
+                tensors such as ``latents`` have rows, one for each prompt or for each sample. The store keeps texts
+                and numbers, digests of tensors and images, name and digest of a callback, and tensors of up to 1 MiB
+                whole (``cache.call_tensors``; latents are in the trajectory). A callback may change latents and
+                embeddings, but neither batch nor guidance. ``output_type="latent"`` keeps no images.
                 ``prompt``, ``generator``, ``seed``, ``num_images_per_prompt`` and ``return_dict`` are ditscope's.
 
         Returns:
@@ -245,6 +251,7 @@ class Recording:
             schema,
             manifest,
             specs,
+            plan.tensors,
             memory_budget=self._settings.memory_budget,
             copy=copy_values,
         ) as writer:
@@ -285,7 +292,10 @@ class Recording:
                 one["embeddings"] = digests
             if (state := states.get(str(int(seed)))) is not None:
                 one["generator"] = state
-        return _Plan(batches, written_call(shared), own, probed, model)
+        # Latents of each sample's own are in its trajectory.
+        small = (t for t in tensors_in([shared, texts]) if t.nbytes <= MOST_TENSOR_BYTES)
+        tensors = {tensor_digest(tensor): to_host(tensor) for tensor in small}
+        return _Plan(batches, written_call(shared), own, tensors, probed, model)
 
     def _text_tokens(self, longest: int) -> int:
         """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
@@ -383,6 +393,7 @@ class _Plan:
         call: arguments of all samples, as written down.
         own: arguments of each sample, as written down; with digests of its embeddings, and of its generator's state
             where that is not the seed's.
+        tensors: the small ones in the call and in prompts that are embeddings, by digest.
         probed: the call's probe.
         model: the model's state.
     """
@@ -390,6 +401,7 @@ class _Plan:
     batches: list[Batch]
     call: dict[str, Any]
     own: list[dict[str, Any]]
+    tensors: dict[str, np.ndarray[Any, Any]]
     probed: Probe
     model: dict[str, Any]
 

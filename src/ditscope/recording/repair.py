@@ -19,7 +19,7 @@ from ditscope.cache.writer import CacheWriter
 from ditscope.errors import CacheError
 from ditscope.paths import local_path
 from ditscope.recording.record import configuration, record_batch
-from ditscope.recording.transfer import copy_values
+from ditscope.recording.transfer import copy_values, from_host
 from ditscope.tracing.batches import Batch
 from ditscope.tracing.prompt_embeds import PromptEmbeds
 from ditscope.tracing.unchanged import model_state
@@ -61,8 +61,9 @@ def repair(
     Args:
         dit: the model that recorded the store, in the state that it was in.
         path: the store.
-        prompts: the embeddings, of samples whose prompts are embeddings.
-        **call: arguments of the recording that the store has digests of, such as tensors, images and callbacks.
+        prompts: the embeddings, of samples whose prompts are embeddings that the store does not have whole.
+        **call: arguments of the recording that the store has only digests of, such as large tensors, images and
+            callbacks.
 
     Raises:
         CacheError: there is no cache, another process records into it, an argument is missing, or a sample comes out
@@ -97,7 +98,7 @@ def _arguments(
     Raises:
         CacheError: the store has only a digest of one, and it is not passed.
     """
-    shared = {**cache.manifest["config"]["call"], **call}
+    shared = {**_whole(cache, cache.manifest["config"]["call"]), **call}
     own = {name: value for name, value in call.items() if name not in cache.manifest["config"]["call"]}
     missing = [name for name, value in shared.items() if _is_digest(value)]
     if missing and any(True for _ in samples):
@@ -124,7 +125,10 @@ def _batch(
         digests = spec.call.get("embeddings")
         prompt: Any = spec.prompt
         if digests is not None:
+            kept = _whole(cache, digests)
             prompt = embeds.get(spec.prompt)
+            if prompt is None and not any(map(_is_digest, kept.values())):
+                prompt = PromptEmbeds(spec.prompt, **kept)
             if prompt is None or written_embeddings([prompt]).get(spec.prompt) != digests:
                 raise CacheError(
                     f"no embeddings {spec.prompt!r} of the store's digests",
@@ -150,6 +154,14 @@ def _batch(
                 )
             arguments.setdefault(name, []).append(given)
     return Batch(range(len(samples)), samples, arguments)
+
+
+def _whole(cache: Cache, value: Any) -> Any:
+    """A value as written down, with the tensors that the store has in place of their digests."""
+    if isinstance(value, dict):
+        kept = cache.call_tensors.get(str(value.get("tensor")))
+        return {n: _whole(cache, v) for n, v in value.items()} if kept is None else from_host(kept)
+    return [_whole(cache, each) for each in value] if isinstance(value, list) else value
 
 
 def _is_digest(value: Any) -> bool:

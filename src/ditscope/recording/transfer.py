@@ -22,6 +22,13 @@ def to_host(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     return values.numpy()
 
 
+def from_host(values: np.ndarray[Any, Any]) -> torch.Tensor:
+    """The tensor that :func:`to_host` made an array of."""
+    if values.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(values.view(np.uint16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(values.copy())
+
+
 def copy_values(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> None:
     """Copy an array's values, of one to four bytes each, into another's place, on all of torch's threads.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,19 @@ def written_embeddings(prompts: Sequence[Prompt]) -> dict[str, Any]:
         for prompt in prompts
         if isinstance(prompt, PromptEmbeds)
     }
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors in an argument, at any depth, that are written down as a digest."""
+    if isinstance(value, PromptEmbeds):
+        value = value.tensors
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from tensors_in(each)
+    elif isinstance(value, np.ndarray | torch.Tensor) and value.ndim >= 2:
+        yield torch.as_tensor(value)
 
 
 def as_written(value: Any) -> Any:
