@@ -128,17 +128,28 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(handle)
 
 
-def write_new(path: Path, data: Any) -> None:
-    """Write a file that nothing counts on yet, whole and durable; its name is so once its folder is synced too."""
+def write_new(path: Path, data: Any, *, durable: bool = True) -> None:
+    """Write a file that nothing counts on yet, whole; its name is durable once its folder is synced too.
+
+    With ``durable=False`` its bytes are so once :func:`sync` was called.
+    """
     remove(path)
     try:
         with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as handle:
             _write(handle, memoryview(data).cast("B"))
-            os.fsync(handle)
+            if durable:
+                os.fsync(handle)
     except BaseException:  # leave the room to others where the disk is full
         with contextlib.suppress(OSError):
             os.unlink(path)
         raise
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write a small file in place, which after a crash may be as before, or neither: it must be known otherwise."""
+    with opened(path, os.O_WRONLY | os.O_CREAT) as handle:
+        _write(handle, memoryview(data))
+        os.ftruncate(handle, len(data))
 
 
 def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -195,6 +206,12 @@ def remove(path: Path) -> None:
 def names(folder: Path) -> list[str]:
     """Names in a folder, in order."""
     return sorted(os.listdir(folder))
+
+
+def sync(path: Path) -> None:
+    """Make a file's bytes durable."""
+    with opened(path) as handle:
+        os.fsync(handle)
 
 
 def sync_folder(path: Path) -> None:

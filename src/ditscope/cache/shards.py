@@ -7,9 +7,10 @@ waits for the disk. That is the whole of the back pressure: memory stays bounded
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ from ditscope.cache.extremes import Extremes, extremes
 from ditscope.cache.layout import ArrayPlan, readable_bytes
 from ditscope.cache.shard_encoding import Copy, file_form
 from ditscope.errors import InputError
+
+_SMALL = 2**20
+"""Bytes below which a file is not synced as it is written, but with all of its sample."""
+
+_SYNCS = 16
+"""Files and folders that are synced at once."""
 
 
 @dataclass(frozen=True)
@@ -165,15 +172,23 @@ class ShardWriter:
         self._counted = counted
         self._store, self._buffers, self._spent = store, buffers, spent
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ditscope-writer")
+        self._syncs = ThreadPoolExecutor(_SYNCS, thread_name_prefix="ditscope-sync")
+        self._not_synced: dict[int, list[Path]] = {}
 
     def submit(self, buffer: FileBuffer) -> Future[WrittenFile | None]:
         """Send a complete file on its way; the future has its size and checksums, or None on failure."""
         self._buffers.submitted()
         return self._pool.submit(self._write, buffer)
 
-    def sync_folders(self, folders: list[Path]) -> None:
-        """Make the names in folders durable, several at once: the file system joins them into few commits."""
-        list(self._pool.map(files.sync_folder, folders))
+    def sync(self, sample: int, folders: Sequence[Path]) -> None:
+        """Make all of a sample durable: its small files, and the names in the folders that its files are in.
+
+        Several at once: the file system joins them into few commits.
+        """
+        small = self._syncs.map(files.sync, self._not_synced.get(sample, ()))
+        names = self._syncs.map(files.sync_folder, folders)
+        list(itertools.chain(small, names))  # raises what went wrong
+        self._not_synced.pop(sample, None)
 
     def raise_failure(self) -> None:
         """Raise, with its own type, what went wrong in the background."""
@@ -183,6 +198,7 @@ class ShardWriter:
     def close(self) -> None:
         """Finish what is under way and end the threads."""
         self._pool.shutdown(wait=True)
+        self._syncs.shutdown(wait=True)
 
     def _write(self, buffer: FileBuffer) -> WrittenFile | None:
         plan, form = buffer.plan, buffer.form
@@ -202,7 +218,10 @@ class ShardWriter:
                     else:
                         data, checksums = shard_encoding.compressed(form, buffer.data)
                 with self._spent.on("write and sync"):
-                    files.write_new(self._store / name, data)
+                    is_small = len(data) < _SMALL
+                    files.write_new(self._store / name, data, durable=not is_small)
+                    if is_small:
+                        self._not_synced.setdefault(buffer.sample, []).append(self._store / name)
                 return WrittenFile(len(data), checksums, found)
         except BaseException as error:
             error.add_note(

@@ -22,7 +22,7 @@ from ditscope.cache.lock import held
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
-from ditscope.cache.zarr_metadata import different_files, zarr_files
+from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
 from ditscope.errors import CacheError
 
 _PARTIAL = ".partial"
@@ -71,7 +71,8 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
     content = zarr_files(store.schema, store.plans, store.manifest, ledger)
     for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
-        files.replace(store.path / name, content[name])
+        # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
+        files.replace(store.path / name, content[name], durable=name == ROOT)
 
 
 def _remove_cut_off(path: Path) -> None:

@@ -234,7 +234,7 @@ class CacheWriter:
         progress = self._progress_of(sample)
         with self._time.on("commit"):
             stored = progress.finish()
-            self._shards.sync_folders([self.path / path for path in self._plans])
+            self._shards.sync(sample, [self.path / path for path in self._plans])
             entry = Entry(
                 sample,
                 self.samples[sample],
@@ -256,7 +256,7 @@ class CacheWriter:
             self.entries[sample] = entry
             del self._in_progress[sample]
             name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-            files.replace(self.path / name, content, durable=False)
+            files.overwrite(self.path / name, content)
 
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
@@ -277,7 +277,7 @@ class CacheWriter:
         self._append(sample_ledger.line("drop", {"sample": sample}))
         entry = self.entries.pop(sample)
         name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-        files.replace(self.path / name, content, durable=False)
+        files.overwrite(self.path / name, content)
         self._remove_files(lambda number: number == sample)
         return entry
 
