@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import warnings
 from collections.abc import Iterable
-from importlib.metadata import version
 
 from packaging.version import Version
 
+version = functools.cache(importlib.metadata.version)  # the live state asks at every run
 VERIFIED: dict[str, str] = {
     "torch": "2.13.0",
     "diffusers": "0.42.1",
