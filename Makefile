@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo test test-versions lint format stubs docs clean
+.PHONY: demo test test-versions matrix lint format stubs docs clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
@@ -19,6 +19,11 @@ test: $(STAMP)
 test-versions: $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[versions]"
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/tested_versions.py
+
+# The matrix of changes in the table of support, from what its tests find.
+matrix: $(STAMP)
+	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python docs/tested_changes.py
+	$(BIN)/python docs/support_table.py README.md
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import tested_changes
+
 from ditscope.models.families import known_families
 from ditscope.models.family import Family, Guidance
 from ditscope.models.hook_points import Tap
@@ -61,33 +63,25 @@ TESTED_IN_OTHER_WAYS: tuple[str, ...] = ("FLUX.1", "SANA")
 IN_OTHER_WAYS: tuple[str, ...] = ("flux", "sana")
 """The tiny pipelines of these families that are."""
 
-NOT_CHANGED: tuple[str, ...] = ("flux-img2img",)
-"""Variants that share their tiny pipeline with another one."""
-
-WITHOUT_LORA: tuple[str, ...] = ("PixArt-Sigma",)
-"""Families whose transformers diffusers gives no LoRA."""
-
-LORA_STATES: tuple[str, ...] = ("before opening", "scaled", "disabled", "unloaded", "after opening", "fused")
-"""What the tests do with a LoRA, in this order on one open pipeline."""
-
-EXCHANGED: tuple[str, ...] = ("flux", "sd3", "qwen-image")
-"""Tiny pipelines on which the tests exchange attention processors and the scheduler."""
-
 TORCHAO = "0.18.0"
 """Version of torchao that the tests run with."""
 
+SIGNS: Mapping[str, str] = {"equal": "=", "refused": "r", "absent": "·"}
+"""What came out of a change, as it is drawn."""
+
 _ON = " and ".join(TESTED_IN_OTHER_WAYS)
+_BELOW = "every tiny pipeline (below)"
 
 WAYS = (
-    ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_ON}"),
-    ("model CPU offload (`enable_model_cpu_offload`)", f"works; tested on {_ON}"),
+    ("layerwise casting (`enable_layerwise_casting`)", f"works; tested on {_BELOW}"),
+    ("model CPU offload (`enable_model_cpu_offload`)", f"works; tested on {_BELOW}"),
     (
         "sequential CPU offload (`enable_sequential_cpu_offload`), accelerate's `disk_offload`",
-        f"works; tested on {_ON} with the hooks of accelerate that they set",
+        f"works; tested with the hooks of accelerate that they set, the first on {_BELOW}, the second on {_ON}",
     ),
     (
         "group offload by block or leaf, in memory, or of the transformer to disk in an empty folder",
-        f"works; tested on {_ON}",
+        f"works; tested by leaf in memory on {_BELOW}, the others on {_ON}",
     ),
     ("group offload with `use_stream=True`", "not refused; not tried: diffusers has it on a GPU only"),
     (
@@ -100,7 +94,7 @@ WAYS = (
     ),
     (
         "8- and 4-bit weights of torchao",
-        f"works; tested on {_ON} with torchao {TORCHAO} (int8, int4 in groups), offloaded too on FLUX.1 (int8)",
+        f"works; tested with torchao {TORCHAO}, int8 on {_BELOW}, int4 in groups on {_ON}, int8 offloaded on FLUX.1",
     ),
     (
         "8- and 4-bit weights of optimum-quanto",
@@ -119,9 +113,8 @@ WAYS = (
     ("schedulers of higher order, or without a step index", "refused by name"),
     ("several runs on one model at once", "refused by name"),
     (
-        f"LoRAs by peft and diffusers' loaders: {', '.join(LORA_STATES)}",
-        f"followed; tested on every tiny pipeline but those of {', '.join(WITHOUT_LORA)}, for which diffusers has "
-        "none: outputs, modulation and an edit, bit for bit; on FLUX.1 also two at once, deleted, unfused",
+        "LoRAs by peft and diffusers' loaders",
+        f"followed; tested on {_BELOW}; on FLUX.1 also two at once, deleted, unfused",
     ),
     (
         "LoRAs that come or go while group offload keeps weights on disk",
@@ -130,9 +123,9 @@ WAYS = (
     (
         "modules replaced after the model was opened (wrapped, exchanged; blocks and the transformer by others of "
         "their class)",
-        "followed; tested at every module that is read, of every family",
+        f"followed; tested at every module that is read, on {_BELOW}",
     ),
-    ("attention processors or the scheduler exchanged", "followed; tested on FLUX.1, SD3 and Qwen-Image"),
+    ("attention processors or the scheduler exchanged", f"followed; tested on {_BELOW}"),
     ("blocks of another class, a forward of one's own put on a module that is read", "refused by name"),
     (
         "torch's forward hooks on the transformer, a block or a module that is read; nnsight's persistent edits "
@@ -217,8 +210,12 @@ def support_table() -> str:
         "|---|---|",
         *(f"| {way} | {known} |" for way, known in WAYS),
         "",
-        "What the tests hold to plain hooks, bit for bit, on each tiny pipeline (= all that is read, and an edit; each",
-        "has a live state of its own, so that a recording does not go on in another one; · not tried):",
+        "What came out of the tests of changes to each tiny pipeline that is open and has run, made by `make matrix`:",
+        "recording, edit, and resume of a recording that was begun before the change. = is what plain hooks see, bit",
+        "for bit, at all that is read; r is refused by the name of what differs, with no file touched; · is what",
+        "diffusers does not have. Offloading changes no number, so that a recording goes on. The other scheduler is",
+        "`UniPCMultistepScheduler`; `EulerDiscreteScheduler` for PixArt-Sigma; one of a user's own for CogView4, to",
+        "which diffusers has no other.",
         "",
         *_matrix(),
     ]
@@ -226,15 +223,14 @@ def support_table() -> str:
 
 
 def _matrix() -> list[str]:
-    """Tiny pipelines by what is changed on them."""
-    of_lora = [f"LoRA {state}" for state in LORA_STATES]
-    columns = [*of_lora, "modules wrapped", "processors, scheduler exchanged", "offloaded, cast, quantized"]
-    lines = [f"| tiny pipeline | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    for family, variants in TESTED.items():
-        for name in (name for name in variants if name not in NOT_CHANGED):
-            cells = [family not in WITHOUT_LORA] * len(of_lora)
-            cells += [True, name in EXCHANGED, family in TESTED_IN_OTHER_WAYS and name in IN_OTHER_WAYS]
-            lines.append(f"| {name} | {' | '.join('=' if cell else '·' for cell in cells)} |")
+    """Tiny pipelines by changes, as the tests found them; a test that did not pass has left no cell."""
+    found = tested_changes.kept()
+    changes = list(dict.fromkeys(change for row in found.values() for change in row))
+    lines = [f"| tiny pipeline | {' | '.join(changes)} |", f"|---|{'---|' * len(changes)}"]
+    for name in (name for variants in TESTED.values() for name in variants if name in found):
+        cells = (found[name].get(change) for change in changes)
+        drawn = (" ".join(SIGNS[part] for part in cell.values()) if cell else "failed" for cell in cells)
+        lines.append(f"| {name} | {' | '.join(drawn)} |")
     return lines
 
 

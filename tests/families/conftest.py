@@ -13,6 +13,7 @@ import tiny
 import torch
 from diffusers import FluxImg2ImgPipeline
 from family_calls import PROMPTS, SEEDS, batch, call
+from unsynced import no_sync as no_sync
 
 
 @pytest.hookimpl(tryfirst=True)

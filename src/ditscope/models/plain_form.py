@@ -109,6 +109,7 @@ class PlainForm:
     def __init__(self, parts: Iterable[torch.nn.Module] = (), *, gathered: bool = False) -> None:
         self._collections = True
         self._known: dict[int, tuple[Any, Any]] = {}
+        self._plain_bases: set[type] = set()
         self._within = self
         if not gathered:
             self._within = PlainForm(gathered=True)
@@ -150,7 +151,7 @@ class PlainForm:
         if id(kind) not in self._known:
             name = f"{kind.__module__}.{kind.__qualname__}"
             self._known[id(kind)] = (kind, name)  # its functions name it
-            own = [part for base in kind.__mro__ for part in self._foreign(base)]
+            own = [part for base in kind.__mro__ for part in self._foreign_parts(base)]
             self._known[id(kind)] = (kind, f"{name} {short_digest(own)}" if own else name)
         return str(self._known[id(kind)][1])
 
@@ -248,6 +249,13 @@ class PlainForm:
         self._known[id(owner)] = known or (owner, described)
         return {"function": named, "self": described}
 
+    def _foreign_parts(self, kind: type) -> list[Any]:
+        """All of :meth:`_foreign`; a base of many classes in which there is nothing is searched once."""
+        found = [] if kind in self._plain_bases else list(self._foreign(kind))
+        if not found:
+            self._plain_bases.add(kind)
+        return found
+
     def _foreign(self, kind: type) -> Iterator[Any]:
         """What a class has that no library wrote: code, and in a class of a user's values too."""
         ours = kind.__module__.partition(".")[0] not in KNOWN_CODE
@@ -322,7 +330,7 @@ def foreign_members(owner: type | ModuleType) -> list[tuple[str, Any]]:
 
 def is_foreign(function: Any) -> bool:
     """Whether a function, or what wraps it, is of no library whose version is known."""
-    return any(True for _ in _functions(function))
+    return isinstance(function, _CALLING) and any(True for _ in _functions(function))
 
 
 def _functions(value: Any) -> Iterator[Any]:
