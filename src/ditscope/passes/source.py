@@ -115,10 +115,9 @@ def own_dtype(array: xr.DataArray | xr.Dataset) -> str | None:
     return None if named is None else str(named)
 
 
-def is_saturated(values: xr.DataArray, dtype: str | None) -> xr.DataArray:
-    """Where values are the largest, or the smallest, of the dtype that they were computed in; any, if unknown."""
-    limits = [limit(name) for name in (DTYPES if dtype is None else (dtype,))]
-    return abs(values).isin(limits)
+def limits(dtype: str | None) -> list[float]:
+    """The largest value of the dtype that values were computed in; of any, if unknown."""
+    return [limit(name) for name in (DTYPES if dtype is None else (dtype,))]
 
 
 def marked_channels(marked: xr.DataArray) -> list[int]:

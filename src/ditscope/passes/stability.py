@@ -19,7 +19,8 @@ from ditscope import checks
 from ditscope._display import quoted
 from ditscope.errors import InputError
 from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes
-from ditscope.passes.channel_statistics import COUNTS, channel_statistics
+from ditscope.passes.channel_statistics import channel_statistics
+from ditscope.passes.mean_statistics import COUNTS
 from ditscope.passes.overlap import (
     PERSISTENCE,
     default_depth,
