@@ -69,7 +69,9 @@ def channel_statistics(
         if "nonfinite" not in stats:
             stats = stats.assign(nonfinite=~np.isfinite(stats["mean_abs"]))
         kept = {name: stats.attrs[name] for name in ("dtype",) if name in stats.attrs}
-        reduced = mean_statistics(stats, [dim for dim in dims if dim in stats["mean"].dims]).assign_attrs(kept)
+        reduced = mean_statistics(stats, [dim for dim in dims if dim in stats["mean"].dims]).assign_attrs(
+            kept
+        )
     else:
         hidden = hidden_states(source, stream, site)
         reduced = _over_directly(hidden, dims).assign_attrs(dtype=own_dtype(hidden))

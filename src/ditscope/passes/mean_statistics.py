@@ -40,43 +40,48 @@ def mean_statistics(stats: xr.Dataset, over: Sequence[str]) -> xr.Dataset:
         *(chunked[name].transpose(*dims).data for name in REDUCED),
         axes=axes,
         limits=limits(own_dtype(stats)),
-        chunks=(*((1,) * len(c) if i in axes else c for i, c in enumerate(first.data.chunks)), (_PARTS,)),
-        new_axis=len(dims),
+        chunks=((_PARTS,), *((1,) * len(c) if i in axes else c for i, c in enumerate(first.data.chunks))),
+        new_axis=0,
         meta=np.empty((0,) * (len(dims) + 1)),
     )
-    rows = da.reduction(
-        parts, _added, _averaged, axes, combine=_added, dtype=float, meta=np.empty((0,) * (parts.ndim - len(axes)))
-    )
+    meta = np.empty((0,) * (parts.ndim - len(axes)))
+    below = tuple(axis + 1 for axis in axes)
+    rows = da.reduction(parts, _added, _averaged, below, combine=_added, dtype=float, meta=meta)
     kept = first.drop_vars([name for name, c in first.coords.items() if set(c.dims) & set(over)])
     kept = kept.isel(dict.fromkeys(over, 0), drop=True)
-    named = {name: kept.copy(data=rows[..., row]) for row, name in enumerate(_NAMED)}
+    named = {name: kept.copy(data=rows[row]) for row, name in enumerate(_NAMED)}
     return xr.Dataset(named | {name: named[name].astype(np.int64) for name in COUNTS})
 
 
 def _parts(*recorded: np.ndarray, axes: tuple[int, ...], limits: Sequence[float]) -> np.ndarray:
-    """What is added up of one block ``[..., channel]``, reduced over ``axes``: ``[..., channel, part]``."""
-    size, shape = recorded[0].size, recorded[0].shape
-    longest = int(np.argmax(shape[:-1])) if len(shape) > 1 else 0
-    if size > _PIECE and len(shape) > 1 and shape[longest] > 1:
+    """What is added up of one block ``[..., channel]``, reduced over ``axes``: ``[part, ..., channel]``."""
+    lead = recorded[0].shape[:-1]
+    longest = int(np.argmax(lead)) if lead else 0
+    if recorded[0].size > _PIECE and max(lead, default=1) > 1:
         halves = zip(*(np.array_split(each, 2, axis=longest) for each in recorded), strict=True)
-        both = np.concatenate([_parts(*half, axes=axes, limits=limits) for half in halves], axis=longest)
-        return _added(both, axis=(longest,), keepdims=True) if longest in axes else both
+        both = [_parts(*half, axes=axes, limits=limits) for half in halves]
+        joined = np.concatenate(both, axis=longest + 1)
+        return _added(joined, axis=(longest + 1,), keepdims=True) if longest in axes else joined
     mean, mean_abs, std, abs_max, nonfinite = (each.astype(np.float64) for each in recorded)
-    averaged = np.stack([mean_abs, abs(mean), std, mean**2 + std**2], axis=-1)
+    averaged = np.stack([mean_abs, abs(mean), std, mean**2 + std**2])
     known = ~np.isnan(averaged)
-    counts = np.stack([nonfinite, np.isin(abs_max, limits)], axis=-1)
-    each = [np.where(known, averaged, 0.0), known, abs_max[..., None], counts]
-    return _added(np.concatenate(each, axis=-1), axis=axes, keepdims=True)
+    others = np.stack([abs_max, nonfinite, np.isin(abs_max, limits)])
+    parts = np.concatenate([np.where(known, averaged, 0.0), known, others])
+    return _added(parts, axis=tuple(axis + 1 for axis in axes), keepdims=True)
 
 
 def _added(parts: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    if not axis:
+        return parts
     largest = 2 * len(AVERAGED)
     added = parts.sum(axis, keepdims=keepdims)
-    added[..., largest] = np.fmax.reduce(parts[..., largest], axis=axis, keepdims=keepdims)
+    np.fmax.reduce(
+        parts[largest], axis=tuple(each - 1 for each in axis), keepdims=keepdims, out=added[largest]
+    )
     return added
 
 
 def _averaged(parts: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     added, count = _added(parts, axis, keepdims), len(AVERAGED)
     with np.errstate(invalid="ignore"):
-        return np.concatenate([added[..., :count] / added[..., count : 2 * count], added[..., 2 * count :]], -1)
+        return np.concatenate([added[:count] / added[count : 2 * count], added[2 * count :]])

@@ -127,6 +127,17 @@ def marked_channels(marked: xr.DataArray) -> list[int]:
     )
 
 
+def whole_chunks(array: xr.DataArray, dim: str, most: int) -> list[slice]:
+    """Spans along a dimension of at most ``most``, or of one chunk: what is taken span by span is read once."""
+    bounds = np.cumsum([0, *array.variable.chunksizes.get(dim, [1] * array.sizes[dim])])
+    spans, start = [], 0
+    for last, after in zip(bounds[1:], [*bounds[2:], np.inf], strict=True):
+        if after - start > max(most, 1):
+            spans.append(slice(start, int(last)))
+            start = int(last)
+    return spans
+
+
 def _counted(ids: Sequence[int], having: str) -> str:
     """How many channels that have something, and which."""
     named = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")

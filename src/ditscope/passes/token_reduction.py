@@ -45,7 +45,12 @@ def reduce_tokens(values: np.ndarray, real: np.ndarray | None = None) -> np.ndar
                 table[:, number, rows] = _sums(slabs[rows, run], known, room[: rows.stop - rows.start])
         sums = _merged(_Sums(*table))
         spread, seen = np.sqrt(sums.squared / sums.used), sums.used > 0
-        columns = (sums.total / sums.used, sums.absolute / sums.used, spread, np.where(seen, sums.largest, np.nan))
+        columns = (
+            sums.total / sums.used,
+            sums.absolute / sums.used,
+            spread,
+            np.where(seen, sums.largest, np.nan),
+        )
         out = np.stack([*columns, sums.nonfinite], axis=1)
     return out.reshape(*lead, len(REDUCED), channels)
 

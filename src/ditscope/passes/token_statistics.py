@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -35,34 +34,32 @@ def token_statistics(
         statistics = recorded_statistics(source, stream, site)
         if statistics is not None:
             return statistics
-    hidden = chunked(hidden_states(source, stream, site))
-    masks: list[xr.DataArray] = []
+    hidden = chunked(hidden_states(source, stream, site)).transpose(..., "token", "channel")
+    dims, blocks = [str(dim) for dim in hidden.dims], [hidden.data]
+    count = xr.DataArray(hidden.sizes["token"])
     if "token_mask" in hidden.coords:
-        mask = hidden["token_mask"].astype(bool).chunk()
-        masks, count = [mask.drop_vars(list(mask.coords))], mask.sum("token")
-    else:
-        count = xr.DataArray(hidden.sizes["token"])
-    reduced = xr.apply_ufunc(
+        mask = hidden["token_mask"].astype(bool)
+        count = mask.sum("token")
+        bare = mask.drop_vars(list(mask.coords)).chunk(
+            {dim: hidden.variable.chunksizes[dim] for dim in mask.dims}
+        )
+        blocks.append(bare.expand_dims([dim for dim in dims if dim not in mask.dims]).transpose(*dims).data)
+    reduced = da.map_blocks(
         _reduce,
-        hidden.drop_vars([name for name, c in hidden.coords.items() if "token" in c.dims]),
-        *masks,
-        input_core_dims=[["token"]] * (1 + len(masks)),
-        output_core_dims=[["statistic"]],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-        dask_gufunc_kwargs={"output_sizes": {"statistic": len(REDUCED)}},
-        keep_attrs=True,
+        *blocks,
+        chunks=(*hidden.data.chunks[:-2], (len(REDUCED),), hidden.data.chunks[-1]),
+        meta=np.empty((0,) * hidden.ndim),
     )
-    stats = xr.Dataset({name: reduced.isel(statistic=row) for row, name in enumerate(REDUCED)})
+    each = hidden.isel(token=0).drop_vars([name for name, c in hidden.coords.items() if "token" in c.dims])
+    stats = xr.Dataset({name: each.copy(data=reduced[..., row, :]) for row, name in enumerate(REDUCED)})
     stats["nonfinite"] = stats["nonfinite"].astype(np.int64)
     stats["count"] = count
     return stats.assign_attrs(stream=stream, site=site, dtype=own_dtype(hidden))
 
 
-def _reduce(values: np.ndarray, *masks: Any) -> np.ndarray:
-    """``values [..., channel, token]``, a mask ``[..., 1, token]`` or ``[token]`` -> ``[..., channel, statistic]``."""
-    real = [mask if mask.ndim == 1 else mask[..., 0, :] for mask in masks]
-    return np.moveaxis(reduce_tokens(np.moveaxis(values, -1, -2), *real), -2, -1)
+def _reduce(values: np.ndarray, *masks: np.ndarray) -> np.ndarray:
+    """``values [..., token, channel]``, a mask ``[..., token, 1]`` if any -> ``[..., statistic, channel]``."""
+    return reduce_tokens(values, *(mask[..., 0] for mask in masks))
 
 
 def chunked(hidden: xr.DataArray) -> xr.DataArray:
