@@ -214,7 +214,7 @@ def measured(data, name, **settings):
     module = sys.modules["ditscope.passes.stability"]
     options = {"k": 4, "persistence": 0.9, "level": 0.95, "resamples": 2, "permutations": 19, "seed": 0}
     chosen = module._Settings(**options | settings)
-    return module._assemble({name: module._compare(data, name, chosen)}, chosen).isel(across=0)
+    return module._assemble(module._compare({name: data}, chosen), chosen).isel(across=0)
 
 
 def rejected(trials, name, **options):

@@ -26,11 +26,10 @@ def test_offset_does_not_lose_the_spread():
 def test_large_slabs_go_in_pieces(monkeypatch, make_hidden):
     import sys
 
-    module = sys.modules["ditscope.passes.token_statistics"]
-
+    module, kernel = (sys.modules[f"ditscope.passes.token_{part}"] for part in ("statistics", "reduction"))
     hidden = make_hidden(chunks=None)
     whole = passes.token_statistics(hidden).compute()
-    monkeypatch.setattr(module, "_PIECE", 100)  # fewer values than one slab: tokens are split
+    monkeypatch.setattr(kernel, "_PIECE", 100)  # fewer values than one slab: tokens are split
     monkeypatch.setattr(module, "_CHUNK_BYTES", 3000)
     xr.testing.assert_allclose(whole, passes.token_statistics(hidden).compute(), rtol=1e-12)
 

@@ -19,14 +19,12 @@ import xarray as xr
 from tqdm.dask import TqdmCallback
 
 from ditscope import checks
-from ditscope.passes.source import Source, hidden_states, is_saturated, own_dtype
+from ditscope.passes.mean_statistics import mean_statistics
+from ditscope.passes.source import Source, hidden_states, limits, own_dtype
 from ditscope.passes.token_statistics import chunked, token_statistics
-from ditscope.vocabulary import HIDDEN_DIMS, RECORDED_STATISTICS
+from ditscope.vocabulary import HIDDEN_DIMS
 
 __all__ = ["channel_statistics"]
-
-COUNTS = ("nonfinite", "saturated")
-"""Variables that count, and are added up where statistics are averaged."""
 
 OVER = ("sample", "step", "branch", "token")
 """Dimensions that a ranking reduces by default: it keeps one score per block and channel."""
@@ -67,37 +65,17 @@ def channel_statistics(
     """
     dims = checks.names_of("dimension to reduce over", over, HIDDEN_DIMS[:-1])
     if "token" in dims:
-        each = _named(token_statistics(source, stream=stream, site=site))
-        rest = [dim for dim in dims if dim in each.dims]
-        reduced = each.drop_vars(["abs_max", *COUNTS]).mean(rest)
-        reduced["abs_max"] = each["abs_max"].max(rest)
-        for name in COUNTS:
-            reduced[name] = each[name].sum(rest)
-        reduced = reduced.assign_attrs(each.attrs)
+        stats = token_statistics(source, stream=stream, site=site)
+        if "nonfinite" not in stats:
+            stats = stats.assign(nonfinite=~np.isfinite(stats["mean_abs"]))
+        kept = {name: stats.attrs[name] for name in ("dtype",) if name in stats.attrs}
+        reduced = mean_statistics(stats, [dim for dim in dims if dim in stats["mean"].dims]).assign_attrs(
+            kept
+        )
     else:
         hidden = hidden_states(source, stream, site)
         reduced = _over_directly(hidden, dims).assign_attrs(dtype=own_dtype(hidden))
     return reduced.assign_attrs(stream=stream, site=site)
-
-
-def _named(stats: xr.Dataset) -> xr.Dataset:
-    """Recorded variables as the named statistics, float64."""
-    values = stats[list(RECORDED_STATISTICS)].astype(np.float64)
-    named = xr.Dataset(
-        {
-            "mean_abs": values["mean_abs"],
-            "abs_mean": abs(values["mean"]),
-            "std": values["std"],
-            "abs_max": values["abs_max"],
-            "energy": values["mean"] ** 2 + values["std"] ** 2,
-        }
-    )
-    nonfinite = stats["nonfinite"] if "nonfinite" in stats else ~np.isfinite(values["mean_abs"])
-    # The largest of all is at the limit where any value is.
-    saturated = is_saturated(stats["abs_max"], own_dtype(stats))
-    counts = {"nonfinite": nonfinite.astype(np.int64), "saturated": saturated.astype(np.int64)}
-    kept = {"dtype": stats.attrs["dtype"]} if "dtype" in stats.attrs else {}
-    return named.assign(counts).assign_attrs(kept)
 
 
 def _over_directly(hidden: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
@@ -114,6 +92,6 @@ def _over_directly(hidden: xr.DataArray, dims: tuple[str, ...]) -> xr.Dataset:
             "abs_max": abs(values).max(rest),
             "energy": (values**2).mean(rest),
             "nonfinite": (~finite & real).sum(rest),
-            "saturated": is_saturated(values, own_dtype(hidden)).sum(rest),
+            "saturated": abs(values).isin(limits(own_dtype(hidden))).sum(rest),
         }
     )

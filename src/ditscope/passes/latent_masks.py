@@ -23,7 +23,7 @@ from ditscope.checks import Address
 from ditscope.errors import InputError
 from ditscope.passes.clustering import foreground
 from ditscope.passes.mask_options import MaskOptions
-from ditscope.passes.source import Source, array_blocks, hidden_states, own_dtype
+from ditscope.passes.source import Source, array_blocks, hidden_states, own_dtype, whole_chunks
 from ditscope.precision import at_limit
 
 Channels: TypeAlias = ChannelSet | Sequence[int] | str
@@ -94,15 +94,18 @@ class _Image(NamedTuple):
 
 
 def _images(hidden: xr.DataArray) -> Iterator[_Image]:
-    """Every image, sample by sample, in slabs of bounded size."""
+    """Every image, in slabs of bounded size and of whole chunks, so that none is read twice."""
     blocks, steps, samples, tokens, width = (hidden.sizes[dim] for dim in hidden.dims)
-    together = max(1, _SLAB_BYTES // (4 * tokens * width * steps))
+    together = _SLAB_BYTES // (4 * tokens * width * steps)  # of samples, or of blocks of one sample
     ids = hidden["channel"].values
-    for sample in tqdm(range(samples), desc="masks", disable=None, delay=2, leave=False):
-        for start in range(0, blocks, together):
-            slab = hidden.isel(sample=sample, block=slice(start, start + together)).astype(np.float32).values
-            for block, step in np.ndindex(*slab.shape[:2]):
-                yield _Image((start + block, step, sample), slab[block, step], ids)
+    with tqdm(total=samples, desc="masks", disable=None, delay=2, leave=False) as bar:
+        for some in whole_chunks(hidden, "sample", together // blocks):
+            for part in whole_chunks(hidden, "block", together // (some.stop - some.start)):
+                slab = hidden.isel(sample=some, block=part).astype(np.float32).values
+                for block, step, sample in np.ndindex(*slab.shape[:3]):
+                    at = (part.start + block, step, some.start + sample)
+                    yield _Image(at, slab[block, step, sample], ids)
+            bar.update(some.stop - some.start)
 
 
 class _MaskTable:

@@ -115,10 +115,9 @@ def own_dtype(array: xr.DataArray | xr.Dataset) -> str | None:
     return None if named is None else str(named)
 
 
-def is_saturated(values: xr.DataArray, dtype: str | None) -> xr.DataArray:
-    """Where values are the largest, or the smallest, of the dtype that they were computed in; any, if unknown."""
-    limits = [limit(name) for name in (DTYPES if dtype is None else (dtype,))]
-    return abs(values).isin(limits)
+def limits(dtype: str | None) -> list[float]:
+    """The largest value of the dtype that values were computed in; of any, if unknown."""
+    return [limit(name) for name in (DTYPES if dtype is None else (dtype,))]
 
 
 def marked_channels(marked: xr.DataArray) -> list[int]:
@@ -126,6 +125,17 @@ def marked_channels(marked: xr.DataArray) -> list[int]:
     return (
         marked["channel"].values[marked.any([dim for dim in marked.dims if dim != "channel"]).values].tolist()
     )
+
+
+def whole_chunks(array: xr.DataArray, dim: str, most: int) -> list[slice]:
+    """Spans along a dimension of at most ``most``, or of one chunk: what is taken span by span is read once."""
+    bounds = np.cumsum([0, *array.variable.chunksizes.get(dim, [1] * array.sizes[dim])])
+    spans, start = [], 0
+    for last, after in zip(bounds[1:], [*bounds[2:], np.inf], strict=True):
+        if after - start > max(most, 1):
+            spans.append(slice(start, int(last)))
+            start = int(last)
+    return spans
 
 
 def _counted(ids: Sequence[int], having: str) -> str:

@@ -7,9 +7,10 @@ comes with a null (the same comparisons with channel labels permuted) and with a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import dask
 import numpy as np
 import xarray as xr
 from scipy.special import stdtrit
@@ -19,7 +20,8 @@ from ditscope import checks
 from ditscope._display import quoted
 from ditscope.errors import InputError
 from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes
-from ditscope.passes.channel_statistics import COUNTS, channel_statistics
+from ditscope.passes.channel_statistics import channel_statistics
+from ditscope.passes.mean_statistics import COUNTS
 from ditscope.passes.overlap import (
     PERSISTENCE,
     default_depth,
@@ -31,7 +33,14 @@ from ditscope.passes.overlap import (
     spearman_of_units,
 )
 from ditscope.passes.ranking import Ranking
-from ditscope.passes.source import Source, marked_channels, own_dtype, warn_left_out, warn_saturated
+from ditscope.passes.source import (
+    Source,
+    marked_channels,
+    own_dtype,
+    warn_left_out,
+    warn_saturated,
+    whole_chunks,
+)
 from ditscope.vocabulary import HIDDEN_DIMS
 
 __all__ = ["stability"]
@@ -43,6 +52,7 @@ MEASURES = {"jaccard": 0.0, "rbo": 0.0, "spearman": -1.0}
 """Measures of agreement, 1 for equal rankings, and the least that each can be."""
 
 _BETWEEN = ("sample", "prompt", "seed")
+_LOADED_BYTES = 64 << 20  # of profiles at once, or one chunk of samples
 _NULL_VALUES = 1 << 20  # values permuted in each draw of the null: a few seconds for 200 draws
 
 
@@ -154,7 +164,7 @@ def stability(
     for name, profiles in lazy.items():
         _check_items(profiles, name, k)
 
-    results = {name: _compare(profiles, name, settings) for name, profiles in lazy.items()}
+    results = _compare(lazy, settings)
     first = next(iter(lazy.values()))
     saturated = set().union(*(result.saturated for result in results.values()))
     warn_saturated(saturated, own_dtype(first), "where they rank is not sure")
@@ -190,89 +200,116 @@ def _check_items(profiles: xr.Dataset, name: str, k: int) -> None:
         _pairs(profiles, name)
 
 
-def _compare(profiles: xr.Dataset, name: str, settings: _Settings) -> _Agreement:
+def _compare(lazy: dict[str, xr.Dataset], settings: _Settings) -> dict[str, _Agreement]:
+    """Each comparison, over some samples after the other, so that what they share is read once."""
+    each = {name: _Comparison(profiles, name, settings) for name, profiles in lazy.items()}
+    whole = {name: comparison.profiles for name, comparison in each.items()}
+    # Profiles of one source have the chunks of its samples; those of a ranking have none.
+    counts = [profiles["nonfinite"] for profiles in whole.values()]
+    leading = max(counts, key=lambda count: "sample" in count.variable.chunksizes)
+    bytes_each = sum(profiles.nbytes for profiles in whole.values()) // leading.sizes["sample"]
+    spans = whole_chunks(leading, "sample", _LOADED_BYTES // max(1, bytes_each))
+    for part in tqdm(spans, "stability", disable=None, delay=2, leave=False):
+        (loaded,) = dask.compute({name: profiles.isel(sample=part) for name, profiles in whole.items()})
+        for name, profiles in loaded.items():
+            each[name].add(part, profiles)
+    return {name: comparison.agreement() for name, comparison in each.items()}
+
+
+class _Comparison:
     """Items with one another in every group, then the mean over groups."""
-    for dim in {"sample", "block"} - set(profiles.dims):
-        profiles = profiles.expand_dims(dim)
-    between, dim = name in _BETWEEN, "sample" if name in _BETWEEN else name
-    items = profiles.sizes[dim]
-    if between:
-        pairs = _pairs(profiles, name)
-        labels = {"sample": None, "prompt": _texts(profiles)}.get(name, profiles.coords.get(name))
-        units = cluster_codes(labels, items)
-    else:
-        pairs, units = np.triu(np.ones((items, items), dtype=bool), 1), np.arange(items)
-    parts = profiles.sizes["block" if between else "sample"]
-    together = profiles.sizes["block"] if dim not in ("sample", "block") else 1
-    cost = items * profiles.sizes["channel"] * (1 + items / 20)  # of one group; each pair costs a little too
-    tested_groups = _spread(together, int(max(1, _NULL_VALUES / cost) ** (0.5 if parts > 1 else 1)))
-    tested_parts = _spread(parts, int(_NULL_VALUES / cost / len(tested_groups)))
-    rows: list[np.ndarray] = []
-    tested: list[np.ndarray] = []
-    saturated: set[int] = set()
-    total: Any = 0.0
-    channels = profiles.sizes["channel"]
-    progress = tqdm(
-        _groups(profiles, name, saturated),
-        f"stability across {name}s",
-        parts,
-        disable=None,
-        delay=2,
-        leave=False,
-    )
-    for part, every in enumerate(progress):
+
+    def __init__(self, profiles: xr.Dataset, name: str, settings: _Settings) -> None:
+        for dim in {"sample", "block"} - set(profiles.dims):
+            profiles = profiles.expand_dims(dim)
+        self.profiles, self._name, self._settings = profiles, name, settings
+        self._between, self._dim = name in _BETWEEN, "sample" if name in _BETWEEN else name
+        inner = () if name == "block" or self._between else (name,)
+        self._dims = ("sample", "block", *inner, "channel")
+        items = profiles.sizes[self._dim]
+        if self._between:
+            self._pairs = _pairs(profiles, name)
+            labels = {"sample": None, "prompt": _texts(profiles)}.get(name, profiles.coords.get(name))
+            self._units = cluster_codes(labels, items)
+            self._scores = np.empty([profiles.sizes[dim] for dim in self._dims])
+        else:
+            self._pairs, self._units = np.triu(np.ones((items, items), dtype=bool), 1), np.arange(items)
+        parts = profiles.sizes["block" if self._between else "sample"]
+        together = profiles.sizes["block"] if self._dim not in ("sample", "block") else 1
+        cost = (
+            items * profiles.sizes["channel"] * (1 + items / 20)
+        )  # of one group; each pair costs a little too
+        self._tested_groups = _spread(together, int(max(1, _NULL_VALUES / cost) ** (0.5 if parts > 1 else 1)))
+        self._tested_parts = _spread(parts, int(_NULL_VALUES / cost / len(self._tested_groups)))
+        self._rows: list[np.ndarray] = []
+        self._tested: list[np.ndarray] = []
+        self._saturated: set[int] = set()
+        self._total: Any = 0.0
+        self._channels = profiles.sizes["channel"]
+
+    def add(self, part: slice, loaded: xr.Dataset) -> None:
+        """Take the profiles of some samples."""
+        scores = _scores(loaded.transpose(*self._dims), self._saturated)
+        if self._between:
+            self._scores[part] = scores
+            return
+        self._warn(np.isnan(scores))
+        for each in scores:
+            self._agree(each.reshape(-1, *each.shape[-2:]))
+
+    def agreement(self) -> _Agreement:
+        """What all groups come to."""
+        profiles, name, settings = self.profiles, self._name, self._settings
+        if self._between:
+            # One set of channels for all blocks, since their matrices are averaged.
+            left_out = np.asarray(~np.isfinite(self._scores).all((0, 1)))
+            self._warn(np.isnan(self._scores))
+            for block in tqdm(range(profiles.sizes["block"]), f"{name}s", disable=None, delay=2, leave=False):
+                self._agree(np.where(left_out, np.nan, self._scores[:, block])[None])
+        values, matrix = np.stack(self._rows), self._total / len(self._rows)
+        null = _null(_finite(np.concatenate(self._tested)), self._pairs, self._units, settings)
+        labels, codes = _clusters(profiles)
+        if self._between:
+            interval = _pair_interval(matrix[0], self._pairs, codes, settings.level)
+            blocks, shown, over = values[:, 0], matrix[0, 0], ["sample"]
+        else:
+            means = np.moveaxis(values.mean(1), 0, -1)
+            interval = bootstrap_mean(
+                means, cluster=labels, level=settings.level, resamples=settings.resamples, seed=settings.seed
+            )
+            blocks, shown = values.mean(0), matrix[:, 0] if name != "block" else matrix[0, 0]
+            over = ["block", name] if name != "block" else ["block"]
+        by_block = None
+        if name != "block":
+            by_block = xr.DataArray(blocks.T, dims=("measure", "block"), coords=_coords(profiles, "block"))
+        labelled = xr.DataArray(shown, dims=(*over, f"{self._dim}_other"), coords=_coords(profiles, *over))
+        labelled = labelled.assign_coords({f"{self._dim}_other": profiles[self._dim].values})
+        count = len(self._tested_parts) * len(self._tested_groups)
+        return _Agreement(*interval, null, count, by_block, labelled, self._channels, self._saturated)
+
+    def _agree(self, every: np.ndarray) -> None:
+        """Take scores ``[group, item, channel]`` of one block or sample, NaN where left out."""
         scores = _finite(every)
-        channels = min(channels, scores.shape[-1])
-        matrices = _agreement(ranks(scores), rank_units(scores), settings)  # [group, measure, item, item]
-        rows.append(matrices[..., pairs].mean(-1))
-        total = total + matrices
-        if part in tested_parts:
-            tested.append(every[tested_groups])
-    values, matrix = np.stack(rows), total / len(rows)
-    null = _null(_finite(np.concatenate(tested)), pairs, units, settings)
-    labels, codes = _clusters(profiles)
-    if between:
-        interval = _pair_interval(matrix[0], pairs, codes, settings.level)
-        blocks, shown, over = values[:, 0], matrix[0, 0], ["sample"]
-    else:
-        means = np.moveaxis(values.mean(1), 0, -1)
-        interval = bootstrap_mean(
-            means, cluster=labels, level=settings.level, resamples=settings.resamples, seed=settings.seed
-        )
-        blocks, shown = values.mean(0), matrix[:, 0] if name != "block" else matrix[0, 0]
-        over = ["block", name] if name != "block" else ["block"]
-    by_block = None
-    if name != "block":
-        by_block = xr.DataArray(blocks.T, dims=("measure", "block"), coords=_coords(profiles, "block"))
-    labelled = xr.DataArray(shown, dims=(*over, f"{dim}_other"), coords=_coords(profiles, *over))
-    labelled = labelled.assign_coords({f"{dim}_other": profiles[dim].values})
-    count = len(tested_parts) * len(tested_groups)
-    return _Agreement(*interval, null, count, by_block, labelled, channels, saturated)
+        self._channels = min(self._channels, scores.shape[-1])
+        matrices = _agreement(
+            ranks(scores), rank_units(scores), self._settings
+        )  # [group, measure, item, item]
+        if len(self._rows) in self._tested_parts:
+            self._tested.append(every[self._tested_groups])
+        self._rows.append(matrices[..., self._pairs].mean(-1))
+        self._total = self._total + matrices
+
+    def _warn(self, left_out: np.ndarray) -> None:
+        channel = self.profiles["channel"]
+        marked = left_out.reshape(-1, channel.size).any(0)
+        warn_left_out(xr.DataArray(marked, dims="channel", coords={"channel": channel}), "left out")
 
 
-def _groups(profiles: xr.Dataset, name: str, saturated: set[int]) -> Iterator[np.ndarray]:
-    """Scores ``[group, item, channel]`` of one block or sample after the other, NaN where left out."""
-    if name in _BETWEEN:
-        scores = _scores(profiles.transpose("block", "sample", "channel"), saturated)
-        # One set of channels for all blocks, since their matrices are averaged.
-        yield from np.where(np.isfinite(scores).all((0, 1)), scores, np.nan)[:, None]
-    else:
-        dims = ("block", "channel") if name == "block" else ("block", name, "channel")
-        for sample in range(profiles.sizes["sample"]):
-            scores = _scores(profiles.isel(sample=sample).transpose(*dims), saturated)
-            yield scores.reshape(-1, *scores.shape[-2:])
-
-
-def _scores(profiles: xr.Dataset, saturated: set[int]) -> np.ndarray:
-    """The statistic, the channel last; NaN where a channel has values that are not finite. Adds the saturated ones."""
-    loaded = profiles.compute()
+def _scores(loaded: xr.Dataset, saturated: set[int]) -> np.ndarray:
+    """The statistic; NaN where a channel has values that are not finite. Adds the saturated channels."""
     statistic = next(name for name in loaded if name not in COUNTS)
-    scores = loaded[statistic].values
-    left_out = (loaded["nonfinite"].values > 0) | np.isnan(scores)
-    if left_out.any():
-        warn_left_out(loaded[statistic].copy(data=left_out), "left out")
     saturated.update(marked_channels(loaded["saturated"] > 0))
-    return np.where(left_out, np.nan, scores)
+    return np.where(loaded["nonfinite"].values > 0, np.nan, loaded[statistic].values)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
