@@ -10,16 +10,17 @@ import pytest
 
 import record
 from filled_stores import spent_in
-from ways_to_record import BY_HAND, WAYS
+from ways_to_record import BY_HAND, FULL, WAYS
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("record")
-    only = ["--only", "flux-float32", "writer", "growth"]
-    record.main(
-        ["--quick", "--rounds", "1", *only, "--folder", str(folder), "--json", str(folder / "r.json")]
-    )
+    folder, full = tmp_path_factory.mktemp("record"), WAYS[FULL]
+    asked = ["--quick", "--rounds", "1", "--folder", str(folder), "--json", str(folder / "r.json")]
+    spending = replace(full, run=lambda task, path: {**full.run(task, path), "waiting": 0.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WAYS, FULL, spending)
+        record.main([*asked, "--only", "flux-float32", "writer", "growth"])
     assert [path.name for path in folder.iterdir()] == ["r.json"]
     return json.loads((folder / "r.json").read_text())
 
@@ -42,6 +43,7 @@ def test_a_recording_is_measured_against_its_limit_and_every_other_way(found) ->
         assert aimed[f"ditscope, full, time to that of {way}"] == "at most 1.05"
     figures = {figure["what"]: figure["median"] for figure in part["figures"]}
     assert figures["hidden states"] == 8 * 16 * 64 * 4 / 1e6  # blocks, tokens, channels, bytes of float32
+    assert figures["share of waiting"] == 0.0
     assert float(part["table"][0]["to bare"]) == 1.0
 
 
