@@ -12,7 +12,7 @@ least and the most. Parts:
 * ``growth``: time a sample and memory, from the first samples to the thousandth.
 
 Of ways that do not sync what they write, seconds are given as one would measure them, and until all of it is on disk.
-Added memory is the largest resident set of a process of its own, less that of one that generates and keeps nothing.
+Added memory is the largest resident set of a process of its own, above that of generating a batch there before.
 
     python benchmarks/record.py [--only PART ...] [--rounds 3] [--folder DIR] [--json benchmarks/results/record.json]
     python benchmarks/record.py --quick       # a try in seconds, whose figures mean nothing
@@ -160,11 +160,11 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
 
         run_raw()  # not counted: the first file of a folder is slow
         times = in_turns({RAW: run_raw, **{way: partial(run, way) for way in WAYS}}, options.rounds)
-    if not options.quick:
-        for way in WAYS:
-            say(f"memory: {way}")
-            peaks[way] = child(options, name, way)
-    added = {way: most - peaks[BARE] for way, most in peaks.items()} if None not in peaks.values() else {}
+    if options.quick:
+        added = {way: above(most, peaks[BARE]) for way, most in peaks.items()}
+    else:
+        added = {way: child(options, name, way) for way in WAYS}
+    memory_is_known = None not in added.values()
     limit = [max(both) for both in zip(times[BARE], times[RAW], strict=True)]
     figures = [
         Figure("hidden states", [task.hidden_bytes / 1e6], "MB"),
@@ -177,7 +177,7 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
     figures += shares(spent[FULL], times[FULL][-1])
     for way in BY_HAND:
         figures.append(Figure(f"{FULL}, time to that of {way}", ratios(times[FULL], synced[way]), most=1.05))
-    if added:
+    if memory_is_known:
         figures.append(Figure(f"{FULL}, added memory", [added[FULL] / MIB], "MiB", most=512))
         for way in BY_HAND:
             more = (added[FULL] - added[way]) / MIB
@@ -188,7 +188,7 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
             "s": spread(times[way]),
             "s until on disk": spread(synced[way]),
             "to bare": spread(ratios(times[way], times[BARE])),
-            "added MiB": f"{added[way] / MIB:.0f}" if added else "",
+            "added MiB": f"{added[way] / MIB:.0f}" if memory_is_known else "",
             "MB on disk": f"{on_disk[way] / 1e6:,.1f}",
             "gives up": WAYS[way].gives_up,
         }
@@ -334,17 +334,31 @@ def rates(nbytes: int, seconds: Sequence[float]) -> list[float]:
 def child(options: argparse.Namespace, *asked: str) -> Any:
     """What a process of its own finds of what is asked."""
     folder = ["--folder", options.folder] if options.folder else []
+    say(f"in a process of its own: {', '.join(asked)}")
     return in_child(__file__, "--device", options.device, *folder, "--child", *asked)
 
 
 def answer(options: argparse.Namespace) -> Any:
-    """What this process, a child, was asked for: what growth is made of, or the largest resident set of a way."""
+    """What this process, a child, was asked for: what growth is made of, or the memory that a way adds."""
     part, *way = options.child
     if not way:
         return filled_at_length(MANY, options)
     with folder_in(options.folder) as folder:
-        task = WORKS[part](False).task(folder, options.device)
-        return take(lambda: WAYS[way[0]].run(task, folder / "recording"), options.device).host_bytes
+        return added_memory(
+            WORKS[part](options.quick).task(folder, options.device), *way, folder, options.device
+        )
+
+
+def added_memory(task: Task, way: str, folder: Path, device: str) -> int | None:
+    """Bytes of the largest resident set of a way above that of generating one batch; None where no system says."""
+    batch = replace(task, samples=task.samples[: task.batch_size])
+    bare = take(lambda: WAYS[BARE].run(batch, folder), device).host_bytes
+    return above(take(lambda: WAYS[way].run(task, folder / "recording"), device).host_bytes, bare)
+
+
+def above(most: int | None, bare: int | None) -> int | None:
+    """The difference, where both are known."""
+    return None if most is None or bare is None else most - bare
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import record
 from filled_stores import spent_in
-from ways_to_record import BY_HAND, FULL, WAYS
+from ways_to_record import BY_HAND, FULL, WAYS, Way
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,17 @@ def test_growth_compares_the_last_samples_with_the_first(found, capsys, monkeypa
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(answer["committed"]) == len(answer["resident"]) == 3
     assert answer["committed"] == sorted(answer["committed"])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux tells the peak")
+def test_added_memory_is_that_of_the_way_alone(capsys, tmp_path) -> None:
+    def large(task, path) -> None:
+        torch.ones(2**24).sum()  # 64 MiB
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WAYS, FULL, Way(large))
+        record.main(["--quick", "--folder", str(tmp_path), "--child", "flux-float32", FULL])
+    assert 60 < json.loads(capsys.readouterr().out.splitlines()[-1]) / 2**20 < 80
 
 
 def test_shares_are_shown_where_the_writer_keeps_count() -> None:
