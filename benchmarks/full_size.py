@@ -22,7 +22,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -38,7 +37,7 @@ from ditscope.cache.reader import Cache
 from ditscope.checking.report import CheckReport
 from ditscope.recording.record import record  # here, so that no run is charged for the import
 from ditscope.tracing.samples import call_of
-from measuring import Taken, device_name, take
+from measuring import Taken, device_name, say, size_on_disk, spread, take
 from random_models import MODELS, Model, open_random
 
 if TYPE_CHECKING:
@@ -153,11 +152,6 @@ def recorded(dit: ds.DiT, store: Path, call: Mapping[str, Any], tensors: bool) -
         return recording.generate(PROMPT, SEED, **call)
 
 
-def size_on_disk(store: Path) -> int:
-    """Bytes of all files of a store."""
-    return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
-
-
 def shown_by(cache: Cache, bare: np.ndarray) -> str:
     """Whether the recorded run made the bare image, and whether all hidden states were numbers."""
     same = np.array_equal(cache.images.values, bare)
@@ -176,9 +170,9 @@ def rows(result: Result, setting: Mapping[str, str]) -> list[dict[str, str]]:
         turns = name in result.runs
         cells = {
             "run": name,
-            "s per visit": seconds(visits(runs)) if turns else "",
+            "s per visit": spread(visits(runs)) if turns else "",
             "ratio of visits": ratio(visits(runs), bare_visits) if turns else "",
-            "seconds": seconds(images(runs)),
+            "seconds": spread(images(runs)),
             "ratio of images": ratio(images(runs), bare_images) if turns else "",
             "peak device GiB": peak(run.device_bytes for run in runs),
             "peak host GiB": peak(run.host_bytes for run in runs),
@@ -197,15 +191,6 @@ def visits(runs: Sequence[Taken]) -> list[float]:
 def images(runs: Sequence[Taken]) -> list[float]:
     """Seconds of every run."""
     return [run.seconds for run in runs]
-
-
-def seconds(times: Sequence[float]) -> str:
-    """The median, with the least and the most where there are several."""
-    least, median, most = (
-        f"{time:.0f}" if time >= 100 else f"{time:.3g}"
-        for time in (min(times), statistics.median(times), max(times))
-    )
-    return f"{median} ({least} to {most})" if len(times) > 1 else median
 
 
 def ratio(times: Sequence[float], bare: Sequence[float]) -> str:
@@ -247,14 +232,6 @@ def run(model: Model, name: str, options: argparse.Namespace) -> tuple[Result, l
         return result, rows(result, setting_of(dit, name, options))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-_BEGIN = time.perf_counter()
-
-
-def say(what: str) -> None:
-    """Tell what is being done, and how long it has been."""
-    print(f"{time.perf_counter() - _BEGIN:8.1f} s  {what}", file=sys.stderr, flush=True)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,11 +1,13 @@
-"""What a run takes: seconds of every visit, seconds in all, peak memory of device and host."""
+"""What a run takes: seconds of every visit, seconds in all, peak memory of device and host; and how it is said."""
 
 from __future__ import annotations
 
 import gc
 import platform
+import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +104,18 @@ def _host_peak() -> int:
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 
+def resident() -> int:
+    """Bytes of the process's resident set now; 0 where the system does not say."""
+    status = PROCESS / "status"
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
+
+
+def size_on_disk(store: Path) -> int:
+    """Bytes of all files of a store."""
+    return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+
+
 def device_name(device: str) -> str:
     """The GPU's name, or the processor's with the number of threads in use."""
     if _on_gpu(device):
@@ -111,3 +125,20 @@ def device_name(device: str) -> str:
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     threads = torch.get_num_threads()
     return f"{names[0] if names else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, with the least and the most where there are several."""
+    least, median, most = (
+        f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{median} ({least} to {most})" if len(values) > 1 else median
+
+
+_BEGIN = time.perf_counter()
+
+
+def say(what: str) -> None:
+    """Tell what is being done, and how long it has been."""
+    print(f"{time.perf_counter() - _BEGIN:8.1f} s  {what}", file=sys.stderr, flush=True)

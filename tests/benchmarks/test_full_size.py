@@ -113,7 +113,7 @@ def test_every_run_is_measured_and_shown(tmp_path, storage, rounds) -> None:
         for column, times in (("s per visit", full_size.visits), ("seconds", full_size.images)):
             taken = times(result.runs[row["run"]])
             assert min(taken) > 0
-            assert row[column] == full_size.seconds(taken)
+            assert row[column] == measuring.spread(taken)
         assert row["blocks"] == "1 double + 1 single (cut)"
         assert ("fp8" in row["weights"]) == bool(storage)
     for row in turns[1:]:
@@ -142,8 +142,8 @@ def test_what_a_recording_got_wrong_is_shown(tmp_path) -> None:
 
 
 def test_seconds_come_with_their_spread() -> None:
-    assert full_size.seconds([3.0, 1.0, 2.5]) == "2.5 (1 to 3)"
-    assert full_size.seconds([1234.4]) == "1234"
+    assert measuring.spread([3.0, 1.0, 2.5]) == "2.5 (1 to 3)"
+    assert measuring.spread([1234.4]) == "1,234"
     assert full_size.ratio([3.0, 1.0, 2.5], [2.0]) == "1.25"
 
 
