@@ -20,11 +20,12 @@ from ditscope.cache import (
     SampleSpec,
     Schema,
     StepSpec,
+    StoredSite,
     StreamSpec,
     build_manifest,
 )
 from ditscope.recording.device_statistics import token_statistics
-from ditscope.recording.transfer import to_host
+from ditscope.recording.transfer import copy_values, to_host
 
 STREAM, SITE, BRANCH = "image", "block_output", "cond"
 
@@ -73,7 +74,7 @@ class Hidden:
         """Of a store that holds them."""
         return Schema(
             streams=(StreamSpec(STREAM, self.side**2, self.side, self.side),),
-            sites=(SITE,),
+            sites=(StoredSite.of(STREAM, SITE, range(self.blocks), self.dtype),),
             blocks=tuple(BlockSpec(i, f"double.{i}", "double") for i in range(self.blocks)),
             steps=tuple(
                 StepSpec(i, 1 - i / self.steps, 1000 * (1 - i / self.steps)) for i in range(self.steps)
@@ -82,7 +83,6 @@ class Hidden:
             channels=tuple(range(self.width)),
             width=self.width,
             dtype=self.dtype,
-            samples=tuple(SampleSpec(f"prompt {i}", 0) for i in range(self.samples)),
             tensors=tensors,
             stats=stats,
         )
@@ -130,7 +130,9 @@ def fill(
     values, schema = _values(hidden), hidden.schema(tensors=tensors, stats=stats)
     committed: list[float] = []
     begin = time.perf_counter()
-    with CacheWriter.create_or_resume(path, schema, build_manifest(schema, {})) as writer:
+    samples = [SampleSpec(f"prompt {i}", 0) for i in range(hidden.samples)]
+    manifest = build_manifest(schema, {})
+    with CacheWriter.create_or_resume(path, schema, manifest, samples, copy=copy_values) as writer:
         opened = time.perf_counter()
         number = 0
         for sample in range(hidden.samples):

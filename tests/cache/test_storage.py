@@ -2,8 +2,8 @@ import os
 import threading
 
 import pytest
-
 from ditscope.cache.storage import plain_file_size, read_json, write_durably
+
 from ditscope.errors import CacheError
 
 

@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from packaging.version import Version
 
-version = functools.cache(importlib.metadata.version)  # the live state asks at every run
 VERIFIED: dict[str, str] = {
     "torch": "2.13.0",
     "diffusers": "0.42.1",

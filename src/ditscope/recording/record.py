@@ -161,11 +161,16 @@ class _Settings:
 
 
 class Recording:
-    """An open recording; see :func:`record`."""
+    """An open recording; see :func:`record`.
+
+    Attributes:
+        spent: seconds that went to each stage of writing, summed over threads, in all calls of :meth:`generate`.
+    """
 
     def __init__(self, dit: DiT, path: Path, selection: Selection, settings: _Settings) -> None:
         self._dit, self._path, self._selection, self._settings = dit, path, selection, settings
         self._open = False
+        self.spent: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._open = True
@@ -266,6 +271,8 @@ class Recording:
                     record_batch(self._dit, writer, batch, positions, plan.model)
                     progress.update(len(missing))
             progress.close()
+            for stage, seconds in writer.spent.items():
+                self.spent[stage] = self.spent.get(stage, 0.0) + seconds
             asked = [writer.entries[position] for position in writer.positions]
         warn_of_truncated(entry.spec.prompt for entry in asked if entry.text and entry.text.truncated)
         return open_cache(self._path)
