@@ -55,17 +55,22 @@ class ChunkSource:
         Raises:
             CacheError: a chunk is missing or is not what was recorded.
         """
+        self.read_files(sample, self.files_with(positions), out)
+
+    def files_with(self, positions: Sequence[np.ndarray[Any, Any]]) -> list[FileRead]:
+        """The files that have a selection, and where in them it is: the same for every sample."""
         plan = self.plan
         axes = [_by_file(chosen, length) for chosen, length in zip(positions, plan.shard, strict=True)]
-        for parts in itertools.product(*axes):
-            shard = tuple(part.file for part in parts)
-            direct = all(isinstance(part.place, slice) for part in parts)
-            target = out[tuple(part.place for part in parts)] if direct else None
-            values = self._read_file(sample, shard, [part.inside for part in parts], target)
-            if values is not None:
-                out[np.ix_(*(_listed(part.place, n) for part, n in zip(parts, out.shape, strict=True)))] = (
-                    values
-                )
+        return [self._file_read(parts) for parts in itertools.product(*axes)]
+
+    def read_files(self, sample: int, reads: Sequence[FileRead], out: np.ndarray[Any, Any]) -> None:
+        """Read what :meth:`files_with` found; otherwise as :meth:`read`."""
+        for read in reads:
+            view = self._chunks(sample, read)
+            if read.pairs is not None:
+                out[read.place].reshape(read.pairs, copy=False)[...] = view
+            else:
+                out[read.place] = view.reshape(read.lengths)[read.positions]
 
     def damaged(self, sample: int) -> Iterator[tuple[str, dict[str, Any], str]]:
         """Every damaged chunk of a sample: its file, labels and what is wrong; whole files where they are missing."""
@@ -116,68 +121,67 @@ class ChunkSource:
             wrong = f"{got} bytes, not {expected}" if got != expected else "the index of the file is damaged"
             yield name, whole, wrong
 
-    def _read_file(
-        self,
-        sample: int,
-        shard: tuple[int, ...],
-        inside: Sequence[np.ndarray[Any, Any]],
-        target: np.ndarray[Any, Any] | None,
-    ) -> np.ndarray[Any, Any] | None:
-        """Read positions inside of one file into ``target``, or return them if there is none."""
+    def _file_read(self, parts: Sequence[_Part]) -> FileRead:
+        shard = tuple(part.file for part in parts)
         form, chunk = file_form(self.plan, shard), self.plan.chunk
+        inside = [part.inside for part in parts]
         touched = [np.unique(at // length) for at, length in zip(inside, chunk, strict=True)]
-        view = self._chunks(sample, shard, form, touched)
-        # One pair of axes for each axis: which of the touched chunks, and where in it.
-        lengths = [len(t) * c for t, c in zip(touched, chunk, strict=True)]
+        lengths = tuple(len(t) * c for t, c in zip(touched, chunk, strict=True))
         positions = [
             np.searchsorted(t, at // c) * c + at % c for t, at, c in zip(touched, inside, chunk, strict=True)
         ]
         whole = all(
             len(at) == n and (at == np.arange(n)).all() for at, n in zip(positions, lengths, strict=True)
         )
-        if whole and target is not None:
-            pairs = [n for t, c in zip(touched, chunk, strict=True) for n in (len(t), c)]
-            target.reshape(pairs, copy=False)[...] = view
-            return None
-        values = view.reshape(lengths)[np.ix_(*positions)]
-        if target is None:
-            return values
-        target[...] = values
-        return None
+        sliced = all(isinstance(part.place, slice) for part in parts)
+        number = int(np.ravel_multi_index(shard, self.plan.grid))
+        pairs = [n for t, c in zip(touched, chunk, strict=True) for n in (len(t), c)]
+        return FileRead(
+            shard,
+            number,
+            form,
+            tuple(len(t) for t in touched),
+            np.ravel_multi_index(np.ix_(*touched), form.grid).ravel(),
+            tuple(part.place for part in parts)
+            if sliced
+            else np.ix_(*(_listed(part.place) for part in parts)),
+            pairs if whole and sliced else None,
+            lengths,
+            np.ix_(*positions),
+        )
 
-    def _chunks(
-        self, sample: int, shard: tuple[int, ...], form: FileForm, touched: Sequence[np.ndarray[Any, Any]]
-    ) -> np.ndarray[Any, Any]:
+    def _chunks(self, sample: int, read: FileRead) -> np.ndarray[Any, Any]:
         """The touched chunks of a file, checked: a view ``[touched, chunk, touched, chunk, ...]``."""
-        plan, number = self.plan, self._number(shard)
-        name = plan.file_name(sample, shard)
-        numbers = np.ravel_multi_index(np.ix_(*touched), form.grid).ravel()
-        checksums = self._checksums(sample, number)
+        plan, form, numbers = self.plan, read.form, read.chunks
+        checksums = self._checksums(sample, read.number)
         try:
-            with files.opened(self.store / name) as handle:
-                expected = self.stored[sample].file_sizes(plan)[number]
+            with files.opened(self.store / plan.file_name(sample, read.shard)) as handle:
+                expected = self.stored[sample].file_sizes(plan)[read.number]
                 data = (
                     self._plain(handle, form, numbers)
                     if plan.compression is None
                     else self._decompressed(handle, form, numbers, expected, checksums)
                 )
         except (OSError, CacheError) as error:
-            raise self._unreadable(sample, shard, form, int(numbers[0]), str(error)) from error
+            raise self._unreadable(sample, read.shard, form, int(numbers[0]), str(error)) from error
         size, pitch = form.chunk_bytes, form.pitch
         for place, chunk in enumerate(numbers.tolist()):
             part = data[place * pitch : place * pitch + size]
             if plan.compression is None and google_crc32c.value(part) != checksums[chunk]:
-                raise self._unreadable(sample, shard, form, chunk, "its checksum is not the ledger's")
-        return chunk_view(data, [len(t) for t in touched], form.chunk, form.dtype)
+                raise self._unreadable(sample, read.shard, form, chunk, "its checksum is not the ledger's")
+        return chunk_view(data, read.touched, form.chunk, form.dtype)
 
     def _plain(self, handle: int, form: FileForm, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Chunks that are not compressed, one behind the other, as in the file."""
         data = _buffer(len(numbers) * form.pitch)
         view, done = data.data, 0
         # Chunks that are neighbours in the file are one read.
-        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
-            size = len(run) * form.pitch
-            got = files.read_into(handle, int(run[0]) * form.pitch, view[done : done + size])
+        runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if len(numbers) > 1 else [numbers]
+        places = [(int(run[0]) * form.pitch, len(run) * form.pitch) for run in runs]
+        if len(places) > 1:
+            files.announce(handle, places)
+        for offset, size in places:
+            got = files.read_into(handle, offset, view[done : done + size])
             if got < size:
                 raise CacheError(f"{got} of {size} bytes", "all of them", "The file was cut short.")
             done += size
@@ -230,11 +234,8 @@ class ChunkSource:
                 raise CacheError("an index that leads out of the file", "a whole index", "Repair it.")
         return [(int(offset), int(size)) for offset, size in own]
 
-    def _number(self, shard: tuple[int, ...]) -> int:
-        return int(np.ravel_multi_index(shard, self.plan.grid))
-
     def _checksums(self, sample: int, number: int) -> np.ndarray[Any, Any]:
-        start = sum(self.plan.chunks[:number])
+        start = self.plan.chunks_before[number]
         return self.stored[sample].checksums[start : start + self.plan.chunks[number]]
 
     def _chunk_labels(
@@ -256,6 +257,33 @@ class ChunkSource:
             "what was recorded",
             "ditscope.cache.verify names every damaged chunk; ds.repair(model, path) records them anew.",
         )
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """What a selection takes from one of each sample's files.
+
+    Attributes:
+        shard: grid position of the file.
+        number: of the file in the order of the array's files.
+        form: of the file.
+        touched: how many chunks along each axis.
+        chunks: numbers of these chunks.
+        place: index of where the values go.
+        pairs: shape of that place as pairs of axes, where whole chunks go there as they are; else None.
+        lengths: of the touched chunks along each axis.
+        positions: index of what is taken of them.
+    """
+
+    shard: tuple[int, ...]
+    number: int
+    form: FileForm
+    touched: tuple[int, ...]
+    chunks: np.ndarray[Any, Any]
+    place: Any
+    pairs: list[int] | None
+    lengths: tuple[int, ...]
+    positions: Any
 
 
 @dataclass(frozen=True)
@@ -283,8 +311,8 @@ def _by_file(positions: np.ndarray[Any, Any], length: int) -> list[_Part]:
     return parts
 
 
-def _listed(place: Any, length: int) -> np.ndarray[Any, Any]:
-    return np.arange(length)[place]
+def _listed(place: Any) -> np.ndarray[Any, Any]:
+    return np.arange(place.start, place.stop) if isinstance(place, slice) else place
 
 
 def _buffer(size: int) -> np.ndarray[Any, Any]:

@@ -109,6 +109,13 @@ def read_into(handle: int, offset: int, target: memoryview) -> int:
     return done
 
 
+def announce(handle: int, places: Iterable[tuple[int, int]]) -> None:
+    """Tell the system that parts of a file, (offset, bytes), will be read, so that it fetches them side by side."""
+    if hasattr(os, "posix_fadvise"):
+        for offset, length in places:
+            os.posix_fadvise(handle, offset, length, os.POSIX_FADV_WILLNEED)
+
+
 @contextlib.contextmanager
 def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     """A plain file's handle.

@@ -182,6 +182,11 @@ class ArrayPlan:
         )
 
     @cached_property
+    def chunks_before(self) -> tuple[int, ...]:
+        """Number of chunks in the files before each file of a sample."""
+        return (0, *itertools.accumulate(self.chunks))[:-1]
+
+    @cached_property
     def file_bytes(self) -> tuple[int, ...]:
         """Exact size of each file of a sample, were it not compressed, in the order of :attr:`shards`."""
         chunk = math.prod(self.chunk) * self.numpy_dtype.itemsize + CRC_BYTES

@@ -111,9 +111,10 @@ class StoredArray:
             inner.insert(axis, np.array([self.statistic]))
             values = np.expand_dims(values, axis + 1)
         bits = values.view(f"u{self.dtype.itemsize}")
+        reads = self.source.files_with(inner)
         for row, position in enumerate(samples.tolist()):
             if self.samples[position] in self.source.stored:
-                self.source.read(self.samples[position], inner, bits[row])
+                self.source.read_files(self.samples[position], reads, bits[row])
             else:
                 values[row] = self.plan.fill_value
 
