@@ -83,7 +83,7 @@ def test_dividing_parts_pad_nothing_where_a_fair_divisor_exists(length, most):
 
 
 def test_statistics_of_a_large_model_are_not_padded():
-    """FLUX.1-dev, 28 steps of 57 blocks."""
+    """FLUX.1-dev, 28 steps of 57 blocks: files of 7 steps, since the last of 10 would lack two."""
     schema = make_schema(
         blocks=tuple(BlockSpec(i, f"b.{i}", "b") for i in range(57)),
         steps=tuple(StepSpec(i, 0.5, 500.0) for i in range(28)),
