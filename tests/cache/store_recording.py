@@ -5,7 +5,6 @@ Run as a script it records like a process that is killed: see ``test_ledger``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -40,16 +39,19 @@ SAMPLES = (SampleSpec("a red circle", 0), SampleSpec("ein grünes Dreieck", 7))
 def make_schema(sites=("block_output",), dtype="bfloat16", **changes):
     """A schema with every kind of array and awkward sizes; ``sites`` are names, of all streams and blocks."""
     streams = changes.pop("streams", (StreamSpec("image", 12, 3, 4), StreamSpec("text", 5)))
+    blocks = changes.pop("blocks", tuple(BlockSpec(i, f"double.{i}", "double") for i in (0, 1, 4)))
     stored = [
         site
         if isinstance(site, StoredSite)
-        else [StoredSite.of(stream.name, site, (0, 1, 4), dtype) for stream in streams]
+        else [
+            StoredSite.of(stream.name, site, [block.index for block in blocks], dtype) for stream in streams
+        ]
         for site in sites
     ]
-    schema = Schema(
+    parts = dict(
         streams=streams,
         sites=tuple(one for site in stored for one in (site if isinstance(site, list) else [site])),
-        blocks=tuple(BlockSpec(i, f"double.{i}", "double") for i in (0, 1, 4)),
+        blocks=blocks,
         steps=(StepSpec(1, 0.75, 750.0), StepSpec(3, 0.25, 250.0)),
         branches=("cond", "uncond"),
         channels=tuple(range(3, 73)),
@@ -59,7 +61,7 @@ def make_schema(sites=("block_output",), dtype="bfloat16", **changes):
         image_height=8,
         image_width=6,
     )
-    return dataclasses.replace(schema, **changes)
+    return Schema(**parts | changes)
 
 
 def make_manifest(schema, **config):

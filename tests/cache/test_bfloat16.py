@@ -91,9 +91,9 @@ def test_the_package_declares_both_entry_points():
 @pytest.mark.parametrize(
     "opening",
     [
-        "import zarr; array = zarr.open({store!r}, mode='r')['image/block_output']",
-        "import zarr; array = zarr.open_group({store!r}, use_consolidated=False)['image/block_output']",
-        "import xarray; array = xarray.open_datatree({store!r}, engine='zarr')['image/block_output']",
+        "import zarr; array = zarr.open({store!r}, mode='r')['image/block_output/hidden']",
+        "import zarr; array = zarr.open_group({store!r}, use_consolidated=False)['image/block_output/hidden']",
+        "import xarray; array = xarray.open_datatree({store!r}, engine='zarr')['image/block_output/hidden']",
     ],
 )
 def test_plain_zarr_and_xarray_read_by_entry_point(tmp_path, store, opening):

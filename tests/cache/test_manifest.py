@@ -1,7 +1,10 @@
+import json
+
 import pytest
 from store_recording import CONFIG, make_manifest, make_schema
 
-from ditscope.cache import SampleSpec, build_manifest, config_hash, differences
+from ditscope.cache import StepSpec, build_manifest, config_hash, differences
+from ditscope.cache.layout import plan_arrays
 from ditscope.cache.manifest import validate_manifest
 from ditscope.errors import CacheError, InputError
 
@@ -17,7 +20,6 @@ def test_hash_ignores_environment_and_key_order():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"samples": (SampleSpec("a red circle", 0), SampleSpec("ein grünes Dreieck", 8))},
         {"batch_size": 2},
         {"dtype": "float16"},
         {"channels": (3, 4)},
@@ -46,14 +48,14 @@ def test_differences_name_fields_with_both_values():
 
 
 def test_differences_of_lists():
-    short = make_manifest(make_schema(samples=(SampleSpec("a red circle", 0),)))
+    short = make_manifest(make_schema(branches=("cond",)))
     (difference,) = differences(make_manifest(make_schema()), short)
-    assert difference.field == "schema.samples"
+    assert difference.field == "schema.branches"
     assert "2 entries" in str(difference)
     assert "1 entries" in str(difference)
-    other = make_schema(samples=(SampleSpec("a red circle", 0), SampleSpec("?", 7)))
+    other = make_schema(steps=(StepSpec(1, 0.75, 750.0), StepSpec(3, 0.5, 250.0)))
     (difference,) = differences(make_manifest(make_schema()), make_manifest(other))
-    assert difference.field == "schema.samples[1].prompt"
+    assert difference.field == "schema.steps[1].sigma"
 
 
 def test_equal_manifests_do_not_differ():
@@ -66,7 +68,9 @@ def test_values_that_are_not_json_are_refused_by_name():
 
 
 def test_manifest_validates_to_its_schema():
-    assert validate_manifest(make_manifest(make_schema()), "here") == make_schema()
+    schema, plans = validate_manifest(json.loads(json.dumps(make_manifest(make_schema()))), "here")
+    assert schema == make_schema()
+    assert plans == plan_arrays(schema)
 
 
 def _spoiled(**changes):
@@ -83,6 +87,9 @@ def _spoiled(**changes):
         (_spoiled(config={"model": "other"}), "hash"),
         (_spoiled(surprise=1), "surprise"),
         (_spoiled(config=3), "manifest fields"),
+        (_spoiled(requires=["frames"]), "requires frames"),
+        (_spoiled(arrays={"../evil": {}}), "evil"),
+        (_spoiled(arrays={"a": {"kind": "tensors"}}), "fields .* of array a"),
     ],
 )
 def test_other_manifests_are_refused(manifest, named):

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import pytest
@@ -5,14 +6,18 @@ from store_recording import (
     files_below,
     make_manifest,
     make_schema,
+    open_writer,
     record,
 )
 
 from ditscope.cache import (
     CacheWriter,
+    SampleSpec,
+    StreamSpec,
     build_manifest,
     preflight,
 )
+from ditscope.cache.layout import plan_arrays
 from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
 
@@ -24,8 +29,33 @@ def test_a_budget_that_cannot_do_is_refused_first(tmp_path):
 
 
 def test_larger_batches_need_more_memory():
-    small, large = (preflight.memory_budget(make_schema(batch_size=n), 2, None) for n in (1, 2))
-    assert large > small
+    for batch in (1, 2):
+        schema = make_schema(batch_size=batch)
+        plans = plan_arrays(schema)
+        least = next(b for b in range(0, 10**6, 1000) if _fits(schema, plans, b))
+        writable = make_schema(batch_size=batch)
+        assert _fits(writable, plans, least + 1000)
+        assert not _fits(make_schema(batch_size=batch + 1), plans, least)
+
+
+def _fits(schema, plans, budget):
+    try:
+        preflight.check_memory(schema, plans, 8, budget)
+    except InputError:
+        return False
+    return True
+
+
+def test_files_become_smaller_until_the_usual_memory_does():
+    assert preflight.fitting_shard_bytes(make_schema()) == make_schema().shard_bytes
+    large = make_schema(
+        streams=(StreamSpec("image", 4096, 64, 64),), channels=tuple(range(3072)), width=3072, batch_size=8
+    )
+    target = preflight.fitting_shard_bytes(large)
+    assert target < large.shard_bytes
+    for size, fits in ((target, True), (target * 2, False)):
+        own = dataclasses.replace(large, shard_bytes=size)
+        assert (_fits(own, plan_arrays(own), preflight.MEMORY_BUDGET)) == fits
 
 
 def test_another_configuration_is_refused_by_its_fields(store):
@@ -43,9 +73,8 @@ def test_another_configuration_is_refused_by_its_fields(store):
 def test_a_short_disk_is_refused_with_figures(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    schema = make_schema()
     with pytest.raises(CacheError, match=r"1 kB free.*room for .* files for 2 samples"):
-        CacheWriter.create_or_resume(tmp_path / "deep" / "a.zarr", schema, make_manifest(schema))
+        open_writer(tmp_path / "deep" / "a.zarr")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -54,3 +83,5 @@ def test_only_missing_samples_need_room(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
     record(store)
+    with pytest.raises(CacheError, match="0 B free.*files for 1 samples"):
+        record(store, specs=[SampleSpec("new", 1)])

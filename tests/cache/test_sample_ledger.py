@@ -1,30 +1,25 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 import store_recording
-import zarr
 from store_recording import (
-    bits,
-    edit_json,
     files_below,
     fill,
-    make_manifest,
     make_schema,
+    open_writer,
     record,
 )
 
 import ditscope
-from ditscope.cache import (
-    CacheWriter,
-    build_manifest,
-    open_cache,
-    verify,
-)
+from ditscope.cache import CacheWriter, SampleSpec, build_manifest, open_cache, verify
+from ditscope.cache.sample_ledger import FILE, Entry, StoredFiles, line, read_ledger
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError
 
@@ -64,37 +59,211 @@ def _data_files(path):
     }
 
 
+def _lines(store):
+    return (store / FILE).read_bytes().splitlines(keepends=True)
+
+
+def _content(text):
+    return json.loads(text[9:])
+
+
+def _ledger(store):
+    cache = open_cache(store)
+    return read_ledger(store, cache.manifest["config_hash"], cache.plans)
+
+
+def test_a_line_is_its_checksum_and_json(store):
+    assert line("drop", {"sample": 0}) == b'%08x {"kind":"drop","sample":0}\n' % google_crc32c.value(
+        b'{"kind":"drop","sample":0}'
+    )
+    kinds = [_content(text)["kind"] for text in _lines(store)]
+    assert kinds == ["journal", "samples", "commit", "commit"]
+    assert _ledger(store).end == (store / FILE).stat().st_size
+
+
+def test_what_was_cut_off_while_it_was_written_counts_for_nothing(store):
+    lines = _lines(store)
+    for torn in (b"".join(lines)[:-1], b"".join(lines)[: -len(lines[-1]) + 1]):
+        (store / FILE).write_bytes(torn)
+        ledger = _ledger(store)
+        assert set(ledger.entries) == {0}
+        assert ledger.damaged == []
+        assert ledger.end == sum(map(len, lines[:-1]))
+    record(store)
+    assert [_content(text)["kind"] for text in _lines(store)] == ["journal", "samples", "commit", "commit"]
+    assert verify(store).ok
+
+
+def test_every_prefix_of_a_journal_is_what_it_was_then(store):
+    content = (store / FILE).read_bytes()
+    config, plans = open_cache(store).manifest["config_hash"], open_cache(store).plans
+    ends = np.cumsum([len(text) for text in _lines(store)])
+    for size in [*range(0, len(content), 97), *ends, *(ends - 1)]:
+        (store / FILE).write_bytes(content[:size])
+        whole = int((ends <= size).sum())
+        if whole == 0:
+            with pytest.raises(CacheError, match="a ledger without a whole line"):
+                read_ledger(store, config, plans)
+            continue
+        ledger = read_ledger(store, config, plans)
+        assert (len(ledger.samples), len(ledger.entries)) == (2 if whole > 1 else 0, max(0, whole - 2))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_damaged_line_is_named_and_the_others_count(store, number):
+    lines = _lines(store)
+    lines[number - 1] = lines[number - 1].replace(b":", b";", 1)
+    (store / FILE).write_bytes(b"".join(lines))
+    with pytest.warns(UserWarning, match=f"line {number} of {FILE}: its checksum does not fit"):
+        cache = open_cache(store)
+    assert cache.committed == ((1,) if number == 3 else (0, 1))
+    assert [spec.prompt for spec in cache.specs] == ["a red circle", "ein grünes Dreieck"]
+
+
+def test_samples_whose_names_are_lost_are_not_taken_for_others(store):
+    lines = _lines(store)
+    (store / FILE).write_bytes(lines[0] + lines[1][:9] + b"x" + lines[1][10:] + lines[3])
+    with pytest.warns(UserWarning, match="line 2"):
+        cache = open_cache(store)
+    assert cache.committed == (1,)
+    assert cache.specs[0].prompt == "(unknown)"
+    with open_writer(store) as writer:
+        assert writer.positions == [2, 1]
+
+
+def test_a_dropped_sample_counts_again_once_it_is_committed_again(store):
+    lines = _lines(store)
+    drop = line("drop", {"sample": 0})
+    (store / FILE).write_bytes(b"".join(lines) + drop)
+    assert set(_ledger(store).entries) == {1}
+    (store / FILE).write_bytes(b"".join(lines) + drop + lines[2])
+    assert set(_ledger(store).entries) == {0, 1}
+
+
+@pytest.mark.parametrize("first", [{"config_hash": "0" * 64, "version": 1}, {"version": 2}])
+def test_the_ledger_of_another_recording_is_refused(store, first):
+    lines = _lines(store)
+    content = {**_content(lines[0]), **first}
+    del content["kind"]
+    (store / FILE).write_bytes(line("journal", content) + b"".join(lines[1:]))
+    with pytest.raises(CacheError, match="a ledger of another recording"):
+        open_cache(store)
+
+
+def test_a_second_beginning_is_refused(store):
+    lines = _lines(store)
+    (store / FILE).write_bytes(b"".join(lines + lines))
+    with pytest.raises(CacheError, match="a ledger of another recording"):
+        open_cache(store)
+
+
+def test_no_ledger_is_an_error(store):
+    (store / FILE).unlink()
+    with pytest.raises(CacheError, match=r"no readable ledger .*journal.jsonl \(No such file"):
+        open_cache(store)
+
+
+HOSTILE = {
+    "unknown kind": {"kind": "surprise"},
+    "no kind": {},
+    "negative samples": {"kind": "samples", "first": -1, "samples": []},
+    "far samples": {"kind": "samples", "first": 2**60, "samples": [{"prompt": "", "seed": 0}]},
+    "no samples": {"kind": "samples", "first": 2, "samples": 3},
+    "odd sample": {"kind": "samples", "first": 2, "samples": [{"prompt": 3, "seed": 0}]},
+    "infinite": {"kind": "drop", "sample": float("inf")},
+    "no number": {"kind": "drop", "sample": [0]},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_lines_that_make_no_sense_are_named(store, name):
+    with (store / FILE).open("ab") as journal:
+        text = json.dumps(HOSTILE[name]).encode()
+        journal.write(b"%08x %b\n" % (google_crc32c.value(text), text))
+    with pytest.warns(UserWarning, match=f"line 5 of {FILE}"):
+        cache = open_cache(store)
+    assert cache.committed == (0, 1)
+    assert len(cache.specs) == 2
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"[1]", b"[" * 100_000, b"\xff", b"{"])
+def test_lines_that_are_no_json_object_are_named(store, text):
+    with (store / FILE).open("ab") as journal:
+        journal.write(b"%08x %b\n" % (google_crc32c.value(text), text))
+    with pytest.warns(UserWarning, match=f"line 5 of {FILE}"):
+        assert open_cache(store).committed == (0, 1)
+
+
+def test_positions_beyond_all_samples_are_refused(store):
+    with (store / FILE).open("ab") as journal:
+        journal.write(line("samples", {"first": 10**9, "samples": [{"prompt": "", "seed": 0}]}))
+    with pytest.raises(CacheError, match="sample 1000000000 among 3"):
+        open_cache(store)
+
+
+HIDDEN = "image/block_output/hidden"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry["files"].update({"../../etc/passwd": {"crc32c": ""}}),
+        lambda entry: entry["files"].popitem(),
+        lambda entry: entry["files"][HIDDEN].update(crc32c="AAAA"),
+        lambda entry: entry["files"][HIDDEN].update(crc32c="no base64"),
+        lambda entry: entry["files"][HIDDEN].update(sizes=[1]),
+        lambda entry: entry.update(sample=-1),
+        lambda entry: entry.update(sample="many"),
+        lambda entry: entry.pop("files"),
+        lambda entry: entry.update(files=[1]),
+        lambda entry: entry.update(nonfinite={"image/block_output": "many"}),
+        lambda entry: entry.update(saturated={"image/block_output": {"0": {"3": "many"}}}),
+        lambda entry: entry.update(saturated={"image/block_output": 3}),
+        lambda entry: entry.update(text={"cut": {"text_encoder": 1}}),
+        lambda entry: entry.update(text=["text_encoder"]),
+        lambda entry: entry.update(text=0),
+        lambda entry: entry.update(spec={"prompt": "a"}),
+    ],
+)
+def test_an_entry_that_does_not_fit_the_store_is_named_and_not_taken(store, change):
+    lines = _lines(store)
+    entry = _content(lines[2])
+    change(entry)
+    del entry["kind"]
+    (store / FILE).write_bytes(lines[0] + lines[1] + line("commit", entry) + lines[3])
+    with pytest.warns(UserWarning, match=f"line 3 of {FILE}"):
+        assert open_cache(store).committed == (1,)
+
+
+def test_entries_come_back_from_json_equal(store):
+    cache = open_cache(store)
+    for entry in cache.ledger.values():
+        text = EncodedText({"text_encoder": 12}, "ab")
+        own = {"text": text, "live": "ff", "nonfinite": {"a/b": 2}, "saturated": {"a/b": {0: {3: 4}}}}
+        full = Entry(entry.sample, SampleSpec("ü\ud800", 0, {"x": 1}), entry.committed, entry.files, **own)
+        assert Entry.from_json(_content(line("commit", full.to_json())), cache.plans) == full
+    assert entry.files[HIDDEN] != StoredFiles(entry.files[HIDDEN].checksums + 1)
+
+
 def test_leftovers_of_a_killed_recording_are_cleared(tmp_path):
     store = record(tmp_path / "a.zarr", samples=[0])
-    folder = store / "image" / "block_output" / "c"
-    stray = folder / "1" / "0" / "0" / "0" / "0" / "0.__lock"
-    stray.parent.mkdir(parents=True)
-    stray.write_bytes(b"half a shard")
+    before = set(files_below(store))
+    for name in (f"{HIDDEN}/c.1.0.0.0.0.0", "done/ledger/.journal.jsonl.1.partial", ".zarr.json.12.partial"):
+        (store / name).write_bytes(b"half a file")
     record(store, samples=[])
-    assert not stray.parent.exists()
-    assert (folder / "0").exists()
+    assert set(files_below(store)) == before
 
 
 def test_done_repeats_the_ledger_even_after_a_kill_between_the_two(tmp_path):
+    import zarr
 
     store = record(tmp_path / "a.zarr", samples=[0])
-    (store / "done" / "c" / "0").unlink()
+    (store / "done" / "c.0").unlink()
     record(store, samples=[])
-    assert zarr.open(store, mode="r")["done"][:].tolist() == [True, False]
-
-
-def test_a_sample_whose_entry_is_deleted_is_recorded_anew(tmp_path):
-    store = record(tmp_path / "a.zarr")
-    before = bits(open_cache(store).hidden().values)
-    (store / "done" / "ledger" / "000000.json").unlink()
-    assert open_cache(store).committed == (1,)
-    record(store)
-    np.testing.assert_array_equal(bits(open_cache(store).hidden().values), before)
+    assert zarr.open_array(store / "done", mode="r")[:].tolist() == [True, False]
 
 
 def test_resuming_in_another_environment_is_allowed(tmp_path):
-    from ditscope.cache import CacheWriter
-
     store = record(tmp_path / "a.zarr", samples=[0])
     schema = make_schema()
     manifest = build_manifest(schema, store_recording.CONFIG, {"device": "cuda:1", "versions": {}})
@@ -103,26 +272,21 @@ def test_resuming_in_another_environment_is_allowed(tmp_path):
         assert writer.manifest["environment"]["device"] == "cpu"
 
 
-def test_the_live_state_of_a_sample_is_kept_by_its_digest(tmp_path):
-    schema = make_schema()
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
-        for sample, live in enumerate(("0123456789abcdef", None)):
-            fill(writer, sample)
-            writer.commit(sample, live=live)
-    cache = open_cache(tmp_path / "a.zarr")
-    assert [cache.ledger[sample].live for sample in (0, 1)] == ["0123456789abcdef", None]
-    assert cache.samples["live"].dropna().to_dict() == {0: "0123456789abcdef"}
-    assert verify(cache).ok
-
-
-def test_two_writers_at_once_are_refused(writer):
-    with pytest.raises(CacheError, match="one writer at a time"):
-        CacheWriter.create_or_resume(writer.path, writer.schema, make_manifest(writer.schema))
+def test_live_state_and_what_text_encoders_were_given_are_kept(writer):
+    text = EncodedText({"text_encoder": 12, "text_encoder_2": 0}, "ab12")
+    fill(writer, 0)
+    writer.commit(0, live="0123456789abcdef")
+    fill(writer, 1)
+    writer.commit(1, text)
+    ledger = open_cache(writer.path).ledger
+    assert [(ledger[i].live, ledger[i].text) for i in (0, 1)] == [("0123456789abcdef", None), (None, text)]
+    assert ledger[1].saturated == {}
 
 
 def test_commit_of_one_sample_leaves_the_others_files_alone(tmp_path):
     store = record(tmp_path / "a.zarr", samples=[1])
-    before = {name: (store / name).stat() for name in files_below(store)}
+    ours = [name for name in files_below(store) if "/c.1." in name]
+    before = {name: (store / name).stat() for name in ours}
     record(store, samples=[0])
     for name, status in before.items():
         after = (store / name).stat()
@@ -133,86 +297,31 @@ def test_commit_of_one_sample_leaves_the_others_files_alone(tmp_path):
         ), name
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to name open files")
-def test_every_folder_of_a_sample_is_synced_before_its_ledger_entry(tmp_path, synced):
-    schema = make_schema(shard_bytes=9_000)
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc to name open files")
+def test_data_and_folders_are_synced_before_the_ledger_says_so(tmp_path, synced):
+    with open_writer(tmp_path / "a.zarr") as writer:
         created = len(synced)
         fill(writer, 0)
         writer.commit(0)
-    committed = synced[created:]
-    (entry,) = [i for i, path in enumerate(committed) if path.name.startswith(".000000.json")]
-    store = tmp_path / "a.zarr"
-    for name in next(iter(open_cache(store).ledger.values())).files:
-        for folder in list((store / name).parents)[: name.count("/c/") + name.split("/c/")[1].count("/")]:
-            assert folder in committed[:entry], folder
-    assert store / "done" / "ledger" in committed[entry + 1 :]
+    *before, last = synced[created:]
+    assert last == tmp_path / "a.zarr" / FILE
+    for plan in open_cache(tmp_path / "a.zarr").plans.values():
+        data = [before.index(last.parents[2] / plan.file_name(0, shard)) for shard in plan.shards]
+        assert before.index(last.parents[2] / plan.path) > max(data)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["image/block_output/c/0/0/0/0/0/0", "text/stats/block_output/mean/c/1/0/0/0/0", "images/c/1/0/0/0"],
-)
-@pytest.mark.parametrize("how", ["missing", "short", "link"])
-def test_a_store_cut_short_names_sample_and_file(store, tmp_path, name, how):
+@pytest.mark.parametrize("name", [f"{HIDDEN}/c.0.0.0.0.0.0", "images/c.1.0.0.0"])
+@pytest.mark.parametrize("how", ["missing", "short"])
+def test_a_store_cut_short_names_sample_and_file(store, name, how):
     path = store / name
     if how == "short":
         path.write_bytes(path.read_bytes()[:-1])
     else:
-        data = path.read_bytes()
         path.unlink()
-        if how == "link":
-            (tmp_path / "elsewhere").write_bytes(data)
-            path.symlink_to(tmp_path / "elsewhere")
-    sample = name.split("/c/")[1][0]
+    sample = name.split("/c.")[1][0]
     found = r"\d+ bytes in" if how == "short" else "no file"
     with pytest.raises(CacheError, match=rf"found {found} {name} of committed sample {sample}"):
-        open_cache(store)
-    assert open_cache(store, check_files=False).committed == (0, 1)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda entry: entry["files"].update({"../../etc/passwd": [1, "0"]}),
-        lambda entry: entry["files"].popitem(),
-        lambda entry: entry.update(sample=1),
-        lambda entry: entry.pop("files"),
-        lambda entry: entry.update(files=[1]),
-        lambda entry: entry.update(nonfinite={"image/block_output": "many"}),
-        lambda entry: entry.update(saturated={"image/block_output": {"0": {"3": "many"}}}),
-        lambda entry: entry.update(saturated={"image/block_output": 3}),
-        lambda entry: entry.update(text={"cut": {"text_encoder": 1}}),
-        lambda entry: entry.update(text=["text_encoder"]),
-    ],
-)
-def test_an_altered_ledger_entry_is_refused(store, change):
-    edit_json(store / "done/ledger/000000.json", change)
-    with pytest.raises(CacheError, match=r"000000.json; expected"):
-        open_cache(store)
-
-
-def test_an_entry_of_a_sample_that_is_not_there_is_refused(store):
-    (store / "done/ledger/000009.json").write_text("{}")
-    with pytest.raises(CacheError, match="sample 9"):
-        open_cache(store)
-
-
-def test_what_text_encoders_were_given_comes_back(writer):
-    text = EncodedText({"text_encoder": 12, "text_encoder_2": 0}, "ab12")
-    fill(writer, 1)
-    writer.commit(1, text)
-    (entry,) = open_cache(writer.path).ledger.values()
-    assert entry.text == text
-    assert entry.saturated == {}
-
-
-def test_an_entry_of_an_earlier_release_says_that_nothing_was_counted(store):
-    def older(entry):
-        del entry["saturated"], entry["text"]
-
-    edit_json(store / "done/ledger/000000.json", older)
-    cache = open_cache(store)
-    assert (cache.ledger[0].saturated, cache.ledger[0].text) == (None, None)
-    assert "not counted when this was recorded" in repr(cache)
-    assert "truncated" not in cache.hidden().coords
+        open_cache(store, check_files=True)
+    assert open_cache(store).committed == (0, 1)
+    with pytest.raises(CacheError, match=name), open_writer(store):
+        pass

@@ -10,14 +10,15 @@ from ditscope.errors import InputError
 
 def test_no_name_that_the_store_uses_itself_is_free(complete_store):
     schema = make_schema()
-    own = {*schema.stream_names, *schema.sites}
-    for group in (complete_store, *(complete_store / stream for stream in schema.stream_names)):
-        used = {path.name for path in group.iterdir() if path.is_dir()} - own
-        assert used
-        for name in used:
-            for what in ("stream", "site", "branch"):
-                with pytest.raises(InputError, match=f"{what} {name!r}"):
-                    schema_checks.name(what, name)
+    assert "token_id" in schema_checks.RESERVED  # of streams whose tokens were drawn
+    own = {*schema.stream_names, *schema.site_names}
+    groups = (complete_store, *(complete_store / stream for stream in schema.stream_names))
+    used = {path.name for group in groups for path in group.iterdir() if path.is_dir()} - own
+    assert used >= {"done", "prompt", "images", "trajectory", "token_mask", "token"}
+    for name in used:
+        for what in ("stream", "site", "branch"):
+            with pytest.raises(InputError, match=f"{what} {name!r}"):
+                schema_checks.name(what, name)
 
 
 @pytest.mark.parametrize(

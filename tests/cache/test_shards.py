@@ -1,23 +1,24 @@
+import threading
+
+import numpy as np
 import pytest
+from array_files import random_values, write_array
 from store_recording import (
     addresses,
+    bits,
     fill,
     hidden_value,
-    make_manifest,
     make_schema,
+    open_writer,
     record,
 )
 
-from ditscope.cache import (
-    CacheWriter,
-    Reading,
-    SampleSpec,
-    StreamSpec,
-    open_cache,
-    preflight,
-    storage,
-)
+from ditscope.cache import Reading, SampleSpec, StepSpec, StreamSpec, files, open_cache
+from ditscope.cache.layout import plan_arrays
+from ditscope.cache.shards import Buffers, FileBuffer
 from ditscope.errors import InputError
+
+LEAN = {"stats": False, "trajectory": None, "image_height": None, "image_width": None}
 
 
 def reading_of(writer, sample):
@@ -26,70 +27,150 @@ def reading_of(writer, sample):
     return Reading(address, [sample], hidden_value(writer.schema, sample, address)[None])
 
 
-def test_each_shard_is_written_once_and_whole(tmp_path, monkeypatch):
-    written = []
-    original = storage.write_shard
+def test_buffers_are_filled_again_and_never_beyond_the_limit():
+    buffers = Buffers(100)
+    first = buffers.take(60)
+    with pytest.raises(
+        InputError, match=r"60 B of unfinished files .* 60 B more .*at most 100 B.*memory_budget"
+    ):
+        buffers.take(60)
+    buffers.give_back(first, pending=False)
+    assert buffers.take(60) is first
+    buffers.give_back(first, pending=False)
+    assert len(buffers.take(90)) == 90  # what is kept for another size makes room
+    assert (buffers.used, buffers.peak) == (90, 90)
 
-    def spy(array, plan, shard, values):
-        written.append((plan.path, shard))
-        assert values.shape == plan.region_shape(shard)
-        original(array, plan, shard, values)
 
-    monkeypatch.setattr(storage, "write_shard", spy)
+def test_who_asks_for_more_waits_until_a_file_is_on_disk():
+    buffers, taken = Buffers(100), []
+    first = buffers.take(60)
+    buffers.submitted()
+    waiting = threading.Thread(target=lambda: taken.append(buffers.take(70)))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    buffers.give_back(first, pending=True)
+    waiting.join(10)
+    assert len(taken[0]) == 70
+    assert buffers.peak == 70
+
+
+def test_who_waits_is_told_when_the_last_file_under_way_was_not_enough():
+    buffers, errors = Buffers(100), []
+    kept, under_way = buffers.take(50), buffers.take(20)
+    buffers.submitted()
+
+    def ask():
+        with pytest.raises(InputError) as error:
+            buffers.take(70)
+        errors.append(error)
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    buffers.give_back(under_way, pending=True)
+    waiting.join(10)
+    assert errors
+    assert len(kept) == 50
+
+
+def test_a_file_is_complete_with_its_last_value_and_has_what_was_put():
+    plan = plan_arrays(make_schema(shard_bytes=9_000))["image/block_output/hidden"]
+    values, shard = random_values(plan)[0], plan.shards[2]
+    buffer = FileBuffer(plan, 0, shard, Buffers(2**20))
+    for block in range(3):
+        assert not buffer.complete
+        assert not buffer.has((1, 0, block))
+        buffer.put((1, 0, block), values[1, 0, block], np.copyto)
+        assert buffer.has((1, 0, block))
+    assert buffer.complete
+
+
+def test_what_memory_held_before_is_in_no_file(tmp_path):
+    """Seven steps in files of four: the last file has room for one step that is not there."""
+    schema = make_schema(steps=tuple(StepSpec(i, 0.5, 500.0) for i in range(7)), shard_bytes=24_000)
+    plan = plan_arrays(schema)["image/block_output/statistics/over_tokens"]
+    assert plan.shape[0] % plan.shard[0]
+    write_array(tmp_path, plan, random_values(plan))
+    for path in (tmp_path / plan.path).glob("c.*"):
+        assert b"\xab" * 12 not in path.read_bytes()
+
+
+def test_each_file_is_written_once_under_its_name_and_whole(tmp_path, monkeypatch):
+    written = {}
+    original = files.write_new
+
+    def spy(path, data):
+        assert path not in written
+        written[path] = bytes(data)
+        original(path, data)
+
     schema = make_schema(shard_bytes=9_000)
+    record(tmp_path / "a.zarr", schema, samples=[])
+    monkeypatch.setattr(files, "write_new", spy)
     store = record(tmp_path / "a.zarr", schema)
-    expected = [(p.path, s) for p in open_cache(store).plans.values() for i in (0, 1) for s in p.shards(i)]
-    assert sorted(written) == sorted(expected)
+    expected = [
+        plan.file_name(sample, shard)
+        for plan in open_cache(store).plans.values()
+        for sample in (0, 1)
+        for shard in plan.shards
+    ]
+    assert sorted(str(path.relative_to(store)) for path in written) == sorted(expected)
+    assert all(path.read_bytes() == data for path, data in written.items())
 
 
 @pytest.mark.parametrize("kind", [OSError, MemoryError, KeyError])
 def test_failure_in_the_background_surfaces_with_its_type(tmp_path, monkeypatch, kind):
-    original = storage.write_shard
+    original = files.write_new
 
-    def failing(array, plan, shard, values):
-        if plan.kind == "tensors" and shard[0] == 1:
+    def failing(path, data):
+        if path.name.startswith("c.1.") and "hidden" in str(path):
             raise kind("no luck")
-        original(array, plan, shard, values)
+        original(path, data)
 
-    monkeypatch.setattr(storage, "write_shard", failing)
-    schema = make_schema(shard_bytes=9_000)
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    monkeypatch.setattr(files, "write_new", failing)
+    with open_writer(tmp_path / "a.zarr", make_schema(shard_bytes=9_000)) as writer:
         fill(writer, 0)
         writer.commit(0)
         with pytest.raises(kind, match="no luck") as caught:
             fill(writer, 1)
             writer.commit(1)
-        assert "sample 1" in caught.value.__notes__[0]
+        assert "sample 1: committed samples are safe" in caught.value.__notes__[0]
         with pytest.raises(kind):
             writer.put(reading_of(writer, 1))
+    monkeypatch.undo()
     assert open_cache(tmp_path / "a.zarr").committed == (0,)
+    record(tmp_path / "a.zarr", make_schema(shard_bytes=9_000))
+    expected = open_cache(record(tmp_path / "b.zarr", make_schema(shard_bytes=9_000))).hidden().values
+    np.testing.assert_array_equal(bits(open_cache(tmp_path / "a.zarr").hidden().values), bits(expected))
 
 
 def test_memory_stays_in_the_budget_whatever_the_number_of_samples(tmp_path):
-    schema = make_schema(shard_bytes=9_000, samples=tuple(SampleSpec("a", i) for i in range(6)))
-    budget = preflight.memory_budget(schema, 2, None)
-    with CacheWriter.create_or_resume(
-        tmp_path / "a.zarr", schema, make_manifest(schema), memory_budget=budget - 8_000
-    ) as writer:
+    schema = make_schema(shard_bytes=9_000)
+    specs, budget = [SampleSpec("a", i) for i in range(6)], 60_000
+    with open_writer(tmp_path / "a.zarr", schema, specs, memory_budget=budget) as writer:
         for sample in range(6):
             fill(writer, sample)
             writer.commit(sample)
-            assert writer._budget.used == 0
-        assert 0 < writer._budget.peak <= writer._budget.limit < budget - 8_000
+            assert 0 < writer._buffers.used <= writer._buffers.peak <= budget
+    assert sum(sum(plan.file_bytes) for plan in writer._plans.values()) * 6 > 4 * budget
 
 
 def test_out_of_order_puts_that_outgrow_the_budget_are_refused_not_stuck(tmp_path):
-    schema = make_schema(
-        streams=(StreamSpec("image", 12, 3, 4),),
-        stats=False,
-        trajectory=None,
-        image_height=None,
-        image_width=None,
-        samples=tuple(SampleSpec("a", i) for i in range(40)),
-    )
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
-        outgrown = writer._budget.limit // writer._plans["image/block_output"].largest_region_bytes
-        for sample in range(outgrown):
+    schema = make_schema(streams=(StreamSpec("image", 12, 3, 4),), **LEAN)
+    (plan,) = plan_arrays(schema).values()
+    specs, fit = [SampleSpec("a", i) for i in range(9)], 6
+    with open_writer(
+        tmp_path / "a.zarr", schema, specs, memory_budget=plan.largest_file_bytes * fit
+    ) as writer:
+        for sample in range(fit):
             writer.put(reading_of(writer, sample))
         with pytest.raises(InputError, match="raise memory_budget"):
-            writer.put(reading_of(writer, outgrown))
+            writer.put(reading_of(writer, fit))
+
+
+def test_seconds_are_counted_by_stage(tmp_path):
+    with open_writer(tmp_path / "a.zarr") as writer:
+        fill(writer, 0)
+        writer.commit(0)
+        assert set(writer.spent) == {"copy", "encode", "write and sync", "commit"}
+        assert all(seconds > 0 for seconds in writer.spent.values())

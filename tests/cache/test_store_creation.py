@@ -1,52 +1,157 @@
+import errno
+import itertools
+import os
+import threading
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from store_recording import (
-    bits,
-    record,
-)
+from store_recording import SAMPLES, bits, files_below, make_manifest, make_schema, open_writer, record
 
-from ditscope.cache import (
-    open_cache,
-)
+from ditscope.cache import SampleSpec, files, open_cache, verify
+from ditscope.cache.layout import plan_arrays
+from ditscope.cache.lock import held
+from ditscope.cache.store_creation import create_store
+from ditscope.errors import CacheError
 
 
-def test_plain_xarray_gives_the_same_values_and_labels(store):
-    cache = open_cache(store)
-    tree = xr.open_datatree(store, engine="zarr", consolidated=False)
+def _create(path):
+    schema = make_schema()
+    create_store(path, schema, plan_arrays(schema), make_manifest(schema))
+    return path
+
+
+def test_plain_zarr_and_xarray_give_the_same_values_and_labels(store):
+    cache, tree = open_cache(store), xr.open_datatree(store, engine="zarr", consolidated=False)
     for stream in ("image", "text"):
-        ours, plain = cache.hidden(stream), tree[stream]["block_output"]
+        ours, plain = cache.hidden(stream), tree[f"{stream}/block_output"]["hidden"]
         assert plain.dims == ours.dims
         np.testing.assert_array_equal(bits(plain.values), bits(ours.values))
-        group = xr.open_zarr(store, group=stream)
-        assert set(group.coords) >= set(ours.coords) - {"done"}
-        for name in set(ours.coords) - {"done"}:
-            assert group[name].dims == ours[name].dims
-            assert group[name].values.tolist() == ours[name].values.tolist()
-        stats = tree[f"{stream}/stats/block_output"].to_dataset()
-        assert set(stats.data_vars) == set(cache.stats(stream).data_vars)
-        for name, values in cache.stats(stream).items():
-            np.testing.assert_array_equal(stats[name].values, values.values)
-    assert tree["image"]["block_output"].sel(branch="cond", block=4).sizes["token"] == 12
+        for name in (
+            "sample",
+            "prompt",
+            "seed",
+            "step",
+            "sigma",
+            "branch",
+            "block",
+            "block_name",
+            "channel",
+            "token",
+        ):
+            assert plain[name].values.tolist() == ours[name].values.tolist(), name
+        array = zarr.open_group(store, mode="r")[f"{stream}/block_output/hidden"]
+        np.testing.assert_array_equal(bits(array[...]), bits(ours.values))
     np.testing.assert_array_equal(tree["images"].values, cache.images.values)
-    np.testing.assert_array_equal(tree["trajectory/latents"].values, cache.trajectory["latents"].values)
     assert tree["done"].values.tolist() == [True, True]
-    assert tree.attrs["ditscope"]["config_hash"] == cache.manifest["config_hash"]
 
 
-def test_plain_zarr_gives_the_same_values_without_warnings(store, recwarn):
-    array = zarr.open(store, mode="r")["image/block_output"]
+def test_growth_is_followed_by_arrays_and_labels(store):
+    before = files_below(store)
+    more = [SampleSpec("a new one", 3, {}, {"class": 5}), *SAMPLES]
+    with open_writer(store, samples=more) as writer:
+        assert writer.positions == [2, 0, 1]
+        assert writer.samples == [*SAMPLES, more[0]]
+        tree = xr.open_datatree(store, engine="zarr", consolidated=False)
+        assert {node.sizes["sample"] for node in tree.subtree if "sample" in node.sizes} == {3}
+        assert tree["prompt"].values.tolist() == [spec.prompt for spec in writer.samples]
+        assert tree["image/block_output"]["seed"].values.tolist() == [0, 7, 3]
+        assert tree["done"].values.tolist() == [True, True, False]
+    record(store, specs=more)
+    assert verify(store).ok
+    data = {name: content for name, content in before.items() if "/c.0." in name or "/c.1." in name}
+    after = files_below(store)
+    assert {name: after[name] for name in data} == data
+    array = zarr.open_group(store, mode="r")["image/block_output/hidden"]
     np.testing.assert_array_equal(bits(array[...]), bits(open_cache(store).hidden().values))
-    names = {name for name, _ in zarr.open_group(store, mode="r", use_consolidated=False).members()}
-    assert names >= {"image", "text", "trajectory", "images", "done"}
-    assert not [str(warning.message) for warning in recwarn if "recognized" in str(warning.message)]
+    assert open_cache(store).committed == (0, 1, 2)
 
 
-def test_nothing_is_left_when_creation_fails(tmp_path, monkeypatch):
-    from ditscope.cache import store_creation
+def test_a_store_that_grows_is_the_store_that_had_all_at_once(tmp_path):
+    grown = record(record(tmp_path / "a.zarr", specs=SAMPLES[:1]))
+    whole = record(tmp_path / "b.zarr")
+    ours, theirs = files_below(grown), files_below(whole)
+    assert ours.keys() == theirs.keys()
+    assert [
+        n for n in ours if ours[n] != theirs[n] and n not in ("zarr.json", "done/ledger/journal.jsonl")
+    ] == []
 
-    monkeypatch.setattr(store_creation, "_sync_tree", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        record(tmp_path / "a.zarr")
+
+@pytest.mark.parametrize("call", ["write_new", "sync_folder", "rename", "make_folders"])
+@pytest.mark.parametrize("nth", [1, 3])
+def test_nothing_is_left_when_creation_fails(tmp_path, monkeypatch, call, nth):
+    original, count = getattr(files, call), itertools.count(1)
+
+    def failing(*arguments):
+        if next(count) == (nth if call != "rename" else 1):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
+    monkeypatch.setattr(files, call, failing)
+    with pytest.raises(OSError, match="No space left"):
+        _create(tmp_path / "a.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cut_off_creations_left_is_removed_but_not_of_those_under_way(tmp_path):
+    names = [".a.zarr.0123abcd.partial", ".a.zarr.4567abcd.partial", ".b.zarr.0123abcd.partial"]
+    for name in names:
+        (tmp_path / name / "inner").mkdir(parents=True)
+    with held(tmp_path / names[1]):
+        _create(tmp_path / "a.zarr")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [*names[1:], "a.zarr"]
+
+
+def test_of_two_creators_one_wins_and_the_other_is_told(tmp_path):
+    barrier, outcomes = threading.Barrier(4), []
+
+    def create():
+        barrier.wait()
+        try:
+            outcomes.append(_create(tmp_path / "a.zarr"))
+        except CacheError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lost = [outcome for outcome in outcomes if isinstance(outcome, CacheError)]
+    assert len(outcomes) == 4
+    assert len(lost) == 3
+    assert all("something at" in str(error) for error in lost)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert open_cache(tmp_path / "a.zarr").committed == ()
+
+
+@pytest.mark.parametrize("there", ["file", "folder"])
+def test_what_is_there_already_stays(tmp_path, there):
+    path = tmp_path / "a.zarr"
+    if there == "file":
+        path.write_bytes(b"mine")
+    else:
+        path.mkdir()
+        (path / "mine").write_bytes(b"mine")
+    with pytest.raises(CacheError, match="something at .*a.zarr that was not there before"):
+        _create(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+    assert (path if there == "file" else path / "mine").read_bytes() == b"mine"
+
+
+def test_every_file_and_folder_is_synced_before_the_store_has_its_name(tmp_path, synced):
+    store = _create(tmp_path / "a.zarr")
+    assert synced[-1] == tmp_path
+    partial = {str(path.relative_to(tmp_path)).split("/", 1)[-1] for path in synced[:-1]}
+    assert set(files_below(store)) <= partial
+    assert {str(path.relative_to(store)) for path in store.rglob("*") if path.is_dir()} <= partial
+
+
+def test_metadata_that_was_damaged_is_written_anew_by_the_next_writer(store):
+    os.unlink(store / "image/zarr.json")
+    (store / "seed/c.0").write_bytes(b"?")
+    assert not verify(store).ok
+    with open_writer(store):
+        pass
+    assert verify(store).ok

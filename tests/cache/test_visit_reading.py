@@ -8,13 +8,13 @@ from store_recording import (
     at,
     bits,
     hidden_value,
-    make_manifest,
     make_schema,
+    open_writer,
     put,
     statistics_of,
 )
 
-from ditscope.cache import Address, CacheWriter, Reading, open_cache
+from ditscope.cache import Address, Reading, open_cache
 from ditscope.errors import CacheError, InputError
 from ditscope.vocabulary import STATISTIC_ARRAYS
 
@@ -25,8 +25,8 @@ def test_readings_in_any_order_come_back_at_their_addresses(tmp_path):
     """Rows in another order than the samples, addresses in another order than a run visits them."""
     schema = make_schema(shard_bytes=9_000, **LEAN)
     every = [address for stream in schema.stream_names for address in addresses(schema, stream)]
-    path, manifest = tmp_path / "a.zarr", make_manifest(schema)
-    with CacheWriter.create_or_resume(path, schema, manifest, memory_budget=10**8) as writer:
+    path = tmp_path / "a.zarr"
+    with open_writer(path, schema) as writer:
         for branch in schema.branches:
             writer.put_token_masks([0, 1], "text", branch, np.ones((2, TEXT_TOKENS), dtype=bool))
         for number in np.random.default_rng(0).permutation(len(every)):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +14,8 @@ from store_recording import (
     hidden_value,
     make_manifest,
     make_schema,
+    open_writer,
+    put,
     record,
     statistics_of,
 )
@@ -21,9 +24,13 @@ from ditscope.cache import (
     Address,
     CacheWriter,
     Reading,
+    SampleSpec,
+    StreamSpec,
+    files,
     open_cache,
+    verify,
 )
-from ditscope.errors import CacheError, InputError
+from ditscope.errors import CacheError, InputError, UnsupportedError
 
 SITE = ("image", "block_output")
 
@@ -56,11 +63,11 @@ def test_what_is_put_is_what_is_read(tmp_path, dtype, compression, shard_bytes):
 def test_samples_that_are_put_together_are_stored_as_if_put_one_by_one(tmp_path):
     schema = make_schema(sites=("attn_gate", "block_output"), batch_size=2)
     apart = open_cache(record(tmp_path / "apart.zarr", schema))
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
         for stream in schema.stream_names:
             for branch in schema.branches if stream == "text" else ():
                 writer.put_token_masks([1, 0], stream, branch, np.ones((2, TEXT_TOKENS), dtype=bool))
-            for address in [a for site in schema.sites for a in addresses(schema, stream, site)]:
+            for address in [a for site in schema.site_names for a in addresses(schema, stream, site)]:
                 hidden = np.stack([hidden_value(schema, sample, address) for sample in (1, 0)])
                 writer.put(Reading(address, [1, 0], hidden))
                 if address.site == "block_output":
@@ -88,7 +95,7 @@ def test_special_values_are_stored_bit_for_bit(tmp_path):
         return patterns.view(value.dtype) if address.stream == "image" else value
 
     schema = make_schema()
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
         fill(writer, 0, special)
         writer.commit(0)
     hidden = open_cache(tmp_path / "a.zarr").hidden().values
@@ -126,7 +133,7 @@ def test_the_caller_may_reuse_its_array(tmp_path):
         return buffer
 
     schema = make_schema(shard_bytes=1)
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
         fill(writer, 0, same_array)
         writer.commit(0)
     hidden = open_cache(tmp_path / "a.zarr").hidden().load()
@@ -137,8 +144,7 @@ def test_the_caller_may_reuse_its_array(tmp_path):
 
 def test_committed_samples_are_closed(tmp_path):
     store = record(tmp_path / "a.zarr", samples=[0])
-    schema = make_schema()
-    with CacheWriter.create_or_resume(store, schema, make_manifest(schema)) as writer:
+    with open_writer(store) as writer:
         assert writer.committed == {0}
         for act in (writer.commit, writer.discard, lambda i: writer.put(reading_of(writer, samples=[i]))):
             with pytest.raises(CacheError, match="committed sample 0"):
@@ -174,11 +180,14 @@ def test_nonfinite_values_are_counted_with_and_without_statistics(tmp_path):
     for stats in (True, False):
         schema = make_schema(stats=stats)
         path = tmp_path / f"{stats}.zarr"
-        with CacheWriter.create_or_resume(path, schema, make_manifest(schema)) as writer:
+        with open_writer(path, schema) as writer:
             for sample in range(2):
                 fill(writer, sample, infinite)
                 writer.commit(sample)
-        (row,) = open_cache(path).nonfinite.to_dict("records")
+        found = open_cache(path).nonfinite
+        (row,) = found[found["stream"] == "image"].to_dict("records")
+        # Without statistics nothing says which tokens of the text are padding, and that is NaN.
+        assert (found["stream"] == "text").any() == (not stats)
         assert row == {"sample": 1, "stream": "image", "site": "block_output", "count": 4}
 
 
@@ -196,7 +205,7 @@ def test_values_at_the_limit_are_counted_by_block_and_channel(tmp_path, kept, dt
                 value[:3, 5], value[4, 6], value[5, 6] = most, -most, np.inf
         return value
 
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
         for sample in range(2):
             fill(writer, sample, clipped)
             writer.commit(sample)
@@ -215,9 +224,102 @@ def test_values_at_the_limit_are_counted_by_block_and_channel(tmp_path, kept, dt
 def test_statistics_only_store_has_no_hidden_state_files(tmp_path):
     schema = make_schema(tensors=False)
     store = record(tmp_path / "a.zarr", schema)
-    assert not (store / "image" / "block_output").exists()
+    assert not (store / "image/block_output/hidden").exists()
     with (
-        CacheWriter.create_or_resume(store, schema, make_manifest(schema)) as writer,
+        open_writer(store, schema) as writer,
         pytest.raises(InputError, match="tensors=True"),
     ):
         writer.put(reading_of(writer))
+
+
+def test_two_writers_at_once_are_refused(writer):
+    with pytest.raises(CacheError, match="one writer at a time"):
+        open_writer(writer.path)
+
+
+def test_samples_that_are_there_keep_their_positions_and_are_not_recorded_again(store):
+    before = (store / "done/ledger/journal.jsonl").read_bytes()
+    with open_writer(store, samples=[SampleSpec("ein grünes Dreieck", 7, columns={"class": 1})]) as writer:
+        assert writer.positions == [1]
+        assert writer.committed == {0, 1}
+    assert (store / "done/ledger/journal.jsonl").read_bytes() == before
+    with pytest.raises(InputError, match="'a' with seed 0 more than once"):
+        open_writer(store, samples=[SampleSpec("a", 0), SampleSpec("a", 0)])
+    assert (store / "done/ledger/journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("stats", [True, False])
+def test_a_commit_whose_ledger_line_fails_can_be_made_again(tmp_path, monkeypatch, stats):
+    def extreme(schema, sample, address):
+        value = hidden_value(schema, sample, address).copy()
+        if address.stream == "image":
+            value[..., 0, 5], value[..., 1, 5] = np.nan, ml_dtypes.finfo(value.dtype).max
+        return value
+
+    schema = make_schema(stats=stats)
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
+        fill(writer, 0, extreme)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "append", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+            with pytest.raises(OSError, match="disk full"):
+                writer.commit(0)
+        assert writer.committed == set()
+        assert open_cache(tmp_path / "a.zarr").committed == ()
+        writer.commit(0)
+    cache = open_cache(tmp_path / "a.zarr", check_files=True)
+    assert cache.committed == (0,)
+    visits = len(addresses(schema))
+    assert cache.ledger[0].nonfinite["image/block_output"] == visits
+    counts = cache.ledger[0].saturated["image/block_output"]
+    assert sum(count for channels in counts.values() for count in channels.values()) == visits
+    assert verify(cache).ok
+
+
+def test_a_dropped_sample_is_recorded_again_with_the_same_values_alone(store):
+    with open_writer(store) as writer:
+        entry = writer.drop(0)
+        assert entry.sample == 0
+        assert open_cache(store).committed == (1,)
+        assert not list(store.rglob("c.0.0.0*"))
+        with pytest.raises(CacheError, match="sample 0, which is not committed"):
+            writer.drop(0)
+        fill(writer, 0, lambda *at: hidden_value(*at) + hidden_value(*at).dtype.type(1))
+        with pytest.raises(CacheError, match="other values of sample 0 than were recorded on"):
+            writer.commit(0, like=entry)
+        assert writer.committed == {1}
+        writer.discard(0)
+        fill(writer, 0)
+        writer.commit(0, like=entry)
+    assert open_cache(store).ledger[0].files == entry.files
+    assert verify(store).ok
+
+
+def test_an_open_store_is_not_pickled(writer):
+    with pytest.raises(UnsupportedError, match="an open store"):
+        pickle.dumps(writer)
+
+
+def test_token_ids_are_stored(tmp_path):
+    image = StreamSpec("image", 12, 3, 4, random_tokens=5)
+    schema = make_schema(streams=(image,), trajectory=None, image_height=None, image_width=None)
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
+        with pytest.raises(InputError, match="image/token_id"):
+            writer.put_token_ids(0, "image", np.arange(5))
+        writer.put_token_ids(0, "image", np.array([11, 3, 5, 0, 7], "i4"))
+        for address in addresses(schema):
+            put(writer, 0, address, hidden_value(schema, 0, address)[:5])
+        writer.commit(0)
+    assert open_cache(tmp_path / "a.zarr").hidden()["token_id"].values.tolist() == [[11, 3, 5, 0, 7]]
+
+
+def test_mixed_samples_of_one_batch_keep_their_own_files(tmp_path):
+    """Sample 1 is put before sample 0, both open at once."""
+    with open_writer(tmp_path / "a.zarr") as writer:
+        for sample in (1, 0):
+            fill(writer, sample)
+        for sample in (0, 1):
+            writer.commit(sample)
+    one_by_one = open_cache(record(tmp_path / "b.zarr")).ledger
+    assert {i: e.files for i, e in open_cache(tmp_path / "a.zarr").ledger.items()} == {
+        i: e.files for i, e in one_by_one.items()
+    }

@@ -406,7 +406,8 @@ def _sharded(
     path: str, kind: str, lengths: Mapping[str, int], dtype: str, target: int, compression: str | None
 ) -> ArrayPlan:
     """An array of which few channels, or one statistic, can be read without the rest."""
-    reach = _reach(lengths, dtype, target, equal_parts)
+    # Chunks of statistics reach as far as their file does, and are padded where that is past the edge.
+    reach = _reach(lengths, dtype, target, dividing_parts if kind == "stats" else equal_parts)
     if kind == "stats":
         chunk = {**reach, "statistic": 1}
     else:

@@ -52,6 +52,8 @@ def held(folder: Path) -> Iterator[None]:
     finally:
         if handle in _held:
             _held.discard(handle)
+            with contextlib.suppress(OSError):  # at once, though a child be just forking
+                fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
 

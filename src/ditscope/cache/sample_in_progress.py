@@ -51,6 +51,7 @@ class SampleInProgress:
         self._buffers, self._shards, self._copy = buffers, shards, copy
         self._filling: dict[_Key, FileBuffer] = {}
         self._sent: dict[_Key, Future[WrittenFile | None]] = {}
+        self._stored: dict[str, StoredFiles] = {}
 
     def put(self, plan: ArrayPlan, index: tuple[int, ...], values: np.ndarray[Any, Any]) -> None:
         """Copy in the values at an index of an array.
@@ -84,12 +85,14 @@ class SampleInProgress:
             by_channel[channel] = by_channel.get(channel, 0) + int(counts[position])
 
     def finish(self) -> dict[str, StoredFiles]:
-        """Wait until every file is on disk; return what each array has, by path.
+        """Wait until every file is on disk; return what each array has, by path. To be called again after a failure.
 
         Raises:
             CacheError: a value is missing; the message names the first one.
             Exception: what went wrong in the background, with its own type.
         """
+        if self._stored:  # what is in the files is counted once
+            return self._stored
         missing = next(self._missing(), None)
         if missing is not None:
             raise CacheError(
@@ -112,6 +115,7 @@ class SampleInProgress:
                 self.count_saturated(
                     site.folder, site.blocks[found.block], found.saturated, found.first_channel
                 )
+        self._stored = stored
         return stored
 
     def drop(self) -> None:

@@ -148,10 +148,10 @@ class Entry:
         if set(data["files"]) != set(plans):
             odd = sorted(set(data["files"]) ^ set(plans))[:3]
             raise ValueError(f"files of other arrays than the manifest has ({', '.join(odd)})")
-        text = data["text"] and EncodedText(
-            {str(encoder): int(count) for encoder, count in data["text"]["cut"].items()},
-            str(data["text"]["digest"]),
-        )
+        text = data["text"]
+        if text is not None:
+            cut = {str(encoder): int(count) for encoder, count in text["cut"].items()}
+            text = EncodedText(cut, str(text["digest"]))
         return cls(
             int(data["sample"]),
             SampleSpec.from_json(data["spec"]),
@@ -232,6 +232,12 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     damaged: list[str] = []
     end = content.rfind(b"\n") + 1
+    if end == 0:
+        raise CacheError(
+            f"a ledger without a whole line at {path}",
+            "the ledger of a cache",
+            "The store was cut short: fetch it again, or record into a new path.",
+        )
     for number, text in enumerate(_lines(content, end), 1):
         try:
             _take(_parsed(text), number, config_hash, plans, samples, entries, tensors)

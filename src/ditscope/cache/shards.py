@@ -8,6 +8,7 @@ waits for the disk. That is the whole of the back pressure: memory stays bounded
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -127,8 +128,11 @@ class FileBuffer:
         self.form = file_form(plan, shard)
         self.data = buffers.take(self.form.nbytes)
         self._values = self.form.values(self.data)
+        self._fill = np.array(plan.fill_value, plan.numpy_dtype).view(self.form.dtype)
         self._filled = np.zeros(plan.region_shape(shard)[: plan.n_indexed], dtype=bool)
         self._missing = self._filled.size
+        if self._missing < math.prod(self._values.shape[: 2 * plan.n_indexed]):
+            self._values[...] = self._fill  # at the array's edge chunks reach past the last index
 
     def has(self, index: tuple[int, ...]) -> bool:
         """Whether there is a value at an index of the array."""
@@ -140,8 +144,7 @@ class FileBuffer:
         chunk = self.plan.chunk
         places = [part for i, c in zip(inside, chunk, strict=False) for part in divmod(i, c)]
         target = self._values[tuple(places)]
-        fill = np.array(self.plan.fill_value, self.plan.numpy_dtype).view(self.form.dtype)
-        shard_encoding.place(target, values.view(self.form.dtype), fill, copy)
+        shard_encoding.place(target, values.view(self.form.dtype), self._fill, copy)
         self._filled[inside] = True
         self._missing -= 1
 

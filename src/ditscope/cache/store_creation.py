@@ -44,10 +44,11 @@ def create_store(
     folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
     folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:
-        for folder in sorted(folders):
-            files.make_folders(folder)
+        files.make_folders(partial)
         # Several at once: the file system then joins them into few commits.
         with held(partial), ThreadPoolExecutor(16) as pool:
+            for folder in sorted(folders):
+                files.make_folders(folder)
             list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
             list(pool.map(files.sync_folder, folders))
             files.rename(partial, path)
