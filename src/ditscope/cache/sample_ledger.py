@@ -211,6 +211,12 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
     entries: dict[int, Entry] = {}
     damaged: list[str] = []
     end = content.rfind(b"\n") + 1
+    if end == 0:
+        raise CacheError(
+            f"a ledger without a line at {path}",
+            "the line with which it begins, and those of the samples",
+            "The store was cut short: fetch it again, or record into a new path.",
+        )
     for number, text in enumerate(_lines(content, end), 1):
         try:
             _take(_parsed(text), number, config_hash, plans, samples, entries)
@@ -299,6 +305,8 @@ def _take(
 ) -> None:
     """Take a line in, or raise what is wrong with it."""
     kind = content["kind"]
+    if number == 1 and kind != "journal":
+        raise ValueError("not that with which a journal begins")
     if kind == "journal":
         if content["config_hash"] != config_hash or content["version"] != 1 or number != 1:
             raise _OtherRecording(str(content["config_hash"])[:12])
