@@ -288,7 +288,7 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"tokens": np.ones((12, 8), dtype=bool)}, "a mask of (12, 8) tokens"),
         ({"tokens": 3, "streams": ["text"]}, "tokens= with streams text"),
         ({"memory_budget": 10}, "memory_budget of 10 B"),
-        ({"memory_budget": "10"}, "memory_budget '10'"),
+        ({"memory_budget": "10"}, "memory_budget='10'"),
         ({"prompts": []}, "no prompts"),
         ({"prompts": ["a circle", " "]}, "prompts [' ']"),
         ({"prompts": [3]}, "prompts [3]"),

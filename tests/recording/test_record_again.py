@@ -186,18 +186,24 @@ def test_added_samples_that_were_interrupted_are_gone_on_with(dit, fresh, tmp_pa
 def test_negative_prompts_that_differ_make_different_samples(dit, fresh, tmp_path) -> None:
     call = {**GUIDED, "num_inference_steps": 1}
     path = tmp_path / "a.zarr"
-    record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": ["blurred"]}, **LITTLE)
-    grown = record(dit, path, PROMPTS, 3, {**call, "negative_prompt": ["dark", "blurred"]}, **LITTLE)
-    assert [own["negative_prompt"] for own in grown.samples["call"]] == ["blurred", "dark", "blurred"]
+    record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": ["a red circle"]}, **LITTLE)
+    grown = record(
+        dit, path, PROMPTS, 3, {**call, "negative_prompt": ["a blue star", "a red circle"]}, **LITTLE
+    )
+    assert [own["negative_prompt"] for own in grown.samples["call"]] == [
+        "a red circle",
+        "a blue star",
+        "a red circle",
+    ]
     assert not np.array_equal(grown.images[0], grown.images[1])
-    for at, (prompt, negative) in enumerate([(0, "blurred"), (0, "dark"), (1, "blurred")]):
+    for at, (prompt, negative) in enumerate([(0, "a red circle"), (0, "a blue star"), (1, "a red circle")]):
         alone = fresh(PROMPTS[prompt], [3], {**call, "negative_prompt": negative})
         assert_same_samples(grown, [at], alone)
-    again = record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": ["dark"]}, **LITTLE)
+    again = record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": ["a blue star"]}, **LITTLE)
     assert len(again.specs) == 3
     # One text for all is the configuration's.
     with pytest.raises(ConfigMismatchError, match="negative_prompt"):
-        record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": "dark"}, **LITTLE)
+        record(dit, path, PROMPTS[0], 3, {**call, "negative_prompt": "a blue star"}, **LITTLE)
 
 
 def test_columns_are_kept_beside_the_samples(dit, tmp_path) -> None:
