@@ -62,12 +62,17 @@ def replace_by_link(path):
     path.symlink_to(moved)
 
 
-@pytest.mark.parametrize("damage", [flip, cut, swap, Path.unlink, replace_by_link])
-@pytest.mark.parametrize("array", ARRAYS)
+@pytest.mark.parametrize(
+    ("array", "damage"),
+    [
+        (array, damage)
+        for array in ARRAYS
+        for damage in (flip, cut, swap, Path.unlink, replace_by_link)
+        if (array, damage) != ("text/token_mask", swap)  # which is the same for both samples
+    ],
+)
 def test_no_damage_is_read_as_numbers(recorded, tmp_path, array, damage):
     read, named = ARRAYS[array]
-    if damage is swap and array == "text/token_mask":
-        pytest.skip("both samples have the same mask")
     store = shutil.copytree(recorded, tmp_path / "a.zarr")
     (path,) = (store / array).glob("c.1.*")
     damage(path)

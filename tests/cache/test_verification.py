@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_recording import edit_json, make_schema, record
+from store_recording import edit_json, files_below, make_schema, record
 
 from ditscope.cache import StreamSpec, open_cache, verify
 from ditscope.cache.verification import require_whole
@@ -59,21 +59,27 @@ def test_any_flipped_byte_of_any_file_is_found(tmp_path, compression):
     streams = (StreamSpec("image", 12, 3, 4, random_tokens=5), StreamSpec("text", 5))
     schema = make_schema(("attn_gate", "block_output"), streams=streams, compression=compression)
     store = record(tmp_path / "a.zarr", schema, samples=[0])
-    paths = sorted(path for path in store.rglob("*") if path.is_file())
-    assert {path.name for path in paths} >= {"zarr.json", "journal.jsonl", "c.0", "c.0.0.0.0.0"}
+    whole = files_below(store)
+    apart = {"zarr.json", "done/ledger/journal.jsonl"}
+    assert {Path(name).name for name in whole} >= {"zarr.json", "journal.jsonl", "c.0", "c.0.0.0.0.0"}
     rng = np.random.default_rng(0)
-    for path in paths:
-        data = path.read_bytes()
-        name = str(path.relative_to(store))
-        positions = {int(rng.integers(len(data) - 1)), len(data) - 1}
-        if name == "zarr.json":  # the manifest's environment is information that nothing else repeats
-            positions = {len(data) - 1}
-        elif path.suffix == ".jsonl":  # a last line without its end counts as never written
-            positions -= {len(data) - 1}
-        for position in positions:
-            _flip(path, position)
+    for last in (False, True):
+        for name, data in whole.items():
+            if name not in apart:
+                _flip(store / name, len(data) - 1 if last else int(rng.integers(len(data))))
+        assert {damage.file for damage in verify(store).damaged} == set(whole) - apart
+        for name, data in whole.items():
+            (store / name).write_bytes(data)
+    # In the root, the manifest's environment is information that nothing else repeats; in the ledger, a last line
+    # without its end counts as never written.
+    for name, position in (
+        ("zarr.json", -1),
+        *(("done/ledger/journal.jsonl", at) for at in range(5, 2000, 97)),
+    ):
+        if -1 <= position < len(whole[name]) - 1:
+            _flip(store / name, position)
             assert any(name in found for found in damage_of(store)), (name, position)
-            path.write_bytes(data)
+            (store / name).write_bytes(whole[name])
     assert verify(store).ok
 
 
@@ -130,8 +136,6 @@ def test_missing_shortened_and_lengthened_files_are_found(store):
 )
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"another")])
 def test_metadata_and_labels_are_what_manifest_and_ledger_say(store, name, change):
-    if not (store / name).is_file():
-        pytest.skip("a group without labels")
     values = open_cache(store).hidden().values
     change(store / name)
     (damage,) = verify(store).damaged
