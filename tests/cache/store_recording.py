@@ -86,12 +86,18 @@ def at(address):
 def hidden_value(schema, sample, address):
     """The hidden state ``[token, channel]`` that the test recording has at an address, or modulation ``[channel]``."""
     spec = schema.stream(address.stream)
-    tokens = spec.tokens if spec.has_grid else TEXT_TOKENS
+    tokens = spec.kept_tokens if spec.has_grid else TEXT_TOKENS
     key = repr((sample, address)).encode()
     values = np.random.default_rng(list(key)).normal(size=(tokens, len(schema.channels)))
     if site_spec(address.site).has_tokens:
         return values.astype(DTYPES[schema.dtype])
     return values[0].astype("f4")
+
+
+def drawn_tokens(stream, sample):
+    """The tokens that the test recording has drawn of a stream."""
+    drawn = np.random.default_rng(sample).choice(stream.tokens, stream.random_tokens, replace=False)
+    return np.sort(drawn).astype("i4")
 
 
 def statistics_of(hidden):
@@ -125,6 +131,8 @@ def fill(writer, sample, hidden=hidden_value):
     for stream in schema.streams:
         for branch in schema.branches if not stream.has_grid else ():
             writer.put_token_masks([sample], stream.name, branch, np.ones((1, TEXT_TOKENS), dtype=bool))
+        if stream.random_tokens is not None and schema.tensors:
+            writer.put_token_ids(sample, stream.name, drawn_tokens(stream, sample))
         for site in (site for site in schema.sites if site.stream == stream.name):
             for address in addresses(schema, stream.name, site.name):
                 put(writer, sample, address, hidden(schema, sample, address))

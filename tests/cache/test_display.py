@@ -1,3 +1,4 @@
+import pytest
 from store_recording import (
     make_schema,
     record,
@@ -5,6 +6,8 @@ from store_recording import (
 
 from ditscope.cache import (
     CacheWriter,
+    StoredSite,
+    StreamSpec,
     build_manifest,
     open_cache,
 )
@@ -46,6 +49,29 @@ def test_representation_of_modulation(tmp_path):
     assert lines["image/block_output"].startswith("bfloat16 [")
 
 
+def test_representation_of_chosen_tokens_and_of_sites_that_some_blocks_lack(tmp_path):
+    for choice, words in (
+        ({"token_ids": (1, 4)}, "token 2 of 12 (3 x 4)"),
+        ({"random_tokens": 5}, "token 5 of 12 (3 x 4, drawn at random)"),
+    ):
+        some = StoredSite.of("image", "attn_output", (0, 4), "bfloat16")
+        streams = (StreamSpec("image", 12, 3, 4, **choice),)
+        schema = make_schema(("block_output", some), streams=streams)
+        lines = summary_of(open_cache(record(tmp_path / f"{words[6]}.zarr", schema, samples=[])))
+        assert words in lines["image/block_output"]
+        assert "block 3, " in lines["image/block_output"]
+        assert "block 2, " in lines["image/attn_output"]
+
+
+def test_a_damaged_ledger_is_a_warning(store):
+    path = store / "done/ledger/journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"committed", b"COMMITTED", 1))
+    with pytest.warns(UserWarning, match="damaged"):
+        cache = open_cache(store)
+    assert "WARNING" in repr(cache)
+    assert "1 damaged lines of the ledger" in repr(cache)
+
+
 def test_representation_of_the_live_state_in_a_line(tmp_path):
     style, weak = {"scale": 0.5, "disabled": False}, {"scale": 1.0, "disabled": True}
     live = {
@@ -55,7 +81,8 @@ def test_representation_of_the_live_state_in_a_line(tmp_path):
 
     def line(name, state):
         schema = make_schema()
-        CacheWriter.create_or_resume(tmp_path / name, schema, build_manifest(schema, {"live": state})).close()
+        manifest = build_manifest(schema, {"live": state})
+        CacheWriter.create_or_resume(tmp_path / name, schema, manifest).close()
         return summary_of(open_cache(tmp_path / name)).get("live")
 
     adapters = "transformer: style 0.5, transformer: weak disabled"
@@ -65,7 +92,6 @@ def test_representation_of_the_live_state_in_a_line(tmp_path):
 
 
 def test_html_escapes_what_the_store_says(tmp_path):
-
     schema = make_schema()
     manifest = build_manifest(schema, {"model": "<script>alert(1)</script>"})
     CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, manifest).close()

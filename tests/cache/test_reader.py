@@ -4,17 +4,20 @@ from store_recording import (
     addresses,
     at,
     bits,
+    drawn_tokens,
     fill,
     hidden_value,
-    make_manifest,
     make_schema,
+    open_writer,
     record,
     statistics_of,
 )
 
 from ditscope.cache import (
     Address,
-    CacheWriter,
+    SampleSpec,
+    StoredSite,
+    StreamSpec,
     open_cache,
 )
 from ditscope.encoded_text import EncodedText
@@ -170,7 +173,7 @@ def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
         value[[3, 4]] = np.nan, -np.inf
         return value
 
-    with CacheWriter.create_or_resume(tmp_path / "a.zarr", schema, make_manifest(schema)) as writer:
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
         fill(writer, 0, with_nan)
         writer.commit(0)
     cache = open_cache(tmp_path / "a.zarr")
@@ -190,11 +193,12 @@ def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
     assert cache.nonfinite["count"].tolist() == [24, 24]
 
 
-def test_prompts_that_were_cut_are_marked_by_sample_and_encoder(writer):
+def test_prompts_that_were_cut_are_marked_by_sample_and_encoder(tmp_path):
     texts = EncodedText({"clip": 3, "t5": 2}, "ab"), EncodedText({"clip": 5, "t5": 0}, "cd")
-    for sample, text in enumerate(texts):
-        fill(writer, sample)
-        writer.commit(sample, text)
+    with open_writer(tmp_path / "a.zarr") as writer:
+        for sample, text in enumerate(texts):
+            fill(writer, sample)
+            writer.commit(sample, text)
     cache = open_cache(writer.path)
     for labelled in (cache.hidden(), cache.stats("text"), cache.images, cache.trajectory):
         assert labelled["truncated"].values.tolist() == [True, False]
@@ -207,3 +211,65 @@ def test_prompts_that_were_cut_are_marked_by_sample_and_encoder(writer):
     text = repr(cache)
     assert "clip                cut 2 prompts short" in text
     assert "1 prompts were cut in every text encoder" in text
+
+
+def test_randomly_drawn_tokens_are_labelled_by_sample(tmp_path):
+    stream = StreamSpec("image", 12, 3, 4, random_tokens=5)
+    schema = make_schema(streams=(stream,))
+    hidden = open_cache(record(tmp_path / "a.zarr", schema)).hidden()
+    assert hidden.sizes["token"] == 5
+    for sample in (0, 1):
+        drawn = drawn_tokens(stream, sample)
+        own = hidden.sel(sample=sample)
+        for name, values in (("token_id", drawn), ("y", drawn // 4), ("x", drawn % 4)):
+            assert hidden[name].dims == ("sample", "token")
+            assert own[name].values.tolist() == values.tolist()
+        address = Address("image", "block_output", 3, "cond", 4)
+        np.testing.assert_array_equal(
+            bits(own.sel(**at(address)).values), bits(hidden_value(schema, sample, address))
+        )
+
+
+def test_chosen_tokens_are_labelled_by_their_place_on_the_grid(tmp_path):
+    schema = make_schema(streams=(StreamSpec("image", 12, 3, 4, token_ids=(1, 6, 11)),))
+    hidden = open_cache(record(tmp_path / "a.zarr", schema)).hidden()
+    assert hidden.token.values.tolist() == [1, 6, 11]
+    assert (hidden.y.values.tolist(), hidden.x.values.tolist()) == ([0, 1, 2], [1, 2, 3])
+    assert hidden.sel(token=6).shape == (2, 2, 2, 3, 70)
+
+
+def test_a_site_has_the_blocks_that_it_was_recorded_of(tmp_path):
+    some = StoredSite.of("image", "attn_output", (0, 4), "bfloat16")
+    schema = make_schema(("block_output", some), streams=make_schema().streams[:1])
+    cache = open_cache(record(tmp_path / "a.zarr", schema))
+    few = cache.hidden("image", "attn_output")
+    assert few.block.values.tolist() == cache.stats("image", "attn_output").block.values.tolist() == [0, 4]
+    assert few.block_name.values.tolist() == ["double.0", "double.4"]
+    address = Address("image", "attn_output", 3, "uncond", 4)
+    stored = few.sel(sample=1, **at(address)).values
+    np.testing.assert_array_equal(bits(stored), bits(hidden_value(schema, 1, address)))
+    assert cache.hidden().block.values.tolist() == [0, 1, 4]
+    # Both sites together, by label.
+    assert (few + cache.hidden()).block.values.tolist() == [0, 4]
+
+
+def test_samples_say_what_is_their_own(tmp_path):
+    specs = (
+        SampleSpec("a", 0, {"negative_prompt": "b"}, {"kind": "x"}),
+        SampleSpec("a", 0, {"negative_prompt": "c"}, {"rating": 2}),
+    )
+    table = open_cache(record(tmp_path / "a.zarr", specs=specs, samples=[1])).samples
+    assert table["call"].tolist() == [{"negative_prompt": "b"}, {"negative_prompt": "c"}]
+    assert table["kind"][0] == "x"
+    assert table["rating"][1] == 2
+    assert table["kind"].isna().tolist() == [False, True]
+    assert table["rating"].isna().tolist() == [True, False]
+    assert table["done"].tolist() == [False, True]
+
+
+def test_equal_selections_have_equal_dask_names_until_a_sample_is_recorded_anew(store):
+    one, other = (open_cache(store) for _ in range(2))
+    assert one.hidden().data.name == other.hidden().data.name
+    assert one.hidden(channels=[3]).data.name != one.hidden().data.name
+    assert one.hidden("text").data.name != one.hidden().data.name
+    assert len({one.stats()[name].data.name for name in STATISTIC_ARRAYS}) == len(STATISTIC_ARRAYS)

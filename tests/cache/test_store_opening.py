@@ -5,6 +5,7 @@ from store_recording import (
     files_below,
     make_manifest,
     make_schema,
+    record,
 )
 
 from ditscope.cache import (
@@ -16,8 +17,6 @@ from ditscope.errors import CacheError, InputError
 
 @pytest.mark.parametrize("what", ["folder", "file", "other zarr", "broken json"])
 def test_a_path_that_is_not_a_cache_is_refused_and_untouched(tmp_path, what):
-    import zarr
-
     path = tmp_path / "a.zarr"
     if what == "file":
         path.write_text("hello")
@@ -48,26 +47,79 @@ def test_what_is_not_a_cache_is_refused(tmp_path, what):
         open_cache(path)
 
 
-@pytest.mark.parametrize("name", ["image/block_output", "images", "done", "trajectory/latents"])
-def test_missing_array_metadata_is_refused(store, name):
-    (store / name / "zarr.json").unlink()
-    with pytest.raises(CacheError, match=rf"{name}/zarr\.json.*cut short"):
+@pytest.mark.parametrize("name", ["image/block_output/hidden", "images", "done/ledger", "trajectory/latents"])
+@pytest.mark.parametrize("link", [False, True])
+def test_missing_folders_and_folders_that_lead_elsewhere_are_refused(store, name, link):
+    moved = (store / name).rename(store.with_name("elsewhere"))
+    if link:
+        (store / name).symlink_to(moved)
+    with pytest.raises(CacheError, match=f"a link at .*{name}" if link else f"{name}.*cut short"):
         open_cache(store)
 
 
+def test_a_missing_file_is_found_at_once_if_asked(store):
+    (store / "images/c.1.0.0.0").unlink()
+    assert open_cache(store).complete
+    with pytest.raises(CacheError, match=r"no file images/c\.1\.0\.0\.0 of committed sample 1"):
+        open_cache(store, check_files=True)
+
+
+@pytest.mark.parametrize("what", ["no ledger", "empty", "cut in its first line", "of another recording"])
+def test_a_store_without_its_ledger_is_refused(store, tmp_path, what):
+    path = store / "done/ledger/journal.jsonl"
+    if what == "no ledger":
+        path.unlink()
+    elif what == "empty":
+        path.write_bytes(b"")
+    elif what == "cut in its first line":
+        path.write_bytes(path.read_bytes()[:20])
+    else:
+        other = record(tmp_path / "b.zarr", make_schema(stats=False))
+        path.write_bytes((other / "done/ledger/journal.jsonl").read_bytes())
+    with pytest.raises(CacheError, match="ledger|journal"):
+        open_cache(store)
+
+
+def test_a_ledger_without_its_first_line_is_damaged(store):
+    path = store / "done/ledger/journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with pytest.warns(UserWarning, match="line 1 .* begins"):
+        assert open_cache(store).committed == (0, 1)
+
+
+def test_what_plain_readers_see_is_not_read(store):
+    """So that nothing that a stranger writes there, of any size or codec, is followed."""
+    for path in store.rglob("zarr.json"):
+        if path.parent != store:
+            edit_json(
+                path, lambda content: content.update(shape=[10**12], codecs=[{"name": "numcodecs.pickle"}])
+            )
+    assert open_cache(store).hidden().shape == (2, 2, 2, 3, 12, 70)
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("change", "named"),
     [
-        ("shape", [2, 2, 2, 3, 12, 10**12]),
-        ("data_type", "float16"),
-        ("codecs", [{"name": "numcodecs.pickle"}]),
-        ("dimension_names", None),
-        ("fill_value", 0),
+        ({"shard": [1, 1, 1, 12, 71]}, "a file of whole chunks"),
+        ({"shape": [2, 2, 3, 12, 10**12]}, "length"),
+        ({"dtype": "complex64"}, "dtype 'complex64'"),
+        ({"dims": ["sample"]}, "one length of each"),
+        ({"compression": "pickle"}, "compression 'pickle'"),
+        # Which are equally long: every checksum would fit.
+        ({"dims": ["branch", "step", "block", "token", "channel"]}, "as its schema says"),
+        ({"shape": [2, 2, 3, 12, 69]}, "as its schema says"),
+        ({"dtype": "float16"}, "as its schema says"),
+        ({"kind": "stats"}, "as its schema says"),
     ],
 )
-def test_altered_array_metadata_is_refused(store, field, value):
-    edit_json(store / "image/block_output/zarr.json", lambda content: content.update({field: value}))
-    with pytest.raises(CacheError, match=f"{field} .*image/block_output"):
+def test_arrays_that_cannot_be_are_refused(store, change, named):
+    """What a manifest says of arrays is in no hash, since it says how they are cut."""
+
+    def edit(content):
+        content["attributes"]["ditscope"]["arrays"]["image/block_output/hidden"].update(change)
+
+    edit_json(store / "zarr.json", edit)
+    with pytest.raises(CacheError, match=named):
         open_cache(store)
 
 

@@ -1,16 +1,24 @@
+import shutil
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
-from store_recording import make_schema, record
+from store_recording import edit_json, files_below, make_schema, record
 
-from ditscope.cache import open_cache, verify
+from ditscope.cache import StreamSpec, open_cache, verify
+from ditscope.cache.verification import require_whole
 from ditscope.errors import CacheError
+
+HIDDEN = "image/block_output/hidden"
 
 
 def test_an_intact_store_is_as_recorded(store):
     report = verify(store)
     assert report.ok
     assert report.samples == 2
-    assert report.nbytes == open_cache(store).nbytes
+    assert report.nbytes > open_cache(store).nbytes
+    assert report.damaged_samples == ()
     assert "all as recorded" in str(report)
 
 
@@ -23,13 +31,14 @@ def _flip(path, position):
 @pytest.mark.parametrize("compression", [None, "zstd"])
 def test_a_damaged_chunk_is_named_by_its_labels(tmp_path, compression):
     store = record(tmp_path / "a.zarr", make_schema(compression=compression))
-    path = store / "image/block_output/c/1/0/0/0/0/0"
-    # The index at the end says where chunk (step 1, branch 0, block 2, channel part 1) of the shard is.
+    path = store / HIDDEN / "c.1.0.0.0.0.0"
+    # The index at the end says where chunk (step 1, branch 0, block 2, channel part 1) of the file is.
     index = np.frombuffer(path.read_bytes()[-4 - 12 * 3 * 16 : -4], "<u8").reshape(2, 2, 3, 3, 2)
     _flip(path, int(index[1, 0, 2, 1, 0]) + 5)
-    (damage,) = verify(store).damaged
+    report = verify(store)
+    (damage,) = report.damaged
     assert damage.labels == {
-        "array": "image/block_output",
+        "array": HIDDEN,
         "stream": "image",
         "site": "block_output",
         "sample": 1,
@@ -38,51 +47,143 @@ def test_a_damaged_chunk_is_named_by_its_labels(tmp_path, compression):
         "block": 4,
         "channel": (27, 50),
     }
-    assert damage.file == "image/block_output/c/1/0/0/0/0/0"
+    assert damage.file == f"{HIDDEN}/c.1.0.0.0.0.0"
+    assert report.damaged_samples == (1,)
     for part in ("sample 1", "step 3", "branch cond", "block 4"):
         assert part in str(damage)
 
 
-def test_any_flipped_byte_is_found(tmp_path):
-    store = record(tmp_path / "a.zarr", samples=[0])
-    files = [store / name for name in next(iter(open_cache(store).ledger.values())).files]
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_any_flipped_byte_of_any_file_is_found(tmp_path, compression):
+    """Data, checksums, indices, metadata, labels, ``done`` and the journal."""
+    streams = (StreamSpec("image", 12, 3, 4, random_tokens=5), StreamSpec("text", 5))
+    schema = make_schema(("attn_gate", "block_output"), streams=streams, compression=compression)
+    store = record(tmp_path / "a.zarr", schema, samples=[0])
+    whole = files_below(store)
+    apart = {"zarr.json", "done/ledger/journal.jsonl"}
+    assert {Path(name).name for name in whole} >= {"zarr.json", "journal.jsonl", "c.0", "c.0.0.0.0.0"}
     rng = np.random.default_rng(0)
-    for path in files:
-        data = path.read_bytes()
-        _flip(path, int(rng.integers(len(data))))
-        report = verify(store)
-        assert {damage.file for damage in report.damaged} == {str(path.relative_to(store))}
-        path.write_bytes(data)
+    for last in (False, True):
+        for name, data in whole.items():
+            if name not in apart:
+                _flip(store / name, len(data) - 1 if last else int(rng.integers(len(data))))
+        assert {damage.file for damage in verify(store).damaged} == set(whole) - apart
+        for name, data in whole.items():
+            (store / name).write_bytes(data)
+    # In the root, the manifest's environment is information that nothing else repeats; in the ledger, a last line
+    # without its end counts as never written.
+    for name, position in (
+        ("zarr.json", -1),
+        *(("done/ledger/journal.jsonl", at) for at in range(5, 2000, 97)),
+    ):
+        if -1 <= position < len(whole[name]) - 1:
+            _flip(store / name, position)
+            assert any(name in found for found in damage_of(store)), (name, position)
+            (store / name).write_bytes(whole[name])
     assert verify(store).ok
 
 
-def test_swapped_files_are_found_though_every_chunk_reads(store):
-    one, two = (store / f"image/block_output/c/{i}/0/0/0/0/0" for i in (0, 1))
+def damage_of(store):
+    """Files that verification names, or its refusal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of lines of the ledger
+        try:
+            return [f"{damage.file} {damage}" for damage in verify(store).damaged]
+        except CacheError as error:
+            return [str(error)]
+
+
+def test_swapped_files_are_found_though_every_chunk_fits_its_own_checksum(store):
+    one, two = (store / HIDDEN / f"c.{i}.0.0.0.0.0" for i in (0, 1))
     data = one.read_bytes()
     one.write_bytes(two.read_bytes())
     two.write_bytes(data)
     report = verify(store)
-    assert [damage.labels["sample"] for damage in report.damaged] == [0, 1]
-    assert all("not the" in damage.reason for damage in report.damaged)
+    assert report.damaged_samples == (0, 1)
+    assert len(report.damaged) == 2 * 2 * 2 * 3 * 3
+    assert all("checksum" in damage.reason for damage in report.damaged)
 
 
-def test_missing_and_shortened_files_are_found(store):
-    (store / "images/c/0/0/0/0").unlink()
-    path = store / "text/stats/block_output/count/c/1/0/0/0"
+def test_missing_shortened_and_lengthened_files_are_found(store):
+    (store / "images/c.0.0.0.0").unlink()
+    path = store / "text/block_output/statistics/over_tokens/c.1.0.0.0.0.0"
     path.write_bytes(path.read_bytes()[:-1])
-    report = verify(open_cache(store, check_files=False))
-    assert sorted(damage.labels["array"] for damage in report.damaged) == [
-        "images",
-        "text/stats/block_output/count",
-    ]
-    assert "2 damaged chunks" in str(report)
+    longer = store / "trajectory/latents/c.0.0.0.0"
+    longer.write_bytes(longer.read_bytes() + b"\0")
+    report = verify(store)
+    assert {(damage.labels["array"], damage.reason) for damage in report.damaged} == {
+        ("images", "the file is missing"),
+        (
+            "text/block_output/statistics/over_tokens",
+            f"{path.stat().st_size} bytes, not {path.stat().st_size + 1}",
+        ),
+        ("trajectory/latents", f"{longer.stat().st_size} bytes, not {longer.stat().st_size - 1}"),
+    }
+    assert "3 damages" in str(report)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prompt/c.0",
+        "seed/zarr.json",
+        "done/c.0",
+        "image/zarr.json",
+        "image/block_output/block/c.0",
+        f"{HIDDEN}/zarr.json",
+        "text/token/c.0",
+    ],
+)
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"another")])
+def test_metadata_and_labels_are_what_manifest_and_ledger_say(store, name, change):
+    values = open_cache(store).hidden().values
+    change(store / name)
+    (damage,) = verify(store).damaged
+    assert (damage.file, damage.labels) == (name, {})
+    assert "than manifest and ledger say" in str(damage)
+    assert verify(store).damaged_samples == ()
+    # ditscope reads none of it.
+    np.testing.assert_array_equal(open_cache(store).hidden().values.view("u2"), values.view("u2"))
+
+
+def test_a_damaged_line_of_the_ledger_is_named(store):
+    path = store / "done/ledger/journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    number = next(at for at, line in enumerate(lines) if b'"commit"' in line)
+    lines[number] = lines[number].replace(b"crc32c", b"crc32d", 1)
+    path.write_bytes(b"".join(lines))
+    with pytest.warns(UserWarning, match=r"ledger .* is damaged.*ds\.repair"):
+        report = verify(store)
+    assert not report.ok
+    assert report.samples == 1
+    assert any(f"{number + 1}" in str(damage) for damage in report.damaged)
 
 
 def test_uncommitted_samples_are_not_read(tmp_path):
     store = record(tmp_path / "a.zarr", samples=[1])
     assert verify(store).samples == 1
+    assert verify(store).ok
 
 
-def test_what_is_not_a_cache_is_refused(tmp_path):
+def test_what_is_not_a_cache_is_refused(tmp_path, store):
     with pytest.raises(CacheError, match="nothing at"):
-        verify(tmp_path / "a.zarr")
+        verify(tmp_path / "b.zarr")
+    edit_json(
+        store / "zarr.json", lambda content: content["attributes"]["ditscope"]["config"].update(model="x")
+    )
+    with pytest.raises(CacheError, match="hash"):
+        verify(store)
+
+
+def test_samples_are_required_to_be_whole_one_by_one(store):
+    _flip(store / HIDDEN / "c.1.0.0.0.0.0", 5)
+    require_whole(store, [0])
+    require_whole(store, [])
+    with pytest.raises(
+        CacheError, match=r"committed sample: .*sample 1, step 1, branch cond, block 0.*ds\.repair"
+    ):
+        require_whole(store, [0, 1])
+    shutil.rmtree(store / "images")
+    (store / "images").mkdir()
+    with pytest.raises(CacheError, match="array images, sample 0.*the file is missing"):
+        require_whole(store, [0])

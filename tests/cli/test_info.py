@@ -20,7 +20,7 @@ def test_it_verifies_if_asked_and_fails_where_a_byte_is_wrong(tmp_path) -> None:
     store = record(tmp_path / "a.zarr")
     result = CliRunner().invoke(app, ["info", str(store), "--verify"])
     assert (result.exit_code, "all as recorded" in result.output) == (0, True)
-    path = store / "image/block_output/c/1/0/0/0/0/0"
+    path = store / "image/block_output/hidden/c.1.0.0.0.0.0"
     path.write_bytes(b"\x01" + path.read_bytes()[1:])
     unread = CliRunner().invoke(app, ["info", str(store)])
     assert unread.exit_code == 0

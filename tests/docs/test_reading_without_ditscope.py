@@ -23,17 +23,25 @@ path, out = sys.argv[1:]
 """
 SAVE = """
 latents = zarr.open_array(f"{path}/trajectory/latents", mode="r")[...]
-hidden, part = read_bfloat16(path, "image/block_output"), read_bfloat16(path, "text/block_output", (0, 1))
+hidden = read_bfloat16(path, "image/block_output/hidden")
+part = read_bfloat16(path, "text/block_output/hidden", (0, 1))
 from zarr.dtype import data_type_registry
 assert "bfloat16" not in data_type_registry.contents
 done = xr.open_zarr(path, consolidated=False)["done"]
 # As people open a store who have not read the page: xarray warns that it is slower.
 warnings.simplefilter("ignore")
 plainly, by_zarr = xr.open_zarr(path)["images"], zarr.open(path, mode="r")["images"][...]
-mean_plainly = xr.open_dataset(path, engine="zarr", group="image/stats/block_output")["mean"]
+gate = xr.open_dataset(path, engine="zarr", group="image/attn_gate")["values"]
+text_mask = xr.open_zarr(path, group="text")["token_mask"]
+refused = []
+for group in ("image/block_output", "text/block_output", "trajectory", "image", "text", ""):
+    try:
+        xr.open_zarr(path, group=group)
+    except Exception:
+        refused.append(group)
 np.savez(out, images=images, latents=latents, hidden=hidden, part=part, done=done, plainly=plainly, by_zarr=by_zarr,
-         mean_plainly=mean_plainly, sigma=stats["sigma"],
-         **{name: stats[name] for name in ("mean", "mean_abs", "std", "abs_max")})
+         gate=gate, text_mask=text_mask, refused=refused, mean=mean, sigma=mean["sigma"], channel=mean["channel"],
+         **{name: over_tokens.sel(statistic=name) for name in ("mean_abs", "std", "abs_max")})
 """
 
 
@@ -41,7 +49,8 @@ np.savez(out, images=images, latents=latents, hidden=hidden, part=part, done=don
 def read(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
     """A bfloat16 store, and what the page's code reads of it without ditscope."""
     folder = tmp_path_factory.mktemp("without")
-    store = store_recording.record(folder / "a.zarr")
+    schema = store_recording.make_schema(("attn_gate", "block_output"))
+    store = store_recording.record(folder / "a.zarr", schema)
     code = [WITHOUT, *re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), SAVE]
     script = folder / "script.py"
     script.write_text("\n".join(code))
@@ -59,12 +68,18 @@ def test_labels_statistics_images_and_latents_are_read_by_plain_xarray(read) -> 
     assert found["done"].tolist() == [True, True]
     for name in ("images", "plainly", "by_zarr"):
         np.testing.assert_array_equal(found[name], cache.images.values)
-    np.testing.assert_array_equal(found["mean_plainly"], cache.stats()["mean"].values)
+    np.testing.assert_array_equal(found["gate"], cache.hidden("image", "attn_gate").values)
+    np.testing.assert_array_equal(found["text_mask"], cache.hidden("text")["token_mask"].values)
     np.testing.assert_array_equal(found["latents"], cache.trajectory["latents"].values)
     stats = cache.stats()
-    np.testing.assert_array_equal(found["sigma"], stats["sigma"].values)
+    for label in ("sigma", "channel"):
+        np.testing.assert_array_equal(found[label], stats[label].values)
     for name in ("mean", "mean_abs", "std", "abs_max"):
         np.testing.assert_array_equal(found[name], stats[name].values)
+
+
+def test_xarray_refuses_only_the_groups_that_the_page_says(read) -> None:
+    assert read[1]["refused"].tolist() == ["image/block_output", "text/block_output", "trajectory"]
 
 
 def test_bfloat16_is_read_bit_for_bit(read) -> None:

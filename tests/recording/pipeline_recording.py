@@ -7,6 +7,7 @@ from typing import Any
 
 import bare_pipeline
 import ditscope as ds
+from ditscope.cache.writer import CacheWriter
 
 PROMPTS = [
     "a small red circle at the left on a plain blue background",
@@ -22,3 +23,10 @@ BOTH = {"streams": ("image", "text"), "sites": ("block_input", "block_output")}
 def record(dit, path: Path, prompts=PROMPTS, seeds=SEEDS, call=GUIDED, **keep: Any) -> ds.Cache:
     with ds.record(dit, path, **keep) as rec:
         return rec.generate(prompts, seeds, **call)
+
+
+def drop(path: Path, sample: int) -> None:
+    """Take a committed sample out of a store, as if it had not been recorded yet."""
+    cache = ds.open_cache(path)
+    with CacheWriter.create_or_resume(path, cache.schema, cache.manifest) as writer:
+        writer.drop(sample)

@@ -24,7 +24,9 @@ def test_a_forecast_is_what_the_store_takes(dit, configuration, tmp_path, tensor
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, tensors=tensors, blocks="single", **BOTH)
     foreseen = forecast_recording(configuration, 32, 48, 2, tensors=tensors, **KEPT)
     assert foreseen.total == cache.nbytes
-    assert foreseen.shards == len(cache.ledger[0].files)
+    files = [path for path in cache.path.rglob("c.0.*") if path.is_file()]
+    assert foreseen.shards == len(files)
+    assert foreseen.total == sum(path.stat().st_size for path in files)
     assert foreseen.seconds is None
     assert "about" not in str(foreseen)
 

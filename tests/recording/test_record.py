@@ -44,7 +44,7 @@ def assert_hidden(
 ) -> None:
     """Every address of a sample holds, bit for bit, what the hooks saw there."""
     wrong = []
-    for site in cache.schema.sites:
+    for site in cache.schema.site_names:
         for stream in cache.schema.stream_names:
             hidden = cache.hidden(stream, site).sel(sample=sample).compute()
             for step, branch, block in np.ndindex(len(seen.scheduler), len(branches), 10):
@@ -279,8 +279,16 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"batch_size": 0}, "batch_size=0"),
         ({"batch_size": 1.5}, "batch_size=1.5"),
         ({"compression": "gzip"}, "compression 'gzip'"),
+        ({"shard_bytes": 0}, "shard_bytes=0"),
+        ({"text_tokens": 0}, "text_tokens=0"),
+        ({"token_seed": -1}, "token_seed"),
+        ({"tokens": 97}, "token 96"),
+        ({"tokens": [96]}, "token 96"),
+        ({"tokens": []}, "tokens="),
+        ({"tokens": np.ones((12, 8), dtype=bool)}, "a mask of (12, 8) tokens"),
+        ({"tokens": 3, "streams": ["text"]}, "tokens= with streams text"),
         ({"memory_budget": 10}, "memory_budget of 10 B"),
-        ({"memory_budget": "10"}, "memory_budget '10'"),
+        ({"memory_budget": "10"}, "memory_budget='10'"),
         ({"prompts": []}, "no prompts"),
         ({"prompts": ["a circle", " "]}, "prompts [' ']"),
         ({"prompts": [3]}, "prompts [3]"),
@@ -401,13 +409,19 @@ def test_latents_take_the_place_of_the_seeds_noise(dit, untrained_folder, tmp_pa
     assert torch.equal(latents, before)
     assert np.array_equal(cache.trajectory["latents"][:, 0], latents)
     assert cache.hidden().seed.values.tolist() == [5, 5]
-    assert cache.manifest["config"]["call"]["latents"]["shape"] == [2, 96, 16]
+    assert [own["latents"]["shape"] for own in cache.samples["call"]] == [[1, 96, 16]] * 2
     bare = bare_pipeline.opened(untrained_folder)
     for sample, prompt in enumerate(PROMPTS):
         expected = bare(prompt, latents=latents[sample : sample + 1], output_type="np", **call).images
         assert np.array_equal(cache.images[sample], np.round(expected[0] * 255))
-    with pytest.raises(ConfigMismatchError, match=r"call\.latents\.tensor"):
-        record(dit, tmp_path / "store", PROMPTS, 5, {**call, "latents": latents + 1}, blocks=[0])
+    # Other latents make other samples; those that are there are known again, one by one.
+    more = {**call, "latents": torch.cat([latents[1:] + 1, latents[1:]])}
+    grown = record(dit, tmp_path / "store", PROMPTS[1], [5, 6], more, blocks=[0])
+    assert grown.samples["seed"].tolist() == [5, 5, 5, 6]
+    assert record(
+        dit, tmp_path / "store", PROMPTS[1], 5, {**call, "latents": latents[1:]}, blocks=[0]
+    ).complete
+    assert len(ds.open_cache(tmp_path / "store").specs) == 4
     generator = torch.Generator()
     with pytest.raises(InputError, match="seeds .*Generator.*different integers"):
         record(dit, tmp_path / "other", PROMPTS, generator, call, blocks=[0])
@@ -425,13 +439,16 @@ def test_embeddings_are_recorded_under_their_label_with_a_digest(dit, tmp_path) 
     prompt, path = ds.PromptEmbeds("half way", **tensors), tmp_path / "store"
     cache = record(dit, path, prompt, [5, 6], call, blocks=[0])
     assert cache.hidden().prompt.values.tolist() == ["half way"] * 2
-    assert set(cache.manifest["config"]["embeddings"]["half way"]) == set(tensors)
+    assert set(cache.samples["call"][0]["embeddings"]) == set(tensors)
     assert record(dit, path, prompt, [5, 6], call, blocks=[0]).complete
     other = ds.PromptEmbeds(
         "half way", **{**tensors, "pooled_prompt_embeds": -tensors["pooled_prompt_embeds"]}
     )
-    with pytest.raises(ConfigMismatchError, match=r"embeddings\.half way\.pooled_prompt_embeds\.tensor"):
-        record(dit, path, other, [5, 6], call, blocks=[0])
+    # Of one label, but other samples.
+    grown = record(dit, path, other, [6], call, blocks=[0])
+    assert grown.samples["seed"].tolist() == [5, 6, 6]
+    assert not np.array_equal(grown.images[1], grown.images[2])
+    np.testing.assert_array_equal(grown.images[:2], cache.images)
     with pytest.raises(InputError, match="1 of 2 prompts as embeddings"):
         record(dit, tmp_path / "other", [prompt, "a text"], 5, call)
     assert not (tmp_path / "other").exists()
@@ -452,3 +469,89 @@ def test_a_recording_that_is_not_open_is_refused(dit, tmp_path) -> None:
     with pytest.raises(CacheError, match="use inside its with block"):
         recording.generate(PROMPTS, SEEDS, **GUIDED)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture(scope="module")
+def whole(dit, folder) -> ds.Cache:
+    """Every token of both prompts, a step each."""
+    return record(
+        dit, folder / "whole", PROMPTS, 5, ONE_STEP, sites=("block_input", "block_output"), blocks=[0, 7]
+    )
+
+
+ONE_STEP = {**PLAIN, "num_inference_steps": 1}
+FEW = {"sites": ("block_input", "block_output"), "blocks": [0, 7]}
+MASK = np.zeros((8, 12), dtype=bool)
+MASK[2:4, 5] = MASK[7, 11] = True
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(MASK, [29, 41, 95]), ([95, 0, 3], [0, 3, 95])])
+def test_chosen_tokens_are_those_of_a_full_recording(dit, whole, tmp_path, tokens, kept) -> None:
+    cache = record(dit, tmp_path / "a", PROMPTS, 5, ONE_STEP, tokens=tokens, **FEW)
+    for site in FEW["sites"]:
+        few = cache.hidden("image", site)
+        assert few.token.values.tolist() == kept
+        full = whole.hidden("image", site).sel(token=kept)
+        assert np.array_equal(bits(few), bits(full))
+        assert (few.y.values.tolist(), few.x.values.tolist()) == (
+            full.y.values.tolist(),
+            full.x.values.tolist(),
+        )
+        # Statistics are over all tokens.
+        assert cache.stats("image", site).load().identical(whole.stats("image", site).load())
+    assert np.array_equal(cache.images, whole.images)
+
+
+def test_random_tokens_are_a_samples_own_in_every_recording_of_it(dit, whole, tmp_path) -> None:
+    """Whatever else is in the store, and in whichever batch it is."""
+    cache = record(dit, tmp_path / "a", PROMPTS, 5, ONE_STEP, tokens=6, **FEW)
+    few, full = cache.hidden(), whole.hidden()
+    assert few.sizes["token"] == 6
+    for sample in (0, 1):
+        ids = few["token_id"].sel(sample=sample).values
+        assert np.array_equal(bits(few.sel(sample=sample)), bits(full.sel(sample=sample).isel(token=ids)))
+    assert not np.array_equal(*few["token_id"].values)
+    again = record(dit, tmp_path / "b", PROMPTS[::-1], [4, 5], ONE_STEP, tokens=6, batch_size=3, **FEW)
+    named = list(zip(again.samples["prompt"], again.samples["seed"], strict=True))
+    rows = [named.index((prompt, 5)) for prompt in PROMPTS]
+    assert np.array_equal(again.hidden()["token_id"].values[rows], few["token_id"].values)
+    np.testing.assert_allclose(again.hidden().values[rows], few.values, rtol=1e-3, atol=1e-3)
+    other = record(dit, tmp_path / "c", PROMPTS, 5, ONE_STEP, tokens=6, token_seed=1, **FEW)
+    assert not np.array_equal(other.hidden()["token_id"], few["token_id"])
+    statistics = record(dit, tmp_path / "d", PROMPTS[0], 5, ONE_STEP, tokens=6, tensors=False, blocks=[0])
+    assert ds.verify(statistics.path).ok
+
+
+def test_sites_are_kept_of_the_blocks_that_have_them(dit, guided, tmp_path) -> None:
+    """Of FLUX.1's blocks, the double ones alone have an attention output."""
+    cache = record(dit, tmp_path / "a", sites=("attn_output", "block_output"), batch_size=3)
+    attention = cache.hidden("image", "attn_output")
+    assert attention.block_kind.values.tolist() == ["double"] * 4
+    assert cache.stats("image", "attn_output").block.values.tolist() == [0, 1, 2, 3]
+    double = record(dit, tmp_path / "b", sites=("attn_output",), blocks="double", batch_size=3)
+    assert np.array_equal(bits(attention), bits(double.hidden("image", "attn_output")))
+    assert np.array_equal(bits(cache.hidden()), bits(guided.hidden()))
+
+
+def test_the_last_block_of_sd3_has_no_text(tmp_path) -> None:
+    import tiny
+
+    dit = ds.load(str(tiny.save("sd3", tmp_path / "sd3")))
+    call = {"num_inference_steps": 1, "height": 32, "width": 32, "guidance_scale": 1.0}
+    cache = record(dit, tmp_path / "a", "a red circle", 0, call, streams=("image", "text"))
+    n_blocks = len(dit.blocks)
+    assert cache.hidden("image").block.values.tolist() == list(range(n_blocks))
+    assert cache.hidden("text").block.values.tolist() == list(range(n_blocks - 1))
+    some = record(dit, tmp_path / "b", "a red circle", 0, call, streams="text", blocks=[0])
+    assert np.array_equal(bits(cache.hidden("text").sel(block=[0])), bits(some.hidden("text")))
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+def test_files_are_cut_by_shard_bytes_and_hold_the_same(dit, whole, tmp_path, compression) -> None:
+    cut = {"shard_bytes": 96 * 128 * 4, "compression": compression}
+    cache = record(dit, tmp_path / "a", PROMPTS, 5, ONE_STEP, **cut, **FEW)
+    files = list((cache.path / "image/block_output/hidden").glob("c.0.*"))
+    assert len(files) == 2  # a block each
+    for site in FEW["sites"]:
+        assert np.array_equal(bits(cache.hidden("image", site)), bits(whole.hidden("image", site)))
+    assert ds.verify(cache.path).ok

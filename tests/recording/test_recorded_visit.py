@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from pipeline_recording import PLAIN, PROMPTS, SEEDS, record
+from pipeline_recording import PLAIN, PROMPTS, SEEDS, drop, record
 
 from ditscope.errors import InputError
 from ditscope.recording import recorded_visit, transfer
@@ -79,7 +79,7 @@ def test_what_was_committed_is_not_written_again_though_its_row_runs(dit, guided
     path = tmp_path / "a.zarr"
     kept = {"blocks": [2], "batch_size": 3, "streams": STREAMS, "sites": ("block_output",)}
     record(dit, path, **kept)
-    (path / "done" / "ledger" / "000001.json").unlink()
+    drop(path, 1)
     cache = record(dit, path, **kept)
     assert cache.complete
     for stream in STREAMS:
@@ -106,7 +106,7 @@ def test_rows_that_are_not_the_batch_s_are_refused(dit, tmp_path) -> None:
             batch_size=2,
         )
     (writer,) = opened
-    writer.committed.clear()
+    writer.entries.clear()
     visitor = RecordedVisit(dit, writer, [0, 1])
     samples = [(prompt, SEEDS[0]) for prompt in PROMPTS]
     with pytest.raises(InputError, match="1 rows for 2 samples in branches cond; expected 2 rows"):

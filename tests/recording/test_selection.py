@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ditscope.cache.schema import SampleSpec
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models.configuration import configuration_of
 from ditscope.models.families import SD3
@@ -43,7 +42,6 @@ def schema_of(selection: Selection, configuration, schedule: Schedule = LATE):
         latent_channels=7,
         image_size=(32, 48),
         dtype="float32",
-        samples=(SampleSpec("a red circle", 0),),
     )
 
 
@@ -106,12 +104,32 @@ def test_the_schema_names_what_is_kept_and_the_size_of_what_is_not(configuration
     assert (schema.image_height, schema.image_width) == (32, 48)
 
 
-def test_a_stream_is_refused_where_one_selected_block_lacks_it(configuration) -> None:
+def test_a_stream_is_refused_where_one_named_block_lacks_it(configuration) -> None:
+    """And where every block does; without blocks named, each site and stream is kept of the blocks that have it."""
     with pytest.raises(UnsupportedError, match="stream 'text' asked of the last joint block at block_output"):
-        Selection.of(configuration, streams=["image", "text"])
+        Selection.of(configuration, streams=["image", "text"], blocks=[0, 1, 2])
+    with pytest.raises(UnsupportedError, match="stream 'text' asked of the last joint block at block_output"):
+        Selection.of(configuration, streams="text", blocks=[-1])
+    every = Selection.of(configuration, streams=["image", "text"], sites=["block_input", "block_output"])
+    assert every.places == {
+        ("image", "block_input"): (0, 1, 2),
+        ("image", "block_output"): (0, 1, 2),
+        ("text", "block_input"): (0, 1, 2),
+        ("text", "block_output"): (0, 1),
+    }
+    schema = schema_of(every, configuration)
+    assert schema.site("text", "block_output").blocks == (0, 1)
+    assert [block.index for block in schema.blocks] == [0, 1, 2]
     both = Selection.of(configuration, streams=["image", "text"], blocks=[0, 1])
-    assert both.streams == ("image", "text")
-    assert Selection.of(configuration, streams="text", sites="block_input").blocks == (0, 1, 2)
+    assert both.places == {("image", "block_output"): (0, 1), ("text", "block_output"): (0, 1)}
     for channels in ([], [16], [-1], [True], [1.0]):
         with pytest.raises(InputError, match="channels"):
             Selection.of(configuration, channels=channels)
+
+
+def test_chosen_tokens_are_of_the_image_stream(configuration) -> None:
+    chosen = Selection.of(configuration, streams=["text", "image"], blocks=[0], tokens=[4, 1, 4])
+    image, text = schema_of(chosen, configuration).streams
+    assert (image.token_ids, image.random_tokens, text.keeps_all) == ((1, 4), None, True)
+    drawn = Selection.of(configuration, tokens=2)
+    assert schema_of(drawn, configuration).streams[0].random_tokens == 2

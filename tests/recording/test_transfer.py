@@ -1,7 +1,9 @@
+import ml_dtypes
 import numpy as np
+import pytest
 import torch
 
-from ditscope.recording.transfer import Gathering, to_host, waits_for_device
+from ditscope.recording.transfer import Gathering, copy_values, to_host, waits_for_device
 
 
 def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
@@ -51,3 +53,17 @@ def test_what_waits_is_not_the_model_s_own() -> None:
 def test_nothing_waits_on_the_cpu() -> None:
     assert not waits_for_device(torch.ones(1))
     assert waits_for_device(torch.ones(1, device="meta"))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "?", "f2", "i4", "f4", ml_dtypes.bfloat16])
+def test_values_are_copied_bit_for_bit_into_strided_places(dtype) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (4, 6, np.dtype(dtype).itemsize), np.uint8)
+    source = (drawn[..., 0] > 127) if dtype == "?" else drawn.view(dtype)[..., 0]
+    room = np.zeros((8, 9), source.dtype)
+    copy_values(room[::2, 2:8], source)
+    copied = room[::2, 2:8].copy()
+    assert copied.tobytes() == np.ascontiguousarray(source).tobytes()
+    assert not room[1::2].astype(bool).any()
+    assert not room[:, [0, 1, 8]].astype(bool).any()
+    copy_values(room[::2, 2:8], source.T.copy().T)
+    assert room[::2, 2:8].tobytes() == copied.tobytes()

@@ -9,7 +9,7 @@ import torch
 from pipeline_recording import GUIDED, PROMPTS, SEEDS, record
 
 from ditscope.errors import InputError
-from ditscope.tracing.batches import batch_call, batches_of
+from ditscope.tracing.batches import batch_call, batches_of, own_arguments
 from ditscope.tracing.prompt_embeds import PromptEmbeds
 
 KEPT = {"streams": ("image", "text"), "sites": ("block_input", "block_output"), "blocks": [0, -1]}
@@ -48,6 +48,40 @@ def test_masks_without_channels_follow_the_samples() -> None:
     assert own[:, 0, 0].tolist() == [1.0, 2.0]
     with pytest.raises(InputError, match="3 rows as mask_image"):
         batch_call({"mask_image": masks[:3]}, range(2), n_prompts=2, n_samples=4)
+
+
+def test_arguments_that_are_each_samples_own_are_told_from_those_of_all() -> None:
+    latents = torch.arange(4.0)[:, None, None] * torch.ones(1, 5, 4)
+    picture = PIL.Image.new("RGB", (4, 4))
+    call = {
+        "negative_prompt": ["x", "y"],
+        "prompt_2": "z",
+        "negative_prompt_2": None,
+        "latents": latents,
+        "sigmas": torch.tensor([1.0, 0.5]),
+        "image": picture,
+        "height": 32,
+    }
+    shared, own = own_arguments(call, n_prompts=2, n_samples=4)
+    assert shared == {
+        name: call[name] for name in ("prompt_2", "negative_prompt_2", "sigmas", "image", "height")
+    }
+    assert [one["negative_prompt"] for one in own] == ["x", "x", "y", "y"]
+    assert [one["latents"].tolist() for one in own] == [latents[at : at + 1].tolist() for at in range(4)]
+    assert all(one.keys() == {"negative_prompt", "latents"} for one in own)
+    assert own_arguments({"height": 32}, 1, 2) == ({"height": 32}, [{}, {}])
+    with pytest.raises(InputError, match="3 texts as prompt_2"):
+        own_arguments({"prompt_2": ["a", "b", "c"]}, 2, 4)
+
+
+def test_an_argument_is_a_samples_own_however_many_samples_there_are() -> None:
+    """So that one more sample can be added to those that were made together."""
+    latents = torch.arange(10.0).view(2, 5, 1)
+    both = own_arguments({"negative_prompt": ["x", "y"], "latents": latents}, 2, 2)
+    one = own_arguments({"negative_prompt": ["y"], "latents": latents[1:]}, 1, 1)
+    assert one[0] == both[0] == {}
+    assert one[1][0]["negative_prompt"] == both[1][1]["negative_prompt"]
+    assert torch.equal(one[1][0]["latents"], both[1][1]["latents"])
 
 
 def test_what_is_for_all_samples_goes_with_every_batch() -> None:
@@ -117,7 +151,9 @@ def test_batches_are_recorded_as_samples_alone_are(dit, tmp_path, texts) -> None
     """A batch of three and a partial one of one, against every sample by itself."""
     call = {**GUIDED, **texts}
     together = record(dit, tmp_path / "together.zarr", call=call, batch_size=3, **KEPT)
-    assert together.manifest["config"]["call"]["negative_prompt"] == texts["negative_prompt"]
+    negatives = [call["negative_prompt"] for call in together.samples["call"]]
+    assert negatives == [texts["negative_prompt"][at * len(texts["negative_prompt"]) // 4] for at in range(4)]
+    assert "negative_prompt" not in together.manifest["config"]["call"]
     for sample, (prompt, seed) in enumerate((p, s) for p in PROMPTS for s in SEEDS):
         own = {
             name: text if isinstance(text, str) else text[sample * len(text) // 4]

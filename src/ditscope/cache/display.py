@@ -21,7 +21,8 @@ def rows(cache: Cache) -> list[tuple[str, str]]:
     )
     planned = forecast_of(cache.plans, total)
     axes = f"step {len(schema.steps)}, branch {len(schema.branches)} ({', '.join(schema.branches)})"
-    kept = (kind for kind in KINDS if kind != "masks" and getattr(planned, kind))
+    of_one = forecast_of(cache.plans, 1)
+    kept = (kind for kind in KINDS if kind != "masks" and getattr(of_one, kind))
     lines = [
         ("model", str(config.get("model", "not named"))),
         ("samples", f"{done} of {total} committed ({state})"),

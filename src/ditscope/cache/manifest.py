@@ -125,9 +125,21 @@ def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, A
         )
     try:
         plans = {path: ArrayPlan.from_json(path, data) for path, data in manifest["arrays"].items()}
-        return Schema.from_json(manifest["schema"]), plans
+        schema = Schema.from_json(manifest["schema"])
     except InputError as error:
         raise CacheError(f"{error.found} in the manifest at {where}", error.expected, error.remedy) from error
+    # How arrays are cut is theirs to say; what they hold is in the hash.
+    own, hashed = (
+        {path: _held(plan) for path, plan in some.items()} for some in (plans, plan_arrays(schema))
+    )
+    if own != hashed:
+        path = next(path for path in (*own, *hashed) if own.get(path) != hashed.get(path))
+        raise CacheError(
+            f"an array {path} of {own.get(path)} in the manifest at {where}",
+            f"{hashed.get(path)}, as its schema says",
+            "The manifest was altered; fetch the store again or record it anew.",
+        )
+    return schema, plans
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Difference]:
@@ -175,6 +187,11 @@ def _differ(path: str, found: Any, expected: Any) -> Any:
         if isinstance(found, list) and isinstance(expected, list):
             found, expected = _Entries(found), _Entries(expected)
         yield Difference(path, found, expected)
+
+
+def _held(plan: ArrayPlan) -> tuple[str, str]:
+    """What an array holds, however it is cut: its kind, and its dtype with its axes."""
+    return plan.kind, f"{plan.dtype} {', '.join(f'{dim} {n}' for dim, n in plan.lengths.items())}"
 
 
 class _Absent:

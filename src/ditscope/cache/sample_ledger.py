@@ -327,6 +327,8 @@ def _take(
 ) -> None:
     """Take a line in, or raise what is wrong with it."""
     kind = content["kind"]
+    if number == 1 and kind != "journal":
+        raise ValueError("not that with which a journal begins")
     if kind == "journal":
         if content["config_hash"] != config_hash or content["version"] != 1 or number != 1:
             raise _OtherRecording(str(content["config_hash"])[:12])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ditscope import checks
@@ -36,7 +36,7 @@ class Selection:
 
     streams: tuple[str, ...]
     sites: tuple[str, ...]
-    places: Mapping[tuple[str, str], tuple[int, ...]]
+    places: Mapping[tuple[str, str], tuple[int, ...]] = field(hash=False)
     steps: tuple[int, ...] | None
     branches: tuple[str, ...] | None
     channels: tuple[int, ...]

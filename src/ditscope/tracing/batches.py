@@ -129,15 +129,15 @@ def own_arguments(
     Raises:
         InputError: as of :func:`batch_call`.
     """
-    several_of = {
+    # By how an argument is given, not by how many there are: one more sample's is its own, too.
+    by_sample = {
         name
         for name, value in call.items()
-        if (_TEXT.fullmatch(name) and value is not None and len(several(value)) > 1)
-        or (_has_rows(name, value) and len(value) > 1)
+        if (_TEXT.fullmatch(name) and isinstance(value, list | tuple)) or _has_rows(name, value)
     }
-    differing = {name: call[name] for name in several_of}
+    differing = {name: call[name] for name in by_sample}
     own = [batch_call(differing, [sample], n_prompts, n_samples) for sample in range(n_samples)]
-    shared = {name: value for name, value in call.items() if name not in several_of}
+    shared = {name: value for name, value in call.items() if name not in by_sample}
     return shared, [
         {name: value[0] if _TEXT.fullmatch(name) else value for name, value in one.items()} for one in own
     ]
