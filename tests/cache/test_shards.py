@@ -99,10 +99,10 @@ def test_each_file_is_written_once_under_its_name_and_whole(tmp_path, monkeypatc
     written = {}
     original = files.write_new
 
-    def spy(path, data):
+    def spy(path, data, **options):
         assert path not in written
         written[path] = bytes(data)
-        original(path, data)
+        original(path, data, **options)
 
     schema = make_schema(shard_bytes=9_000)
     record(tmp_path / "a.zarr", schema, samples=[])
@@ -122,10 +122,10 @@ def test_each_file_is_written_once_under_its_name_and_whole(tmp_path, monkeypatc
 def test_failure_in_the_background_surfaces_with_its_type(tmp_path, monkeypatch, kind):
     original = files.write_new
 
-    def failing(path, data):
+    def failing(path, data, **options):
         if path.name.startswith("c.1.") and "hidden" in str(path):
             raise kind("no luck")
-        original(path, data)
+        original(path, data, **options)
 
     monkeypatch.setattr(files, "write_new", failing)
     with open_writer(tmp_path / "a.zarr", make_schema(shard_bytes=9_000)) as writer:

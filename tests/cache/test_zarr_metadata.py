@@ -12,6 +12,7 @@ from store_recording import SAMPLES, bits, make_schema, open_writer, record
 from ditscope.cache import SampleSpec, StoredSite, StreamSpec, open_cache, verify
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lazy_array import StoredArray
+from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.zarr_metadata import SAMPLES_PER_CHUNK, done_file, zarr_files
 
 
@@ -131,8 +132,8 @@ def test_labels_of_many_samples_are_in_chunks_that_are_not_written_again():
     plans = plan_arrays(schema)
     specs = [SampleSpec("a", seed) for seed in range(SAMPLES_PER_CHUNK + 2)]
     manifest = {"config_hash": "0"}
-    small = zarr_files(schema, plans, manifest, specs[:-1], ())
-    large = zarr_files(schema, plans, manifest, specs, {SAMPLES_PER_CHUNK + 1})
+    small = zarr_files(schema, plans, manifest, Ledger(specs[:-1], {}))
+    large = zarr_files(schema, plans, manifest, Ledger(specs, {}))
     assert {name for name in large if name.startswith("seed/")} == {"seed/zarr.json", "seed/c.0", "seed/c.1"}
     assert small["seed/c.0"] == large["seed/c.0"]
     assert small["seed/c.1"] != large["seed/c.1"]

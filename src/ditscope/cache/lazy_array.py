@@ -32,6 +32,7 @@ class StoredArray:
         samples: positions along the first axis; those that are not committed have fill values.
         channels: positions along the last axis, or None for all.
         statistic: position along the axis ``statistic``, which is left out then; None where there is none.
+        count: whether the values are numbers of something: int32, and 0 of samples that are not committed.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class StoredArray:
         channels: Sequence[int] | None = None,
         *,
         statistic: int | None = None,
+        count: bool = False,
     ) -> None:
+        self._count = count
         self.source, self.plan = source, source.plan
         self.samples = tuple(samples)
         self.channels = None if channels is None else tuple(channels)
@@ -54,7 +57,7 @@ class StoredArray:
             del shape[self.plan.dims.index("statistic")]
             self.dims = tuple(dim for dim in self.dims if dim != "statistic")
         self.shape = (len(self.samples), *shape)
-        self.dtype = self.plan.numpy_dtype
+        self.dtype = np.dtype(np.int32) if count else self.plan.numpy_dtype
         self.ndim = len(self.shape)
 
     def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
@@ -72,10 +75,11 @@ class StoredArray:
             chosen.append(np.atleast_1d(positions))
             # What is left to numpy: drop the axis of an integer, keep a list's axis where it is.
             residue.append(_residue(part, positions))
-        values = np.empty([len(positions) for positions in chosen], self.dtype)
+        values = np.empty([len(positions) for positions in chosen], self.plan.numpy_dtype)
         if values.size:
             self._fill(values, chosen)
-        return values[tuple(residue)]
+        values = values[tuple(residue)]
+        return np.nan_to_num(values).astype(self.dtype) if self._count else values
 
     def to_dask(self, token: str) -> dask.array.Array:
         """As a dask array whose chunks hold as many blocks, steps, branches and samples as make a good read.
@@ -92,7 +96,7 @@ class StoredArray:
         per_sample = max(1, unit * math.prod(inner))
         samples = max(1, READ_BYTES // per_sample) if inner == self.shape[1 : 1 + indexed] else 1
         chunks = (max(1, min(samples, len(self.samples))), *inner, *whole)
-        own = tokenize(token, self.plan.path, self.samples, self.channels, self.statistic)
+        own = tokenize(token, self.plan.path, self.samples, self.channels, self.statistic, self._count)
         return dask.array.from_array(
             self,
             chunks=chunks,
@@ -110,7 +114,7 @@ class StoredArray:
             axis = self.plan.dims.index("statistic")
             inner.insert(axis, np.array([self.statistic]))
             values = np.expand_dims(values, axis + 1)
-        bits = values.view(f"u{self.dtype.itemsize}")
+        bits = values.view(f"u{values.dtype.itemsize}")
         reads = self.source.files_with(inner)
         for row, position in enumerate(samples.tolist()):
             if self.samples[position] in self.source.stored:

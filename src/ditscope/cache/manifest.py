@@ -80,7 +80,12 @@ def build_manifest(
 
 def config_hash(schema: Schema, config: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of schema and config."""
-    return _digest(schema.to_json(), json_values(config, "config"))
+    return _digest(schema=schema.to_json(), config=json_values(config, "config"))
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a whole manifest, by which the ledger knows it."""
+    return _digest(**manifest)
 
 
 def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, ArrayPlan]]:
@@ -116,7 +121,7 @@ def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, A
             f"{', '.join(sorted(_FIELDS))}",
             "The store is damaged; fetch it again or record it anew.",
         )
-    actual = _digest(manifest["schema"], manifest["config"])
+    actual = _digest(schema=manifest["schema"], config=manifest["config"])
     if actual != manifest["config_hash"]:
         raise CacheError(
             f"a manifest whose contents hash to {actual[:12]} at {where}",
@@ -168,10 +173,8 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
-def _digest(schema: Any, config: Any) -> str:
-    canonical = json.dumps(
-        {"config": config, "schema": schema}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
+def _digest(**parts: Any) -> str:
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -291,33 +291,33 @@ class Cache:
         path: str,
         samples: Sequence[int],
         channels: Sequence[int] | None = None,
-        statistic: int | None = None,
     ) -> StoredArray:
-        return StoredArray(self.source(path), samples, channels, statistic=statistic)
+        return StoredArray(self.source(path), samples, channels)
 
     def _array(
         self,
         path: str,
         samples: Sequence[int],
         channels: Sequence[int] | None = None,
-        statistic: int | None = None,
     ) -> xr.DataArray:
-        stored = self._stored(path, samples, channels, statistic)
+        return self._lazy(self._stored(path, samples, channels), samples)
+
+    def _lazy(self, stored: StoredArray, samples: Sequence[int]) -> xr.DataArray:
         # Equal for two caches of one store, but not once a sample was recorded anew.
         moments = [entry.committed for entry in map(self.ledger.get, samples) if entry]
         token = f"{self.path} {self.manifest['config_hash']} {moments}"
         return xr.DataArray(stored.to_dask(token), dims=stored.dims)
 
     def _statistic(self, stream: str, site: str, name: str, samples: Sequence[int]) -> xr.DataArray:
-        array = self._array(
-            statistics_path(stream, site), samples, statistic=self.schema.statistics.index(name)
+        position = self.schema.statistics.index(name)
+        source = self.source(statistics_path(stream, site))
+        counts = name in ("count", "nonfinite")
+        # All channels repeat the number of tokens.
+        stored = StoredArray(
+            source, samples, [0] if name == "count" else None, statistic=position, count=counts
         )
-        if name == "count":  # which all channels repeat
-            array = array.isel(channel=0)
-        if name in ("count", "nonfinite"):
-            # NaN of samples that are not committed has no whole number.
-            array = array.fillna(0).astype(np.int32)
-        return array
+        array = self._lazy(stored, samples)
+        return array.isel(channel=0) if name == "count" else array
 
     def _labels(self, samples: Sequence[int]) -> Labels:
         """Labels of samples, with what the ledger says: ``done``; ``truncated`` and ``encoded_text`` where known."""

@@ -17,7 +17,7 @@ import base64
 import datetime
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.samples import SampleSpec
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError
+
+VERSION = 1
 
 FOLDER = "done/ledger"
 FILE = f"{FOLDER}/journal.jsonl"
@@ -173,15 +175,17 @@ class Ledger:
         samples: every sample, in order of its position.
         entries: what is known of the committed ones, by position.
         tensors: small tensors that calls were passed, by digest.
+        dropped: positions of samples that were committed once, and are not now.
         damaged: what is wrong with lines that cannot be used, each with its number.
         end: bytes up to the end of the last whole line.
     """
 
     samples: Sequence[SampleSpec]
     entries: Mapping[int, Entry]
-    tensors: Mapping[str, np.ndarray[Any, Any]]
-    damaged: Sequence[str]
-    end: int
+    tensors: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    dropped: Collection[int] = ()
+    damaged: Sequence[str] = ()
+    end: int = 0
 
 
 def now() -> str:
@@ -195,9 +199,9 @@ def line(kind: str, content: Mapping[str, Any]) -> bytes:
     return b"%08x %b\n" % (google_crc32c.value(text), text)
 
 
-def first_line(config_hash: str) -> bytes:
-    """The line with which a journal begins: of which recording it is."""
-    return line("journal", {"version": 1, "config_hash": config_hash})
+def first_line(manifest_digest: str) -> bytes:
+    """The line with which a journal begins: of which recording it is, by the digest of its manifest."""
+    return line("journal", {"version": VERSION, "manifest": manifest_digest})
 
 
 def samples_line(first: int, samples: Sequence[SampleSpec]) -> bytes:
@@ -212,8 +216,13 @@ def tensor_line(digest: str, values: np.ndarray[Any, Any]) -> bytes:
     return line("tensor", own)
 
 
-def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -> Ledger:
+def read_ledger(store: Path, manifest_digest: str, plans: Mapping[str, ArrayPlan]) -> Ledger:
     """Read the journal.
+
+    Args:
+        store: folder of the store.
+        manifest_digest: of its manifest, as of :func:`ditscope.cache.manifest.manifest_digest`.
+        plans: its arrays, by path.
 
     Raises:
         CacheError: there is none, or it is of another recording.
@@ -230,6 +239,7 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
     samples: dict[int, SampleSpec] = {}
     entries: dict[int, Entry] = {}
     tensors: dict[str, np.ndarray[Any, Any]] = {}
+    dropped: set[int] = set()
     damaged: list[str] = []
     end = content.rfind(b"\n") + 1
     if end == 0:
@@ -240,12 +250,12 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
         )
     for number, text in enumerate(_lines(content, end), 1):
         try:
-            _take(_parsed(text), number, config_hash, plans, samples, entries, tensors)
+            _take(_parsed(text), number, manifest_digest, plans, samples, entries, tensors, dropped)
         except _OtherRecording as error:
             raise CacheError(
-                f"a ledger of another recording at {path} ({error})",
-                f"that of configuration {config_hash[:12]}",
-                "Files of two stores were mixed: fetch the store again.",
+                f"a ledger of another manifest at {path} ({error})",
+                f"version {VERSION}, of the manifest {manifest_digest[:12]}",
+                "The manifest was altered, or files of two stores were mixed: fetch the store again.",
             ) from None
         except (
             ValueError,
@@ -257,14 +267,14 @@ def read_ledger(store: Path, config_hash: str, plans: Mapping[str, ArrayPlan]) -
             InputError,
         ) as error:
             damaged.append(f"line {number} of {FILE}: {error}")
-    if samples and max(samples) >= len(samples) + len(damaged) * _MOST_LOST:
+    if samples and max(samples) >= len(samples) + (_MOST_LOST if damaged else 0):
         raise CacheError(
             f"sample {max(samples)} among {len(samples)} in {path}",
             "samples numbered from 0",
             "Fetch it again.",
         )
     listed = [samples.get(at, _unknown(at)) for at in range(max(samples, default=-1) + 1)]
-    return Ledger(listed, entries, tensors, damaged, end)
+    return Ledger(listed, entries, tensors, dropped - entries.keys(), damaged, end)
 
 
 def check_files(store: Path, plans: Mapping[str, ArrayPlan], entry: Entry) -> None:
@@ -289,11 +299,11 @@ def check_files(store: Path, plans: Mapping[str, ArrayPlan], entry: Entry) -> No
 
 
 _MOST_LOST = 2**20
-"""Most samples that one damaged line may have named."""
+"""Most samples that damaged lines may have named."""
 
 
 class _OtherRecording(Exception):
-    """The journal begins with another configuration."""
+    """The journal begins with another manifest."""
 
 
 def _lines(content: bytes, end: int) -> Iterator[bytes]:
@@ -319,19 +329,20 @@ def _parsed(text: bytes) -> dict[str, Any]:
 def _take(
     content: dict[str, Any],
     number: int,
-    config_hash: str,
+    manifest_digest: str,
     plans: Mapping[str, ArrayPlan],
     samples: dict[int, SampleSpec],
     entries: dict[int, Entry],
     tensors: dict[str, np.ndarray[Any, Any]],
+    dropped: set[int],
 ) -> None:
     """Take a line in, or raise what is wrong with it."""
     kind = content["kind"]
     if number == 1 and kind != "journal":
         raise ValueError("not that with which a journal begins")
     if kind == "journal":
-        if content["config_hash"] != config_hash or content["version"] != 1 or number != 1:
-            raise _OtherRecording(str(content["config_hash"])[:12])
+        if content["manifest"] != manifest_digest or content["version"] != VERSION or number != 1:
+            raise _OtherRecording(f"version {content['version']}, of {str(content['manifest'])[:12]}")
     elif kind == "samples":
         first = int(content["first"])
         if not 0 <= first < 2**40:
@@ -346,6 +357,7 @@ def _take(
         entries[entry.sample] = entry
     elif kind == "drop":
         entries.pop(int(content["sample"]), None)
+        dropped.add(int(content["sample"]))
     elif kind == "tensor":
         digest, shape = str(content["digest"]), tuple(map(int, content["shape"]))
         if not re.fullmatch(r"[0-9a-f]{16,128}", digest) or str(content["dtype"]) not in TENSOR_DTYPES:

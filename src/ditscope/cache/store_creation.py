@@ -19,6 +19,7 @@ from typing import Any
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.lock import held
+from ditscope.cache.manifest import manifest_digest
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
@@ -39,8 +40,8 @@ def create_store(
     files.make_folders(path.parent)
     _remove_cut_off(path)
     partial = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
-    content = zarr_files(schema, plans, manifest, Ledger((), {}, {}, (), 0))
-    content[sample_ledger.FILE] = sample_ledger.first_line(str(manifest["config_hash"]))
+    content = zarr_files(schema, plans, manifest, Ledger((), {}))
+    content[sample_ledger.FILE] = sample_ledger.first_line(manifest_digest(manifest))
     folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
     folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
-from ditscope.cache.manifest import validate_manifest
+from ditscope.cache.manifest import manifest_digest, validate_manifest
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.zarr_metadata import ATTRIBUTE, ROOT
@@ -32,18 +32,13 @@ class Store:
     schema: Schema
     plans: Mapping[str, ArrayPlan]
 
-    @property
-    def config_hash(self) -> str:
-        """What two recordings of one configuration share."""
-        return str(self.manifest["config_hash"])
-
     def ledger(self) -> Ledger:
         """Which samples there are, and which are committed.
 
         Raises:
             CacheError: there is no ledger, or it is of another recording.
         """
-        return sample_ledger.read_ledger(self.path, self.config_hash, self.plans)
+        return sample_ledger.read_ledger(self.path, manifest_digest(self.manifest), self.plans)
 
 
 def open_store(path: Path) -> Store:

@@ -19,7 +19,7 @@ import numpy as np
 from ditscope.cache import files, preflight, sample_ledger, zarr_metadata
 from ditscope.cache.layout import ArrayPlan, statistics_path, values_path
 from ditscope.cache.lock import held
-from ditscope.cache.manifest import validate_manifest
+from ditscope.cache.manifest import manifest_digest, validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.sample_ledger import Entry, Ledger
 from ditscope.cache.samples import SampleSpec, join
@@ -85,6 +85,7 @@ class CacheWriter:
             for position in self.positions:
                 if position in self.entries:
                     sample_ledger.check_files(self.path, self._plans, self.entries[position])
+            zarr_metadata.require_done_in_ledger(store.path, ledger)
             self._clear_uncommitted()
             self._tensors = dict(ledger.tensors)
             for digest in tensors.keys() - self._tensors.keys():
@@ -93,7 +94,7 @@ class CacheWriter:
             if new:
                 self._append(sample_ledger.samples_line(len(self.samples), new))
                 self.samples += new
-            update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors, (), self._end))
+            update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors))
             self._buffers = Buffers(memory_budget)
             counted = (
                 () if self.schema.stats else [p.path for p in self._plans.values() if p.kind == "tensors"]
@@ -283,7 +284,7 @@ class CacheWriter:
 
     def rewrite_ledger(self) -> None:
         """Write the journal anew, without what is damaged or no longer counts."""
-        lines = [sample_ledger.first_line(self._store.config_hash)]
+        lines = [sample_ledger.first_line(manifest_digest(self.manifest))]
         if self.samples:
             lines.append(sample_ledger.samples_line(0, self.samples))
         lines += [sample_ledger.tensor_line(digest, values) for digest, values in self._tensors.items()]

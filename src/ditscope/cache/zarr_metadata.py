@@ -19,9 +19,10 @@ import numpy as np
 from ditscope.cache import files, labels
 from ditscope.cache.labels import Labels
 from ditscope.cache.layout import STATISTICS_FOLDER, ArrayPlan
-from ditscope.cache.sample_ledger import Ledger
+from ditscope.cache.sample_ledger import FILE, Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import BLOSC
+from ditscope.errors import CacheError
 
 ATTRIBUTE = "ditscope"
 """Name of the root attribute that holds the manifest."""
@@ -120,6 +121,32 @@ def done_file(samples: int, committed: Collection[int], sample: int) -> tuple[st
     positions = np.arange(chunk * SAMPLES_PER_CHUNK, (chunk + 1) * SAMPLES_PER_CHUNK)
     known = {at for at in committed if at // SAMPLES_PER_CHUNK == chunk and at < samples}
     return f"done/c.{chunk}", _with_checksum(np.isin(positions, list(known)).tobytes())
+
+
+def require_done_in_ledger(store: Path, ledger: Ledger) -> None:
+    """See that what ``done`` says is done is in the ledger, or else that was cut short.
+
+    A sample is written there after its line in the ledger, and stays there for a moment after it was dropped.
+
+    Raises:
+        CacheError: the ledger lacks samples that were committed once.
+    """
+    known = {*ledger.entries, *ledger.dropped}
+    for chunk in range(math.ceil(len(ledger.samples) / SAMPLES_PER_CHUNK) + 1):
+        try:
+            content = files.read(store / f"done/c.{chunk}")
+        except OSError:
+            continue
+        done = np.frombuffer(content[:SAMPLES_PER_CHUNK], bool)
+        if content != _with_checksum(done.tobytes()) or len(done) < SAMPLES_PER_CHUNK:
+            continue  # damaged itself
+        lost = sorted({int(at) + chunk * SAMPLES_PER_CHUNK for at in np.flatnonzero(done)} - known)
+        if lost and not ledger.damaged:
+            raise CacheError(
+                f"a ledger at {store} without sample {lost[0]}, which was committed ({len(lost)} such samples)",
+                "all committed samples",
+                f"Fetch {FILE} again; or remove {store / 'done'}/c.* to give these samples up, and record them anew.",
+            )
 
 
 def different_files(store: Path, content: Mapping[str, bytes]) -> list[str]:

@@ -289,6 +289,12 @@ class Recording:
             negative = several(call.get("negative_prompt") or ())
             longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
             probed = replace(probed, tokens={**probed.tokens, "text": self._text_tokens(longest)})
+        elif self._settings.text_tokens is not None:
+            raise InputError(
+                f"text_tokens={self._settings.text_tokens} for a text stream that is not recorded, or of one length",
+                "a recorded text stream whose length varies with the prompt",
+                "Leave text_tokens= out.",
+            )
         embeddings = written_embeddings(texts)
         states = written_generators(self._dit.diffusers_pipeline, seeds)
         for one, (prompt, seed) in zip(
@@ -312,10 +318,12 @@ class Recording:
         """
         room = self._settings.text_tokens or longest
         if self._path.is_dir() and any(self._path.iterdir()):
-            room = open_store(self._path).schema.stream("text").tokens
-        if longest > room:
+            recorded = open_store(self._path).schema
+            if "text" in recorded.stream_names:
+                room = recorded.stream("text").tokens
+        if longest > room or room != (self._settings.text_tokens or room):
             raise InputError(
-                f"a prompt of {longest} text tokens",
+                f"a prompt of {longest} text tokens, and text_tokens={self._settings.text_tokens}",
                 f"at most {room}, the length of the store's text stream",
                 "Record it into another store, or the first prompts with text_tokens= set for the longest.",
             )
