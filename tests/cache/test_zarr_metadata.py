@@ -133,7 +133,7 @@ def test_labels_of_many_samples_are_in_chunks_that_are_not_written_again():
     specs = [SampleSpec("a", seed) for seed in range(SAMPLES_PER_CHUNK + 2)]
     manifest = {"config_hash": "0"}
     small = zarr_files(schema, plans, manifest, Ledger(specs[:-1], {}))
-    large = zarr_files(schema, plans, manifest, Ledger(specs, {}))
+    large = zarr_files(schema, plans, manifest, Ledger(specs, {SAMPLES_PER_CHUNK + 1: None}))
     assert {name for name in large if name.startswith("seed/")} == {"seed/zarr.json", "seed/c.0", "seed/c.1"}
     assert small["seed/c.0"] == large["seed/c.0"]
     assert small["seed/c.1"] != large["seed/c.1"]
