@@ -24,6 +24,9 @@ from ditscope.cache.layout import ArrayPlan, readable_bytes
 from ditscope.cache.shard_encoding import Copy, file_form
 from ditscope.errors import InputError
 
+SAFE = "committed samples are safe; remove the cause and record again with the same configuration to go on"
+"""What a failure means for the store."""
+
 
 @dataclass(frozen=True)
 class WrittenFile:
@@ -205,10 +208,7 @@ class ShardWriter:
                     files.write_new(self._store / name, data)
                 return WrittenFile(len(data), checksums, found)
         except BaseException as error:
-            error.add_note(
-                f"while writing {name} of sample {buffer.sample}: committed samples are safe; remove the cause "
-                "and record again with the same configuration to go on"
-            )
+            error.add_note(f"while writing {name} of sample {buffer.sample}: {SAFE}")
             self.failure = error
         finally:
             self._buffers.give_back(buffer.data, pending=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +27,15 @@ from ditscope.cache.zarr_metadata import different_files, zarr_files
 from ditscope.errors import CacheError
 
 _PARTIAL = ".partial"
+_TAKEN = (
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.EBUSY,
+    errno.EXDEV,
+    errno.ENAMETOOLONG,
+)
 
 
 def create_store(
@@ -36,28 +46,38 @@ def create_store(
     Raises:
         CacheError: there is something by now, such as another process's cache.
     """
-    files.make_folders(path.parent)
+    if path == Path.cwd():
+        raise CacheError(
+            f"the folder {path} that this process is in", "a path of its own", "Pass 'a.zarr', say."
+        )
+    try:
+        files.make_folders(path.parent, durable=True)
+    except OSError as error:
+        raise CacheError(
+            f"no folder for a store at {path.parent} ({error.strerror})", "a folder", "Choose another path."
+        ) from error
     _remove_cut_off(path)
-    partial = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+    partial = path.with_name(f"{_cut_off(path)}{uuid.uuid4().hex[:8]}{_PARTIAL}")
     content = zarr_files(schema, plans, manifest, (), ())
-    content[sample_ledger.FILE] = sample_ledger.first_line(str(manifest["config_hash"]))
+    content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
     folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
     folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:
-        for folder in sorted(folders):
-            files.make_folders(folder)
+        files.make_folders(partial)
         # Several at once: the file system then joins them into few commits.
         with held(partial), ThreadPoolExecutor(16) as pool:
+            for folder in sorted(folders):
+                files.make_folders(folder)
             list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
             list(pool.map(files.sync_folder, folders))
             files.rename(partial, path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if isinstance(error, OSError) and error.errno in _TAKEN:
             raise CacheError(
-                f"something at {path} that was not there before",
-                "a free path",
-                "Record again to go on with it.",
+                f"a path {path} that cannot be had ({error.strerror})",
+                "a free path, not taken by another recording meanwhile",
+                "Record again to go on with what is there now, or choose another path.",
             ) from error
         raise
     files.sync_folder(path.parent)
@@ -69,6 +89,8 @@ def update_zarr_files(store: Store, samples: Sequence[SampleSpec], committed: Co
     The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
     """
     content = zarr_files(store.schema, store.plans, store.manifest, samples, committed)
+    folders = {(store.path / name).parent for name in content}
+    files.require_folders(store.path, [folder for folder in folders if os.path.lexists(folder)])
     for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
         files.replace(store.path / name, content[name])
@@ -76,6 +98,12 @@ def update_zarr_files(store: Store, samples: Sequence[SampleSpec], committed: Co
 
 def _remove_cut_off(path: Path) -> None:
     """Remove what creations that were cut off left beside a store's path; those under way are held."""
-    for found in path.parent.glob(f".{glob.escape(path.name[:200])}.*{_PARTIAL}"):
-        with contextlib.suppress(CacheError, OSError), held(found):
-            shutil.rmtree(found)
+    own = re.compile(rf"{re.escape(_cut_off(path))}[0-9a-f]{{8}}{re.escape(_PARTIAL)}")
+    for name in filter(own.fullmatch, files.names(path.parent)):
+        with contextlib.suppress(CacheError, OSError), held(path.parent / name):
+            shutil.rmtree(path.parent / name)
+
+
+def _cut_off(path: Path) -> str:
+    """How the temporary name of a store begins: of its own name, as much as leaves room for the rest."""
+    return f".{path.name.encode()[:200].decode(errors='ignore')}."

@@ -43,7 +43,7 @@ class Store:
         Raises:
             CacheError: there is no ledger, or it is of another recording.
         """
-        return sample_ledger.read_ledger(self.path, self.config_hash, self.plans)
+        return sample_ledger.read_ledger(self.path, self.manifest, self.plans)
 
 
 def open_store(path: Path) -> Store:
@@ -52,6 +52,17 @@ def open_store(path: Path) -> Store:
     Raises:
         CacheError: there is nothing there, or something other than a cache of this version.
     """
+    try:
+        return _opened(path)
+    except OSError as error:
+        raise CacheError(
+            f"nothing readable at {path} ({error.strerror})",
+            "a cache",
+            "Check the path, its permissions, the disk.",
+        ) from error
+
+
+def _opened(path: Path) -> Store:
     if not path.exists():
         raise CacheError(f"nothing at {path}", "a cache", "Check the path, or record one first.")
     if not path.is_dir():

@@ -22,6 +22,7 @@ from ditscope.cache.layout import STATISTICS_FOLDER, ArrayPlan
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import BLOSC
+from ditscope.errors import CacheError
 
 ATTRIBUTE = "ditscope"
 """Name of the root attribute that holds the manifest."""
@@ -107,16 +108,13 @@ def done_file(samples: int, committed: Collection[int], sample: int) -> tuple[st
 
 
 def different_files(store: Path, content: Mapping[str, bytes]) -> list[str]:
-    """Names of the files that are missing or have other bytes.
-
-    Raises:
-        CacheError: one is no plain file.
-    """
+    """Names of the files that are missing, are links or otherwise no plain files, or have other bytes."""
     different = []
     for name, expected in content.items():
         try:
+            files.require_folders(store, [(store / name).parent])
             same = files.size(store / name) == len(expected) and files.read(store / name) == expected
-        except OSError:
+        except (OSError, CacheError):
             same = False
         if not same:
             different.append(name)
