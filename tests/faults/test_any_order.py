@@ -82,6 +82,15 @@ class Recording(RuleBasedStateMachine):
             file = self.path / f"image/block_output/hidden/c.{sample}.0.0.0.0.0"
             file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
             self.damaged.add(sample)
+            self.read()
+
+    @precondition(lambda self: self.writer and self.done)
+    @rule(pick=st.randoms(use_true_random=False))
+    def drop(self, pick):
+        sample = pick.choice(sorted(self.done))
+        self.writer.drop(sample)
+        self.done.discard(sample)
+        self.damaged.discard(sample)
 
     @precondition(lambda self: self.writer and self.damaged)
     @rule()
@@ -122,8 +131,8 @@ class Recording(RuleBasedStateMachine):
 
 TestRecording = Recording.TestCase
 TestRecording.settings = settings(
-    max_examples=10,
-    stateful_step_count=12,
+    max_examples=16,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

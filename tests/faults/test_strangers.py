@@ -182,6 +182,14 @@ def test_metadata_that_is_none(store, text):
     assert all(isinstance(result, DitscopeError) for result in use(store))
 
 
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e400"])
+def test_numbers_that_are_none(store, number):
+    root = store / "zarr.json"
+    change_manifest(store, lambda manifest: manifest["config"].update(scale=0.125))
+    root.write_text(root.read_text().replace("0.125", number))
+    assert all("not JSON" in str(result) for result in use(store))
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "image/../../x", "image//x", "a b", "done/ledger"])
 def test_the_path_of_an_array_stays_inside(store, path):
     def change(manifest):
