@@ -131,7 +131,7 @@ class Recording(RuleBasedStateMachine):
 
 TestRecording = Recording.TestCase
 TestRecording.settings = settings(
-    max_examples=16,
+    max_examples=10,
     stateful_step_count=20,
     deadline=None,
     derandomize=True,

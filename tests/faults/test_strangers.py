@@ -136,7 +136,7 @@ def altered(value, data):
     holder[at[-1]] = data.draw(ODD)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_altered_manifests(complete_small, tmp_path_factory, data):
     store = copied(complete_small, tmp_path_factory)
@@ -146,7 +146,7 @@ def test_altered_manifests(complete_small, tmp_path_factory, data):
             assert result.committed == (0, 1, 2)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_altered_ledgers(complete_small, tmp_path_factory, data):
     store = copied(complete_small, tmp_path_factory)
