@@ -7,13 +7,17 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo test test-versions matrix lint format stubs docs clean
+.PHONY: demo test faults test-versions matrix lint format stubs docs clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
 
 test: $(STAMP)
 	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# An hour and more: every operation on a file fails, in every way; a process is killed and the power cut ahead of each.
+faults: $(STAMP)
+	DITSCOPE_FAULTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/faults
 
 # Half an hour, the network and 15 GB: the tests with the lowest and the newest libraries that are allowed.
 test-versions: $(STAMP)

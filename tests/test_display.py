@@ -28,3 +28,8 @@ def test_what_is_left_out_is_counted(most: int, last: tuple[str, str]) -> None:
     rows = first_rows([("a", "1"), ("b", "2"), ("c", "3")], most, "blocks")
     assert len(rows) == most
     assert rows[-1] == last
+
+
+def test_what_would_steer_a_terminal_is_written_out() -> None:
+    shown = text_table("<\x1b]0;a\x07>", [("model", "a\x9bb\u202ec\ud800d ü")])
+    assert shown == "<\\x1b]0;a\\x07>\n  model  a\\x9bb\\u202ec\\ud800d ü"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 Rows = Sequence[Sequence[str]]
 
+_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text whose control characters, and what no terminal has a sign for, are written out; line ends and tabs stay."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
 
 def text_table(title: str, rows: Rows) -> str:
-    """A title and, below it, one line a row, with the first column padded to one width."""
+    """A title and, below it, one line a row, with the first column padded to one width; see :func:`printable`."""
     width = max((len(row[0]) for row in rows), default=0)
-    return "\n".join([title, *(f"  {row[0]:<{width}}  {'  '.join(row[1:])}".rstrip() for row in rows)])
+    return printable(
+        "\n".join([title, *(f"  {row[0]:<{width}}  {'  '.join(row[1:])}".rstrip() for row in rows)])
+    )
 
 
 def html_table(title: str, rows: Rows, head: Sequence[str] = ()) -> str:

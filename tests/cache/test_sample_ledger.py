@@ -19,7 +19,6 @@ from store_recording import (
 
 import ditscope
 from ditscope.cache import CacheWriter, SampleSpec, build_manifest, open_cache, verify
-from ditscope.cache.manifest import manifest_digest
 from ditscope.cache.sample_ledger import FILE, Entry, StoredFiles, line, read_ledger
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError
@@ -70,7 +69,7 @@ def _content(text):
 
 def _ledger(store):
     cache = open_cache(store)
-    return read_ledger(store, manifest_digest(cache.manifest), cache.plans)
+    return read_ledger(store, cache.manifest, cache.plans)
 
 
 def test_a_line_is_its_checksum_and_json(store):
@@ -101,16 +100,16 @@ def test_what_was_cut_off_while_it_was_written_counts_for_nothing(store):
 
 def test_every_prefix_of_a_journal_is_what_it_was_then(store):
     content = (store / FILE).read_bytes()
-    digest, plans = manifest_digest(open_cache(store).manifest), open_cache(store).plans
+    manifest, plans = open_cache(store).manifest, open_cache(store).plans
     ends = np.cumsum([len(text) for text in _lines(store)])
     for size in [*range(0, len(content), 97), *ends, *(ends - 1)]:
         (store / FILE).write_bytes(content[:size])
         whole = int((ends <= size).sum())
         if whole == 0:
             with pytest.raises(CacheError, match="a ledger without a whole line"):
-                read_ledger(store, digest, plans)
+                read_ledger(store, manifest, plans)
             continue
-        ledger = read_ledger(store, digest, plans)
+        ledger = read_ledger(store, manifest, plans)
         assert (len(ledger.samples), len(ledger.entries)) == (2 if whole > 1 else 0, max(0, whole - 2))
 
 
@@ -145,20 +144,20 @@ def test_a_dropped_sample_counts_again_once_it_is_committed_again(store):
     assert set(_ledger(store).entries) == {0, 1}
 
 
-@pytest.mark.parametrize("first", [{"manifest": "0" * 64}, {"version": 2}])
+@pytest.mark.parametrize("first", [{"manifest_hash": "0" * 64}, {"version": 2}])
 def test_the_ledger_of_another_recording_is_refused(store, first):
     lines = _lines(store)
     content = {**_content(lines[0]), **first}
     del content["kind"]
     (store / FILE).write_bytes(line("journal", content) + b"".join(lines[1:]))
-    with pytest.raises(CacheError, match="a ledger of another manifest"):
+    with pytest.raises(CacheError, match="a ledger that belongs to another manifest"):
         open_cache(store)
 
 
 def test_a_second_beginning_is_refused(store):
     lines = _lines(store)
     (store / FILE).write_bytes(b"".join(lines + lines))
-    with pytest.raises(CacheError, match="a ledger of another manifest"):
+    with pytest.raises(CacheError, match="a ledger that belongs to another manifest"):
         open_cache(store)
 
 

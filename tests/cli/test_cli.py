@@ -55,3 +55,21 @@ def test_an_unexpected_error_is_not_hidden(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("ditscope.cache.reader.open_cache", broken)
     result = CliRunner().invoke(cli.app, ["info", str(tmp_path)])
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_an_error_of_the_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path) -> None:
+        error = OSError(28, "No space left on device", str(path))
+        error.add_note("committed samples\nare safe")
+        raise error
+
+    monkeypatch.setattr("ditscope.cache.reader.open_cache", full)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["info", str(tmp_path)])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert "No space left" in message
+    assert "committed samples are safe" in message
+    assert message.count("\n") == 1

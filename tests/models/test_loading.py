@@ -335,3 +335,10 @@ def test_a_call_fills_in_the_folder_s_arguments_and_nothing_else(dit, prompts) -
     assert dit.run_state.call["negative_prompt"] == ["", ""]
     assert dit.call_defaults["true_cfg_scale"] == 2.5
     assert dit.call_defaults["negative_prompt"] == ""
+
+
+@pytest.mark.parametrize("name", ["shapess", "Shapes", "shape", "shaeps"])
+def test_a_slip_in_the_embedded_name_asks_no_network(name, monkeypatch):
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "load_config", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(InputError, match="Did you mean 'shapes'"):
+        ds.load(name)

@@ -91,7 +91,7 @@ class ChunkSource:
         self, handle: int, sample: int, shard: tuple[int, ...], number: int, form: FileForm, name: str
     ) -> Iterator[tuple[str, dict[str, Any], str]]:
         expected = self.stored[sample].file_sizes(self.plan)[number]
-        data = _buffer(expected + 1)
+        data = _buffer(min(expected, files.nbytes_of(handle)) + 1)
         got = files.read_into(handle, 0, data.data)
         whole = region_labels(self.plan, self.schema, sample, self.plan.region(shard))
         checksums = self._checksums(sample, number)
@@ -235,8 +235,8 @@ class ChunkSource:
         return [(int(offset), int(size)) for offset, size in own]
 
     def _checksums(self, sample: int, number: int) -> np.ndarray[Any, Any]:
-        start = self.plan.chunks_before[number]
-        return self.stored[sample].checksums[start : start + self.plan.chunks[number]]
+        first = self.plan.first_chunks
+        return self.stored[sample].checksums[first[number] : first[number + 1]]
 
     def _chunk_labels(
         self, sample: int, shard: tuple[int, ...], form: FileForm, chunk: int

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import stat
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def read(path: Path, most: int = MOST_JSON_BYTES) -> bytes:
         CacheError: it is no plain file, or larger.
     """
     with opened(path) as handle:
-        found = os.fstat(handle).st_size
+        found = nbytes_of(handle)
         if found > most:
             raise CacheError(
                 f"{found} bytes in {path}", f"at most {most}", "The store is damaged, or none of ditscope's."
@@ -83,7 +83,7 @@ def read_json(path: Path, what: str) -> Any:
         CacheError: the file is missing, too large, or not JSON; ``what`` says what it should be.
     """
     try:
-        return json.loads(read(path))
+        return json_of(read(path))
     except OSError as error:
         raise CacheError(
             f"no readable file {path} ({error.strerror})",
@@ -96,6 +96,21 @@ def read_json(path: Path, what: str) -> Any:
             what,
             "The store is damaged: fetch it again, or record into a new path.",
         ) from error
+
+
+def json_of(text: bytes) -> Any:
+    """Read JSON as it is defined: without NaN, infinity, and numbers that are too large to be any.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_constant=_number, parse_float=_number)
+
+
+def nbytes_of(handle: int) -> int:
+    """Bytes of an open file."""
+    return os.fstat(handle).st_size
 
 
 def read_into(handle: int, offset: int, target: memoryview) -> int:
@@ -161,7 +176,9 @@ def overwrite(path: Path, data: bytes) -> None:
 
 def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a small file so that it is either as before or complete; after a crash too, where ``durable``."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    # One name, so that what a kill leaves is overwritten when the file is written again, as it will be.
+    partial = path.with_name(f".{path.name}.partial")
+    remove(partial)
     try:
         with opened(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as handle:
             _write(handle, memoryview(data))
@@ -190,9 +207,12 @@ def append(path: Path, data: bytes, at: int) -> None:
             raise
 
 
-def make_folders(path: Path) -> None:
+def make_folders(path: Path, *, durable: bool = False) -> None:
     """Make a folder and those that it is in, where they are not there."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()] if durable else []
     os.makedirs(path, exist_ok=True)
+    for folder in made:
+        sync_folder(folder.parent)
 
 
 def rename(old: Path, new: Path) -> None:
@@ -231,6 +251,13 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]}")
+    return number
 
 
 def _write(handle: int, data: memoryview) -> None:

@@ -48,6 +48,10 @@ INDEX_ENTRY_BYTES = 16
 _DTYPES = ("float32", "bfloat16", "float16", "uint8", "bool", "int32")
 # Bounds for stores of strangers: what one value costs to read, and how many files a sample can have.
 _MOST_CHUNK_BYTES = 2**30
+_MOST_COMPRESSED_BYTES = (
+    2**26
+)  # of a chunk, before it is compressed: a few bytes on disk can claim to be as many
+_MOST_FILE_BYTES = 2**34
 _MOST_FILES = 2**20
 _MOST_CHUNKS = 2**24
 
@@ -82,10 +86,14 @@ class ArrayPlan:
         for name in self.path.split("/"):
             if not schema_checks.NAME.fullmatch(name):
                 raise InputError(f"array path {self.path!r}", "lower-case names parted by /", _DAMAGED)
+        if self.kind not in KINDS:
+            raise unknown_name("kind of array", self.kind, KINDS)
         if self.dtype not in _DTYPES:
             raise unknown_name("dtype", self.dtype, _DTYPES)
         if self.compression not in (None, *COMPRESSIONS):
             raise unknown_name("compression", self.compression, (None, *COMPRESSIONS))
+        if self.compression is not None and not self.sharded:
+            raise InputError(f"compressed files without index of array {self.path}", "an index", _DAMAGED)
         lengths = (self.dims, self.shape, self.shard, self.chunk)
         if len({len(part) for part in lengths}) > 1 or len(set(self.dims)) < len(self.dims):
             raise InputError(f"axes {lengths} of array {self.path}", "one length of each", _DAMAGED)
@@ -105,8 +113,11 @@ class ArrayPlan:
                     _DAMAGED,
                 )
         n_chunks = math.prod(math.ceil(n / c) for n, c in zip(self.shape, self.chunk, strict=True))
+        chunk_bytes = math.prod(self.chunk) * self.numpy_dtype.itemsize
+        most_bytes = _MOST_CHUNK_BYTES if self.compression is None else _MOST_COMPRESSED_BYTES
         for what, found, most in (
-            ("bytes in a chunk", math.prod(self.chunk) * self.numpy_dtype.itemsize, _MOST_CHUNK_BYTES),
+            ("bytes in a chunk", chunk_bytes, most_bytes),
+            ("bytes in a file", math.prod(self.shard) * self.numpy_dtype.itemsize, _MOST_FILE_BYTES),
             ("files a sample", self.shards_per_sample, _MOST_FILES),
             ("chunks a sample", n_chunks, _MOST_CHUNKS),
         ):
@@ -176,15 +187,14 @@ class ArrayPlan:
     @cached_property
     def chunks(self) -> tuple[int, ...]:
         """Number of chunks in each file of a sample, in the order of :attr:`shards`."""
-        return tuple(
-            math.prod(math.ceil(n / c) for n, c in zip(self.region_shape(shard), self.chunk, strict=True))
-            for shard in self.shards
-        )
+        axes = zip(self.grid, self.shard, self.shape, self.chunk, strict=True)
+        along = [[math.ceil(min(s, n - i * s) / c) for i in range(g)] for g, s, n, c in axes]
+        return tuple(map(math.prod, itertools.product(*along)))
 
     @cached_property
-    def chunks_before(self) -> tuple[int, ...]:
-        """Number of chunks in the files before each file of a sample."""
-        return (0, *itertools.accumulate(self.chunks))[:-1]
+    def first_chunks(self) -> tuple[int, ...]:
+        """How many chunks of a sample come before each of its files; and, last, how many it has."""
+        return tuple(itertools.accumulate(self.chunks, initial=0))
 
     @cached_property
     def file_bytes(self) -> tuple[int, ...]:

@@ -80,12 +80,7 @@ def build_manifest(
 
 def config_hash(schema: Schema, config: Mapping[str, Any]) -> str:
     """SHA-256 of the canonical JSON of schema and config."""
-    return _digest(schema=schema.to_json(), config=json_values(config, "config"))
-
-
-def manifest_digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of the canonical JSON of a whole manifest, by which the ledger knows it."""
-    return _digest(**manifest)
+    return _config_hash(schema.to_json(), json_values(config, "config"))
 
 
 def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, ArrayPlan]]:
@@ -106,7 +101,9 @@ def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, A
             f"version {VERSION}",
             "Open it with the ditscope version that wrote it, or update ditscope.",
         )
-    unknown = [name for name in manifest.get("requires") or () if name not in FEATURES]
+    requires = manifest.get("requires")
+    names = requires if isinstance(requires, list) else [requires]
+    unknown = [name for name in names if not isinstance(name, str) or name not in FEATURES]
     if unknown:
         raise CacheError(
             f"a cache at {where} that requires {', '.join(map(str, unknown))}",
@@ -121,28 +118,41 @@ def validate_manifest(manifest: object, where: str) -> tuple[Schema, dict[str, A
             f"{', '.join(sorted(_FIELDS))}",
             "The store is damaged; fetch it again or record it anew.",
         )
-    actual = _digest(schema=manifest["schema"], config=manifest["config"])
+    try:
+        return _validated(manifest, where)
+    except InputError as error:
+        raise CacheError(f"{error.found} in the manifest at {where}", error.expected, error.remedy) from error
+    except (TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise CacheError(
+            f"an unreadable manifest at {where} ({type(error).__name__}: {error})",
+            f"a manifest of cache version {VERSION}",
+            "The store is damaged, or none of ditscope's.",
+        ) from error
+
+
+def manifest_hash(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a whole manifest, by which the ledger knows it."""
+    return _digest(manifest)
+
+
+def _validated(manifest: Mapping[str, Any], where: str) -> tuple[Schema, dict[str, ArrayPlan]]:
+    actual = _config_hash(manifest["schema"], manifest["config"])
     if actual != manifest["config_hash"]:
         raise CacheError(
             f"a manifest whose contents hash to {actual[:12]} at {where}",
             f"its own config_hash {str(manifest['config_hash'])[:12]}",
             "The manifest was altered; fetch the store again or record it anew.",
         )
-    try:
-        plans = {path: ArrayPlan.from_json(path, data) for path, data in manifest["arrays"].items()}
-        schema = Schema.from_json(manifest["schema"])
-    except InputError as error:
-        raise CacheError(f"{error.found} in the manifest at {where}", error.expected, error.remedy) from error
-    # How arrays are cut is theirs to say; what they hold is in the hash.
-    own, hashed = (
-        {path: _held(plan) for path, plan in some.items()} for some in (plans, plan_arrays(schema))
-    )
-    if own != hashed:
-        path = next(path for path in (*own, *hashed) if own.get(path) != hashed.get(path))
-        raise CacheError(
-            f"an array {path} of {own.get(path)} in the manifest at {where}",
-            f"{hashed.get(path)}, as its schema says",
-            "The manifest was altered; fetch the store again or record it anew.",
+    plans = {path: ArrayPlan.from_json(path, data) for path, data in manifest["arrays"].items()}
+    schema = Schema.from_json(manifest["schema"])
+    expected = plan_arrays(schema)
+    # How an array is cut is the manifest's alone; what it holds follows from the schema.
+    odd = [path for path in {**expected, **plans} if _held(plans.get(path)) != _held(expected.get(path))]
+    if odd:
+        raise InputError(
+            f"arrays {', '.join(sorted(odd)[:3])} other than its schema has",
+            "the arrays of its schema",
+            "The store is damaged, or none of ditscope's.",
         )
     return schema, plans
 
@@ -173,8 +183,16 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
-def _digest(**parts: Any) -> str:
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _held(plan: ArrayPlan | None) -> object:
+    return plan and (plan.kind, plan.dims, plan.shape, plan.dtype)
+
+
+def _config_hash(schema: Any, config: Any) -> str:
+    return _digest({"config": config, "schema": schema})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -190,11 +208,6 @@ def _differ(path: str, found: Any, expected: Any) -> Any:
         if isinstance(found, list) and isinstance(expected, list):
             found, expected = _Entries(found), _Entries(expected)
         yield Difference(path, found, expected)
-
-
-def _held(plan: ArrayPlan) -> tuple[str, str]:
-    """What an array holds, however it is cut: its kind, and its dtype with its axes."""
-    return plan.kind, f"{plan.dtype} {', '.join(f'{dim} {n}' for dim, n in plan.lengths.items())}"
 
 
 class _Absent:

@@ -14,6 +14,7 @@ zarr readers what it says.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import re
@@ -28,14 +29,18 @@ import numpy as np
 from ditscope.cache import files
 from ditscope.cache.bfloat16 import DTYPE as BFLOAT16
 from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.manifest import manifest_hash
 from ditscope.cache.samples import SampleSpec
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError
 
-VERSION = 1
-
 FOLDER = "done/ledger"
 FILE = f"{FOLDER}/journal.jsonl"
+
+_MOST_GROWTH = 16
+"""How much longer a file may be than it is uncompressed: a chunk has a header, and may be tiny."""
+
+_READ_BYTES = 64 * 2**20
 
 MOST_LINE_BYTES = 256 * 2**20
 """Most bytes of one line: 64 million chunks in a sample."""
@@ -78,14 +83,17 @@ class StoredFiles:
         """
         checksums = np.frombuffer(base64.b64decode(data["crc32c"], validate=True), "<u4")
         sizes = None if "sizes" not in data else tuple(map(int, data["sizes"]))
-        if len(checksums) != sum(plan.chunks):
-            raise ValueError(f"{len(checksums)} checksums of {sum(plan.chunks)} chunks of {plan.path}")
+        if len(checksums) != plan.first_chunks[-1]:
+            raise ValueError(f"{len(checksums)} checksums of {plan.first_chunks[-1]} chunks of {plan.path}")
         if (sizes is None) != (plan.compression is None) or len(sizes or plan.file_bytes) != len(
             plan.file_bytes
         ):
             raise ValueError(
                 f"the sizes of {len(sizes or ())} of {len(plan.file_bytes)} files of {plan.path}"
             )
+        for size, plain in zip(sizes or (), plan.file_bytes, strict=False):
+            if not 0 < size <= _MOST_GROWTH * plain:
+                raise ValueError(f"{size} bytes of a file of {plan.path}, which has {plain} uncompressed")
         return cls(checksums, sizes)
 
     def __eq__(self, other: object) -> bool:
@@ -159,8 +167,8 @@ class Entry:
             SampleSpec.from_json(data["spec"]),
             str(data["committed"]),
             {path: StoredFiles.from_json(own, plans[path]) for path, own in data["files"].items()},
-            {str(name): int(count) for name, count in data["nonfinite"].items()},
-            _saturated(data["saturated"]),
+            {_site(name, plans): int(count) for name, count in data["nonfinite"].items()},
+            _saturated(data["saturated"], plans),
             text,
             None if data["live"] is None else str(data["live"]),
             tuple(map(int, data["batch"])),
@@ -199,9 +207,10 @@ def line(kind: str, content: Mapping[str, Any]) -> bytes:
     return b"%08x %b\n" % (google_crc32c.value(text), text)
 
 
-def first_line(manifest_digest: str) -> bytes:
-    """The line with which a journal begins: of which recording it is, by the digest of its manifest."""
-    return line("journal", {"version": VERSION, "manifest": manifest_digest})
+def first_line(manifest: Mapping[str, Any]) -> bytes:
+    """The line with which a journal begins: of which recording it is, and which manifest belongs to it."""
+    hashes = {"config_hash": manifest["config_hash"], "manifest_hash": manifest_hash(manifest)}
+    return line("journal", {"version": 1, **hashes})
 
 
 def samples_line(first: int, samples: Sequence[SampleSpec]) -> bytes:
@@ -216,45 +225,49 @@ def tensor_line(digest: str, values: np.ndarray[Any, Any]) -> bytes:
     return line("tensor", own)
 
 
-def read_ledger(store: Path, manifest_digest: str, plans: Mapping[str, ArrayPlan]) -> Ledger:
+def read_ledger(store: Path, manifest: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> Ledger:
     """Read the journal.
 
     Args:
         store: folder of the store.
-        manifest_digest: of its manifest, as of :func:`ditscope.cache.manifest.manifest_digest`.
+        manifest: its manifest.
         plans: its arrays, by path.
 
     Raises:
-        CacheError: there is none, or it is of another recording.
+        CacheError: there is none, or it is of another recording or manifest.
     """
     path = store / FILE
     try:
-        content = files.read(path, 2**40)
+        return _read(path, manifest, plans)
     except OSError as error:
         raise CacheError(
             f"no readable ledger {path} ({error.strerror})",
             "the ledger of a cache",
             "The store was cut short: fetch it again, or record into a new path.",
         ) from error
+
+
+def _read(path: Path, manifest: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> Ledger:
     samples: dict[int, SampleSpec] = {}
     entries: dict[int, Entry] = {}
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     dropped: set[int] = set()
     damaged: list[str] = []
-    end = content.rfind(b"\n") + 1
-    if end == 0:
-        raise CacheError(
-            f"a ledger without a whole line at {path}",
-            "the ledger of a cache",
-            "The store was cut short: fetch it again, or record into a new path.",
-        )
-    for number, text in enumerate(_lines(content, end), 1):
+    end = lost = 0
+    for number, text in enumerate(_lines(path), 1):
+        if not text.endswith(b"\n"):  # cut off while it was written; or only its last byte is another now
+            with contextlib.suppress(ValueError, RecursionError):
+                _parsed(text[:-1])
+                damaged.append(f"line {number} of {FILE}: its end is damaged")
+                lost += len(text)
+            break
+        end += len(text)
         try:
-            _take(_parsed(text), number, manifest_digest, plans, samples, entries, tensors, dropped)
+            _take(_parsed(text[:-1]), number, manifest, plans, samples, entries, tensors, dropped)
         except _OtherRecording as error:
             raise CacheError(
-                f"a ledger of another manifest at {path} ({error})",
-                f"version {VERSION}, of the manifest {manifest_digest[:12]}",
+                f"a ledger that belongs to another manifest at {path} ({error})",
+                f"that of the manifest there, of configuration {str(manifest['config_hash'])[:12]}",
                 "The manifest was altered, or files of two stores were mixed: fetch the store again.",
             ) from None
         except (
@@ -267,7 +280,14 @@ def read_ledger(store: Path, manifest_digest: str, plans: Mapping[str, ArrayPlan
             InputError,
         ) as error:
             damaged.append(f"line {number} of {FILE}: {error}")
-    if samples and max(samples) >= len(samples) + (_MOST_LOST if damaged else 0):
+            lost += len(text)
+    if end == 0:
+        raise CacheError(
+            f"a ledger without a whole line at {path}",
+            "the ledger of a cache",
+            "The store was cut short: fetch it again, or record into a new path.",
+        )
+    if samples and max(samples) >= len(samples) + lost // _LEAST_OF_SAMPLE:
         raise CacheError(
             f"sample {max(samples)} among {len(samples)} in {path}",
             "samples numbered from 0",
@@ -298,29 +318,39 @@ def check_files(store: Path, plans: Mapping[str, ArrayPlan], entry: Entry) -> No
                 )
 
 
-_MOST_LOST = 2**20
-"""Most samples that damaged lines may have named."""
+_LEAST_OF_SAMPLE = len('{"prompt":"","seed":0},')
+"""Bytes of a damaged line that may have named a sample."""
 
 
 class _OtherRecording(Exception):
     """The journal begins with another manifest."""
 
 
-def _lines(content: bytes, end: int) -> Iterator[bytes]:
-    start = 0
-    while start < end:
-        stop = content.index(b"\n", start)
-        yield content[start:stop]
-        start = stop + 1
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, each with its end, but for what is behind the last end."""
+    kept, offset = b"", 0
+    with files.opened(path) as handle:
+        block = bytearray(min(_READ_BYTES, files.nbytes_of(handle)))
+        while got := files.read_into(handle, offset, memoryview(block)):
+            offset += got
+            *whole, kept = (kept + block[:got]).split(b"\n")
+            for text in whole:
+                yield bytes(text) + b"\n"
+            if len(kept) > MOST_LINE_BYTES:
+                raise CacheError(
+                    f"a line of more than {MOST_LINE_BYTES} bytes in {path}",
+                    "a ledger",
+                    "Do not use this store.",
+                )
+    if kept:
+        yield bytes(kept)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    if len(text) > MOST_LINE_BYTES:
-        raise ValueError(f"{len(text)} bytes")
     checksum, _, body = text.partition(b" ")
     if checksum != b"%08x" % google_crc32c.value(body):
         raise ValueError("its checksum does not fit")
-    content = json.loads(body)
+    content = files.json_of(body)
     if not isinstance(content, dict):
         raise ValueError("no object")
     return content
@@ -329,7 +359,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
 def _take(
     content: dict[str, Any],
     number: int,
-    manifest_digest: str,
+    manifest: Mapping[str, Any],
     plans: Mapping[str, ArrayPlan],
     samples: dict[int, SampleSpec],
     entries: dict[int, Entry],
@@ -338,21 +368,27 @@ def _take(
 ) -> None:
     """Take a line in, or raise what is wrong with it."""
     kind = content["kind"]
-    if number == 1 and kind != "journal":
-        raise ValueError("not that with which a journal begins")
+    if (kind == "journal") != (number == 1):
+        raise ValueError(f"of kind {kind!r}: the first line, and no other, says of which recording it is")
     if kind == "journal":
-        if content["manifest"] != manifest_digest or content["version"] != VERSION or number != 1:
-            raise _OtherRecording(f"version {content['version']}, of {str(content['manifest'])[:12]}")
+        of = content["config_hash"], content["manifest_hash"], content["version"]
+        if of != (manifest["config_hash"], manifest_hash(manifest), 1):
+            raise _OtherRecording(f"of configuration {str(of[0])[:12]}")
     elif kind == "samples":
         first = int(content["first"])
         if not 0 <= first < 2**40:
             raise ValueError(f"samples from {first} on")
         specs = [SampleSpec.from_json(item) for item in content["samples"]]
-        samples.update(enumerate(specs, first))
+        named = dict(enumerate(specs, first))
+        if any(samples.get(position, spec) != spec for position, spec in named.items()):
+            raise ValueError("it names samples anew that have names")
+        samples.update(named)
     elif kind == "commit":
         entry = Entry.from_json(content, plans)
         if not 0 <= entry.sample < 2**40:
             raise ValueError(f"sample {entry.sample}")
+        if samples.get(entry.sample, entry.spec) != entry.spec:
+            raise ValueError(f"it calls sample {entry.sample} otherwise than the line that names it")
         samples[entry.sample] = entry.spec
         entries[entry.sample] = entry
     elif kind == "drop":
@@ -374,9 +410,15 @@ def _unknown(position: int) -> SampleSpec:
     return SampleSpec("(unknown)", 0, {"position": position})
 
 
-def _saturated(content: Mapping[str, Any]) -> SaturatedCounts:
+def _site(name: str, plans: Mapping[str, ArrayPlan]) -> str:
+    if name.count("/") != 1 or not any(path.startswith(f"{name}/") for path in plans):
+        raise ValueError(f"{name!r}, which is no stream/site of the store")
+    return name
+
+
+def _saturated(content: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> SaturatedCounts:
     return {
-        str(name): {
+        _site(name, plans): {
             int(block): {int(channel): int(count) for channel, count in channels.items()}
             for block, channels in blocks.items()
         }

@@ -272,6 +272,12 @@ class Schema:
             whole_number("image_height", self.image_height, most=2**16)
             whole_number("image_width", self.image_width, most=2**16)
         schema_checks.distinct("statistic", self.statistics)
+        if missing := [name for name in READ_STATISTICS if name not in self.statistics]:
+            raise InputError(
+                f"statistics without {', '.join(missing)}", "all that are known", "Keep them all."
+            )
+        for statistic in self.statistics:
+            schema_checks.name("statistic", statistic)
         whole_number("token_seed", self.token_seed, 0, 2**63 - 1)
         whole_number("batch_size", self.batch_size, most=2**20)
         whole_number("shard_bytes", self.shard_bytes, most=2**40)

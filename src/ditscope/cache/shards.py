@@ -32,6 +32,9 @@ _SMALL = 2**20
 _SYNCS = 16
 """Files and folders that are synced at once."""
 
+SAFE = "committed samples are safe; remove the cause and record again with the same configuration to go on"
+"""What a failure means for the store."""
+
 
 @dataclass(frozen=True)
 class WrittenFile:
@@ -227,10 +230,7 @@ class ShardWriter:
                         self._not_synced.setdefault(buffer.sample, []).append(self._store / name)
                 return WrittenFile(len(data), checksums, found)
         except BaseException as error:
-            error.add_note(
-                f"while writing {name} of sample {buffer.sample}: committed samples are safe; remove the cause "
-                "and record again with the same configuration to go on"
-            )
+            error.add_note(f"while writing {name} of sample {buffer.sample}: {SAFE}")
             self.failure = error
         finally:
             self._buffers.give_back(buffer.data, pending=True)

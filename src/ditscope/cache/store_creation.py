@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -19,7 +20,6 @@ from typing import Any
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.lock import held
-from ditscope.cache.manifest import manifest_digest
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
@@ -27,6 +27,15 @@ from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
 from ditscope.errors import CacheError
 
 _PARTIAL = ".partial"
+_TAKEN = (
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENOENT,
+    errno.EBUSY,
+    errno.EXDEV,
+    errno.ENAMETOOLONG,
+)
 
 
 def create_store(
@@ -37,11 +46,20 @@ def create_store(
     Raises:
         CacheError: there is something by now, such as another process's cache.
     """
-    files.make_folders(path.parent)
+    if path == Path.cwd():
+        raise CacheError(
+            f"the folder {path} that this process is in", "a path of its own", "Pass 'a.zarr', say."
+        )
+    try:
+        files.make_folders(path.parent, durable=True)
+    except OSError as error:
+        raise CacheError(
+            f"no folder for a store at {path.parent} ({error.strerror})", "a folder", "Choose another path."
+        ) from error
     _remove_cut_off(path)
-    partial = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+    partial = path.with_name(f"{_cut_off(path)}{uuid.uuid4().hex[:8]}{_PARTIAL}")
     content = zarr_files(schema, plans, manifest, Ledger((), {}))
-    content[sample_ledger.FILE] = sample_ledger.first_line(manifest_digest(manifest))
+    content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
     folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
     folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:
@@ -55,11 +73,11 @@ def create_store(
             files.rename(partial, path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if isinstance(error, OSError) and error.errno in _TAKEN:
             raise CacheError(
-                f"something at {path} that was not there before",
-                "a free path",
-                "Record again to go on with it.",
+                f"a path {path} that cannot be had ({error.strerror})",
+                "a free path, not taken by another recording meanwhile",
+                "Record again to go on with what is there now, or choose another path.",
             ) from error
         raise
     files.sync_folder(path.parent)
@@ -71,6 +89,8 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
     The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
     """
     content = zarr_files(store.schema, store.plans, store.manifest, ledger)
+    folders = {(store.path / name).parent for name in content}
+    files.require_folders(store.path, [folder for folder in folders if os.path.lexists(folder)])
     for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
         # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
@@ -79,6 +99,12 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
 
 def _remove_cut_off(path: Path) -> None:
     """Remove what creations that were cut off left beside a store's path; those under way are held."""
-    for found in path.parent.glob(f".{glob.escape(path.name[:200])}.*{_PARTIAL}"):
-        with contextlib.suppress(CacheError, OSError), held(found):
-            shutil.rmtree(found)
+    own = re.compile(rf"{re.escape(_cut_off(path))}[0-9a-f]{{8}}{re.escape(_PARTIAL)}")
+    for name in filter(own.fullmatch, files.names(path.parent)):
+        with contextlib.suppress(CacheError, OSError), held(path.parent / name):
+            shutil.rmtree(path.parent / name)
+
+
+def _cut_off(path: Path) -> str:
+    """How the temporary name of a store begins: of its own name, as much as leaves room for the rest."""
+    return f".{path.name.encode()[:200].decode(errors='ignore')}."

@@ -9,7 +9,7 @@ from typing import Any
 
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
-from ditscope.cache.manifest import manifest_digest, validate_manifest
+from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.zarr_metadata import ATTRIBUTE, ROOT
@@ -38,7 +38,7 @@ class Store:
         Raises:
             CacheError: there is no ledger, or it is of another recording.
         """
-        return sample_ledger.read_ledger(self.path, manifest_digest(self.manifest), self.plans)
+        return sample_ledger.read_ledger(self.path, self.manifest, self.plans)
 
 
 def open_store(path: Path) -> Store:
@@ -47,6 +47,17 @@ def open_store(path: Path) -> Store:
     Raises:
         CacheError: there is nothing there, or something other than a cache of this version.
     """
+    try:
+        return _opened(path)
+    except OSError as error:
+        raise CacheError(
+            f"nothing readable at {path} ({error.strerror})",
+            "a cache",
+            "Check the path, its permissions, the disk.",
+        ) from error
+
+
+def _opened(path: Path) -> Store:
     if not path.exists():
         raise CacheError(f"nothing at {path}", "a cache", "Check the path, or record one first.")
     if not path.is_dir():

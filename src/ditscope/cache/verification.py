@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ditscope._display import printable
 from ditscope.cache.labels import in_words
 from ditscope.cache.layout import readable_bytes
 from ditscope.cache.reader import Cache, open_cache
@@ -74,7 +75,7 @@ class Verification:
         if self.ok:
             return f"{self.path}: all as recorded ({read})"
         listed = "\n".join(f"  {damage}" for damage in self.damaged)
-        return f"{self.path}: {len(self.damaged)} damages ({read})\n{listed}"
+        return printable(f"{self.path}: {len(self.damaged)} damages ({read})\n{listed}")
 
 
 def verify(source: str | os.PathLike[str] | Cache) -> Verification:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -19,13 +20,13 @@ import numpy as np
 from ditscope.cache import files, preflight, sample_ledger, zarr_metadata
 from ditscope.cache.layout import ArrayPlan, statistics_path, values_path
 from ditscope.cache.lock import held
-from ditscope.cache.manifest import manifest_digest, validate_manifest
+from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.sample_ledger import Entry, Ledger
 from ditscope.cache.samples import SampleSpec, join
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import Copy
-from ditscope.cache.shards import Buffers, ShardWriter, Spent
+from ditscope.cache.shards import SAFE, Buffers, ShardWriter, Spent
 from ditscope.cache.store_creation import create_store, update_zarr_files
 from ditscope.cache.store_opening import Store, open_store
 from ditscope.cache.value_checks import checked
@@ -86,7 +87,8 @@ class CacheWriter:
                 if position in self.entries:
                     sample_ledger.check_files(self.path, self._plans, self.entries[position])
             zarr_metadata.require_done_in_ledger(store.path, ledger)
-            self._clear_uncommitted()
+            if not ledger.damaged:  # else the files of a sample whose line is damaged are among them
+                self._remove_files(lambda number: number not in self.entries)
             self._tensors = dict(ledger.tensors)
             for digest in tensors.keys() - self._tensors.keys():
                 self._append(sample_ledger.tensor_line(digest, tensors[digest]))
@@ -134,11 +136,35 @@ class CacheWriter:
             InputError: the manifest is not of this schema, a sample is named twice, or the memory budget cannot do.
         """
         path = local_path(path)
+        with _told(f"opening {path} for recording"):
+            return cls._create_or_resume(
+                path, schema, manifest, samples, tensors, memory_budget, threads, copy
+            )
+
+    @classmethod
+    def _create_or_resume(
+        cls,
+        path: Path,
+        schema: Schema,
+        manifest: Mapping[str, Any],
+        samples: Sequence[SampleSpec],
+        tensors: Mapping[str, np.ndarray],
+        memory_budget: int,
+        threads: int,
+        copy: Copy,
+    ) -> CacheWriter:
         own_schema, plans = validate_manifest(manifest, "the argument manifest")
         if own_schema != schema:
             raise InputError("a manifest of another schema", "build_manifest(schema, ...)", "Build it anew.")
         preflight.check_memory(schema, plans, len(samples), memory_budget)
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        try:
+            path = path.resolve()
+            free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        except (OSError, RuntimeError) as error:
+            raise CacheError(
+                f"a path {path} that cannot be used ({error})", "a path", "Choose another."
+            ) from error
+        if free:
             preflight.check_disk(path, plans, len(samples))
             create_store(path, schema, plans, manifest)
             store = open_store(path)
@@ -233,7 +259,7 @@ class CacheWriter:
             Exception: what went wrong in the background, with its own type.
         """
         progress = self._progress_of(sample)
-        with self._time.on("commit"):
+        with self._time.on("commit"), _told(f"committing sample {sample}"):
             stored = progress.finish()
             self._shards.sync(sample, [self.path / path for path in self._plans])
             entry = Entry(
@@ -265,7 +291,8 @@ class CacheWriter:
             raise CacheError(f"committed sample {sample}", "one that is not", "Committed samples stay.")
         if sample in self._in_progress:
             self._in_progress.pop(sample).drop()
-        self._remove_files(lambda number: number == sample)
+        with _told(f"discarding sample {sample}"):
+            self._remove_files(lambda number: number == sample)
 
     def drop(self, sample: int) -> Entry:
         """Take a committed sample out of the ledger, so that it can be recorded again; return what that said.
@@ -275,16 +302,17 @@ class CacheWriter:
         """
         if sample not in self.entries:
             raise CacheError(f"sample {sample}, which is not committed", "one that is", "Record it.")
-        self._append(sample_ledger.line("drop", {"sample": sample}))
-        entry = self.entries.pop(sample)
-        name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-        files.overwrite(self.path / name, content)
-        self._remove_files(lambda number: number == sample)
+        with _told(f"dropping sample {sample}"):
+            self._append(sample_ledger.line("drop", {"sample": sample}))
+            entry = self.entries.pop(sample)
+            name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
+            files.overwrite(self.path / name, content)
+            self._remove_files(lambda number: number == sample)
         return entry
 
     def rewrite_ledger(self) -> None:
         """Write the journal anew, without what is damaged or no longer counts."""
-        lines = [sample_ledger.first_line(manifest_digest(self.manifest))]
+        lines = [sample_ledger.first_line(self.manifest)]
         if self.samples:
             lines.append(sample_ledger.samples_line(0, self.samples))
         lines += [sample_ledger.tensor_line(digest, values) for digest, values in self._tensors.items()]
@@ -390,14 +418,6 @@ class CacheWriter:
         files.append(self.path / sample_ledger.FILE, line, self._end)
         self._end += len(line)
 
-    def _clear_uncommitted(self) -> None:
-        """Remove what a recording that was cut off left behind."""
-        self._remove_files(lambda number: number not in self.entries)
-        for folder in (self.path / sample_ledger.FOLDER, self.path, self.path / "done"):
-            for name in files.names(folder):
-                if name.startswith(".") and name.endswith(".partial"):
-                    files.remove(folder / name)
-
     def _remove_files(self, of: Callable[[int], bool]) -> None:
         """Remove the files of samples by their positions."""
         for path in self._plans:
@@ -405,6 +425,17 @@ class CacheWriter:
                 match = _FILE.match(name)
                 if match and of(int(match[1])):
                     files.remove(self.path / path / name)
+
+
+@contextlib.contextmanager
+def _told(doing: str) -> Iterator[None]:
+    """Say what an error of the disk means for the store."""
+    try:
+        yield
+    except OSError as error:
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"while {doing}: {SAFE}")
+        raise
 
 
 def _positions(labels: Iterable[Any]) -> dict[Any, int]:

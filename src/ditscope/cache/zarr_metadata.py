@@ -150,16 +150,13 @@ def require_done_in_ledger(store: Path, ledger: Ledger) -> None:
 
 
 def different_files(store: Path, content: Mapping[str, bytes]) -> list[str]:
-    """Names of the files that are missing or have other bytes.
-
-    Raises:
-        CacheError: one is no plain file.
-    """
+    """Names of the files that are missing, are links or otherwise no plain files, or have other bytes."""
     different = []
     for name, expected in content.items():
         try:
+            files.require_folders(store, [(store / name).parent])
             same = files.size(store / name) == len(expected) and files.read(store / name) == expected
-        except OSError:
+        except (OSError, CacheError):
             same = False
         if not same:
             different.append(name)

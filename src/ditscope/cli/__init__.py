@@ -14,18 +14,20 @@ import typer
 from typer.core import TyperGroup
 
 from ditscope._discovery import public_names
+from ditscope._display import printable
 from ditscope._version import __version__
 from ditscope.errors import DitscopeError
 
 
 class _Commands(TyperGroup):
-    """An error of ours is one line and exit code 2; any other shows where it came from."""
+    """An error of ours, or of the disk, is one line and exit code 2; any other shows where it came from."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except DitscopeError as error:
-            typer.echo(f"ditscope: {' '.join(str(error).split())}", err=True)
+        except (DitscopeError, OSError) as error:
+            said = [str(error), *getattr(error, "__notes__", ())]
+            typer.echo(f"ditscope: {printable(' '.join('; '.join(said).split()))}", err=True)
             raise typer.Exit(2) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import os
@@ -197,8 +198,21 @@ def load_undescribed(name_or_path: str, dtype: Any = None, device: Any = None) -
 
 
 def source_of(name_or_path: str | os.PathLike[str]) -> str:
-    """The folder or hub id that a name stands for."""
-    return str(embedded_folder()) if name_or_path == EMBEDDED else folder_or_hub_id(name_or_path)
+    """The folder or hub id that a name stands for.
+
+    Raises:
+        InputError: it is all but the embedded pipeline's, for which no network need be asked.
+    """
+    if name_or_path == EMBEDDED:
+        return str(embedded_folder())
+    found = folder_or_hub_id(name_or_path)
+    if difflib.get_close_matches(found.strip().lower(), [EMBEDDED], cutoff=0.75):
+        raise InputError(
+            f"{found!r}, which is no folder here",
+            f"'{EMBEDDED}', a pipeline folder or a hub id",
+            f"Did you mean '{EMBEDDED}'?",
+        )
+    return found
 
 
 def _dtype(asked: Any) -> Any:
