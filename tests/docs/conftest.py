@@ -18,12 +18,17 @@ def golden_module():
 
 
 @pytest.fixture(scope="session")
-def golden(tmp_path_factory):
-    """``golden(name)``: the path of a golden store, to be left as it is; ``copy=path`` makes one to be changed."""
+def golden(tmp_path_factory, golden_module):
+    """``golden(name)``: the path of a golden store, to be left as it is; ``copy=path`` makes one to be changed.
+
+    ``golden(f"{name} now")`` is the same as it is recorded today.
+    """
     folder = tmp_path_factory.mktemp("golden")
     for archive in FOLDER.glob("*.tar.xz"):
         with tarfile.open(archive) as file:
             file.extractall(folder, filter="data")
+    for name in golden_module.STORES:
+        golden_module.make(name, folder / f"{name} now.zarr")
 
     def path(name, copy=None):
         store = folder / f"{name}.zarr"
