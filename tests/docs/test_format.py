@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 import pytest
 import torch
+import zarr
 
 import ditscope as ds
 from ditscope.cache import open_cache, sample_ledger, verify
@@ -651,3 +652,23 @@ def test_golden_stores_verify(golden) -> None:
     for name in NAMES:
         report = verify(golden(name))
         assert report.ok, report
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_plain_reader_takes_what_is_gone_for_fill_values_and_does_not_notice_a_swap(
+    golden, tmp_path
+) -> None:
+    store = golden("float32", copy=tmp_path / "a.zarr")
+    whole = zarr.open_array(store / "image/block_output/hidden", mode="r")[...]
+    assert np.isfinite(whole[0, 0, :, 0]).all()
+    swap_files(store)
+    (store / "image/block_output/hidden/c.0.0.1.0.0.0").unlink()
+    (store / "prompt" / "c.0").unlink()
+    (store / "seed" / "c.0").unlink()
+    found = zarr.open_array(store / "image/block_output/hidden", mode="r")[...]
+    np.testing.assert_array_equal(found[0, 0, 0, 0], whole[1, 0, 0, 0])
+    assert np.isnan(found[0, 0, 1, 0]).all()
+    root = zarr.open_group(store, mode="r")
+    assert root["done"][...].tolist() == [True, False]
+    assert root["prompt"][...].tolist() == ["(missing)"] * 2
+    assert root["seed"][...].tolist() == [-(2**63)] * 2
