@@ -1,0 +1,37 @@
+import importlib.util
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "data" / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_module():
+    """The script that made the golden stores."""
+    spec = importlib.util.spec_from_file_location("golden_stores", FOLDER / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory, golden_module):
+    """``golden(name)``: the path of a golden store, to be left as it is; ``copy=path`` makes one to be changed.
+
+    ``golden(f"{name} now")`` is the same as it is recorded today.
+    """
+    folder = tmp_path_factory.mktemp("golden")
+    for archive in FOLDER.glob("*.tar.xz"):
+        with tarfile.open(archive) as file:
+            file.extractall(folder, filter="data")
+    for name in golden_module.STORES:
+        golden_module.make(name, folder / f"{name} now.zarr")
+
+    def path(name, copy=None):
+        store = folder / f"{name}.zarr"
+        return store if copy is None else shutil.copytree(store, copy)
+
+    return path
