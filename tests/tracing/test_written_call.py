@@ -71,7 +71,13 @@ def test_embeddings_are_written_under_their_label() -> None:
 
 def test_tensors_are_found_at_any_depth_and_in_embeddings() -> None:
     prompt = PromptEmbeds("a", prompt_embeds=TENSOR[:1], pooled_prompt_embeds=TENSOR[1:])
-    more = {"scale": 0.5, "sigmas": torch.ones(3), "text": "a", "none": None, "masks": (TENSOR, [TENSOR.float()])}
+    more = {
+        "scale": 0.5,
+        "sigmas": torch.ones(3),
+        "text": "a",
+        "none": None,
+        "masks": (TENSOR, [TENSOR.float()]),
+    }
     found = list(tensors_in([{"joint_attention_kwargs": more, "image": np.ones((2, 3))}, prompt, "a text"]))
     expected = [TENSOR, TENSOR.float(), TENSOR[:1], TENSOR[1:]]
     assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]

@@ -218,7 +218,9 @@ class _Written:
         kept = self._whole(digests)
         if has_digest(kept):
             raise _missing(
-                f"the embeddings of {spec.prompt!r}", position, "prompts= with the PromptEmbeds that they were"
+                f"the embeddings of {spec.prompt!r}",
+                position,
+                "prompts= with the PromptEmbeds that they were",
             )
         return PromptEmbeds(spec.prompt, **kept)
 
@@ -229,7 +231,9 @@ class _Written:
         for seed in self._seeds:
             if written_generators(self._pipeline, [seed]).get(str(spec.seed)) == state:
                 return seed
-        raise _missing("the generator's state", position, "seeds= with the generator in the state that it was in")
+        raise _missing(
+            "the generator's state", position, "seeds= with the generator in the state that it was in"
+        )
 
     def _argument(self, name: str, value: Any, position: int) -> Any:
         """An argument of one sample's own: as it is, or the number of its row in what is passed."""
@@ -257,4 +261,6 @@ def _row_digests(rows: Any) -> list[Any]:
 
 
 def _missing(what: str, position: int, passed: str) -> CacheError:
-    return CacheError(f"a digest of {what} of sample {position} in the store", f"{what} itself", f"Pass {passed}.")
+    return CacheError(
+        f"a digest of {what} of sample {position} in the store", f"{what} itself", f"Pass {passed}."
+    )
