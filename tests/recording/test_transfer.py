@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from ditscope.recording.transfer import Gathering, copy_values, to_host, waits_for_device
+from ditscope.recording.transfer import Gathering, copy_values, from_host, to_host, waits_for_device
 
 
 def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
@@ -12,6 +12,24 @@ def test_bfloat16_comes_to_numpy_bit_for_bit() -> None:
     array = to_host(patterns.view(torch.bfloat16).view(256, 256).T)
     assert str(array.dtype) == "bfloat16"
     assert np.array_equal(array.view("u2"), patterns.numpy().reshape(256, 256).T)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool]
+)
+def test_a_tensor_comes_back_from_numpy_bit_for_bit(dtype) -> None:
+    # float32: NaNs, infinities and denormals are among the drawn bytes.
+    drawn = torch.randint(0, 256, (16, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    tensor = (drawn > 127).to(dtype) if dtype == torch.bool else drawn.view(dtype)
+    array = to_host(tensor)
+    array.setflags(write=False)  # as what is read from a file
+    back = from_host(array)
+    assert back.dtype == dtype
+    assert back.shape == tensor.shape
+    assert torch.equal(back.view(torch.uint8), tensor.view(torch.uint8))
+    before = array.tobytes()
+    back.zero_()
+    assert array.tobytes() == before
 
 
 def listed(gathered) -> list:

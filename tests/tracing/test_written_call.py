@@ -11,7 +11,7 @@ import torch
 
 from ditscope.errors import InputError
 from ditscope.tracing.prompt_embeds import PromptEmbeds
-from ditscope.tracing.written_call import written_call, written_embeddings
+from ditscope.tracing.written_call import has_digest, tensors_in, written_call, written_embeddings
 
 TENSOR = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3)
 DIGEST = hashlib.sha256(b"(2, 3) torch.bfloat16" + TENSOR.view(torch.uint8).numpy().tobytes()).hexdigest()
@@ -67,3 +67,33 @@ def test_embeddings_are_written_under_their_label() -> None:
     assert found["a"]["prompt_embeds"]["shape"] == [1, 3]
     assert found["a"]["prompt_embeds"]["tensor"] != found["b"]["prompt_embeds"]["tensor"]
     assert written_embeddings(["a text"]) == {}
+
+
+def test_tensors_are_found_at_any_depth_and_in_embeddings() -> None:
+    prompt = PromptEmbeds("a", prompt_embeds=TENSOR[:1], pooled_prompt_embeds=TENSOR[1:])
+    more = {
+        "scale": 0.5,
+        "sigmas": torch.ones(3),
+        "text": "a",
+        "none": None,
+        "masks": (TENSOR, [TENSOR.float()]),
+    }
+    found = list(tensors_in([{"joint_attention_kwargs": more, "image": np.ones((2, 3))}, prompt, "a text"]))
+    expected = [TENSOR, TENSOR.float(), TENSOR[:1], TENSOR[1:]]
+    assert [tensor.dtype for tensor in found] == [tensor.dtype for tensor in expected]
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [TENSOR, np.ones((2, 2)), PIL.Image.new("RGB", (4, 2)), lambda *_: {}],
+    ids=["tensor", "array", "image", "callback"],
+)
+def test_a_digest_is_told_from_other_arguments_at_any_depth(value) -> None:
+    for call in ({"a": value}, {"a": [value]}, {"a": {"b": [1, {"c": value}]}}):
+        assert has_digest(written_call(call)["a"])
+
+
+def test_what_is_written_whole_has_no_digest() -> None:
+    for value in ("tensor", None, 3, [1.0], {"image": "a", "tensor": 2}, {"callback": ["digest"]}):
+        assert not has_digest(value)

@@ -78,7 +78,8 @@ class Cache:
         if self.damaged_lines:
             warnings.warn(
                 f"The ledger of {self.path} is damaged: {'; '.join(self.damaged_lines[:3])}. What it says there is "
-                "not known, and the rest is read; ds.repair(model, path) records what is missing anew.",
+                "not known, and the rest is read; ds.repair(model, path) writes the ledger without it, and what is "
+                "missing can be recorded again.",
                 stacklevel=3,
             )
         if check_files:

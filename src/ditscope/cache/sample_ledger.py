@@ -196,6 +196,11 @@ class Ledger:
     end: int = 0
 
 
+def unknown_sample(position: int) -> SampleSpec:
+    """What stands for a sample whose name was in a damaged line."""
+    return SampleSpec("(unknown)", 0, {"position": position})
+
+
 def now() -> str:
     """This moment, ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -293,7 +298,7 @@ def _read(path: Path, manifest: Mapping[str, Any], plans: Mapping[str, ArrayPlan
             "samples numbered from 0",
             "Fetch it again.",
         )
-    listed = [samples.get(at, _unknown(at)) for at in range(max(samples, default=-1) + 1)]
+    listed = [samples.get(at, unknown_sample(at)) for at in range(max(samples, default=-1) + 1)]
     return Ledger(listed, entries, tensors, dropped - entries.keys(), damaged, end)
 
 
@@ -403,11 +408,6 @@ def _take(
         tensors[digest] = np.frombuffer(data, dtype).reshape(shape)
     else:
         raise ValueError(f"of the unknown kind {kind!r}")
-
-
-def _unknown(position: int) -> SampleSpec:
-    """A sample whose name was in a damaged line."""
-    return SampleSpec("(unknown)", 0, {"position": position})
 
 
 def _site(name: str, plans: Mapping[str, ArrayPlan]) -> str:

@@ -21,7 +21,7 @@ from ditscope.cache.layout import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.sample_ledger import TENSOR_DTYPES, Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import open_store
@@ -306,9 +306,7 @@ class Recording:
             if (state := states.get(str(int(seed)))) is not None:
                 one["generator"] = state
         # Latents of each sample's own are in its trajectory.
-        small = (t for t in tensors_in([shared, texts]) if t.nbytes <= MOST_TENSOR_BYTES)
-        tensors = {tensor_digest(tensor): to_host(tensor) for tensor in small}
-        return _Plan(batches, written_call(shared), own, tensors, probed, model)
+        return _Plan(batches, written_call(shared), own, small_tensors([shared, texts]), probed, model)
 
     def _text_tokens(self, longest: int) -> int:
         """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
@@ -361,6 +359,15 @@ def configuration(dit: DiT, call: Mapping[str, Any], model: Mapping[str, Any]) -
         "family": dit.family.name,
         "call": dict(call),
         **model,
+    }
+
+
+def small_tensors(value: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Digest -> values, of the tensors in arguments, at any depth, that a store keeps whole."""
+    return {
+        tensor_digest(tensor): to_host(tensor)
+        for tensor in tensors_in(value)
+        if tensor.nbytes <= MOST_TENSOR_BYTES and str(tensor.dtype).removeprefix("torch.") in TENSOR_DTYPES
     }
 
 

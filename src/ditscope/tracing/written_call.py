@@ -35,7 +35,10 @@ def written_embeddings(prompts: Sequence[Prompt]) -> dict[str, Any]:
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """The tensors in an argument, at any depth, that are written down as a digest."""
+    """The tensors in an argument, at any depth, that are written down as a digest.
+
+    No arrays of numpy: a pipeline takes them for pixels, in another order of axes than those of a tensor.
+    """
     if isinstance(value, PromptEmbeds):
         value = value.tensors
     if isinstance(value, Mapping):
@@ -43,8 +46,16 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, list | tuple):
         for each in value:
             yield from tensors_in(each)
-    elif isinstance(value, np.ndarray | torch.Tensor) and value.ndim >= 2:
-        yield torch.as_tensor(value)
+    elif isinstance(value, torch.Tensor) and value.ndim >= 2:
+        yield value
+
+
+def has_digest(value: Any) -> bool:
+    """Whether a digest of :func:`as_written` stands, at any depth, in a value as it is written down."""
+    if isinstance(value, dict):
+        kinds = ({"tensor", "shape", "dtype"}, {"image", "mode", "size"}, {"callback", "digest"})
+        return any(kind <= value.keys() for kind in kinds) or any(map(has_digest, value.values()))
+    return isinstance(value, list) and any(map(has_digest, value))
 
 
 def as_written(value: Any) -> Any:
