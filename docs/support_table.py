@@ -163,7 +163,8 @@ WAYS = (
     ),
     (
         "tensors, arrays and pictures as call arguments",
-        "kept by digest, not whole: to run a recording again, bring them",
+        "kept whole: tensors of at most 1 MiB that all samples share, and such embeddings of prompts; all others "
+        "by digest: to run a recording again, bring them",
     ),
     ("`prompt_embeds` beside a prompt", "refused by name"),
 )

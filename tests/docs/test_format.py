@@ -358,7 +358,7 @@ def place_of(path, store, manifest, order):
         if path.is_relative_to(store)
         else Path(*path.relative_to(store.parent).parts[1:])
     )
-    name = re.sub(r"\.(.+)\.[0-9a-f]{8}\.partial$", r"\1", inside.as_posix())
+    name = re.sub(r"(^|/)\.([^/]+)\.partial$", r"\1\2", inside.as_posix())
     if "." not in Path(name).name:
         is_data = order == "commit order" and name in manifest["arrays"]
         return "their folders" if is_data else "folders"
@@ -485,8 +485,34 @@ def link(store):
     folder.symlink_to(store.parent / "elsewhere")
 
 
-def other_journal(store):
-    (store / sample_ledger.FILE).write_bytes(sample_ledger.first_line("0" * 64))
+def other_hash(name):
+    """Give the journal's first line, with a checksum that is right, another hash."""
+
+    def change(store):
+        first, *others = (store / sample_ledger.FILE).read_bytes().splitlines(keepends=True)
+        content = {**json.loads(first[9:]), name: "0" * 64}
+        kind = content.pop("kind")
+        (store / sample_ledger.FILE).write_bytes(b"".join([sample_ledger.line(kind, content), *others]))
+
+    return change
+
+
+def known_to_the_journal(change):
+    """Change the manifest, and let the journal know it as it is then."""
+
+    def both(store):
+        edit_manifest(store, change)
+        others = (store / sample_ledger.FILE).read_bytes().splitlines(keepends=True)[1:]
+        first = sample_ledger.first_line(manifest_of(store))
+        (store / sample_ledger.FILE).write_bytes(b"".join([first, *others]))
+
+    return both
+
+
+def change_array(**fields):
+    return known_to_the_journal(
+        lambda manifest: manifest["arrays"]["image/block_output/hidden"].update(fields)
+    )
 
 
 def change(**fields):
@@ -499,7 +525,22 @@ REFUSED = {
     "an unknown name in `requires`": change(requires=["frames"]),
     "another field in the manifest, its schema or its arrays, or one that is not there": change(more=1),
     "a schema or config whose hash is not `config_hash`": change(config={}),
-    "a journal of another `config_hash`": other_journal,
+    "arrays of another kind, dims, shape or dtype than the schema has, one more, or one less": [
+        change_array(kind="modulation"),
+        change_array(dims=["step", "branch", "block", "token", "other"]),
+        change_array(shape=[2, 2, 3, 3, 35]),
+        change_array(dtype="float16"),
+        known_to_the_journal(lambda manifest: manifest["arrays"].pop("text/token_mask")),
+        known_to_the_journal(
+            lambda manifest: manifest["arrays"].update(images=manifest["arrays"]["text/token_mask"])
+        ),
+    ],
+    "a journal of another `config_hash` or `manifest_hash`": [
+        other_hash("config_hash"),
+        other_hash("manifest_hash"),
+        lambda store: edit_manifest(store, lambda manifest: manifest["environment"].update(device="other")),
+    ],
+    "a journal without a whole line": lambda store: os.truncate(store / sample_ledger.FILE, 40),
     "a folder of an array, or the ledger's, that is missing or a link": link,
     "lengths that make no array, or none that can be read": lambda store: edit_manifest(
         store, lambda manifest: manifest["arrays"]["image/block_output/hidden"].update(chunk=[2**20] * 5)
@@ -551,10 +592,21 @@ def test_the_tables_of_reading_are_tested_whole() -> None:
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_must_be_refused_is(golden, tmp_path, what) -> None:
-    store = golden("float32", copy=tmp_path / "a.zarr")
-    REFUSED[what](store)
-    with pytest.raises(CacheError):
-        open_cache(store)
+    ways = REFUSED[what]
+    for number, spoil in enumerate(ways if isinstance(ways, list) else [ways]):
+        store = golden("float32", copy=tmp_path / f"{number}.zarr")
+        spoil(store)
+        with pytest.raises(CacheError):
+            open_cache(store)
+
+
+def test_a_writer_refuses_a_journal_that_lacks_what_done_names(golden, golden_module, tmp_path) -> None:
+    store = golden("bfloat16", copy=tmp_path / "a.zarr")
+    journal = (store / sample_ledger.FILE).read_bytes().splitlines(keepends=True)
+    (store / sample_ledger.FILE).write_bytes(b"".join(journal[:-1]))
+    with pytest.raises(CacheError, match="without sample 0, which was committed"):
+        golden_module.resumed(store)
+    assert any((store / "image/block_output/hidden").glob("c.0.*"))
 
 
 @pytest.mark.parametrize("name", NAMES[:2])

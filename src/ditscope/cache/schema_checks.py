@@ -14,7 +14,7 @@ RESERVED = frozenset(
     [
         *("sample", "prompt", "seed", "done", "step", "sigma", "timestep", "branch"),
         *("block", "block_name", "block_kind", "token", "y", "x", "channel"),
-        *("token_mask", "token_id", "images", "trajectory"),
+        *("token_mask", "token_id", "images", "trajectory", "call"),
     ]
 )
 """Names that a stream, site or branch may not have: the store uses them itself."""
