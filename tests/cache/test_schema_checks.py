@@ -10,12 +10,12 @@ from ditscope.errors import InputError
 
 def test_no_name_that_the_store_uses_itself_is_free(complete_store):
     schema = make_schema()
-    assert "token_id" in schema_checks.RESERVED  # of streams whose tokens were drawn
     own = {*schema.stream_names, *schema.site_names}
     groups = (complete_store, *(complete_store / stream for stream in schema.stream_names))
     used = {path.name for group in groups for path in group.iterdir() if path.is_dir()} - own
     assert used >= {"done", "prompt", "images", "trajectory", "token_mask", "token"}
-    for name in used:
+    # token_id is of streams whose tokens were drawn; call has tensors that calls were passed.
+    for name in {*used, "token_id", "call"}:
         for what in ("stream", "site", "branch"):
             with pytest.raises(InputError, match=f"{what} {name!r}"):
                 schema_checks.name(what, name)

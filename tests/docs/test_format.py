@@ -609,6 +609,20 @@ def test_a_writer_refuses_a_journal_that_lacks_what_done_names(golden, golden_mo
     assert any((store / "image/block_output/hidden").glob("c.0.*"))
 
 
+def test_the_first_line_of_a_journal_and_no_other_is_of_the_kind_journal(golden, tmp_path) -> None:
+    store = golden("bfloat16", copy=tmp_path / "a.zarr")
+    first, second, *others = (store / sample_ledger.FILE).read_bytes().splitlines(keepends=True)
+    (store / sample_ledger.FILE).write_bytes(b"".join([second, first, *others]))
+    with pytest.warns(UserWarning, match="the first line, and no other"):
+        cache = open_cache(store)
+    assert [line.split(" of ")[0] for line in cache.damaged_lines] == ["line 1", "line 2"]
+    assert cache.committed == (0,)
+    names: dict = {}
+    exec(block("reader"), names)
+    with pytest.raises((AssertionError, KeyError)):
+        names["read"](store, "images", 0)
+
+
 @pytest.mark.parametrize("name", NAMES[:2])
 @pytest.mark.parametrize("what", CHECKED)
 def test_what_must_be_checked_is(golden, tmp_path, what, name) -> None:

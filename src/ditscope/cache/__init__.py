@@ -5,6 +5,7 @@ A store, version 1, is one zarr v3 group::
     zarr.json                                manifest in attribute "ditscope"; consolidated, but not of bfloat16
     sample prompt seed done                  labels of the samples; done repeats the ledger
     done/ledger/journal.jsonl                ledger: a line for every sample that is committed, written last
+    call/t<digest>                           small tensors that calls were passed
     images                                   uint8   [sample, y_pixel, x_pixel, rgb]
     <stream>/<site>/hidden                   hidden  [sample, step, branch, block, token, channel], sharded
     <stream>/<site>/values                   float32 [sample, step, branch, block, channel], of modulation
