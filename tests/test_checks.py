@@ -150,7 +150,7 @@ def test_recordings_and_edits_refuse_the_same_in_the_same_words(dit, tmp_path, b
 def test_a_kind_takes_the_blocks_that_have_a_site(dit, tmp_path) -> None:
     """FLUX.1's single blocks have no attention output of their own."""
     with pytest.raises(UnsupportedError, match="asked of a single block"):
-        ds.record(dit, tmp_path / "a.zarr", sites=["attn_output"])
+        ds.record(dit, tmp_path / "a.zarr", sites=["attn_output"], blocks=["double", "single"])
     assert recorded(dit, tmp_path / "a.zarr", "double", sites=["attn_output"], tensors=True) == DOUBLE
     edit = ds.edits.scale([0], 0.5, site="attn_output", blocks="double")
     visitor = EditedVisit(dit, [edit], range(1))

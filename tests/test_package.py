@@ -46,6 +46,7 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
     names = {
         "load",
         "record",
+        "repair",
         "open_cache",
         "compare",
         "verify",

@@ -86,7 +86,7 @@ def test_embeddings_are_recorded_as_plain_hooks_see_them(opened, folder_of, tmp_
     seen = plain_hooks.run(plain_hooks.opened(folder_of(name)), name, None, [SEED] * 2, **both, **arguments)
     require_equal(cache, seen, name, images=2)
     assert cache.hidden().prompt.values.tolist() == LABELS
-    assert set(cache.manifest["config"]["embeddings"]["there"]) == set(EMBEDDINGS[name])
+    assert set(cache.specs[0].call["embeddings"]) == set(EMBEDDINGS[name])
 
 
 def test_negative_embeddings_take_the_place_of_the_folders_negative_prompt(opened, tmp_path) -> None:

@@ -181,7 +181,7 @@ def test_the_timestep_counts_up_where_the_transformer_does(opened) -> None:
 
 def test_the_block_that_returns_no_text_refuses_it_by_name(opened, tmp_path) -> None:
     with pytest.raises(UnsupportedError, match="'text' asked of the last joint block at block_output"):
-        ds.record(opened("sd3"), tmp_path / "a.zarr", streams=["text"])
+        ds.record(opened("sd3"), tmp_path / "a.zarr", streams=["text"], blocks=[0, -1])
     ds.record(opened("sd3"), tmp_path / "a.zarr", streams=["text"], sites=["block_input"])
 
 

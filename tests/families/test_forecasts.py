@@ -185,7 +185,12 @@ def files_of(dit, path, prompts: list[str], n_steps: int, tensors: bool = True, 
     """Bytes on disk of every file of a recording, by name."""
     with ds.record(dit, path, tensors=tensors, batch_size=len(prompts)) as rec:
         cache = rec.generate(prompts, SEEDS, num_inference_steps=n_steps, **call)
-    files = {name: size for entry in cache.ledger.values() for name, (size, _) in entry.files.items()}
+    files = {
+        cache.plans[array].file_name(entry.sample, shard): size
+        for entry in cache.ledger.values()
+        for array, own in entry.files.items()
+        for shard, size in zip(cache.plans[array].shards, own.file_sizes(cache.plans[array]), strict=True)
+    }
     assert sum(files.values()) == cache.nbytes
     return files
 
@@ -218,7 +223,7 @@ def test_small_recordings_scale_up_to_the_forecast(opened, folder_of, tmp_path, 
     every = {run: sum(files.values()) for run, files in runs.items()}
     assert total(tensors=True) == pytest.approx(scaled_up(every, 28, 64), rel=0.01)
     hidden = {
-        run: sum(n for file, n in files.items() if file.startswith("image/block_output/"))
+        run: sum(n for file, n in files.items() if file.startswith("image/block_output/hidden/"))
         for run, files in runs.items()
     }
     rest = {run: every[run] - hidden[run] for run in runs}
@@ -281,10 +286,10 @@ def test_the_command_needs_no_weights_and_takes_what_record_takes(folder_of, tmp
         ("sana", {"streams": ["text"], "text_tokens": 12}, "'text' asked of a cross block"),
         (
             "sd3",
-            {"streams": ["text"], "text_tokens": 12},
+            {"streams": ["text"], "text_tokens": 12, "blocks": [-1]},
             "'text' asked of the last joint block at block_output",
         ),
-        ("flux", {"sites": ["mlp_output"]}, "'mlp_output' asked of a single block"),
+        ("flux", {"sites": ["mlp_output"], "blocks": [0, "single"]}, "'mlp_output' asked of a single block"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused(folder_of, name, given, message) -> None:

@@ -47,7 +47,7 @@ def test_blocks_of_flux2_share_their_modulation_and_those_of_pixart_do_not(read)
 @pytest.mark.parametrize("site", ["attn_output", "mlp_output"])
 def test_a_site_that_single_blocks_do_not_have_is_refused_by_name(opened, tmp_path, name, site) -> None:
     with pytest.raises(UnsupportedError, match=f"site '{site}' asked of a single block"):
-        ds.record(opened(name), tmp_path / "a.zarr", sites=[site])
+        ds.record(opened(name), tmp_path / "a.zarr", sites=[site], blocks=[0, "single"])
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,9 @@ def test_the_text_stream_has_room_for_prompts_that_come_later(tmp_path) -> None:
     first = record(dit, path, short, 0, call, **keep)
     n_short = first.hidden("text").sizes["token"]
     before = contents(path)
-    with pytest.raises(InputError, match=rf"of \d+ text tokens; expected at most {n_short},.*text_tokens="):
+    with pytest.raises(
+        InputError, match=rf"of \d+ text tokens, .*; expected at most {n_short},.*text_tokens="
+    ):
         record(dit, path, long, 0, call, **keep)
     assert contents(path) == before
 

@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 import pytest
 import torch
+from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from pipeline_recording import GUIDED, PLAIN, PROMPTS, drop, record
 from test_record import halved, pictures
 from test_record_again import contents, data_files
@@ -162,7 +163,6 @@ def test_a_sample_whose_commit_is_damaged_counts_as_not_recorded(dit, whole, cop
     assert cache.committed == (1,)
     assert cache.samples["prompt"].tolist() == PROMPTS
     assert [own["kind"] for own in lines(path)] == ["journal", "samples", "commit"]
-    assert not data_files(path, [0])
     assert ds.verify(path).ok
     assert record(dit, path, PROMPTS, 3, CALL, **KEEP).complete
     assert_as_undisturbed(path, whole)
@@ -311,7 +311,8 @@ def test_callbacks_and_large_tensors_of_all_samples_are_passed_again(
     dit, copied, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(recording, "MOST_TENSOR_BYTES", 16)
-    given = {"callback_on_step_end": halved, "joint_attention_kwargs": {"a": torch.ones(1, 8)}}
+    masks = {"joint_attention_kwargs": {"a": torch.ones(1, 8)}}
+    given = {"callback_on_step_end": halved, **masks}
     cache = record(dit, tmp_path / "a", PROMPTS[0], 3, {**ONE_STEP, **given}, **LITTLE)
     path = copied(cache)
     (path / "prompt/c.0").unlink()
@@ -320,8 +321,31 @@ def test_callbacks_and_large_tensors_of_all_samples_are_passed_again(
     before = contents(path)
     with pytest.raises(CacheError, match=r"Pass callback_on_step_end=, joint_attention_kwargs= as"):
         ds.repair(dit, path)
-    with pytest.raises(CacheError, match=r"Pass joint_attention_kwargs= as"):
-        ds.repair(dit, path, callback_on_step_end=halved)
+    with pytest.raises(CacheError, match=r"Pass callback_on_step_end= as"):
+        ds.repair(dit, path, **masks)
+    assert contents(path) == before
+    ds.repair(dit, path, **given)
+    assert_as_undisturbed(path, cache)
+
+
+class Gained(FluxAttnProcessor):
+    """Attention times a number that comes in a tensor of one axis."""
+
+    def __call__(self, attn, hidden_states, *streams, gain, **more):
+        return super().__call__(attn, hidden_states * gain.item(), *streams, **more)
+
+
+def test_a_call_that_the_pipeline_cannot_run_drops_nothing(untrained_folder, copied, tmp_path) -> None:
+    """The store has a list in place of a tensor of one axis: found by a probe."""
+    dit = ds.load(str(untrained_folder))
+    dit.diffusers_pipeline.transformer.set_attn_processor(Gained())
+    given = {"joint_attention_kwargs": {"gain": torch.tensor([0.5])}}
+    cache = record(dit, tmp_path / "a", PROMPTS[0], 3, {**ONE_STEP, **given}, **LITTLE)
+    path = copied(cache)
+    damage(path, 0)
+    before = contents(path)
+    with pytest.raises(AttributeError, match="'list' object has no attribute 'item'"):
+        ds.repair(dit, path)
     assert contents(path) == before
     ds.repair(dit, path, **given)
     assert_as_undisturbed(path, cache)

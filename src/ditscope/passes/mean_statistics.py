@@ -10,8 +10,9 @@ import xarray as xr
 
 from ditscope.passes.source import limits, own_dtype
 from ditscope.passes.token_reduction import REDUCED
+from ditscope.vocabulary import STATISTICS
 
-AVERAGED = ("mean_abs", "abs_mean", "std", "energy")
+AVERAGED = tuple(name for name in STATISTICS if name != "abs_max")
 COUNTS = ("nonfinite", "saturated")
 """Variables that count, and are added up where statistics are averaged."""
 

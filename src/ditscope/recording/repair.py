@@ -27,7 +27,7 @@ from ditscope.paths import local_path
 from ditscope.recording.record import configuration, record_batch, small_tensors
 from ditscope.recording.transfer import copy_values, from_host
 from ditscope.tracing.batches import Batch
-from ditscope.tracing.probe import probe_once
+from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt, PromptEmbeds
 from ditscope.tracing.run import check_call
 from ditscope.tracing.seeds import Seed, seeds_of, written_generators
@@ -115,7 +115,8 @@ def repair(
     batches = {positions: written.batch(positions, shared) for positions in together}
     check_memory(store.schema, store.plans, max(map(len, together), default=0), memory_budget)
     for batch in list(batches.values())[:1]:
-        probe_once(dit, batch.samples, model["live"], **batch.call)
+        # Not the last one again: a tensor of one axis is written down like a list, and is none.
+        probe(dit, batch.samples, **batch.call)
     prompts_used = [prompt for batch in batches.values() for prompt, _ in batch.samples]
     with CacheWriter.create_or_resume(
         store.path,
