@@ -32,7 +32,9 @@ def test_every_part_says_what_it_found_and_what_was_aimed_at(tmp_path) -> None:
     aimed = {name: [f["target"] for f in part["figures"] if f["target"]] for name, part in found.items()}
     assert aimed == TARGETS
     assert [path.name for path in tmp_path.iterdir()] == [kept.name]
-    assert all(value >= 0 for part in found.values() for f in part["figures"] for value in f["values"])
+    # A process may hold less memory after a pass than before it.
+    figures = [f for part in found.values() for f in part["figures"] if f["unit"] != "MiB"]
+    assert all(value >= 0 for f in figures for value in f["values"])
 
 
 def test_a_filled_store_holds_what_was_put_with_its_statistics(tmp_path) -> None:
