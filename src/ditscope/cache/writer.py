@@ -24,7 +24,7 @@ from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_in_progress import SampleInProgress
 from ditscope.cache.sample_ledger import Entry, Ledger
 from ditscope.cache.samples import SampleSpec, join
-from ditscope.cache.schema import Schema
+from ditscope.cache.schema import Schema, StoredSite
 from ditscope.cache.shard_encoding import Copy
 from ditscope.cache.shards import SAFE, Buffers, ShardWriter, Spent
 from ditscope.cache.store_creation import create_store, update_zarr_files
@@ -198,12 +198,12 @@ class CacheWriter:
             _known("block", address.block, self._blocks[site.folder]),
         )
         # All is checked before anything is kept, so that a corrected reading can be put.
-        hidden = None if reading.hidden is None else self._hidden_rows(reading)
+        hidden = None if reading.hidden is None else self._hidden_rows(reading, site)
         statistics = None if reading.statistics is None else self._statistic_rows(reading)
         progress = [self._progress_of(sample) for sample in reading.samples]
         with self._time.on("copy"):
             if hidden is not None:
-                self._put_hidden(address, index, progress, hidden)
+                self._put_hidden(site, index, progress, hidden)
             if statistics is not None:
                 self._put_statistics(address, index, progress, statistics)
 
@@ -282,8 +282,7 @@ class CacheWriter:
             self._append(sample_ledger.line("commit", entry.to_json()))
             self.entries[sample] = entry
             del self._in_progress[sample]
-            name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-            files.overwrite(self.path / name, content)
+            self._repeat_in_done(sample)
 
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
@@ -305,8 +304,7 @@ class CacheWriter:
         with _told(f"dropping sample {sample}"):
             self._append(sample_ledger.line("drop", {"sample": sample}))
             entry = self.entries.pop(sample)
-            name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-            files.overwrite(self.path / name, content)
+            self._repeat_in_done(sample)
             self._remove_files(lambda number: number == sample)
         return entry
 
@@ -340,11 +338,10 @@ class CacheWriter:
     ) -> None:
         self.close()
 
-    def _hidden_rows(self, reading: Reading) -> np.ndarray:
-        stream, site = reading.address.stream, self.schema.site(reading.address.stream, reading.address.site)
+    def _hidden_rows(self, reading: Reading, site: StoredSite) -> np.ndarray:
         plan = self._plan(values_path(site), "tensors=True")
         lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[plan.n_indexed :])}
-        short = not self.schema.stream(stream).has_grid
+        short = not self.schema.stream(site.stream).has_grid
         return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
     def _statistic_rows(self, reading: Reading) -> np.ndarray:
@@ -358,17 +355,15 @@ class CacheWriter:
         return self._plan(statistics_path(address.stream, address.site), "stats=True")
 
     def _put_hidden(
-        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+        self, site: StoredSite, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
-        path = f"{address.stream}/{address.site}"
-        site = self.schema.site(address.stream, address.site)
-        plan = self._plans[values_path(site)]
+        path, block, plan = site.folder, site.blocks[index[-1]], self._plans[values_path(site)]
         for sample, hidden in zip(progress, rows, strict=True):
             sample.put(plan, index, hidden)
             if not site.has_tokens:  # else the statistics bring the count, or it is taken in the background
                 sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
                 saturated = at_limit(hidden, self.schema.dtype)
-                sample.count_saturated(path, address.block, np.atleast_2d(saturated).sum(axis=0))
+                sample.count_saturated(path, block, np.atleast_2d(saturated).sum(axis=0))
 
     def _put_statistics(
         self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
@@ -417,6 +412,10 @@ class CacheWriter:
     def _append(self, line: bytes) -> None:
         files.append(self.path / sample_ledger.FILE, line, self._end)
         self._end += len(line)
+
+    def _repeat_in_done(self, sample: int) -> None:
+        name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
+        files.overwrite(self.path / name, content)
 
     def _remove_files(self, of: Callable[[int], bool]) -> None:
         """Remove the files of samples by their positions."""

@@ -250,7 +250,8 @@ class Recording:
         plan = self._plan(prompts, seeds, call)
         specs = plan.specs(columns or {})
         schema = self._schema(plan)
-        manifest = build_manifest(schema, self._config(plan), {"device": str(self._dit.device)})
+        config = configuration(self._dit, plan.call, plan.model)
+        manifest = build_manifest(schema, config, {"device": str(self._dit.device)})
         with CacheWriter.create_or_resume(
             self._path,
             schema,
@@ -340,9 +341,6 @@ class Recording:
             **self._settings.kept,
         )
         return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
-
-    def _config(self, plan: _Plan) -> dict[str, Any]:
-        return configuration(self._dit, plan.call, plan.model)
 
 
 def configuration(dit: DiT, call: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -439,7 +437,7 @@ class _Plan:
             InputError: a column has a value neither for each prompt nor for each sample, or a name of ditscope's.
         """
         samples = self.samples
-        n_prompts = len(dict.fromkeys(map(id, (prompt for prompt, _ in samples))))
+        n_prompts = len(dict.fromkeys(prompt for prompt, _ in samples))
         for name, values in columns.items():
             if name in ("prompt", "seed", "done", "live", "call"):
                 raise InputError(f"a column {name!r}", "a name that ditscope does not use", "Rename it.")
