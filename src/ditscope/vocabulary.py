@@ -72,7 +72,7 @@ class SiteSpec:
 
 def _modulation(name: str) -> SiteSpec:
     # As small as one statistic, so there is no choice of what to keep; float32 holds every dtype exactly.
-    return SiteSpec(name, dims=VALUE_DIMS, dtype="float32", editable=False)
+    return SiteSpec(name, dims=VALUE_DIMS, dtype="float32")
 
 
 SITES: Mapping[str, SiteSpec] = MappingProxyType(

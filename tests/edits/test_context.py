@@ -55,7 +55,7 @@ def test_it_sees_the_stream_at_the_site_that_it_names(edited, plain, site, strea
         whole = plain.hidden[visit, 2, site, stream]
         assert torch.equal(context.hidden, whole)
         assert torch.equal(context.old, whole[:, :, IDS])
-        assert (context.site, context.stream, context.real) == (site, stream, None)
+        assert (context.site, context.stream, context.acts) == (site, stream, None)
         assert context.tokens.tolist() == list(range(24))
 
 

@@ -157,7 +157,6 @@ def test_draws_are_taken_one_at_a_time() -> None:
         ([-1], "channels"),
         ([3, 3], "channels"),
         ("37", "channels of type str"),
-        (None, "channels of type NoneType"),
         (12, "channels of type int"),
         ({"single.5": [3]}, r"block 'single.5' .*blocks=dit.blocks"),
         ({-1: [3]}, "block -1"),

@@ -28,7 +28,7 @@ def context(number: int, hidden: torch.Tensor, n_tokens: int = 2) -> EditContext
     tokens, channels = torch.arange(n_tokens), torch.tensor([0, 2])
     return EditContext(
         old=hidden[:, tokens[:, None], channels],
-        real=None,
+        acts=None,
         hidden=hidden,
         visit=Visit(number, number // 2, 1 / (number + 1), 1.0, ("cond",)),
         branch=("cond", "uncond")[number % 2],
@@ -36,6 +36,7 @@ def context(number: int, hidden: torch.Tensor, n_tokens: int = 2) -> EditContext
         site="block_output",
         stream="image",
         samples=(),
+        positions=(),
         tokens=tokens,
         channels=channels,
     )
@@ -100,3 +101,25 @@ def test_firings_are_pickled_and_copied() -> None:
     firings.add(EDITS[0], context(0, torch.ones(2, 4, 3)), torch.zeros(2, 2, 2))
     for copied in (pickle.loads(pickle.dumps(firings)), copy.deepcopy(firings)):
         assert copied.table().equals(firings.table())
+
+
+def test_places_are_the_tables_own_sums_and_nan_stays() -> None:
+    firings = Firings()
+    for number in range(6):
+        hidden = torch.full((2, 3, 4), float("nan")) if number == 5 else torch.randn(2, 3, 4)
+        firings.add(EDITS[number == 3], context(number, hidden), torch.zeros(2, 2, 2))
+    placed, table = firings.by_place(), firings.table()
+    assert dict(placed.sizes) == {"edit": 2, "step": 3, "block": 6}
+    for (edit, step, block), part in table.groupby(["edit", "step", "block"]):
+        here = placed.sel(edit=edit, step=step, block=block)
+        assert here["fired"] == len(part) == 2
+        assert here["block_name"] == f"single.{block}"
+        for name in ("energy", "removed", "moved"):
+            assert np.isnan(here[name]) if block == 5 else here[name] == pytest.approx(part[name].sum())
+        assert (
+            np.isnan(here["l2_moved"])
+            if block == 5
+            else here["l2_moved"] ** 2 == pytest.approx(part["moved"].sum())
+        )
+    assert placed["fired"].sum() == len(table)
+    assert Firings().by_place().sizes == {"edit": 0, "step": 0, "block": 0}

@@ -46,7 +46,10 @@ def test_scopes_are_equal_if_they_say_the_same() -> None:
         ({"streams": "text"}, "scope streams; expected any of .*stream, .*One edit acts on one stream"),
         ({"stream": "sound"}, "stream 'sound'"),
         ({"site": "mlp"}, "site 'mlp'"),
-        ({"site": "attn_gate"}, "site 'attn_gate'"),
+        ({"site": "attn_gate", "tokens": [3]}, "tokens at attn_gate"),
+        ({"sigmas": 0.5}, "sigmas=0.5"),
+        ({"sigmas": (0.8, 0.2)}, "sigmas"),
+        ({"sigmas": (0.1, float("nan"))}, "sigmas"),
         ({"branches": ["positive"]}, "branch 'positive'"),
         ({"branches": []}, "no branch"),
         ({"blocks": []}, "no blocks"),
@@ -58,7 +61,7 @@ def test_scopes_are_equal_if_they_say_the_same() -> None:
         ({"steps": True}, "steps=True"),
         ({"tokens": MASK.astype(int)}, "tokens of dtype int"),
         ({"tokens": []}, "0 tokens"),
-        ({"tokens": MASK, "stream": "text"}, r"a mask \[y, x\] for the text stream"),
+        ({"tokens": MASK, "stream": "text"}, "a mask of an image's grid for the text stream"),
     ],
 )
 def test_what_no_model_has_is_refused_when_the_edit_is_made(scope, words) -> None:

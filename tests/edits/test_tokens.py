@@ -56,7 +56,7 @@ def test_a_mask_of_the_grid_selects_its_tokens_whatever_its_form(data, height, w
 
 
 def test_a_mask_of_a_grid_on_its_side_is_refused_by_name_of_both_grids() -> None:
-    with pytest.raises(InputError, match="a mask of 5 x 7 tokens; expected a mask of 7 x 5 tokens"):
+    with pytest.raises(InputError, match="a mask of 5 x 7 tokens, y x x; expected a mask of 7 x 5"):
         token_positions(token_selection(WIDE), 35, (7, 5))
 
 
@@ -72,7 +72,7 @@ def test_a_flat_mask_is_tied_by_its_length_alone() -> None:
     flat = token_selection(WIDE.ravel())
     expected = np.flatnonzero(WIDE).tolist()
     assert token_positions(flat, 35, (7, 5)).tolist() == token_positions(flat, 35, None).tolist() == expected
-    with pytest.raises(InputError, match="a mask of 35 tokens; expected a mask of 34 tokens"):
+    with pytest.raises(InputError, match="a mask of 35 tokens, token; expected a mask of 34"):
         token_positions(flat, 34, None)
 
 
@@ -92,7 +92,7 @@ def test_a_flat_labelled_mask_goes_by_its_labels() -> None:
         (WIDE[None], "35 tokens of dtype bool"),
         ("all", "dtype <U3"),
         ([1.0], "dtype float64"),
-        (BY_NAME.expand_dims("sample"), r"with dims \('sample', 'y', 'x'\)"),
+        (BY_NAME.expand_dims("block"), r"with dims \('block', 'y', 'x'\)"),
         (BY_NAME.rename(x="column"), "'column'"),
         (BY_NAME[1:], "labels .1, 2, 3, 4. of y"),
         (BY_TOKEN[1:], "34 tokens of a grid of 5 x 7"),

@@ -222,7 +222,7 @@ def test_what_cannot_be_compared_is_refused_before_the_first_image(dit, monkeypa
 
 
 def test_an_edit_that_never_fires_is_an_error(dit) -> None:
-    with pytest.raises(EditError, match="fired nowhere"):
+    with pytest.raises(EditError, match="a branch that the call has: cond"):
         compare(dit, {"uncond": ds.edits.zero([1], branches="uncond")}, seeds=0, true_cfg_scale=1.0)
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import xarray as xr
 
+from ditscope.edits.acting_channels import ActingChannels, acting_channels
 from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
-from ditscope.edits.tokens import token_positions
+from ditscope.edits.frozen_norms import FrozenNorms
+from ditscope.edits.own_sample import own_sample
+from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions
 from ditscope.errors import EditError
 from ditscope.models._internals import write_count
-from ditscope.vocabulary import EDITABLE_SITES, STREAMS
+from ditscope.vocabulary import EDITABLE_SITES, passing_order
 
 if TYPE_CHECKING:
+    from ditscope.edits.scope import Scope
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
@@ -28,40 +34,44 @@ __all__ = ["EditedVisit"]
 class EditedVisit:
     """What to do at a visit so that edits take effect: pass it to ``run_traced`` as ``at_visit``.
 
+    Edits of one place are applied one after the other, in the order given: each sees what the one before it left.
+
     Args:
         dit: the model.
         edits: what is applied, in this order, each with one draw.
         steps: the steps that the run makes, such as ``range(20)``.
-        probe: of the very call, where there is one: then tokens that do not fit are refused before the run.
+        probe: of the very call, where there is one: then what can never fire, and tokens that do not fit, are refused
+            before the run.
+        positions: of the batch's samples among all samples of the run; counted from 0 by default.
 
     Attributes:
         firings: what has fired so far.
 
     Raises:
-        InputError: an edit names what the model or the run does not have.
+        InputError: an edit names what the model or the run does not have; or edits with and without
+            ``freeze_layernorm``, or of modulation, meet at one normalisation.
+        EditError: an edit can never fire in the probed call.
         UnsupportedError: a block has no such site or stream.
     """
 
     def __init__(
-        self, dit: DiT, edits: Sequence[Edit], steps: Sequence[int], probe: Probe | None = None
+        self,
+        dit: DiT,
+        edits: Sequence[Edit],
+        steps: Sequence[int],
+        probe: Probe | None = None,
+        positions: Sequence[int] | None = None,
     ) -> None:
         for edit in edits:
             edit.check(dit, steps)
-            tokens = edit.scope.tokens
-            # Texts differ in length between batches and branches; a mask of one length is for some of them.
-            stream = edit.scope.stream
-            if (
-                probe is not None
-                and stream in probe.tokens
-                and (stream == "image" or isinstance(tokens, tuple))
-            ):
-                token_positions(tokens, probe.tokens[stream], probe.grid)
-        # Where a block passes one stream before the other, so do the edits.
-        self._dit, self._steps = dit, steps
-        self._edits = tuple(sorted(edits, key=lambda edit: STREAMS.index(edit.scope.stream)))
-        self._channels = [
-            {block.index: edit.channels[block] for block in edit.chosen(dit.blocks)} for edit in self._edits
-        ]
+            if probe is not None:
+                _require_fitting(edit, probe)
+        self._dit, self._steps, self._positions = dit, steps, positions
+        self._edits = tuple(edits)
+        self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
+        self._places = passing_order({e.scope.site for e in edits}, {e.scope.stream for e in edits})
+        self._channels: dict[tuple[int, int, int], ActingChannels] = {}
+        self._norms = FrozenNorms(dit, [(e.scope, e.freeze_layernorm) for e in edits], self._blocks)
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
 
@@ -70,55 +80,82 @@ class EditedVisit:
         for block in self._dit.blocks:
             for site in EDITABLE_SITES:
                 self.apply(visit, block, site)
+                if site == "block_input":
+                    self._norms.freeze(block)
+        self._norms.freeze(None)
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
-        for position, edit in enumerate(self._edits):
-            ids = self._channels[position].get(block.index)
-            if edit.scope.site == site and ids is not None and len(ids):
-                branches = edit.scope.branches_at(visit, self._steps)
-                if branches:
-                    self._fired[position] |= self._apply(edit, visit, branches, block, ids)
+        # In the order in which the model passes them; where a block passes one stream first, so do the edits.
+        for place, stream in self._places:
+            if place == site:
+                for position, edit in enumerate(self._edits):
+                    if (edit.scope.site, edit.scope.stream) == (site, stream):
+                        self._apply_covering(position, edit, visit, block)
+
+    def _apply_covering(self, position: int, edit: Edit, visit: Visit, block: Block) -> None:
+        if block.index not in self._blocks[position]:
+            return
+        branches = edit.scope.branches_at(visit, self._steps)
+        if not branches:
+            return
+        at = (position, visit.step, block.index)
+        if at not in self._channels:
+            self._channels[at] = acting_channels(edit, block, visit.step, self._dit.width)
+        if len(self._channels[at].ids):
+            self._fired[position] |= self._apply(edit, visit, branches, block, self._channels[at])
 
     def _apply(
-        self, edit: Edit, visit: Visit, branches: Sequence[str], block: Block, ids: np.ndarray
+        self, edit: Edit, visit: Visit, branches: Sequence[str], block: Block, acting: ActingChannels
     ) -> bool:
-        site, stream = edit.scope.site, edit.scope.stream
-        hidden = block.read(site, stream)
-        selected = edit.scope.tokens
+        scope, run = edit.scope, self._dit.run_state
+        hidden = block.read(scope.site, scope.stream)
         # Asking for the grid waits for the device.
-        grid = self._dit.run_state.inputs.grid if getattr(selected, "ndim", 0) == 2 else None
-        positions = token_positions(selected, hidden.shape[1], grid)
+        grid = run.inputs.grid if has_grid(scope.tokens) else None
+        positions = token_positions(scope.tokens, hidden.shape[1], grid)
         if not len(positions):
             return False
-        tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, ids))
-        edited, samples = hidden.clone(), tuple(self._dit.run_state.samples)
-        text_mask = self._dit.run_state.inputs.text_mask if stream == "text" else None
+        tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, acting.ids))
+        samples = tuple(run.samples)
+        own = tuple(range(len(samples)) if self._positions is None else self._positions)
+        masks = list(_own_masks(scope, acting, samples, own, hidden.shape[1], grid, positions))
+        edited = hidden.clone()
+        text_mask = run.inputs.text_mask if scope.stream == "text" and hidden.shape[1] > 1 else None
         for branch in branches:
             rows = visit.slice(len(hidden), branch)
             place = (rows, tokens[:, None], channels)
             every = None if text_mask is None else text_mask[rows].to(hidden.device)
-            real = None if every is None else every[:, tokens]
+            real = [] if every is None else [every[:, tokens, None]]
+            acts = (
+                functools.reduce(
+                    torch.logical_and,
+                    [*(torch.as_tensor(mask, device=hidden.device) for mask in masks), *real],
+                )
+                if masks or real
+                else None
+            )
             context = EditContext(
                 old=hidden[place].float(),
-                real=real,
+                acts=acts,
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,
                 block=block,
-                site=site,
-                stream=stream,
+                site=scope.site,
+                stream=scope.stream,
                 samples=samples,
+                positions=own,
                 tokens=tokens,
                 channels=channels,
             )
             new = _new_values(edit, context).to(hidden.dtype)
-            if real is not None:
+            if acts is not None:
                 # Padding stays: an image must not depend on how long its neighbours' texts are.
-                new = torch.where(real[:, :, None], new, hidden[place])
+                new = torch.where(acts, new, hidden[place])
             edited[place] = new
             self.firings.add(edit, context, new.float())
-        block.write(site, stream, edited)
+        self._norms.take(edit, block, hidden, edited)
+        block.write(scope.site, scope.stream, edited)
         return True
 
     def require_fired(self) -> None:
@@ -134,6 +171,53 @@ class EditedVisit:
                     "at least one block, step, branch and token that it covers",
                     "Widen its scope; without guidance there is no uncond branch.",
                 )
+
+
+def _own_masks(
+    scope: Scope,
+    acting: ActingChannels,
+    samples: Sequence[Any],
+    own: Sequence[int],
+    n_tokens: int,
+    grid: tuple[int, int] | None,
+    positions: np.ndarray,
+) -> Iterator[np.ndarray]:
+    """What selects of each row's own tokens and channels, bool ``[row, token, 1]`` and ``[row, 1, channel]``."""
+    if differs_by_sample(scope.tokens):
+        assert isinstance(scope.tokens, xr.DataArray)
+        masks = token_mask(scope.tokens, n_tokens, grid)[:, positions]
+        rows = [own_sample(scope.tokens, *each, "masks") for each in zip(samples, own, strict=True)]
+        yield masks[rows][:, :, None]
+    if acting.by_sample is not None:
+        rows = [own_sample(acting.by_sample, *each, "channels") for each in zip(samples, own, strict=True)]
+        yield acting.by_sample.values[rows][:, None]
+
+
+def _require_fitting(edit: Edit, probe: Probe) -> None:
+    """Refuse an edit that the probed call shows to be of other tokens, or never to fire."""
+    scope, schedule = edit.scope, probe.schedule
+    # Texts differ in length between batches and branches; a mask of one length is for some of them.
+    if scope.stream in probe.tokens and (scope.stream == "image" or isinstance(scope.tokens, tuple)):
+        n_tokens = probe.tokens[scope.stream]
+        if scope.tokens is not None and not len(token_positions(scope.tokens, n_tokens, probe.grid)):
+            raise EditError(
+                f"the edit '{edit.label}' with a mask of no token", "at least one token", "Pass another mask."
+            )
+    wanted = schedule.branches if scope.branches is None else scope.branches
+    steps = schedule.steps
+    if not set(wanted) & set(schedule.branches):
+        raise EditError(
+            f"the edit '{edit.label}' in branch {' and '.join(wanted)}",
+            f"a branch that the call has: {' and '.join(schedule.branches)}",
+            "Without guidance there is no uncond branch.",
+        )
+    if not any(map(scope.has_step, steps, schedule.sigmas, [steps] * len(steps))):
+        levels = ", ".join(f"{sigma:.3g}" for sigma in schedule.sigmas)
+        raise EditError(
+            f"the edit '{edit.label}' at sigmas {scope.sigmas}",
+            f"at least one step of noise level {levels}",
+            "Widen sigmas= or steps=.",
+        )
 
 
 def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:

@@ -22,7 +22,8 @@ class EditContext:
     Attributes:
         old: the values to replace, a float32 copy ``[row, token, channel]``; a row is an image of the batch.
             The energies are counted from it: an edit that writes to it is refused.
-        real: bool ``[row, token]``, False where an old value is of padding, which no edit changes; None if none is.
+        acts: bool, of a shape that broadcasts to ``[row, token, channel]``, False where an old value stays whatever
+            the edit returns: padding, and what the masks and sets of the other samples select; None if none does.
         hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype,
             0 at padding. It may be the model's own: read it, do not write to it.
         visit: step, sigma and timestep.
@@ -31,12 +32,13 @@ class EditContext:
         site: where in the block.
         stream: ``image`` or ``text``.
         samples: (prompt, seed) of each row; None where the call does not tell one, as with embeddings alone.
+        positions: of each row's sample among all samples of the run.
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
     """
 
     old: torch.Tensor
-    real: torch.Tensor | None
+    acts: torch.Tensor | None
     hidden: torch.Tensor
     visit: Visit
     branch: str
@@ -44,5 +46,14 @@ class EditContext:
     site: str
     stream: str
     samples: tuple[Sample, ...]
+    positions: tuple[int, ...]
     tokens: torch.Tensor
     channels: torch.Tensor
+
+    def token_mean(self) -> torch.Tensor:
+        """Mean of the old values over the tokens on which the edit acts, float32 ``[row, 1, channel]``."""
+        if self.acts is None:
+            return self.old.mean(dim=1, keepdim=True)
+        acts = self.acts.expand(self.old.shape)
+        n_tokens = acts.sum(dim=1, keepdim=True).clamp(min=1)
+        return torch.where(acts, self.old, 0.0).sum(dim=1, keepdim=True) / n_tokens

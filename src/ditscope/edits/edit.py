@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, dataclass_tran
 
 import torch
 
+from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
 from ditscope.edits.scope import Scope
 from ditscope.errors import InputError
 from ditscope.models.block_streams import require_stream
+from ditscope.models.reading_norm import require_norm
+from ditscope.vocabulary import BLOCK_ENDS
 
 if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
@@ -27,16 +30,19 @@ __all__ = ["Edit", "Where", "from_json"]
 class Where(TypedDict, total=False):
     """Where an edit acts, as keyword arguments of the functions that make edits; see :class:`Scope`.
 
-    ``control`` says whether the edit is a control; left out, it is one if its channels are one.
+    ``control`` says whether the edit is a control; left out, it is one if its channels are one. ``freeze_layernorm``
+    is described at :class:`Edit`.
     """
 
     blocks: Address | Sequence[Address]
     steps: int | Sequence[int]
+    sigmas: tuple[float, float]
     branches: str | Sequence[str]
     stream: str
     site: str
     tokens: Any
     control: bool
+    freeze_layernorm: bool
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, kw_only_default=True)
@@ -49,31 +55,57 @@ class Edit(JsonForm, ABC):
     JSON form, equality, pickling and copies.
 
     Attributes:
-        channels: the channels, per block.
+        channels: the channels, per block, and per step and sample where the set has such dims; None for all.
         scope: where it acts.
         control: whether it is a control, which should not have the effect under test.
+        freeze_layernorm: whether the normalisation that reads the edited hidden state next takes its mean and
+            deviation from the hidden state as it was: what an edit does by its content, without the rescaling of
+            all other channels that taking away a large one brings (a channel of size M rescales the others by
+            sqrt(1 + M^2 / (channels * rms^2))). For edits at the ends of a block.
 
     Raises:
-        InputError: the channels are of another stream than the scope.
+        InputError: the channels are of another stream than the scope, or have dims that no run has; or LayerNorm is
+            to be frozen for an edit inside a block.
     """
 
-    channels: ChannelSet
+    channels: ChannelSet | None
     scope: Scope
     control: bool | None = None
+    freeze_layernorm: bool = False
 
     is_control: ClassVar[bool] = False
     """Whether edits of this kind are controls whatever their channels."""
+
+    spares_channels: ClassVar[bool] = False
+    """Whether edits of this kind act on all channels but those that they name."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclass(frozen=True, eq=False, repr=False, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
+        named = self.channels
         if self.control is None:
-            object.__setattr__(self, "control", self.is_control or self.channels.control)
-        if self.scope.stream != self.channels.stream:
+            control = self.is_control or (named is not None and named.control)
+            object.__setattr__(self, "control", control)
+        if self.freeze_layernorm and self.scope.site not in BLOCK_ENDS:
             raise InputError(
-                f"channels of the {self.channels.stream} stream in an edit of the {self.scope.stream} stream",
+                f"freeze_layernorm at {self.scope.site}",
+                f"an edit at {' or '.join(BLOCK_ENDS)}, which a normalisation reads",
+                "Edit the block's end instead, or leave freeze_layernorm out.",
+            )
+        if named is None:
+            return
+        unknown = set(named.kept) - {"sample", "step", "block", "draw"}
+        if unknown:
+            raise InputError(
+                f"channels for each {' and '.join(sorted(unknown))}",
+                "channels for each block, step or sample",
+                "Take one of them with channels.sel(branch='cond'), say.",
+            )
+        if self.scope.stream != named.stream:
+            raise InputError(
+                f"channels of the {named.stream} stream in an edit of the {self.scope.stream} stream",
                 "one stream",
                 "Rank that stream, or drop stream=.",
             )
@@ -87,8 +119,8 @@ class Edit(JsonForm, ABC):
         """An edit of this kind.
 
         Args:
-            channels: a ChannelSet, or channel ids for every block or by block.
-            where: parts of the scope, and ``control``.
+            channels: a ChannelSet, or channel ids for every block or by block; None for all channels.
+            where: parts of the scope, ``control`` and ``freeze_layernorm``.
             **parameters: the kind's own fields.
 
         Raises:
@@ -102,11 +134,12 @@ class Edit(JsonForm, ABC):
                 "One edit acts on one stream, at one site.",
             )
         scope: dict[str, Any] = dict(where)
-        control = scope.pop("control", None)
-        if not isinstance(channels, ChannelSet):
+        apart = {name: scope.pop(name) for name in ("control", "freeze_layernorm") if name in scope}
+        if channels is not None and not isinstance(channels, ChannelSet):
             channels = ChannelSet.of(channels, stream=scope.get("stream", "image"))
-        scope = {"stream": channels.stream, **scope}
-        return cls(channels=channels, scope=Scope(**scope), control=control, **parameters)
+        if channels is not None:
+            scope = {"stream": channels.stream, **scope}
+        return cls(channels=channels, scope=Scope(**scope), **apart, **parameters)
 
     @property
     def words(self) -> str:
@@ -116,16 +149,18 @@ class Edit(JsonForm, ABC):
     @property
     def label(self) -> str:
         """What it does to which channels, in words."""
-        return f"{self.words} {self.channels.label}"
+        named = "all channels" if self.channels is None else self.channels.label
+        return f"{self.words} {named}" + ", LayerNorm frozen" * self.freeze_layernorm
 
     @property
     def draws(self) -> int:
         """Number of random draws of the channels."""
-        return self.channels.draws
+        return 1 if self.channels is None else self.channels.draws
 
     def draw(self, number: int) -> Self:
         """The edit with the channels of one draw."""
-        return replace(self, channels=self.channels.draw(number))
+        checks.whole_number("draw", number, least=0, most=self.draws - 1)
+        return self if self.channels is None else replace(self, channels=self.channels.draw(number))
 
     def chosen(self, blocks: Sequence[Block]) -> list[Block]:
         """The blocks on which the edit acts, of a model's: they are in scope, and it has channels there.
@@ -134,8 +169,10 @@ class Edit(JsonForm, ABC):
             InputError: the scope or the channels name a block that the model does not have, or the scope names
                 one for which there are no channels.
         """
-        ranked = {block.index for block in find_blocks(blocks, self.channels.blocks)}
         named = find_blocks(blocks, self.scope.blocks)
+        if self.channels is None:
+            return named
+        ranked = {block.index for block in find_blocks(blocks, self.channels.blocks)}
         missing = [block.name for block in named if block.index not in ranked]
         if missing and self.scope.blocks is not None:
             raise InputError(
@@ -152,19 +189,27 @@ class Edit(JsonForm, ABC):
             InputError: naming the block, step or channel.
             UnsupportedError: a block has no such site or stream.
         """
-        find_steps(steps, self.scope.steps)
-        largest = int(self.channels.ids.max())
-        if largest >= dit.width:
-            raise InputError(
-                f"channel {largest} in the edit '{self.label}'",
-                f"channels under the model's width {dit.width}",
-                "Rank the channels on this model.",
-            )
+        acting = find_steps(steps, self.scope.steps)
+        if self.channels is not None:
+            largest = int(self.channels.ids.max())
+            if largest >= dit.width:
+                raise InputError(
+                    f"channel {largest} in the edit '{self.label}'",
+                    f"channels under the model's width {dit.width}",
+                    "Rank the channels on this model.",
+                )
+            if "step" in self.channels.kept:
+                find_steps(self.channels.ids["step"].values.tolist(), acting)
         for block in self.chosen(dit.blocks):
             require_stream(block.layout, self.scope.stream, self.scope.site)
+            if self.freeze_layernorm:
+                require_norm(dit, block, self.scope.site, self.scope.stream)
 
     def __repr__(self) -> str:
-        return f"<Edit: {self.label}, {self.channels.k} channels a block, {self.scope}>"
+        many = "all" if self.channels is None else f"all but {self.channels.k}"
+        if self.channels is not None and not self.spares_channels:
+            many = str(self.channels.k)
+        return f"<Edit: {self.label}, {many} channels a block, {self.scope}>"
 
 
 def from_json(data: Any) -> Edit:

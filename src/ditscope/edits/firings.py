@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 
 if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
@@ -93,3 +94,20 @@ class Firings:
         columns["row"] = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
         energies = torch.cat(self._chunks, dim=1).cpu().numpy().astype(np.float64)
         return pd.DataFrame({**columns, **dict(zip(_ENERGIES, energies, strict=True))})[list(_COLUMNS)]
+
+    def by_place(self) -> xr.Dataset:
+        """What each edit did in each step and block: ``[edit, step, block]``, summed over images and branches.
+
+        ``fired`` counts images, ``energy``, ``removed`` and ``moved`` are sums of squares as of the class, and
+        ``l2_moved`` is the root of ``moved``; 0 where an edit did not fire. Several edits under one label are one.
+        """
+        table = self.table().assign(fired=1)
+        keys = ["edit", "step", "block"]
+        sums = table.groupby(keys, sort=True)[["fired", *_ENERGIES]].agg(lambda part: part.to_numpy().sum())
+        every = pd.MultiIndex.from_product([sorted(set(table[key])) for key in keys], names=keys)
+        # Only what did not fire is 0: a NaN that a model made stays one.
+        placed = sums.reindex(every, fill_value=0).to_xarray()
+        names = table.groupby("block")["block_name"].first()
+        sigmas = table.groupby("step")["sigma"].first()
+        placed = placed.assign_coords(block_name=("block", names), sigma=("step", sigmas))
+        return placed.assign(fired=placed["fired"].astype(int), l2_moved=np.sqrt(placed["moved"]))

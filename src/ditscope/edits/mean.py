@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ditscope.checks import find_steps
+from ditscope.edits.acting_channels import acting_channels
 from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit, Where
 from ditscope.errors import InputError
@@ -24,7 +27,7 @@ class Mean(Edit):
     """The mean in place of channels: each image's own over its edited tokens, or a given one.
 
     Attributes:
-        calibration: means ``[block, channel]``; None for each image's own.
+        calibration: means ``[block, channel]``, or ``[step, block, channel]``; None for each image's own.
     """
 
     calibration: xr.DataArray | None = None
@@ -40,16 +43,16 @@ class Mean(Edit):
             table = table.astype("float32")
         if (
             not isinstance(table, xr.DataArray)
-            or set(table.dims) != {"block", "channel"}
+            or set(table.dims) - {"step"} != {"block", "channel"}
             or table.dtype.kind not in "fiu"
         ):
             dtype = f" of {table.dtype}" if isinstance(table, xr.DataArray) else ""
             raise InputError(
                 f"calibration means {getattr(table, 'dims', type(table).__name__)}{dtype}",
-                "a DataArray of numbers with dims ('block', 'channel')",
+                "a DataArray of numbers with dims ('block', 'channel'), or ('step', 'block', 'channel')",
                 "Average over the other dims first.",
             )
-        object.__setattr__(self, "calibration", table.transpose("block", "channel").load())
+        object.__setattr__(self, "calibration", table.transpose(..., "block", "channel").load())
 
     @property
     def words(self) -> str:
@@ -59,32 +62,34 @@ class Mean(Edit):
     def values(self, context: EditContext) -> torch.Tensor:
         """The means ``[row, 1, channel]``, or the given ones ``[channel]``."""
         if self.calibration is None:
-            if context.real is None:
-                return context.old.mean(dim=1, keepdim=True)
-            real = context.real[:, :, None]
-            return torch.where(real, context.old, 0.0).sum(dim=1, keepdim=True) / real.sum(
-                dim=1, keepdim=True
-            )
-        return torch.as_tensor(self._levels(context.block), device=context.old.device)
+            return context.token_mean()
+        return torch.as_tensor(
+            self._levels(context.block, context.visit.step, context.channels.cpu().numpy()),
+            device=context.old.device,
+        )
 
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
-        """Refuse, before a run, a calibration that lacks a block or channel of the edit."""
+        """Refuse, before a run, a calibration that lacks a block, a step or a channel of the edit."""
         super().check(dit, steps)
         if self.calibration is not None:
-            for block in self.chosen(dit.blocks):
-                for number in range(self.draws):
-                    self.draw(number)._levels(block)
+            acting = find_steps(steps, self.scope.steps)
+            for number in range(self.draws):
+                one = self.draw(number)
+                for block, step in itertools.product(one.chosen(dit.blocks), acting):
+                    one._levels(block, step, acting_channels(one, block, step, dit.width).ids)
 
-    def _levels(self, block: Block) -> np.ndarray:
-        """The given means float32 ``[channel]`` of the edit's channels at a block."""
+    def _levels(self, block: Block, step: int, ids: np.ndarray) -> np.ndarray:
+        """The given means float32 ``[channel]`` of some channels at a block in a step."""
         assert self.calibration is not None
-        ids = self.channels[block]
+        at = {"block": block.index, "channel": ids}
+        if "step" in self.calibration.dims:
+            at["step"] = step
         try:
-            levels = self.calibration.sel(block=block.index, channel=ids).values.astype(np.float32)
+            levels = self.calibration.sel(at).values.astype(np.float32)
         except (KeyError, IndexError) as error:
             raise InputError(
-                f"no calibration mean for {block.name}, channels {ids.tolist()}",
-                "means of every block and channel that is edited",
+                f"no calibration mean for {block.name}, step {step}, channels {ids.tolist()}",
+                "means of every block, step and channel that is edited",
                 "Record statistics of all of them, or narrow the edit.",
             ) from error
         if not np.isfinite(levels).all():
@@ -107,8 +112,8 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **where: Unp
     Args:
         channels: a ChannelSet, or channel ids for every block.
         calibration: means ``[block, channel]`` from recorded statistics, such as
-            ``cache.stats()["mean"].mean(["sample", "step", "branch"])``; without it, each image's own
-            mean over its edited tokens at that place.
+            ``cache.stats()["mean"].mean(["sample", "step", "branch"])``, or ``[step, block, channel]`` for a mean of
+            each step; without it, each image's own mean over its edited tokens at that place.
         **where: parts of the scope, and ``control``; as for :func:`~ditscope.edits.zero.zero`.
 
     Raises:

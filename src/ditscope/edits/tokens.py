@@ -1,4 +1,4 @@
-"""Which tokens of a stream: a mask that carries its grid, or positions."""
+"""Which tokens of a stream: a mask that carries its grid, one for each sample if need be, or positions."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ import xarray as xr
 from ditscope.errors import InputError
 
 Tokens = xr.DataArray | tuple[int, ...]
-"""A bool mask ``[y, x]`` or ``[token]``, or positions; a negative position counts from the last token."""
+"""A bool mask ``[y, x]``, ``[y_pixel, x_pixel]`` or ``[token]``, each with or without ``sample`` before it; or
+positions, of which a negative one counts from the last token."""
+
+_GRID, _PIXELS, _FLAT = ("y", "x"), ("y_pixel", "x_pixel"), ("token",)
 
 
 def token_selection(tokens: Any) -> Tokens:
     """A selection of tokens in its one form.
 
     Args:
-        tokens: a bool mask ``[y, x]`` of the whole grid, or ``[token]``, which only its length ties to a run; a
-            labelled mask goes by its names: dims ``y`` and ``x`` in either order, or ``token``, with or without
-            coordinates ``y`` and ``x``. Or different token positions.
+        tokens: a bool mask ``[y, x]`` of the whole grid, ``[token]``, which only its length ties to a run, or, if it
+            is labelled so, ``[y_pixel, x_pixel]`` of the image. A labelled mask goes by its names, in any order,
+            ``token`` with or without coordinates ``y`` and ``x``; with a dim ``sample`` it has a mask for each. Or
+            different token positions.
 
     Raises:
         InputError: it is neither, is empty, or has dims or labels of something else.
     """
     array = tokens if isinstance(tokens, xr.DataArray) else _unlabelled(tokens)
-    if array.size and array.dtype == bool and set(array.dims) in ({"y", "x"}, {"token"}):
-        return _whole_mask(array)
+    if array.size and array.dtype == bool:
+        for names in (_GRID, _PIXELS, _FLAT):
+            if set(array.dims) - {"sample"} == set(names):
+                return _whole_mask(array, names)
     positions = array.values.ravel().tolist()
     if (
         not np.issubdtype(array.dtype, np.integer)
@@ -36,19 +42,30 @@ def token_selection(tokens: Any) -> Tokens:
     ):
         raise InputError(
             f"{array.size} tokens of dtype {array.dtype} with dims {array.dims}",
-            "a bool mask [y, x] or [token], or different whole-number positions",
-            "Turn a mask of 0 and 1 into bool with mask.astype(bool); take the mask of one sample.",
+            "a bool mask [y, x], [y_pixel, x_pixel] or [token], one for each sample or for all, or different "
+            "whole-number positions",
+            "Turn a mask of 0 and 1 into bool with mask.astype(bool); take one block's and one step's.",
         )
     return tuple(positions)
 
 
+def has_grid(selection: Tokens | None) -> bool:
+    """Whether a selection is of the image stream's grid, which text does not have."""
+    return isinstance(selection, xr.DataArray) and "token" not in selection.dims
+
+
+def differs_by_sample(selection: Tokens | None) -> bool:
+    """Whether a selection has a mask for each sample."""
+    return isinstance(selection, xr.DataArray) and "sample" in selection.dims
+
+
 def token_positions(selection: Tokens | None, n_tokens: int, grid: tuple[int, int] | None) -> np.ndarray:
-    """The selected positions int64 ``[token]`` in ascending order, each once.
+    """The selected positions int64 ``[token]`` in ascending order, each once; of masks by sample, of any of them.
 
     Args:
         selection: what to select; None for all tokens.
         n_tokens: number of tokens of the stream.
-        grid: (height, width) of the image stream in tokens, which a mask ``[y, x]`` needs.
+        grid: (height, width) of the image stream in tokens, which a mask of a grid or of pixels needs.
 
     Raises:
         InputError: a mask of another grid or length, or a position beyond the stream.
@@ -64,39 +81,68 @@ def token_positions(selection: Tokens | None, n_tokens: int, grid: tuple[int, in
                 "Pass a position that is there.",
             )
         return np.unique(np.asarray(selection) % n_tokens)
-    expected = grid if selection.ndim == 2 and grid is not None else (n_tokens,)
-    if selection.shape != expected:
+    mask = token_mask(selection, n_tokens, grid)
+    return np.flatnonzero(mask.any(axis=0) if mask.ndim == 2 else mask)
+
+
+def token_mask(selection: xr.DataArray, n_tokens: int, grid: tuple[int, int] | None) -> np.ndarray:
+    """A mask in the order of a stream's tokens, bool ``[token]`` or ``[sample, token]``.
+
+    A token is selected by a mask of pixels if half of its pixels or more are.
+
+    Args:
+        selection: the mask.
+        n_tokens: number of tokens of the stream.
+        grid: (height, width) of the image stream in tokens, which a mask of a grid or of pixels needs.
+
+    Raises:
+        InputError: a mask of another grid, of other pixels than a whole number for each token, or of another length.
+    """
+    values, names = selection.values, tuple(dim for dim in selection.dims if dim != "sample")
+    expected = (n_tokens,) if names == _FLAT or grid is None else grid
+    found, per_token = values.shape[-len(names) :], 1
+    if names == _PIXELS and grid is not None:
+        per_token = max(found[0] // grid[0], 1)
+        expected = (grid[0] * per_token, grid[1] * per_token)
+    if found != expected:
         raise InputError(
-            f"a mask of {' x '.join(map(str, selection.shape))} tokens",
-            f"a mask of {' x '.join(map(str, expected))} tokens, {' x '.join(map(str, selection.dims))}",
+            f"a mask of {' x '.join(map(str, found))} tokens, {' x '.join(map(str, names))}",
+            f"a mask of {' x '.join(map(str, expected))}",
             "Take the mask at the run's own height and width.",
         )
-    return np.flatnonzero(selection.values)
+    if per_token > 1:
+        cells = values.reshape(*values.shape[:-2], grid[0], per_token, grid[1], per_token)  # type: ignore[index]
+        values = cells.mean(axis=(-3, -1)) >= 0.5
+    return values.reshape(*values.shape[: -len(names)], -1)
 
 
 def _unlabelled(tokens: Any) -> xr.DataArray:
     if isinstance(tokens, torch.Tensor):
         tokens = tokens.cpu()
     values = np.asarray(sorted(tokens) if isinstance(tokens, set | frozenset) else tokens)
-    names = ("y", "x") if values.ndim == 2 else ("token",)
+    names = _GRID if values.ndim == 2 else _FLAT
     return xr.DataArray(values, dims=names if values.ndim in (1, 2) else None)
 
 
-def _whole_mask(mask: xr.DataArray) -> xr.DataArray:
+def _whole_mask(mask: xr.DataArray, names: tuple[str, ...]) -> xr.DataArray:
     """A bool mask in the order of its labels, which must be those of a whole grid or stream."""
-    if mask.dims == ("token",) and {"y", "x"} <= set(mask.coords):
-        y, x = (np.asarray(mask[name].values, dtype=int) for name in ("y", "x"))
-        whole = np.full((y.max() + 1, x.max() + 1), -1)
-        whole[y, x] = mask.values
-        if whole.size != mask.size or (whole < 0).any():
-            raise _not_whole(mask, f"{mask.size} tokens of a grid of {whole.shape[0]} x {whole.shape[1]}")
-        return xr.DataArray(whole.astype(bool), dims=("y", "x"))
-    for dim in mask.indexes:
-        if sorted(mask.indexes[dim]) != list(range(mask.sizes[dim])):
-            raise _not_whole(mask, f"labels {mask.indexes[dim].tolist()} of {dim}")
-        mask = mask.sortby(dim)
-    names = ("y", "x") if mask.ndim == 2 else ("token",)
-    return xr.DataArray(mask.transpose(*names).values, dims=names)
+    lead = ("sample",) if "sample" in mask.dims else ()
+    whole = mask.transpose(*lead, *names)
+    kept = {name: whole.coords[name] for name in ("prompt", "seed") if lead and name in whole.coords}
+    if names == _FLAT and {"y", "x"} <= set(mask.coords):
+        y, x = (np.asarray(mask[name].values, dtype=int) for name in _GRID)
+        shape = (y.max() + 1, x.max() + 1)
+        if shape[0] * shape[1] != len(y) or len(np.unique(y * shape[1] + x)) != len(y):
+            raise _not_whole(mask, f"{len(y)} tokens of a grid of {shape[0]} x {shape[1]}")
+        values = np.empty((*whole.shape[:-1], *shape), bool)
+        values[..., y, x] = whole.values
+        return xr.DataArray(values, dims=(*lead, *_GRID), coords=kept)
+    for dim in names:
+        if dim in whole.indexes:
+            if sorted(whole.indexes[dim]) != list(range(whole.sizes[dim])):
+                raise _not_whole(mask, f"labels {whole.indexes[dim].tolist()} of {dim}")
+            whole = whole.sortby(dim)
+    return xr.DataArray(whole.values, dims=(*lead, *names), coords=kept)
 
 
 def _not_whole(mask: xr.DataArray, problem: str) -> InputError:

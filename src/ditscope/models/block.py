@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from nnsight import Envoy
 
-from ditscope.errors import UnsupportedError, not_copied, unknown_name
+from ditscope.errors import InputError, UnsupportedError, not_copied, unknown_name
 from ditscope.models import block_streams
 from ditscope.models._internals import module_of, of_occurrence, served_property
 from ditscope.models.block_streams import StreamsAt
 from ditscope.models.family import BlockList
 from ditscope.models.hook_points import HookPoint, Tap
-from ditscope.models.module_arguments import argument, parameter_names
+from ditscope.models.module_arguments import argument, parameter_names, with_argument
 from ditscope.vocabulary import BLOCK_ENDS, EDITABLE_SITES
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Block(Envoy):
         """Let the model go on with ``tensor`` in place of the hidden state at a site.
 
         Raises:
-            InputError: there is no such site, or it is modulation, which can only be read; or the tensor has
-                another shape than the stream, at an end of the block.
+            InputError: there is no such site; or the tensor has another shape than the stream, at an end of the block;
+                or a gate that is a hyperbolic tangent is to be above 1.
             UnsupportedError: this block has no such site, or not in this stream.
         """
         if site not in BLOCK_ENDS:
@@ -201,14 +201,44 @@ class Block(Envoy):
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
         raw = self.served(tap.hook_point)
         value = raw if tap.item is None else raw[tap.item]
-        if tap.planar:
+        if tap.part is not None:
+            tensor = self._with_part(tap, value, tensor)
+        elif tap.planar:
             tensor = tensor.transpose(1, 2).unflatten(2, value.shape[2:])
         else:
             tensor = block_streams.among(value, self._tokens(tap, stream), tensor)
         if tap.item is not None:
             tensor = (*raw[: tap.item], tensor, *raw[tap.item + 1 :])
+        if not tap.module:
+            self._replace_argument(tap.argument, tensor)
+            return
         with self._at_call(tap.hook_point):
             self._submodule(tap.module).output = tensor
+
+    def _replace_argument(self, name: str, tensor: Any) -> None:
+        envoy: Any = self
+        envoy.inputs = with_argument(self._parameters, envoy.inputs, name, tensor)
+
+    def _with_part(self, tap: Tap, value: Any, tensor: Any) -> Any:
+        """What carries modulation, with one part such that the block takes it for ``tensor``."""
+        part = tensor.to(value.dtype)
+        if tap.table is not None:
+            table = getattr(module_of(self), tap.table)[tap.part]
+            # What the block adds the table to; once more, since a difference is rounded.
+            part = tensor - table
+            part = (part + (tensor - (table + part))).to(value.dtype)
+        if tap.tanh:
+            if bool((part.abs() > 1).any()):
+                raise InputError(
+                    f"modulation of {float(part.abs().max()):.3g} written to {self.name}",
+                    "-1 to 1, as of a hyperbolic tangent",
+                    "Write smaller values.",
+                )
+            part = part.atanh()
+        assert tap.part is not None
+        whole = value.reshape(len(value), 1, -1).clone()
+        whole[:, :, tap.part * self._run.width : (tap.part + 1) * self._run.width] = part
+        return whole.reshape(value.shape)
 
     def part(self, site: str, stream: str, raw: Any) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""
