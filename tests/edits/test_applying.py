@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 import bare_pipeline
 import ditscope as ds
@@ -130,3 +131,59 @@ def test_an_edit_that_never_fires_is_an_error(dit, edits, named) -> None:
     with pytest.raises(EditError, match="fired nowhere") as error:
         visitor.require_fired()
     assert str(edits[named].scope) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ({"branches": "uncond"}, "a branch that the call has: cond"),
+        ({"sigmas": (0.1, 0.3)}, "noise level 1, 0.667"),
+        ({"sigmas": (0.9, 1), "steps": 1}, "at least one step"),
+        ({"tokens": np.zeros((8, 12), dtype=bool)}, "a mask of no token"),
+    ],
+)
+def test_what_can_never_fire_is_refused_before_the_run(dit, scope, words) -> None:
+    call = {"num_inference_steps": 2, **bare_pipeline.PLAIN}
+    with pytest.raises(EditError, match=words):
+        EditedVisit(dit, [ds.edits.zero(IDS, **scope)], range(2), probe(dit, SAMPLES, **call))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_mask_for_each_sample_is_its_own(bare, edited, named) -> None:
+    """By position, or by prompt and seed: the mean over each row's own tokens, bit for bit as a plain hook."""
+    masks = np.random.default_rng(0).random((2, 8, 12)) < 0.3
+    labels = {"prompt": ("sample", [p for p, _ in SAMPLES]), "seed": ("sample", [s for _, s in SAMPLES])}
+    given = xr.DataArray(masks, dims=("sample", "y", "x"), coords=labels if named else {})
+    if named:
+        given = given.isel(sample=[1, 0])
+
+    def hook(visit: int, block: int, tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.clone()
+        for row in (0, 1):
+            own = torch.as_tensor(np.flatnonzero(masks[row]))
+            tensor[row, own[:, None], torch.tensor(IDS)] *= -1
+        return tensor
+
+    prompts, seeds = zip(*SAMPLES, strict=True)
+    expected = bare_pipeline.generate(
+        bare, list(prompts), list(seeds), edits={("block_output", "image"): hook}, **CALL
+    )
+    images, table = edited(ds.edits.scale(IDS, -1.0, tokens=given))
+    assert np.array_equal(images, expected.images)
+    assert (table["moved"] > 0).all()
+
+
+def test_the_mean_is_over_each_samples_own_tokens(dit, edited, plain) -> None:
+    masks = np.random.default_rng(1).random((2, 8, 12)) < 0.3
+    tokens = xr.DataArray(masks, dims=("sample", "y", "x"))
+    _, table = edited(ds.edits.mean(IDS, tokens=tokens, blocks=0, steps=0, branches="cond"))
+    hidden = plain.hidden[0, 0, "block_output", "image"].double().numpy()[:, :, IDS]
+    for row, entry in enumerate(table.itertuples()):
+        own = hidden[row, masks[row].ravel()]
+        assert entry.moved == pytest.approx(((own - own.mean(0)) ** 2).sum(), rel=1e-4)
+
+
+def test_masks_of_other_samples_are_refused(edited) -> None:
+    masks = xr.DataArray(np.ones((1, 8, 12), bool), dims=("sample", "y", "x"))
+    with pytest.raises(InputError, match="masks of 1 samples in a run that has a sample 1"):
+        edited(ds.edits.zero(IDS, tokens=masks))

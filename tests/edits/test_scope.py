@@ -80,3 +80,19 @@ def test_a_step_that_the_run_does_not_have_is_refused(edit, words) -> None:
     find_steps(range(3), edit.scope.steps)
     with pytest.raises(InputError, match=words):
         find_steps(range(2), edit.scope.steps)
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({"sigmas": (0.25, 0.75)}, [1, 2, 3]),
+        ({"sigmas": (0, 1)}, [0, 1, 2, 3, 4]),
+        ({"sigmas": (0.5, 0.5)}, [2]),
+        ({"sigmas": (0.3, 1), "steps": [-3, 0]}, [0, 2]),
+    ],
+)
+def test_noise_levels_say_in_which_steps_it_acts(scope, expected) -> None:
+    chosen, sigmas = Scope(**scope), [1.0, 0.75, 0.5, 0.25, 0.0]
+    visits = [Visit(step, step, sigma, 1.0, ("cond",)) for step, sigma in enumerate(sigmas)]
+    assert [visit.step for visit in visits if chosen.branches_at(visit, range(5))] == expected
+    assert Scope.from_json(chosen.to_json()) == chosen

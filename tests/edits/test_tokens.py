@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditscope.edits.tokens import token_positions, token_selection
+from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions, token_selection
 from ditscope.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -107,3 +107,42 @@ def test_what_selects_no_tokens_is_refused(tokens, words) -> None:
 @pytest.mark.parametrize("positions", [5, {5}, range(5, 6), np.int64(5), np.array([5]), torch.tensor([5])])
 def test_positions_come_in_many_forms(positions) -> None:
     assert token_selection(positions) == (5,)
+
+
+@given(st.data(), st.integers(1, 5), st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
+def test_a_mask_of_pixels_selects_tokens_of_which_it_has_half(data, height, width, edge, n_samples) -> None:
+    size = n_samples * height * edge * width * edge
+    bits = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    pixels = np.reshape(bits, (n_samples, height * edge, width * edge))
+    named = xr.DataArray(pixels, dims=("sample", "y_pixel", "x_pixel"))
+    selection = token_selection(named.transpose("x_pixel", "sample", "y_pixel"))
+    assert has_grid(selection)
+    assert differs_by_sample(selection)
+    mask = token_mask(selection, height * width, (height, width))
+    for sample in range(n_samples):
+        for y in range(height):
+            for x in range(width):
+                cell = pixels[sample, y * edge : (y + 1) * edge, x * edge : (x + 1) * edge]
+                assert mask[sample, y * width + x] == (2 * cell.sum() >= edge * edge)
+    found = token_positions(selection, height * width, (height, width)).tolist()
+    assert found == np.flatnonzero(mask.any(axis=0)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid"), [((10, 14), (7, 5)), ((11, 14), (5, 7)), ((10, 21), (5, 7)), ((4, 7), (5, 7))]
+)
+def test_a_mask_of_pixels_of_another_image_is_refused(shape, grid) -> None:
+    selection = token_selection(xr.DataArray(np.ones(shape, bool), dims=("y_pixel", "x_pixel")))
+    with pytest.raises(InputError, match="y_pixel x x_pixel; expected a mask of"):
+        token_positions(selection, 35, grid)
+
+
+def test_masks_by_sample_keep_prompt_and_seed_and_go_by_their_labels() -> None:
+    flat = xr.concat([BY_TOKEN, ~BY_TOKEN], "sample").assign_coords(
+        prompt=("sample", ["a", "b"]), seed=("sample", [1, 2])
+    )
+    for form in (flat, flat.isel(token=slice(None, None, -1)), flat.transpose("token", "sample")):
+        selection = token_selection(form)
+        assert selection.dims == ("sample", "y", "x")
+        assert selection["prompt"].values.tolist() == ["a", "b"]
+        assert token_mask(selection, 35, (5, 7)).tolist() == [WIDE.ravel().tolist(), (~WIDE).ravel().tolist()]

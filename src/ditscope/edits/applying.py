@@ -19,7 +19,7 @@ from ditscope.edits.own_sample import own_sample
 from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions
 from ditscope.errors import EditError
 from ditscope.models._internals import write_count
-from ditscope.vocabulary import EDITABLE_SITES, passing_order
+from ditscope.vocabulary import passing_order
 
 if TYPE_CHECKING:
     from ditscope.edits.scope import Scope
@@ -69,6 +69,7 @@ class EditedVisit:
         self._dit, self._steps, self._positions = dit, steps, positions
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
+        # In the order in which the model passes them; where a block passes one stream first, so do the edits.
         self._places = passing_order({e.scope.site for e in edits}, {e.scope.stream for e in edits})
         self._channels: dict[tuple[int, int, int], ActingChannels] = {}
         self._norms = FrozenNorms(dit, [(e.scope, e.freeze_layernorm) for e in edits], self._blocks)
@@ -77,21 +78,25 @@ class EditedVisit:
 
     def __call__(self, visit: Visit) -> None:
         """Apply the edits to every block of a visit, in execution order."""
+        first = [place for place in self._places if place[0] == "block_input"]
         for block in self._dit.blocks:
-            for site in EDITABLE_SITES:
-                self.apply(visit, block, site)
-                if site == "block_input":
-                    self._norms.freeze(block)
+            for place in first:
+                self._apply_at(visit, block, *place)
+            self._norms.freeze(block)
+            for place in self._places[len(first) :]:
+                self._apply_at(visit, block, *place)
         self._norms.freeze(None)
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
-        # In the order in which the model passes them; where a block passes one stream first, so do the edits.
         for place, stream in self._places:
             if place == site:
-                for position, edit in enumerate(self._edits):
-                    if (edit.scope.site, edit.scope.stream) == (site, stream):
-                        self._apply_covering(position, edit, visit, block)
+                self._apply_at(visit, block, site, stream)
+
+    def _apply_at(self, visit: Visit, block: Block, site: str, stream: str) -> None:
+        for position, edit in enumerate(self._edits):
+            if (edit.scope.site, edit.scope.stream) == (site, stream):
+                self._apply_covering(position, edit, visit, block)
 
     def _apply_covering(self, position: int, edit: Edit, visit: Visit, block: Block) -> None:
         if block.index not in self._blocks[position]:

@@ -24,10 +24,12 @@ def zero(channels: Any, **where: Unpack[Where]) -> Zero:
     """Set channels to zero.
 
     Args:
-        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block.
-        **where: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps``,
-            ``branches``, ``stream``, ``site``, ``tokens``; see :class:`~ditscope.edits.scope.Scope`. And
-            ``control``: whether the edit is a control; by default it is one if its channels are.
+        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block; None for all.
+        **where: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps`` or ``sigmas``
+            (least and largest noise level), ``branches``, ``stream``, ``site``, ``tokens`` (a mask, or one for each
+            sample); see :class:`~ditscope.edits.scope.Scope`. ``control``: whether the edit is a control; by
+            default it is one if its channels are. ``freeze_layernorm=True``: without the rescaling of the other
+            channels; see :class:`~ditscope.edits.edit.Edit`.
 
     Raises:
         InputError: an unknown or empty part of the scope.
