@@ -135,3 +135,23 @@ def test_a_gate_that_is_a_hyperbolic_tangent_is_not_set_above_one(opened) -> Non
     visitor = EditedVisit(dit, [ds.edits.scale([0], 1e6, site="attn_gate", blocks=0)], range(N_STEPS))
     with pytest.raises(InputError, match="-1 to 1, as of a hyperbolic tangent"):
         run_traced(dit, [(batch("lumina2")[0], 3)], visitor, **call("lumina2"))
+
+
+@pytest.mark.parametrize("name", sorted(plain_hooks.IMAGE_ONLY))
+def test_modulation_with_a_table_is_what_was_written(opened, name) -> None:
+    """But for the rounding of a difference: the block adds its table to what it is passed."""
+    dit, pairs = opened(name), []
+
+    def at_visit(visit) -> None:
+        block = dit.blocks[0]
+        wanted = (
+            torch.randn(block.read("attn_scale", "image").shape, generator=torch.Generator().manual_seed(1))
+            * 9
+        )
+        block.write("attn_scale", "image", wanted)
+        pairs.append((wanted, block.read("attn_scale", "image").clone()))
+
+    run_traced(dit, [(batch(name)[0], 3), (batch(name)[1], 3)], at_visit, **call(name))
+    assert len(pairs) == N_STEPS
+    for wanted, written in pairs:
+        assert torch.allclose(wanted, written, rtol=1e-6, atol=0)

@@ -220,13 +220,12 @@ class Block(Envoy):
         envoy.inputs = with_argument(self._parameters, envoy.inputs, name, tensor)
 
     def _with_part(self, tap: Tap, value: Any, tensor: Any) -> Any:
-        """What carries modulation, with one part such that the block takes it for ``tensor``."""
+        """What carries modulation, with one part such that the block takes it for ``tensor``, but for rounding."""
         part = tensor.to(value.dtype)
         if tap.table is not None:
-            table = getattr(module_of(self), tap.table)[tap.part]
-            # What the block adds the table to; once more, since a difference is rounded.
-            part = tensor - table
-            part = (part + (tensor - (table + part))).to(value.dtype)
+            part = (tensor - getattr(module_of(self), tap.table)[tap.part]).to(
+                value.dtype
+            )  # which the block adds again
         if tap.tanh:
             if bool((part.abs() > 1).any()):
                 raise InputError(
