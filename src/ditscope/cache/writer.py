@@ -369,12 +369,14 @@ class CacheWriter:
         self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
         path, plan = f"{address.stream}/{address.site}", self._statistics_plan(address)
+        counted = rows[:, [self.schema.statistics.index(name) for name in _COUNTED]]
         for sample, row in zip(progress, rows, strict=True):
             sample.put(plan, index, row)
-            # float32 holds whole numbers up to 2**24, the most tokens that there may be.
-            nonfinite, saturated = (row[self.schema.statistics.index(name)] for name in _COUNTED)
-            sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
-            sample.count_saturated(path, address.block, saturated)
+        if counted.any():
+            for sample, (nonfinite, saturated) in zip(progress, counted, strict=True):
+                # float32 holds whole numbers up to 2**24, the most tokens that there may be.
+                sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
+                sample.count_saturated(path, address.block, saturated)
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:
         plan = self._plan(path, "one")

@@ -271,7 +271,16 @@ def is_traced(forward: Any) -> bool:
 
 def compute_device(pipeline: Any) -> torch.device:
     """Where a pipeline computes, which offloading makes another place than where weights are kept."""
-    return torch.device(pipeline._execution_device)
+    parts = [each for each in pipeline.components.values() if isinstance(each, torch.nn.Module)]
+    # diffusers looks for hooks module by module, in 2 ms for the embedded pipeline, which several ask for in a run.
+    offloads = any(
+        not _OFFLOADING.isdisjoint(module.__dict__) for each in parts for module in each.modules()
+    )
+    return torch.device(pipeline._execution_device if offloads else pipeline.device)
+
+
+_OFFLOADING = {"_hf_hook", "_diffusers_hook"}
+"""Where accelerate and diffusers keep their hooks on a module."""
 
 
 def optional_components(pipeline_class: Any) -> list[str]:
