@@ -73,6 +73,7 @@ class CacheWriter:
             "branch": _positions(self.schema.branches),
         }
         self._blocks = {site.folder: _positions(site.blocks) for site in self.schema.sites}
+        self._sites = {(site.stream, site.name): site for site in self.schema.sites}
         self._closed = False
         self._time = Spent()
         self.spent: Mapping[str, float] = self._time.seconds
@@ -191,7 +192,9 @@ class CacheWriter:
             Exception: what went wrong in the background since, with its own type.
         """
         address = reading.address
-        site = self.schema.site(address.stream, address.site)
+        site = self._sites.get((address.stream, address.site)) or self.schema.site(
+            address.stream, address.site
+        )
         index = (
             self._position("step", address.step),
             self._position("branch", address.branch),
