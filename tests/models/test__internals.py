@@ -278,6 +278,14 @@ def test_the_device_that_computes_is_known(dit) -> None:
     assert _internals.compute_device(dit.diffusers_pipeline) == CPU
 
 
+def test_the_device_of_offloaded_networks_is_where_their_hooks_compute(dit, monkeypatch) -> None:
+    hook = accelerate.hooks.AlignDevicesHook(execution_device=torch.device("meta"))
+    for part in dit.diffusers_pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            monkeypatch.setitem(part.__dict__, "_hf_hook", hook)
+    assert _internals.compute_device(dit.diffusers_pipeline) == torch.device("meta")
+
+
 def test_latents_are_packed_in_the_order_of_flux() -> None:
     latents = torch.arange(2 * 4 * 4 * 6).reshape(2, 4, 4, 6)
     packed = _internals.pack_latents(latents)
