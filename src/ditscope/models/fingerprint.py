@@ -43,7 +43,7 @@ def weights_fingerprint(dit: DiT) -> str:
 
     Values are read as they are in memory, so that writes in place and fused adapters count, and offloaded ones
     where they are kept: neither device nor offloading changes it. Quantized weights are codes, scales and scheme.
-    On one core the embedded pipeline (386 tensors, 17 MB) takes 20 ms at most, half of it or less where it is as it was
+    On one core the embedded pipeline (386 tensors, 17 MB) takes some 20 ms, half of it or less where it is as it was
     the last time; large weights 2 GB/s, and 7 then.
 
     Raises:
