@@ -138,7 +138,9 @@ WORKS: dict[str, Callable[[bool], Work]] = {
 def recorded(name: str, options: argparse.Namespace) -> Part:
     """Every way to record a work, beside its limit."""
     work = WORKS[name](options.quick)
-    synced: dict[str, list[float]] = {way: [] for way in WAYS}
+    ways = [way for way in WAYS if not (options.alone and way in BY_HAND)]
+    by_hand = [way for way in BY_HAND if way in ways]
+    synced: dict[str, list[float]] = {way: [] for way in ways}
     on_disk: dict[str, int] = {}
     peaks: dict[str, int | None] = {}
     spent: dict[str, Mapping[str, float]] = {}
@@ -159,11 +161,11 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
             return seconds
 
         run_raw()  # not counted: the first file of a folder is slow
-        times = in_turns({RAW: run_raw, **{way: partial(run, way) for way in WAYS}}, options.rounds)
+        times = in_turns({RAW: run_raw, **{way: partial(run, way) for way in ways}}, options.rounds)
     if options.quick:
         added = {way: above(most, peaks[BARE]) for way, most in peaks.items()}
     else:
-        added = {way: child(options, name, way) for way in WAYS}
+        added = {way: None if options.alone else child(options, name, way) for way in ways}
     memory_is_known = None not in added.values()
     limit = [max(both) for both in zip(times[BARE], times[RAW], strict=True)]
     figures = [
@@ -175,11 +177,11 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
     for way in (STATISTICS, CHANNELS):
         figures.append(Figure(f"{way}, to bare", ratios(times[way], times[BARE]), most=1.05))
     figures += shares(spent[FULL], times[FULL][-1])
-    for way in BY_HAND:
+    for way in by_hand:
         figures.append(Figure(f"{FULL}, time to that of {way}", ratios(times[FULL], synced[way]), most=1.05))
     if memory_is_known:
         figures.append(Figure(f"{FULL}, added memory", [added[FULL] / MIB], "MiB", most=512))
-        for way in BY_HAND:
+        for way in by_hand:
             more = (added[FULL] - added[way]) / MIB
             figures.append(Figure(f"{FULL}, added memory over that of {way}", [more], "MiB", most=0))
     table = [
@@ -192,7 +194,7 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
             "MB on disk": f"{on_disk[way] / 1e6:,.1f}",
             "gives up": WAYS[way].gives_up,
         }
-        for way in WAYS
+        for way in ways
     ]
     return Part(work.words, figures, table)
 
@@ -372,6 +374,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
 def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     """Run the parts that are asked for; those that the GPU is needed for only by name."""
     parser = options_parser(__doc__, PARTS, [name for name in PARTS if name != "flux-full-size"])
+    parser.add_argument(
+        "--alone", action="store_true", help="leave out what is written by hand, and memory: some 80 s a part"
+    )
     options = parser.parse_args(arguments)
     if options.child:
         print(json.dumps(answer(options)))

@@ -13,7 +13,7 @@ from store_recording import bits, make_schema
 
 from ditscope.cache import bfloat16
 from ditscope.cache.layout import plan_arrays
-from ditscope.cache.shard_encoding import FileForm, compressed, file_form, place
+from ditscope.cache.shard_encoding import FileForm, compressed, copy_runs, file_form, place
 
 bfloat16.register()
 
@@ -157,3 +157,14 @@ def test_compression_leaves_the_plain_bytes_alone():
     before = data.copy()
     compressed(form, data)
     np.testing.assert_array_equal(data, before)
+
+
+@pytest.mark.parametrize("last_step", [1, 2])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+def test_runs_are_copied_as_they_are_and_nothing_beside_them(dtype, last_step):
+    values = np.random.default_rng(0).integers(1, 256, (3, 5, 8 * last_step)).astype(dtype)
+    source, target = values[:, ::2, ::last_step], np.zeros((3, 4, 20), dtype)
+    copy_runs(target[:, 1:, 4 : 4 + 8], source)
+    expected = np.zeros_like(target)
+    expected[:, 1:, 4:12] = source
+    np.testing.assert_array_equal(target, expected)

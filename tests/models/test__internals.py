@@ -255,8 +255,35 @@ def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:
     assert (visit, restored) == (2, True)
 
 
+def test_other_modules_are_left_alone_for_as_long_as_some_are_served(dit) -> None:
+    transformer, network = dit.diffusers_pipeline.transformer, dit.diffusers_pipeline.vae
+
+    def served() -> list[bool]:
+        return [
+            any(route[0]() is dit.interleaver for route in module.__dict__[_internals.STATE].routes)
+            for module in (transformer, network)
+        ]
+
+    with dit.served_alone([transformer]):
+        assert served() == [True, False]
+        assert _internals.is_open(transformer)
+    assert served() == [True, True]
+    with pytest.raises(KeyError), dit.served_alone([]):
+        assert served() == [False, False]
+        raise KeyError
+    assert served() == [True, True]
+
+
 def test_the_device_that_computes_is_known(dit) -> None:
     assert _internals.compute_device(dit.diffusers_pipeline) == CPU
+
+
+def test_the_device_of_offloaded_networks_is_where_their_hooks_compute(dit, monkeypatch) -> None:
+    hook = accelerate.hooks.AlignDevicesHook(execution_device=torch.device("meta"))
+    for part in dit.diffusers_pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            monkeypatch.setitem(part.__dict__, "_hf_hook", hook)
+    assert _internals.compute_device(dit.diffusers_pipeline) == torch.device("meta")
 
 
 def test_latents_are_packed_in_the_order_of_flux() -> None:

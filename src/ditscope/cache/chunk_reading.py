@@ -22,7 +22,7 @@ from ditscope.cache.labels import in_words, region_labels
 from ditscope.cache.layout import CRC_BYTES, INDEX_ENTRY_BYTES, ArrayPlan
 from ditscope.cache.sample_ledger import StoredFiles
 from ditscope.cache.schema import Schema
-from ditscope.cache.shard_encoding import FileForm, chunk_view, file_form
+from ditscope.cache.shard_encoding import FileForm, chunk_view, copy_runs, file_form
 from ditscope.errors import CacheError
 
 _scratch = threading.local()
@@ -67,10 +67,14 @@ class ChunkSource:
         """Read what :meth:`files_with` found; otherwise as :meth:`read`."""
         for read in reads:
             view = self._chunks(sample, read)
-            if read.pairs is not None:
-                out[read.place].reshape(read.pairs, copy=False)[...] = view
-            else:
+            if read.pairs is None:
                 out[read.place] = view.reshape(read.lengths)[read.positions]
+            elif read.last is None:
+                copy_runs(out[read.place].reshape(read.pairs, copy=False), view)
+            else:
+                target = out[read.place].reshape(read.pairs, copy=False)
+                for position, (chunk, inside) in enumerate(read.last):
+                    target[..., position] = view[..., chunk, inside]
 
     def damaged(self, sample: int) -> Iterator[tuple[str, dict[str, Any], str]]:
         """Every damaged chunk of a sample: its file, labels and what is wrong; whole files where they are missing."""
@@ -130,12 +134,16 @@ class ChunkSource:
         positions = [
             np.searchsorted(t, at // c) * c + at % c for t, at, c in zip(touched, inside, chunk, strict=True)
         ]
-        whole = all(
+        *whole, last_is_whole = (
             len(at) == n and (at == np.arange(n)).all() for at, n in zip(positions, lengths, strict=True)
         )
         sliced = all(isinstance(part.place, slice) for part in parts)
         number = int(np.ravel_multi_index(shard, self.plan.grid))
         pairs = [n for t, c in zip(touched, chunk, strict=True) for n in (len(t), c)]
+        last = None
+        if not last_is_whole:
+            pairs[-2:] = [len(positions[-1])]
+            last = list(zip(*(each.tolist() for each in np.divmod(positions[-1], chunk[-1])), strict=True))
         return FileRead(
             shard,
             number,
@@ -145,7 +153,8 @@ class ChunkSource:
             tuple(part.place for part in parts)
             if sliced
             else np.ix_(*(_listed(part.place) for part in parts)),
-            pairs if whole and sliced else None,
+            pairs if all(whole) and sliced else None,
+            last,
             lengths,
             np.ix_(*positions),
         )
@@ -270,7 +279,9 @@ class FileRead:
         touched: how many chunks along each axis.
         chunks: numbers of these chunks.
         place: index of where the values go.
-        pairs: shape of that place as pairs of axes, where whole chunks go there as they are; else None.
+        pairs: shape of that place as pairs of axes, where chunks go there as they are, but for their last axis; else
+            None.
+        last: where along the last axis, (chunk, inside of it), is what is taken, if that are not whole chunks.
         lengths: of the touched chunks along each axis.
         positions: index of what is taken of them.
     """
@@ -282,6 +293,7 @@ class FileRead:
     chunks: np.ndarray[Any, Any]
     place: Any
     pairs: list[int] | None
+    last: list[tuple[int, int]] | None
     lengths: tuple[int, ...]
     positions: Any
 

@@ -9,6 +9,7 @@ differ between the sessions of one recording: information only.
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
 import platform
@@ -172,8 +173,8 @@ def listed(found: Sequence[Difference]) -> str:
     return f"{words}; and {more} more" if more > 0 else words
 
 
-def library_versions() -> dict[str, str | None]:
-    """Versions of Python and of the libraries that matter, without importing them."""
+@functools.cache
+def _installed() -> Mapping[str, str | None]:
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -181,6 +182,11 @@ def library_versions() -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of Python and of the libraries that matter, without importing them, as they were at first."""
+    return dict(_installed())
 
 
 def _held(plan: ArrayPlan | None) -> object:

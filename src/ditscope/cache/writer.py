@@ -73,6 +73,7 @@ class CacheWriter:
             "branch": _positions(self.schema.branches),
         }
         self._blocks = {site.folder: _positions(site.blocks) for site in self.schema.sites}
+        self._sites = {(site.stream, site.name): site for site in self.schema.sites}
         self._closed = False
         self._time = Spent()
         self.spent: Mapping[str, float] = self._time.seconds
@@ -191,7 +192,9 @@ class CacheWriter:
             Exception: what went wrong in the background since, with its own type.
         """
         address = reading.address
-        site = self.schema.site(address.stream, address.site)
+        site = self._sites.get((address.stream, address.site)) or self.schema.site(
+            address.stream, address.site
+        )
         index = (
             self._position("step", address.step),
             self._position("branch", address.branch),
@@ -369,12 +372,14 @@ class CacheWriter:
         self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
         path, plan = f"{address.stream}/{address.site}", self._statistics_plan(address)
+        counted = rows[:, [self.schema.statistics.index(name) for name in _COUNTED]]
         for sample, row in zip(progress, rows, strict=True):
             sample.put(plan, index, row)
-            # float32 holds whole numbers up to 2**24, the most tokens that there may be.
-            nonfinite, saturated = (row[self.schema.statistics.index(name)] for name in _COUNTED)
-            sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
-            sample.count_saturated(path, address.block, saturated)
+        if counted.any():
+            for sample, (nonfinite, saturated) in zip(progress, counted, strict=True):
+                # float32 holds whole numbers up to 2**24, the most tokens that there may be.
+                sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
+                sample.count_saturated(path, address.block, saturated)
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:
         plan = self._plan(path, "one")

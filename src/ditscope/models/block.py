@@ -120,7 +120,8 @@ class Block(Envoy):
         if site not in BLOCK_ENDS:
             block_streams.require_stream(self.layout, stream, site)
             return self.tapped(self.layout.taps[stream][site], stream)
-        return self.streams_at(site)[stream]
+        # Not by way of the stream's property, which nnsight asks for what goes back into the model each time.
+        return self.part(site, stream, self.inputs if site == "block_input" else self.output)
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
         """Let the model go on with ``tensor`` in place of the hidden state at a site.
