@@ -255,25 +255,6 @@ def test_a_later_call_of_a_module_can_be_asked_for(dit) -> None:
     assert (visit, restored) == (2, True)
 
 
-def test_other_modules_are_left_alone_for_as_long_as_some_are_served(dit) -> None:
-    transformer, network = dit.diffusers_pipeline.transformer, dit.diffusers_pipeline.vae
-
-    def served() -> list[bool]:
-        return [
-            any(route[0]() is dit.interleaver for route in module.__dict__[_internals.STATE].routes)
-            for module in (transformer, network)
-        ]
-
-    with dit.served_alone([transformer]):
-        assert served() == [True, False]
-        assert _internals.is_open(transformer)
-    assert served() == [True, True]
-    with pytest.raises(KeyError), dit.served_alone([]):
-        assert served() == [False, False]
-        raise KeyError
-    assert served() == [True, True]
-
-
 def test_the_device_that_computes_is_known(dit) -> None:
     assert _internals.compute_device(dit.diffusers_pipeline) == CPU
 

@@ -12,7 +12,7 @@ import inspect
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, MethodType
 from typing import Any
@@ -52,11 +52,6 @@ class _Interleaver(Interleaver):
     def __init__(self) -> None:
         super().__init__(fragments=TPFragments())  # as nnsight does it
         self._modules: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
-
-    @property
-    def modules(self) -> set[torch.nn.Module]:
-        """Those that nnsight has a forward on."""
-        return set(self._modules)
 
     def instrument(self, envoy: Any) -> None:
         module = module_of(envoy)
@@ -160,23 +155,6 @@ class OpenedPipeline(DiffusionModel):
             _refuse_unread_block(sys._getframe(1))
         self.before_run()
         return super().interleave(fn, *args, batcher=batcher, **kwargs)
-
-    @contextmanager
-    def served_alone(self, modules: Iterable[torch.nn.Module]) -> Iterator[None]:
-        """Let nnsight serve nothing but these modules: it looks three times at every call of any other, too."""
-        kept, own = set(modules), self.interleaver
-        taken = [
-            (module.__dict__[STATE], [each for each in module.__dict__[STATE].routes if each[0]() is own])
-            for module in own.modules - kept
-        ]
-        try:
-            for state, routes in taken:
-                state.routes = [each for each in state.routes if each not in routes]
-            yield
-        finally:
-            for state, routes in taken:
-                if not any(each[0]() is own for each in state.routes):  # else it was followed meanwhile
-                    state.routes = [*state.routes, *routes]
 
     def _load(self, repo_id: Any, *args: Any, automodel: Any = None, **kwargs: Any) -> torch.nn.Module:
         if isinstance(repo_id, str):

@@ -31,7 +31,6 @@ from ditscope.checks import Address, several
 from ditscope.errors import CacheError, InputError, not_copied
 from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
-from ditscope.models.replaced_modules import read_modules
 from ditscope.paths import local_path
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
@@ -392,9 +391,7 @@ def record_batch(
         CacheError: a sample has other values than ``like`` says; it is not committed.
     """
     visitor = RecordedVisit(dit, writer, positions)
-    read = dict(read_modules(dit.family, dit.diffusers_pipeline.transformer))
-    with dit.served_alone(read.values()):
-        outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+    outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
     require_unchanged(dit, model)
     digest = live_digest(model["live"])
     for row, sample in enumerate(positions):
