@@ -164,7 +164,8 @@ class Recording:
     """An open recording; see :func:`record`.
 
     Attributes:
-        spent: seconds that went to each stage of writing, summed over threads, in all calls of :meth:`generate`.
+        spent: seconds that went to each stage, summed over threads and the GPU's streams, in all calls of
+            :meth:`generate`.
     """
 
     def __init__(self, dit: DiT, path: Path, selection: Selection, settings: _Settings) -> None:
@@ -392,6 +393,7 @@ def record_batch(
     """
     visitor = RecordedVisit(dit, writer, positions)
     outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+    visitor.finish()
     require_unchanged(dit, model)
     digest = live_digest(model["live"])
     for row, sample in enumerate(positions):
