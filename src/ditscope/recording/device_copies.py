@@ -1,8 +1,8 @@
 """Copies from a GPU to the host beside the model's work: on a stream of their own, into pinned memory.
 
-What is read in a block waits on the device until the model's stream has come past it. Then it is reduced, and copied,
-on another stream, while the model computes the next blocks; once that is done the host takes it. The host waits only
-where too much is on the device. On a CPU there is nothing to wait for, and all is done at once.
+As soon as the model's stream has come past a block, what was read there is reduced and copied on another stream, while
+the model computes the next blocks; once that is done the host takes it. The host waits only where too much is on the
+device. On a CPU there is nothing to wait for, and all is done at once.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class PinnedMemory:
 
 @dataclass
 class _Copy:
-    """One on its way: what is copied, since when it is there, and when it has arrived."""
+    """One on its way: what is copied, from when on it is there, and what arrives when."""
 
     hidden: torch.Tensor
     reduce: Reduce
     store: Callable[[Arrays], None]
-    ready: torch.cuda.Event
+    read: torch.cuda.Event
     buffer: torch.Tensor | None = None
     arrived: dict[str, torch.Tensor] = field(default_factory=dict)
     times: list[torch.cuda.Event] = field(default_factory=list)
@@ -110,7 +110,7 @@ class DeviceCopies:
 
         Args:
             hidden: the tensor.
-            reduce: what is to be kept of it.
+            reduce: what is to be kept of it, without a wait for the device.
             store: is given that as arrays, which it has to copy.
         """
         if hidden.device.type != "cuda":
@@ -118,8 +118,8 @@ class DeviceCopies:
                 kept = reduce(hidden)
             store({name: to_host(tensor) for name, tensor in kept.items()})
             return
-        ready = torch.cuda.current_stream(hidden.device).record_event()
-        self._waiting.append(_Copy(hidden, reduce, store, ready))
+        read = torch.cuda.current_stream(hidden.device).record_event()
+        self._waiting.append(_Copy(hidden, reduce, store, read))
         self._queued += hidden.nbytes
         self._advance(QUEUED_BYTES)
 
@@ -130,13 +130,11 @@ class DeviceCopies:
 
     def _advance(self, most: int) -> None:
         """Go on with what can go on, and wait until at most ``most`` bytes are on the device."""
-        while True:
-            must = self._queued > most
-            may_start = bool(self._waiting) and len(self._under_way) < _AT_ONCE
-            if self._under_way and (self._under_way[0].times[-1].query() or (must and not may_start)):
-                self._store()
-            elif may_start and (must or self._waiting[0].ready.query()):
+        while self._waiting or self._under_way:
+            if self._waiting and len(self._under_way) < _AT_ONCE:
                 self._start()
+            elif self._queued > most or self._under_way[0].times[-1].query():
+                self._store()
             else:
                 return
 
@@ -147,7 +145,7 @@ class DeviceCopies:
             # Its few kernels go before those of the model, whose stream is never empty for long.
             self._streams[device] = torch.cuda.Stream(device, priority=-1)
         stream = self._streams[device]
-        stream.wait_event(copy.ready)
+        stream.wait_event(copy.read)
         with torch.cuda.stream(stream):
             copy.times.append(mark(stream))
             kept = copy.reduce(copy.hidden)

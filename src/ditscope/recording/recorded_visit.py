@@ -13,7 +13,7 @@ import torch
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
 from ditscope.recording.device_copies import Arrays, DeviceCopies
-from ditscope.recording.device_statistics import token_statistics
+from ditscope.recording.device_statistics import need_care, quick_statistics, token_statistics
 from ditscope.recording.token_choice import drawn_tokens
 from ditscope.recording.transfer import Gathered, Gathering, own_values, to_host
 from ditscope.vocabulary import passing_order, site_spec
@@ -96,9 +96,13 @@ class RecordedVisit:
 
         def put(gathered: Iterable[Gathered]) -> None:
             for (site, stream), blocks, hidden in gathered:
-                reduce = partial(self._reduced, site, stream, real if stream == "text" else None)
-                to_writer = partial(self._put_hidden, site, stream, visit.step, branches, blocks)
-                self._copies.add(hidden, reduce, to_writer)
+                masks = None if real is None or stream != "text" else real.repeat(len(hidden), 1)
+                places = [
+                    [Address(stream, site, visit.step, branch, block) for branch in branches]
+                    for block in blocks
+                ]
+                reduce = partial(self._reduced, site, stream, masks)
+                self._copies.add(hidden, reduce, partial(self._put_hidden, places, hidden, masks))
 
         for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
             for stored, stream, site in self._order:
@@ -113,31 +117,35 @@ class RecordedVisit:
         put(gathering.gathered())
 
     def _reduced(
-        self, site: str, stream: str, real: torch.Tensor | None, hidden: torch.Tensor
+        self, site: str, stream: str, masks: torch.Tensor | None, hidden: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """What is kept of hidden states ``[block, row, token, channel]``; of modulation, its values."""
         kept = {}
         if self._schema.stats and site_spec(site).has_tokens:
-            masks = None if real is None else real.repeat(len(hidden), 1)
-            kept["statistics"] = token_statistics(hidden.flatten(0, 1), masks).unflatten(0, hidden.shape[:2])
+            kept["statistics"] = quick_statistics(hidden.flatten(0, 1), masks)
         if self._schema.tensors or not site_spec(site).has_tokens:
             kept["hidden"] = self._chosen_tokens(stream, hidden) if site_spec(site).has_tokens else hidden
         return kept
 
     def _put_hidden(
         self,
-        site: str,
-        stream: str,
-        step: int,
-        branches: tuple[str, ...],
-        blocks: Sequence[int],
+        places: Sequence[Sequence[Address]],
+        hidden: torch.Tensor,
+        masks: torch.Tensor | None,
         arrays: Arrays,
     ) -> None:
-        for position, block in enumerate(blocks):
-            own = {kept: self._by_branch(branches, array[position]) for kept, array in arrays.items()}
-            for index, branch in enumerate(branches):
-                rows = {kept: array[index][self._rows] for kept, array in own.items()}
-                self._writer.put(Reading(Address(stream, site, step, branch, block), self._samples, **rows))
+        """Give the writer what was kept of hidden states, by block and branch."""
+        arrays, shape = dict(arrays), (len(places), len(places[0]), self._n_rows)
+        if (reduced := arrays.get("statistics")) is not None:
+            # The look at them, for which nobody waits before they are here.
+            if need_care(torch.from_numpy(reduced), hidden.dtype).any():
+                reduced = to_host(token_statistics(hidden.flatten(0, 1), masks))
+            arrays["statistics"] = reduced.reshape(*hidden.shape[:2], *reduced.shape[1:])
+        by_place = {kept: array.reshape(*shape, *array.shape[2:]) for kept, array in arrays.items()}
+        for position, of_block in enumerate(places):
+            for index, address in enumerate(of_block):
+                rows = {kept: array[position, index][self._rows] for kept, array in by_place.items()}
+                self._writer.put(Reading(address, self._samples, **rows))
 
     def _draw(self, stream: StreamSpec, batch: Sequence[int]) -> np.ndarray[Any, Any]:
         """The tokens of each row, drawn for its sample: ``[row, token]``."""
