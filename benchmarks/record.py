@@ -7,12 +7,15 @@ least and the most. Parts:
 * ``shapes-batch-4``, ``shapes-batch-1``: the embedded pipeline, 8 prompts, 10 steps,
 * ``flux-float32``, ``flux-bfloat16``: a narrow FLUX.1 of random weights, whose hidden states are about 1 GB in all,
 * ``flux-full-size``: FLUX.1-dev at 1024 x 1024, random weights; only when it is asked for, with ``--device cuda``,
+* ``flux-full-length``: the same in 28 steps, and what keeps no tensors; likewise,
+* ``flux-copies``: what a GPU copies to the host of the same, and whether it arrives whole; likewise,
 * ``writer``: the writer alone, fed with hidden states of FLUX.1's size as fast as memory gives them, on disk and tmpfs,
 * ``call``: what one ``generate`` costs beside the images: opening the store, looking at the call,
 * ``growth``: time a sample and memory, from the first samples to the thousandth.
 
 Of ways that do not sync what they write, seconds are given as one would measure them, and until all of it is on disk.
-Added memory is the largest resident set of a process of its own, above that of generating a batch there before.
+Added memory is the largest resident set of a process of its own, above that of generating a batch there before; on a
+GPU, where models are large, that of the first round above the bare one's, in one process.
 
     python benchmarks/record.py [--only PART ...] [--rounds 3] [--folder DIR] [--json benchmarks/results/record.json]
     python benchmarks/record.py --quick       # a try in seconds, whose figures mean nothing
@@ -34,6 +37,7 @@ from typing import Any
 import torch
 
 import ditscope as ds
+from device_to_host import copy_rates, torn_tensors
 from filled_stores import Hidden, fill
 from measuring import resident, say, size_on_disk, spread, take
 from random_models import MODELS, Model, open_random
@@ -42,6 +46,7 @@ from side_by_side import Figure, Part, folder_in, in_child, in_turns, options_pa
 from ways_to_record import BARE, BY_HAND, CHANNELS, FULL, STATISTICS, WAYS, Task
 
 RAW, NUMPY = "raw write, synced", "numpy.save, synced"
+ON_GPU = ("flux-full-size", "flux-full-length", "flux-copies")
 MEMORY = Path("/dev/shm")
 MIB = 2**20
 MANY = Hidden(samples=1000, steps=1, blocks=2, side=4, width=32, different=16)
@@ -57,6 +62,7 @@ class Work:
         prompts: how many.
         batch_size: images generated together.
         call: arguments of the pipeline.
+        ways: in which it is recorded.
     """
 
     words: str
@@ -64,6 +70,7 @@ class Work:
     prompts: int
     batch_size: int
     call: Mapping[str, Any]
+    ways: tuple[str, ...] = tuple(WAYS)
 
     def task(self, folder: Path, device: str) -> Task:
         """It, opened, and warm."""
@@ -113,36 +120,40 @@ def flux(dtype: str, prompts: int, quick: bool) -> Work:
     )
 
 
-def full_size(quick: bool) -> Work:
+def full_size(steps: int, ways: tuple[str, ...], quick: bool) -> Work:
     """FLUX.1-dev."""
     if quick:
-        return flux("bfloat16", 2, quick)
+        return replace(flux("bfloat16", 1, quick), ways=ways)
     return Work(
-        "FLUX.1-dev of random weights, 1024 x 1024, 2 prompts, 4 steps",
+        f"FLUX.1-dev of random weights, 1024 x 1024, 1 prompt, {steps} steps",
         lambda folder, device: open_random(MODELS["FLUX.1-dev"], folder, device=device),
-        2,
         1,
-        {"height": 1024, "width": 1024, "num_inference_steps": 4},
+        1,
+        {"height": 1024, "width": 1024, "num_inference_steps": steps},
+        ways,
     )
 
 
+NO_TENSORS = (STATISTICS, CHANNELS)
 WORKS: dict[str, Callable[[bool], Work]] = {
     "shapes-batch-4": partial(shapes, 8, 4),
     "shapes-batch-1": partial(shapes, 8, 1),
     "flux-float32": partial(flux, "float32", 8),
     "flux-bfloat16": partial(flux, "bfloat16", 4),
-    "flux-full-size": full_size,
+    "flux-full-size": partial(full_size, 4, tuple(WAYS)),
+    "flux-full-length": partial(full_size, 28, (BARE, *NO_TENSORS)),
 }
 
 
 def recorded(name: str, options: argparse.Namespace) -> Part:
     """Every way to record a work, beside its limit."""
     work = WORKS[name](options.quick)
-    ways = [way for way in WAYS if not (options.alone and way in BY_HAND)]
+    ways = [way for way in work.ways if not (options.alone and way in BY_HAND)]
     by_hand = [way for way in BY_HAND if way in ways]
     synced: dict[str, list[float]] = {way: [] for way in ways}
     on_disk: dict[str, int] = {}
     peaks: dict[str, int | None] = {}
+    on_device: dict[str, int | None] = {}
     spent: dict[str, Mapping[str, float]] = {}
     with folder_in(options.folder) as folder:
         task, target = work.task(folder, options.device), folder / "recording"
@@ -150,7 +161,8 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
         def run(way: str) -> float:
             taken = take(lambda: WAYS[way].run(task, target), options.device)
             synced[way].append(taken.seconds + sync(target))
-            on_disk[way], peaks[way] = size_on_disk(target), taken.host_bytes
+            on_disk[way], on_device[way] = size_on_disk(target), taken.device_bytes
+            peaks.setdefault(way, taken.host_bytes)
             spent[way] = taken.result or {}
             remove(target)
             return taken.seconds
@@ -160,26 +172,30 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
             remove(target)
             return seconds
 
-        run_raw()  # not counted: the first file of a folder is slow
-        times = in_turns({RAW: run_raw, **{way: partial(run, way) for way in ways}}, options.rounds)
-    if options.quick:
+        runs = {way: partial(run, way) for way in ways}
+        if FULL in ways:
+            run_raw()  # not counted: the first file of a folder is slow
+            runs = {RAW: run_raw, **runs}
+        times = in_turns(runs, options.rounds)
+    if options.quick or on_device[BARE] is not None:
         added = {way: above(most, peaks[BARE]) for way, most in peaks.items()}
     else:
         added = {way: None if options.alone else child(options, name, way) for way in ways}
     memory_is_known = None not in added.values()
-    limit = [max(both) for both in zip(times[BARE], times[RAW], strict=True)]
     figures = [
         Figure("hidden states", [task.hidden_bytes / 1e6], "MB"),
-        Figure(RAW, rates(task.hidden_bytes, times[RAW]), "MB/s"),
         Figure(BARE, times[BARE], "s"),
-        Figure(f"{FULL}, to the limit", ratios(times[FULL], limit), most=1.10),
     ]
-    for way in (STATISTICS, CHANNELS):
+    for way in NO_TENSORS:
         figures.append(Figure(f"{way}, to bare", ratios(times[way], times[BARE]), most=1.05))
-    figures += shares(spent[FULL], times[FULL][-1])
+    if FULL in ways:
+        limit = [max(both) for both in zip(times[BARE], times[RAW], strict=True)]
+        figures.append(Figure(RAW, rates(task.hidden_bytes, times[RAW]), "MB/s"))
+        figures.append(Figure(f"{FULL}, to the limit", ratios(times[FULL], limit), most=1.10))
+        figures += shares(spent[FULL], times[FULL][-1])
     for way in by_hand:
         figures.append(Figure(f"{FULL}, time to that of {way}", ratios(times[FULL], synced[way]), most=1.05))
-    if memory_is_known:
+    if memory_is_known and FULL in ways:
         figures.append(Figure(f"{FULL}, added memory", [added[FULL] / MIB], "MiB", most=512))
         for way in by_hand:
             more = (added[FULL] - added[way]) / MIB
@@ -191,6 +207,7 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
             "s until on disk": spread(synced[way]),
             "to bare": spread(ratios(times[way], times[BARE])),
             "added MiB": f"{added[way] / MIB:.0f}" if memory_is_known else "",
+            "peak device GiB": "" if (most := on_device[way]) is None else f"{most / 2**30:.2f}",
             "MB on disk": f"{on_disk[way] / 1e6:,.1f}",
             "gives up": WAYS[way].gives_up,
         }
@@ -247,6 +264,21 @@ def written(hidden: Hidden, folder: Path, place: str, rounds: int) -> list[Figur
         )
     figures.append(Figure(f"{place}: making the store", opening, "ms"))
     return figures + shares(spent[True], seconds[with_statistics][-1])
+
+
+def copies(options: argparse.Namespace) -> Part:
+    """What a GPU copies to the host, and how fast it could."""
+    work = WORKS["flux-full-size"](options.quick)
+    with folder_in(options.folder) as folder:
+        task = work.task(folder, options.device)
+        torn, compared = torn_tensors(task, folder / "recording")
+    figures = [
+        Figure("hidden states that arrive", [compared]),
+        Figure("of which with another checksum than on the device", [torn], most=0),
+    ]
+    for words, speeds in copy_rates(options.device, options.rounds).items():
+        figures.append(Figure(f"device to host, {words} memory", speeds, "GB/s"))
+    return Part(f"copies to the host: {work.words}", figures)
 
 
 def generate_call(options: argparse.Namespace) -> Part:
@@ -368,12 +400,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], Part]] = {
     "writer": writer,
     "call": generate_call,
     "growth": growth,
+    "flux-copies": copies,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     """Run the parts that are asked for; those that the GPU is needed for only by name."""
-    parser = options_parser(__doc__, PARTS, [name for name in PARTS if name != "flux-full-size"])
+    parser = options_parser(__doc__, PARTS, [name for name in PARTS if name not in ON_GPU])
     parser.add_argument(
         "--alone", action="store_true", help="leave out what is written by hand, and memory: some 80 s a part"
     )

@@ -34,6 +34,7 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
         for name in names[start:] + names[:start]:
             say(f"round {turn + 1} of {rounds}: {name}")
             found[name][turn] = ways[name]()
+            say(f"round {turn + 1} of {rounds}: {name}: {found[name][turn]:.2f}")
     return found
 
 

@@ -41,6 +41,23 @@ def test_buffers_are_filled_again_and_never_beyond_the_limit():
     assert (buffers.used, buffers.peak) == (90, 90)
 
 
+def test_other_memory_is_counted_where_it_leaves_files_what_they_need():
+    buffers = Buffers(100, least=30)
+    assert not buffers.reserve(71)
+    first = buffers.take(40)
+    buffers.give_back(first, pending=False)
+    assert buffers.reserve(70)  # what is kept to be filled again makes room
+    assert not buffers.reserve(1)
+    assert (buffers.used, buffers.peak) == (70, 70)
+    assert len(buffers.take(30)) == 30
+    with pytest.raises(InputError, match="100 B of unfinished files"):
+        buffers.take(1)
+    buffers.release(70)
+    kept = buffers.take(70)
+    assert not buffers.reserve(1)  # none is there now, whatever may be
+    assert len(kept) == 70
+
+
 def test_who_asks_for_more_waits_until_a_file_is_on_disk():
     buffers, taken = Buffers(100), []
     first = buffers.take(60)
@@ -151,7 +168,7 @@ def test_memory_stays_in_the_budget_whatever_the_number_of_samples(tmp_path):
         for sample in range(6):
             fill(writer, sample)
             writer.commit(sample)
-            assert 0 < writer._buffers.used <= writer._buffers.peak <= budget
+            assert 0 < writer.buffers.used <= writer.buffers.peak <= budget
     assert sum(sum(plan.file_bytes) for plan in writer._plans.values()) * 6 > 4 * budget
 
 

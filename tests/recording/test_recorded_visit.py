@@ -10,7 +10,7 @@ import torch
 from pipeline_recording import PLAIN, PROMPTS, SEEDS, drop, record
 
 from ditscope.errors import InputError
-from ditscope.recording import recorded_visit, transfer
+from ditscope.recording import device_copies, recorded_visit, transfer
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.transfer import to_host
 from ditscope.tracing.run import run_traced
@@ -29,7 +29,8 @@ def moved(monkeypatch) -> list[tuple[int, ...]]:
         shapes.append(tuple(tensor.shape))
         return to_host(tensor)
 
-    monkeypatch.setattr(recorded_visit, "to_host", watched)
+    for module in (recorded_visit, device_copies):
+        monkeypatch.setattr(module, "to_host", watched)
     return shapes
 
 

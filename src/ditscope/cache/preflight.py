@@ -22,19 +22,11 @@ _DISK_BLOCK = 4096
 def check_memory(schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, budget: int) -> None:
     """See that a recording in execution order fits into its memory budget.
 
-    It keeps one file of every array open per sample of the batch and, unless files span the branches, per branch;
-    one more is on its way to disk.
-
     Raises:
         InputError: it does not fit.
     """
+    least = least_memory(plans, min(schema.batch_size, max(1, samples)))
     largest = max(plan.largest_file_bytes for plan in plans.values())
-    opened = sum(
-        plan.largest_file_bytes * dict(zip(plan.dims, plan.grid, strict=True)).get("branch", 1)
-        for plan in plans.values()
-        if plan.kind not in ("trajectory", "images")  # which are put whole, when the run is over
-    )
-    least = opened * min(schema.batch_size, max(1, samples)) + largest
     if budget < least:
         raise InputError(
             f"memory_budget of {readable_bytes(budget)}",
@@ -42,6 +34,20 @@ def check_memory(schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, b
             f"batch size {schema.batch_size}",
             "Raise memory_budget, or lower shard_bytes or the batch size.",
         )
+
+
+def least_memory(plans: Mapping[str, ArrayPlan], batch: int) -> int:
+    """Bytes that a recording in execution order takes for its files.
+
+    It keeps one file of every array open per sample of the batch and, unless files span the branches, per branch;
+    one more is on its way to disk.
+    """
+    opened = sum(
+        plan.largest_file_bytes * dict(zip(plan.dims, plan.grid, strict=True)).get("branch", 1)
+        for plan in plans.values()
+        if plan.kind not in ("trajectory", "images")  # which are put whole, when the run is over
+    )
+    return opened * batch + max(plan.largest_file_bytes for plan in plans.values())
 
 
 def fitting_shard_bytes(schema: Schema) -> int:

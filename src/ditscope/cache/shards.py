@@ -65,16 +65,25 @@ class Spent:
         try:
             yield
         finally:
-            took = time.perf_counter() - start
-            with self._lock:
-                self.seconds[stage] = self.seconds.get(stage, 0.0) + took
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count time that was taken elsewhere."""
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 class Buffers:
-    """Memory for files, of at most ``limit`` bytes, shared by the caller and the writing threads."""
+    """Memory for files, of at most ``limit`` bytes, shared by the caller and the writing threads.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: bytes.
+        least: of which files need so many, whatever else is counted.
+    """
+
+    def __init__(self, limit: int, least: int = 0) -> None:
         self.limit = limit
+        self._spare = limit - least
         self.used = 0
         self.peak = 0
         self._pending = 0
@@ -105,6 +114,27 @@ class Buffers:
                         "Put values in execution order, raise memory_budget, or lower shard_bytes.",
                     )
                 self._changed.wait()
+
+    def reserve(self, size: int) -> bool:
+        """Count other memory of a recording too, if that leaves files what they need, and there is room now."""
+        with self._changed:
+            if size > self._spare:
+                return False
+            if self.used + size > self.limit:
+                self._free_others()
+            if self.used + size > self.limit:
+                return False
+            self._spare -= size
+            self.used += size
+            self.peak = max(self.peak, self.used)
+            return True
+
+    def release(self, size: int) -> None:
+        """Count it no more."""
+        with self._changed:
+            self._spare += size
+            self.used -= size
+            self._changed.notify_all()
 
     def submitted(self) -> None:
         """Count a buffer as being on its way to disk."""

@@ -51,6 +51,8 @@ class CacheWriter:
         positions: of the samples that were asked for, in their order.
         entries: what the ledger says of the committed samples, by position.
         memory_budget: bytes that buffers may take.
+        buffers: that memory, in which the caller's own on the way to ``put`` can be counted.
+        time: where time is counted, the caller's own too.
         spent: seconds by stage: ``copy``, ``encode``, ``write and sync``, ``commit``.
     """
 
@@ -75,8 +77,8 @@ class CacheWriter:
         self._blocks = {site.folder: _positions(site.blocks) for site in self.schema.sites}
         self._sites = {(site.stream, site.name): site for site in self.schema.sites}
         self._closed = False
-        self._time = Spent()
-        self.spent: Mapping[str, float] = self._time.seconds
+        self.time = Spent()
+        self.spent: Mapping[str, float] = self.time.seconds
         with contextlib.ExitStack() as stack:
             stack.enter_context(held(self.path / sample_ledger.FOLDER))
             ledger = store.ledger()
@@ -98,11 +100,12 @@ class CacheWriter:
                 self._append(sample_ledger.samples_line(len(self.samples), new))
                 self.samples += new
             update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors))
-            self._buffers = Buffers(memory_budget)
+            least = preflight.least_memory(store.plans, self.schema.batch_size)
+            self.buffers = Buffers(memory_budget, least)
             counted = (
                 () if self.schema.stats else [p.path for p in self._plans.values() if p.kind == "tensors"]
             )
-            self._shards = ShardWriter(self.path, self._buffers, threads, self._time, counted)
+            self._shards = ShardWriter(self.path, self.buffers, threads, self.time, counted)
             self._lock = stack.pop_all()
 
     @classmethod
@@ -204,7 +207,7 @@ class CacheWriter:
         hidden = None if reading.hidden is None else self._hidden_rows(reading, site)
         statistics = None if reading.statistics is None else self._statistic_rows(reading)
         progress = [self._progress_of(sample) for sample in reading.samples]
-        with self._time.on("copy"):
+        with self.time.on("copy"):
             if hidden is not None:
                 self._put_hidden(site, index, progress, hidden)
             if statistics is not None:
@@ -262,7 +265,7 @@ class CacheWriter:
             Exception: what went wrong in the background, with its own type.
         """
         progress = self._progress_of(sample)
-        with self._time.on("commit"), _told(f"committing sample {sample}"):
+        with self.time.on("commit"), _told(f"committing sample {sample}"):
             stored = progress.finish()
             self._shards.sync(sample, [self.path / path for path in self._plans])
             entry = Entry(
@@ -401,7 +404,7 @@ class CacheWriter:
             )
         if sample not in self._in_progress:
             self._in_progress[sample] = SampleInProgress(
-                sample, self.schema, self._plans, self._buffers, self._shards, self._copy
+                sample, self.schema, self._plans, self.buffers, self._shards, self._copy
             )
         return self._in_progress[sample]
 

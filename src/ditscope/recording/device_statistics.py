@@ -19,6 +19,7 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
     """Reduce a hidden state ``[row, token, channel]`` over its tokens; it looks once whether all is finite.
 
     NaN and infinity are left out of the statistics and counted. A row's numbers are the same whatever the others.
+    Who does not want to wait for the look takes :func:`quick_statistics`, and looks by :func:`need_care` later.
 
     Args:
         hidden: the hidden state, of any number of blocks and samples in its rows.
@@ -32,9 +33,30 @@ def token_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> 
         own dtype. With ``count`` and ``nonfinite``, ``mean`` and ``std`` merge exactly (Chan,
         Golub and LeVeque 1983).
     """
+    reduced = quick_statistics(hidden, real)
+    odd = need_care(reduced, hidden.dtype)
+    if odd.any():
+        reduced[odd] = _reduced_with_care(
+            hidden.detach()[odd], None if real is None else real.to(odd.device)[odd]
+        )
+    return reduced
+
+
+def quick_statistics(hidden: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+    """The same without a look, which holds for the rows that do not :func:`need_care`."""
     n_rows = max(1, _TOGETHER.get(hidden.device.type, 2**25) // hidden[0].numel())
     masks = repeat(None) if real is None else real.to(hidden.device).split(n_rows)
     return torch.cat([_reduced(*rows) for rows in zip(hidden.detach().split(n_rows), masks, strict=False)])
+
+
+def need_care(reduced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Rows of hidden states of a dtype of which quick statistics ``[row, statistic, channel]`` do not hold.
+
+    They are those with values that are not finite, at their dtype's limit, or too large to be squared.
+    """
+    # A maximum is NaN as soon as one value is.
+    abs_max = reduced[:, READ_STATISTICS.index("abs_max")]
+    return ~(abs_max < min(_SAFE, torch.finfo(dtype).max)).all(dim=1)
 
 
 def _reduced(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
@@ -52,7 +74,7 @@ def _reduced(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
     off = torch.sub(values, mean[:, None], out=scratch)
     left_over = total(off) / count
     variance = total(off.square_()) / count - left_over.square_()
-    reduced = _stacked(
+    return _stacked(
         mean=mean,  # NaN, where all is padding
         mean_abs=size / count,
         std=variance.clamp_min_(0).sqrt_(),
@@ -61,16 +83,10 @@ def _reduced(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
         count=count.expand_as(abs_max),
         saturated=torch.zeros_like(abs_max),
     )
-    # A maximum is NaN as soon as one value is.
-    plain = abs_max < min(_SAFE, torch.finfo(hidden.dtype).max)
-    if not plain.all():
-        odd = ~plain.all(dim=1)
-        reduced[odd] = _reduced_with_care(hidden[odd], None if real is None else real[odd])
-    return reduced
 
 
 def _reduced_with_care(hidden: torch.Tensor, real: torch.Tensor | None) -> torch.Tensor:
-    """The same of rows in which values are not finite, at their dtype's limit, or too large to be squared."""
+    """The same of any rows."""
     values = hidden.to(torch.float32)
     used, saturated = torch.isfinite(values), hidden.abs() == torch.finfo(hidden.dtype).max
     if real is not None:

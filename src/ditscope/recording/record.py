@@ -24,6 +24,7 @@ from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.sample_ledger import TENSOR_DTYPES, Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
+from ditscope.cache.shards import SAFE
 from ditscope.cache.store_opening import open_store
 from ditscope.cache.verification import require_whole
 from ditscope.cache.writer import CacheWriter
@@ -106,7 +107,8 @@ def record(
         compression: None, or ``zstd``.
         shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less where so many are open at
             once that they do not fit into 512 MiB.
-        memory_budget: bytes that buffers on their way to disk may take.
+        memory_budget: bytes that buffers on their way to disk may take, pinned ones for copies from a GPU among
+            them. Where there is no room for these, the model waits for each copy.
         check_committed: whether samples that are asked for again are read, and compared with their checksums,
             before they are skipped.
 
@@ -164,7 +166,8 @@ class Recording:
     """An open recording; see :func:`record`.
 
     Attributes:
-        spent: seconds that went to each stage of writing, summed over threads, in all calls of :meth:`generate`.
+        spent: seconds that went to each stage, summed over threads and the GPU's streams, in all calls of
+            :meth:`generate`.
     """
 
     def __init__(self, dit: DiT, path: Path, selection: Selection, settings: _Settings) -> None:
@@ -391,7 +394,13 @@ def record_batch(
         CacheError: a sample has other values than ``like`` says; it is not committed.
     """
     visitor = RecordedVisit(dit, writer, positions)
-    outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+    try:
+        outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+        visitor.finish()
+    except Exception as error:  # of the model, the pipeline, or what the user gave them
+        if not getattr(error, "__notes__", None):
+            error.add_note(f"while generating sample {', '.join(map(str, positions))}: {SAFE}")
+        raise
     require_unchanged(dit, model)
     digest = live_digest(model["live"])
     for row, sample in enumerate(positions):

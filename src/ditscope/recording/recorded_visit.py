@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -11,9 +12,10 @@ import torch
 
 from ditscope.cache.visit_reading import Address, Reading
 from ditscope.errors import InputError
-from ditscope.recording.device_statistics import token_statistics
+from ditscope.recording.device_copies import Arrays, DeviceCopies
+from ditscope.recording.device_statistics import need_care, quick_statistics, token_statistics
 from ditscope.recording.token_choice import drawn_tokens
-from ditscope.recording.transfer import Gathered, Gathering, to_host
+from ditscope.recording.transfer import Gathered, Gathering, own_values, to_host
 from ditscope.vocabulary import passing_order, site_spec
 
 if TYPE_CHECKING:
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 
 
 class RecordedVisit:
-    """Reads at a visit whatever the store keeps, and gives it to the writer.
+    """Reads at a visit whatever the store keeps, and gives it to the writer; all of it has it after :meth:`finish`.
 
-    Whatever is read at a site in one visit is reduced and moved to the host together, as far as there is room for it;
-    see :class:`ditscope.recording.transfer.Gathering`.
+    Whatever is read at a site in one visit is reduced and moved to the host together, as far as there is room for it
+    (:class:`ditscope.recording.transfer.Gathering`), and while the model goes on, if it runs on a GPU
+    (:class:`ditscope.recording.device_copies.DeviceCopies`).
 
     Args:
         dit: the model that runs.
@@ -59,6 +62,7 @@ class RecordedVisit:
             if schema.tensors and stream.random_tokens is not None
         }
         self._moved_ids: dict[torch.device, torch.Tensor] = {}
+        self._copies = DeviceCopies(writer.buffers, writer.time)
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
         shape = (len(batch), len(run.steps), len(schema.branches), run.tokens, run.channels)
         self.outputs = np.zeros(shape, dtype)
@@ -73,8 +77,15 @@ class RecordedVisit:
             self._put_drawn(visit, branches)
             self._read_blocks(visit, branches)
         output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0])
-        step = self._all_steps.index(visit.step)
-        rows = self._by_branch(branches, to_host(self._kept(visit, branches, output)))
+        put = partial(self._put_output, self._all_steps.index(visit.step), branches)
+        self._copies.add(own_values(self._kept(visit, branches, output)), lambda own: {"output": own}, put)
+
+    def finish(self) -> None:
+        """Wait until the writer has all of it; to be called when the run is over."""
+        self._copies.finish()
+
+    def _put_output(self, step: int, branches: tuple[str, ...], arrays: Arrays) -> None:
+        rows = self._by_branch(branches, arrays["output"])
         for branch, own in zip(branches, rows, strict=True):
             self.outputs[:, step, self._schema.branches.index(branch)] = own
 
@@ -85,13 +96,13 @@ class RecordedVisit:
 
         def put(gathered: Iterable[Gathered]) -> None:
             for (site, stream), blocks, hidden in gathered:
-                arrays = self._arrays(site, stream, hidden, real if stream == "text" else None)
-                for position, block in enumerate(blocks):
-                    own = {kept: self._by_branch(branches, array[position]) for kept, array in arrays.items()}
-                    for index, branch in enumerate(branches):
-                        rows = {kept: array[index][self._rows] for kept, array in own.items()}
-                        address = Address(stream, site, visit.step, branch, block)
-                        self._writer.put(Reading(address, self._samples, **rows))
+                masks = None if real is None or stream != "text" else real.repeat(len(hidden), 1)
+                places = [
+                    [Address(stream, site, visit.step, branch, block) for branch in branches]
+                    for block in blocks
+                ]
+                reduce = partial(self._reduced, site, stream, masks)
+                self._copies.add(hidden, reduce, partial(self._put_hidden, places, hidden, masks))
 
         for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
             for stored, stream, site in self._order:
@@ -105,20 +116,36 @@ class RecordedVisit:
                 put(gathering.add((site, stream), block.index, hidden))
         put(gathering.gathered())
 
-    def _arrays(
-        self, site: str, stream: str, hidden: torch.Tensor, real: torch.Tensor | None
-    ) -> dict[str, np.ndarray]:
-        """What is kept of hidden states ``[block, row, token, channel]``, on the host; of modulation, its values."""
-        arrays = {}
+    def _reduced(
+        self, site: str, stream: str, masks: torch.Tensor | None, hidden: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What is kept of hidden states ``[block, row, token, channel]``; of modulation, its values."""
+        kept = {}
         if self._schema.stats and site_spec(site).has_tokens:
-            masks = None if real is None else real.repeat(len(hidden), 1)
-            statistics = token_statistics(hidden.flatten(0, 1), masks)
-            arrays["statistics"] = to_host(statistics).reshape(*hidden.shape[:2], *statistics.shape[1:])
+            kept["statistics"] = quick_statistics(hidden.flatten(0, 1), masks)
         if self._schema.tensors or not site_spec(site).has_tokens:
-            arrays["hidden"] = to_host(
-                self._chosen_tokens(stream, hidden) if site_spec(site).has_tokens else hidden
-            )
-        return arrays
+            kept["hidden"] = self._chosen_tokens(stream, hidden) if site_spec(site).has_tokens else hidden
+        return kept
+
+    def _put_hidden(
+        self,
+        places: Sequence[Sequence[Address]],
+        hidden: torch.Tensor,
+        masks: torch.Tensor | None,
+        arrays: Arrays,
+    ) -> None:
+        """Give the writer what was kept of hidden states, by block and branch."""
+        arrays, shape = dict(arrays), (len(places), len(places[0]), self._n_rows)
+        if (reduced := arrays.get("statistics")) is not None:
+            # The look at them, for which nobody waits before they are here.
+            if need_care(torch.from_numpy(reduced), hidden.dtype).any():
+                reduced = to_host(token_statistics(hidden.flatten(0, 1), masks))
+            arrays["statistics"] = reduced.reshape(*hidden.shape[:2], *reduced.shape[1:])
+        by_place = {kept: array.reshape(*shape, *array.shape[2:]) for kept, array in arrays.items()}
+        for position, of_block in enumerate(places):
+            for index, address in enumerate(of_block):
+                rows = {kept: array[position, index][self._rows] for kept, array in by_place.items()}
+                self._writer.put(Reading(address, self._samples, **rows))
 
     def _draw(self, stream: StreamSpec, batch: Sequence[int]) -> np.ndarray[Any, Any]:
         """The tokens of each row, drawn for its sample: ``[row, token]``."""

@@ -49,8 +49,8 @@ def copy_values(target: np.ndarray[Any, Any], source: np.ndarray[Any, Any]) -> N
     into.copy_(out_of)
 
 
-GATHERED_BYTES = 256 * 2**20
-"""Bytes that may wait on a device: 9 hidden states of FLUX.1-dev's image stream at 1024 x 1024 pixels."""
+GATHERED_BYTES = 32 * 2**20
+"""Bytes that may wait on a device: of tensors so large that four of them fill it, none gains by waiting."""
 
 GATHERED_BYTES_ON_CPU = 2 * 2**20
 """On the CPU there is nothing to move: what is large gains nothing by waiting, and is not copied."""
@@ -62,6 +62,15 @@ _FEWEST = 4
 def waits_for_device(tensor: torch.Tensor) -> bool:
     """Whether moving a tensor to the host waits for the device; on the CPU there is nothing to move."""
     return tensor.device.type != "cpu"
+
+
+def own_values(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor's values, for as long as its device takes to move them: the model goes on to write into its own.
+
+    On the CPU they are used before the model goes on, and are the tensor's own.
+    """
+    values = tensor.detach()
+    return values.clone(memory_format=torch.contiguous_format) if waits_for_device(values) else values
 
 
 Gathered = tuple[Any, tuple[Any, ...], torch.Tensor]
@@ -84,11 +93,11 @@ class Gathering:
 
         Yields:
             (kind, labels, tensors) of what is to be handled now, for want of room or because it gains nothing by
-            waiting; that may be the model's own tensor.
+            waiting; on the CPU that may be the model's own tensor.
         """
         limit = self._limit or (GATHERED_BYTES if waits_for_device(tensor) else GATHERED_BYTES_ON_CPU)
         if tensor.nbytes * _FEWEST > limit:
-            yield kind, (label,), tensor.detach()[None]
+            yield kind, (label,), own_values(tensor)[None]
             return
         self._waiting.setdefault(kind, []).append((label, tensor.detach().clone()))
         self._size += tensor.nbytes

@@ -201,7 +201,7 @@ def run_traced(
     latents = np.empty((len(samples), 0), np.float32)
     if keep_latents:
         boundaries = first + [tensor for _, tensor in clock if tensor is not None]
-        latents = torch.stack(boundaries, dim=1).numpy()
+        latents = torch.stack([tensor.cpu() for tensor in boundaries], dim=1).numpy()
     return Outcome(images=images, latents=latents, texts=dit.run_state.texts)
 
 
@@ -217,5 +217,5 @@ def warn_of_truncated(prompts: Iterable[str]) -> None:
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:
-    """A float32 copy on the CPU: the pipeline goes on writing into its own."""
-    return tensor.detach().to("cpu", torch.float32, copy=True)
+    """A float32 copy, where the tensor is: the pipeline goes on writing into its own, and is not waited for."""
+    return tensor.detach().to(torch.float32, copy=True)
