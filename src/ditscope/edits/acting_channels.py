@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from ditscope.channels.channel_set import PADDING
+from ditscope.edits.live_channels import LiveChannels
+from ditscope.edits.own_sample import own_sample
+from ditscope.errors import InputError
 
 if TYPE_CHECKING:
     from ditscope.edits.edit import Edit
@@ -27,15 +31,24 @@ class ActingChannels:
     ids: np.ndarray
     by_sample: xr.DataArray | None = None
 
+    def of_rows(self, samples: Sequence[Any], positions: Sequence[int]) -> np.ndarray | None:
+        """Which of them are those of each row's sample, bool ``[row, channel]``; None where samples do not differ."""
+        if self.by_sample is None:
+            return None
+        pairs = zip(samples, positions, strict=True)
+        return self.by_sample.values[[own_sample(self.by_sample, *each, "channels") for each in pairs]]
+
 
 def acting_channels(edit: Edit, block: Block, step: int, width: int) -> ActingChannels:
     """The channels on which an edit acts at a block, which has some, in a step of a model of ``width`` channels.
+
+    All of them where the edit's are chosen at the place: then :func:`~ditscope.edits.live_channels.narrowed` follows.
 
     Raises:
         InputError: the edit's channels have several draws.
     """
     chosen = edit.channels
-    if chosen is None:
+    if chosen is None or isinstance(chosen, LiveChannels):
         return ActingChannels(np.arange(width))
     if "step" in chosen.kept:
         chosen = chosen.sel(step=step)
@@ -51,3 +64,19 @@ def acting_channels(edit: Edit, block: Block, step: int, width: int) -> ActingCh
     union = np.flatnonzero(member.any(axis=0))
     labels = {name: here.coords[name] for name in ("prompt", "seed") if name in here.coords}
     return ActingChannels(union, xr.DataArray(member[:, union], dims=("sample", "channel"), coords=labels))
+
+
+def require_channels(edit: Edit, width: int) -> None:
+    """Refuse channels that a model of ``width`` channels does not have.
+
+    Raises:
+        InputError: naming them.
+    """
+    if isinstance(edit.channels, LiveChannels):
+        edit.channels.check(edit, width)
+    elif edit.channels is not None and (largest := int(edit.channels.ids.max())) >= width:
+        raise InputError(
+            f"channel {largest} in the edit '{edit.label}'",
+            f"channels under the model's width {width}",
+            "Rank the channels on this model.",
+        )

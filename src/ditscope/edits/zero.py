@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 
@@ -14,6 +14,8 @@ __all__ = ["Zero", "zero"]
 
 class Zero(Edit):
     """Zero in place of channels."""
+
+    channelwise: ClassVar[bool] = True
 
     def values(self, context: EditContext) -> torch.Tensor:
         """Zeros."""
