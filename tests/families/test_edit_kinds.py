@@ -116,7 +116,8 @@ def test_every_kind_is_what_a_plain_hook_does(opened, folder_of, plainly, name, 
     grid = (edge["height"] * unit, edge["width"] * unit)
     made = kinds(grid, dtype, {"blocks": BLOCK, "steps": STEP, "branches": acting})
 
-    rows_at = [(plain_hooks.branch_rows(name, True, STEP, branch, images=2), branch) for branch in acting]
+    guided = len(branches(name)) > 1
+    rows_at = [(plain_hooks.branch_rows(name, guided, STEP, branch, images=2), branch) for branch in acting]
 
     def by_hand(visit: int, image: torch.Tensor) -> torch.Tensor:
         for (at, rows), branch in rows_at:
