@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ditscope.channels.channel_set import ChannelSet
+from ditscope.experiments.matches import match_ratio, matched_to
 from ditscope.experiments.running import Condition, Run
 from ditscope.intervals import interval_over, paired_difference
 from ditscope.metrics.metric import Metric
@@ -114,27 +114,11 @@ def _energies(n_conditions: int, runs: Mapping[tuple[int, int], Run], n_samples:
 def _matches(
     conditions: Sequence[Condition], runs: Mapping[tuple[int, int], Run], n_samples: int
 ) -> xr.Dataset:
-    """What the channels of controls match of others, and what they reached of it."""
-    n_draws = 1 + max(draw for _, draw in runs)
-    ratio = np.full((len(conditions), n_draws, n_samples), np.nan)
-    labels = []
-    for row, condition in enumerate(conditions):
-        sets = [edit.channels for edit in condition.edits if edit.channels is not None]
-        matching = [chosen for chosen in sets if chosen.matched]
-        labels.append("; ".join(dict.fromkeys(chosen.label for chosen in matching)))
-        for draw in range(condition.draws if matching else 0):
-            frozen = [each.draw(draw % each.draws) for each in matching if isinstance(each, ChannelSet)]
-            if frozen:  # on the recording, the mean over its blocks
-                ratio[row, draw] = np.mean(
-                    [each.match_ratio.mean() for each in frozen if each.match_ratio is not None]
-                )
-                continue
-            firings = runs[row, draw].firings
-            firings = firings[firings["matched"] != ""]
-            reached = _totals(firings, "reached") / _totals(firings, "wanted")
-            ratio[row, draw, reached.index] = reached
-    matched_to = xr.DataArray(labels, dims="edit")
-    return xr.Dataset({"match_ratio": (("edit", "draw", "sample"), ratio)}, coords={"matched_to": matched_to})
+    ratio = np.full((len(conditions), 1 + max(draw for _, draw in runs), n_samples), np.nan)
+    for (row, draw), run in runs.items():
+        ratio[row, draw] = match_ratio(conditions[row].draw(draw), run.firings, n_samples)
+    named = ("edit", [matched_to(condition.edits) for condition in conditions])
+    return xr.Dataset({"match_ratio": (("edit", "draw", "sample"), ratio)}, coords={"matched_to": named})
 
 
 def _totals(firings: pd.DataFrame, column: str) -> pd.Series:
