@@ -41,6 +41,9 @@ BY = {
 }
 
 
+BY_STEP = ChannelSet(xr.DataArray([[3], [4]], dims=("step", "rank"), coords={"step": [0, 2]}))
+
+
 def choose(edit: Edit, context) -> Chosen:
     return edit.channels.choose(edit, context, functools.partial(_new_values, edit))
 
@@ -107,6 +110,7 @@ def test_what_cannot_be_matched_is_refused_before_a_run(dit) -> None:
         (ds.edits.project_out(np.ones(128), channels=[3]), "channels of each sample's own"),
         (ds.edits.function([3], lambda context: context.old), "which mixes channels"),
         (ds.edits.zero([200]), "channel 200"),
+        (ds.edits.zero(BY_STEP), "step 1"),
         (ds.edits.zero(range(128)), "all 128 channels"),
         (ds.edits.zero({0: [3], 99: [4]}), "block 99"),
         (

@@ -94,6 +94,7 @@ def test_values_of_other_tokens_are_refused_before_the_run_and_in_it(dit, edited
             {},
             "labels .0, 1, 3. of token",
         ),
+        (ONE, {"site": "attn_gate"}, "values for each token at attn_gate"),
         (ONE, {"stream": "text"}, "an image's grid for the text stream"),
     ],
 )

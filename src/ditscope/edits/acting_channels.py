@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope.channels.channel_set import PADDING
+from ditscope.checks import find_steps
 from ditscope.edits.live_channels import LiveChannels
 from ditscope.edits.own_sample import own_sample
 from ditscope.errors import InputError
@@ -66,17 +67,22 @@ def acting_channels(edit: Edit, block: Block, step: int, width: int) -> ActingCh
     return ActingChannels(union, xr.DataArray(member[:, union], dims=("sample", "channel"), coords=labels))
 
 
-def require_channels(edit: Edit, width: int) -> None:
-    """Refuse channels that a model of ``width`` channels does not have.
+def require_channels(edit: Edit, width: int, steps: Sequence[int]) -> None:
+    """Refuse channels that a model of ``width`` channels does not have, or that lack a step on which an edit acts.
 
     Raises:
         InputError: naming them.
     """
-    if isinstance(edit.channels, LiveChannels):
-        edit.channels.check(edit, width)
-    elif edit.channels is not None and (largest := int(edit.channels.ids.max())) >= width:
-        raise InputError(
-            f"channel {largest} in the edit '{edit.label}'",
-            f"channels under the model's width {width}",
-            "Rank the channels on this model.",
-        )
+    chosen = edit.channels
+    if isinstance(chosen, LiveChannels):
+        chosen.check(edit, width, steps)
+    elif chosen is not None:
+        largest = int(chosen.ids.max())
+        if largest >= width:
+            raise InputError(
+                f"channel {largest} in the edit '{edit.label}'",
+                f"channels under the model's width {width}",
+                "Rank the channels on this model.",
+            )
+        if "step" in chosen.kept:
+            find_steps(chosen.ids["step"].values.tolist(), steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -75,6 +76,6 @@ class RandomChannels(DrawnChannels):
         order = self.order(context)
         return Chosen(torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, : self.k], True))
 
-    def check(self, edit: Edit, width: int) -> None:
+    def check(self, edit: Edit, width: int, steps: Sequence[int]) -> None:
         """Refuse more than there are channels."""
         checks.whole_number("k", self.k, most=width, of=" (the model's channels)")

@@ -209,10 +209,7 @@ class Edit(JsonForm, ABC):
             InputError: naming the block, step or channel.
             UnsupportedError: a block has no such site or stream.
         """
-        acting = find_steps(steps, self.scope.steps)
-        require_channels(self, dit.width)
-        if isinstance(self.channels, ChannelSet) and "step" in self.channels.kept:
-            find_steps(self.channels.ids["step"].values.tolist(), acting)
+        require_channels(self, dit.width, find_steps(steps, self.scope.steps))
         for block in self.chosen(dit.blocks):
             require_stream(block.layout, self.scope.stream, self.scope.site)
             if self.freeze_layernorm:

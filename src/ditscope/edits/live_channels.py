@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -70,8 +70,8 @@ class LiveChannels(JsonForm, ABC):
         """
 
     @abstractmethod
-    def check(self, edit: Edit, width: int) -> None:
-        """Refuse, before a run, what a model of ``width`` channels does not have.
+    def check(self, edit: Edit, width: int, steps: Sequence[int]) -> None:
+        """Refuse, before a run, what a model of ``width`` channels or these steps do not have.
 
         Raises:
             InputError: naming it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -71,9 +72,9 @@ class MatchedChannels(DrawnChannels):
         taken = free & (ranks <= misses.argmin(dim=1, keepdim=True))
         return Chosen(torch.zeros_like(own).scatter_(1, order, taken), wanted)
 
-    def check(self, edit: Edit, width: int) -> None:
-        """Refuse a set of all channels, one that the model does not have, and kinds of edits that mix channels."""
-        require_channels(replace(edit, channels=self.own), width)
+    def check(self, edit: Edit, width: int, steps: Sequence[int]) -> None:
+        """Refuse a set of all channels, or that the model or the steps lack, and kinds of edits that mix channels."""
+        require_channels(replace(edit, channels=self.own), width, steps)
         if self.own.k == width:
             raise InputError(
                 f"{self.own.label}: all {width} channels",

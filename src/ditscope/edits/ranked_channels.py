@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class RankedChannels(LiveChannels):
         first = firsts[_WHICH.index(self.which)]
         return Chosen((ranks >= first) & (ranks < first + self.k) & known)
 
-    def check(self, edit: Edit, width: int) -> None:
+    def check(self, edit: Edit, width: int, steps: Sequence[int]) -> None:
         """Refuse more ranks than there are channels."""
         if self.start + self.k > width:
             raise InputError(

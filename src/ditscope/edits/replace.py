@@ -14,6 +14,7 @@ from ditscope.edits.edit import Edit, Where
 from ditscope.edits.given_values import given_values, require_values, values_at
 from ditscope.edits.own_sample import own_sample
 from ditscope.errors import InputError
+from ditscope.vocabulary import SITES
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -44,6 +45,12 @@ class Replace(Edit):
                 )
             given = given.sortby(dim)
         object.__setattr__(self, "given", given)
+        if set(given.dims) & set(_TOKENS) and not SITES[self.scope.site].has_tokens:
+            raise InputError(
+                f"values for each token at {self.scope.site}",
+                "values [channel]",
+                "Modulation is one for all tokens.",
+            )
         if self.has_grid and self.scope.stream != "image":
             raise InputError(
                 f"values of an image's grid for the {self.scope.stream} stream",
@@ -105,8 +112,8 @@ def replace(channels: Any, values: Any, **where: Unpack[Where]) -> Replace:
         **where: parts of the scope, and ``control``; as for :func:`~ditscope.edits.zero.zero`.
 
     Raises:
-        InputError: other dims, token labels that are not those of a whole stream, or an unknown or empty part of the
-            scope. Before a run: values of other tokens than the run's, that lack a block, step, channel or sample of
-            the edit, or are not finite there.
+        InputError: other dims, token labels that are not those of a whole stream, tokens of modulation, or an unknown
+            or empty part of the scope. Before a run: values of other tokens than the run's, that lack a block, step,
+            channel or sample of the edit, or are not finite there.
     """
     return Replace.of(channels, where, given=values)

@@ -26,7 +26,8 @@ def zero(channels: Any, **where: Unpack[Where]) -> Zero:
     """Set channels to zero.
 
     Args:
-        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block.
+        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, channel ids for every block, or channels of
+            :mod:`ditscope.controls` that are chosen in the run; None for all channels.
         **where: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps``,
             ``branches``, ``stream``, ``site``, ``tokens``; see :class:`~ditscope.edits.scope.Scope`. And
             ``control``: whether the edit is a control; by default it is one if its channels are.
