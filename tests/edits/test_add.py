@@ -35,12 +35,6 @@ def test_a_direction_of_each_step_and_block(assert_does) -> None:
     assert_does(edit, lambda old, place: old + torch.tensor(VALUES[place[0], place[2]]), ids=ALL, placed=True)
 
 
-def test_no_strength_changes_nothing(edited, plain) -> None:
-    for unit, kept in (("absolute", False), ("token_norm", True)):
-        edit = ds.edits.add(DIRECTION, 0.0, unit=unit, norm_preserving=kept)
-        assert np.array_equal(edited(edit)[0], plain.images)
-
-
 def test_lengths_are_kept_and_a_token_of_zeros_stays_finite(at_place) -> None:
     hidden = torch.randn(2, 5, 128)
     hidden[0, 0] = 0

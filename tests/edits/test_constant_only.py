@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 import ditscope as ds
 
 IDS = [3, 77, 120]
@@ -12,10 +10,6 @@ IDS = [3, 77, 120]
 def test_it_is_the_mean_over_tokens(assert_does) -> None:
     edit = ds.edits.constant_only(IDS)
     assert_does(edit, lambda old: old.mean(dim=1, keepdim=True).expand_as(old), ids=IDS)
-
-
-def test_of_one_token_it_changes_nothing(edited, plain) -> None:
-    assert np.array_equal(edited(ds.edits.constant_only(None, tokens=[5]))[0], plain.images)
 
 
 def test_it_is_no_control_but_where_its_channels_are_or_it_is_said() -> None:

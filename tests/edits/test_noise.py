@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -30,10 +29,6 @@ def test_one_for_each_step_or_for_the_run(assert_does) -> None:
             covers=lambda visit, block: block == 2,
             placed=True,
         )
-
-
-def test_no_share_of_noise_changes_nothing(edited, plain) -> None:
-    assert np.array_equal(edited(ds.edits.noise(None, 0.0, blocks=[1]))[0], plain.images)
 
 
 def test_norms_are_kept_and_a_share_is_mixed_in(at_place) -> None:

@@ -31,10 +31,6 @@ def test_a_direction_of_each_block_within_some_channels(assert_does) -> None:
     )
 
 
-def test_no_strength_changes_nothing(edited, plain) -> None:
-    assert np.array_equal(edited(ds.edits.project_out(VALUES[0], 0.0))[0], plain.images)
-
-
 def test_nothing_is_left_of_it_and_twice_reflects(at_place) -> None:
     hidden = torch.randn(2, 5, 128)
     new = ds.edits.project_out(VALUES[0]).values(at_place(hidden))

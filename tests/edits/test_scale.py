@@ -84,10 +84,6 @@ def test_a_factor_for_each_step(dit, assert_does) -> None:
     EditedVisit(dit, [ds.edits.scale(IDS, by_step, steps=[0, 1])], range(3))
 
 
-def test_a_schedule_of_ones_changes_nothing(edited, plain) -> None:
-    assert np.array_equal(edited(ds.edits.scale(None, [(0.0, 1.0), (1.0, 1.0)]))[0], plain.images)
-
-
 @pytest.mark.parametrize(
     "factor",
     [

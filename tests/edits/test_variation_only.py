@@ -19,10 +19,6 @@ def test_it_is_what_a_plain_hook_does(assert_does, share) -> None:
     assert_does(edit, lambda old: old - share * old.mean(dim=1, keepdim=True), ids=IDS, tokens=tokens)
 
 
-def test_no_share_of_the_mean_changes_nothing(edited, plain) -> None:
-    assert np.array_equal(edited(ds.edits.variation_only(None, 0.0))[0], plain.images)
-
-
 def test_a_share_that_is_no_number_is_refused() -> None:
     with pytest.raises(InputError, match="share='half'"):
         ds.edits.variation_only(IDS, "half")
