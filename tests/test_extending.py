@@ -30,7 +30,7 @@ MINE = replace(FLUX, name="Mine", pipelines=("MyPipeline",))
 ENTRIES = {
     "ditscope.metrics redness": "metric:redness",
     "ditscope.passes loudest": "pass:loudest",
-    "ditscope.edits clamp": "edit:clamp",
+    "ditscope.edits round_to": "edit:round_to",
     "ditscope.plots loudest_channel": "figure:loudest_channel",
     "ditscope.models.families MINE": "family:MINE",
     "ditscope.studies Width": "study:Width",
@@ -54,10 +54,11 @@ def proof_of_pass():
     assert ds.passes.loudest(HIDDEN).item() == 2
 
 def proof_of_edit():
-    made = ds.edits.clamp([3], 0.1, blocks=[0])
+    made = ds.edits.round_to([3], 2.0, blocks=[0])
     assert ds.edits.from_json(json.loads(json.dumps(made.to_json()))) == made
     options = {"metrics": ["redness", "psnr"], "num_inference_steps": 1, "batch_size": 2, "resamples": 100}
-    result = ds.compare(ds.load("shapes"), ["a", "b"], [0], {"clamp": made}, **options)
+    edits = {"round": made, "matched": ds.controls.matched(made, draws=1)}
+    result = ds.compare(ds.load("shapes"), ["a", "b"], [0], edits, **options)
     assert result["unit"].sel(metric="redness") == "levels"
     assert 0 < result["baseline_value"].sel(metric="redness").min() < 255
     assert result["value"].sel(metric="psnr").max() < 100

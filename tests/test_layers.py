@@ -27,6 +27,7 @@ LAYERS = [
     ["channels"],
     ["passes"],
     ["edits"],
+    ["controls"],
     ["metrics"],
     ["experiments"],
     ["plots"],

@@ -1,6 +1,7 @@
 from . import cache as cache
 from . import channels as channels
 from . import checking as checking
+from . import controls as controls
 from . import edits as edits
 from . import errors as errors
 from . import experiments as experiments

@@ -139,9 +139,9 @@ def test_sets_go_through_json_pickle_and_copies_unchanged():
     assert again == channels == pickle.loads(pickle.dumps(channels)) == copy.deepcopy(channels) == full_set()
     assert hash(again) == hash(channels)
     xr.testing.assert_equal(again.ids, channels.ids)
-    xr.testing.assert_equal(again.energy_ratio, channels.energy_ratio)
-    assert again.energy_ratio.dtype == channels.energy_ratio.dtype
-    assert again != ChannelSet(channels.ids, "text", "random 2", channels.energy_ratio)  # not a control
+    xr.testing.assert_equal(again.match_ratio, channels.match_ratio)
+    assert again.match_ratio.dtype == channels.match_ratio.dtype
+    assert again != ChannelSet(channels.ids, "text", "random 2", channels.match_ratio)  # not a control
     assert again != channels.draw(0)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ import pytest
 import torch
 
 import bare_pipeline
-from ditscope.edits import Edit, EditedVisit
+from ditscope.edits import Edit, EditContext, EditedVisit
+from ditscope.models.visits import Visit
 from ditscope.tracing.run import run_traced
 
 PROMPTS, SEEDS = ["a red circle", "a white star"], [5, 6]
 CALL = {"num_inference_steps": 2, **bare_pipeline.GUIDED}  # 8 x 12 image tokens, 24 text tokens
-Rule = Callable[[torch.Tensor], torch.Tensor]
+Rule = Callable[..., torch.Tensor]
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +57,10 @@ def assert_does(dit, bare, plain, edited) -> Callable[..., None]:
         covers: Callable[[int, int], bool] = lambda visit, block: True,
         tokens: list[int] | None = None,
         place: tuple[str, str] = ("block_output", "image"),
+        placed: bool = False,
+        n_channels: int | None = None,
     ) -> None:
+        """``placed`` says that the rule takes step, branch, block, stream and site too; ``n_channels`` acted of ids."""
         before: dict[tuple[int, int], torch.Tensor] = {}
 
         def hook(visit: int, block: int, tensor: torch.Tensor) -> torch.Tensor:
@@ -65,7 +70,8 @@ def assert_does(dit, bare, plain, edited) -> Callable[..., None]:
             tensor = tensor.clone()
             channels = ids(block) if callable(ids) else ids
             rows = list(range(tensor.shape[1])) if tokens is None else tokens
-            new = rule(tensor[:, rows][:, :, channels])
+            where = (visit // 2, ("cond", "uncond")[visit % 2], block, place[1], place[0])
+            new = rule(tensor[:, rows][:, :, channels], *([where] if placed else []))
             for position, channel in enumerate(channels):
                 tensor[:, rows, channel] = new[:, :, position]
             return tensor
@@ -94,8 +100,56 @@ def assert_does(dit, bare, plain, edited) -> Callable[..., None]:
             assert entry.removed == pytest.approx((old**2).sum() - (new**2).sum(), rel=1e-4, abs=1e-4 * size)
             assert entry.moved == pytest.approx(((old - new) ** 2).sum(), rel=1e-4)
             assert entry.tokens == (old.shape[0] if tokens is None else len(tokens))
-            assert entry.channels == len(channels)
+            assert entry.channels == (len(channels) if n_channels is None else n_channels)
             assert entry.block_name == dit.blocks[block].name
             assert entry.sigma == pytest.approx(expected.scheduler[entry.step][0])
 
     return check
+
+
+@dataclass
+class Block:
+    """What an edit asks of a block."""
+
+    index: int
+    kind: str = "single"
+
+    @property
+    def name(self) -> str:
+        return f"single.{self.index}"
+
+
+@pytest.fixture(scope="session")
+def at_place() -> Callable[..., EditContext]:
+    """A context for values ``[row, token, channel]`` of all channels, or of some."""
+
+    def made(
+        hidden: torch.Tensor,
+        *,
+        ids: Sequence[int] | None = None,
+        acts: torch.Tensor | None = None,
+        samples: Sequence[tuple[Any, Any]] = (("a", 1), ("b", 2)),
+        first: int = 0,
+        step: int = 0,
+        block: int = 3,
+        branch: str = "cond",
+        grid: tuple[int, int] | None = None,
+    ) -> EditContext:
+        channels = torch.arange(hidden.shape[2]) if ids is None else torch.tensor(ids)
+        return EditContext(
+            old=hidden[:, :, channels].float(),
+            acts=acts,
+            hidden=hidden,
+            visit=Visit(step, step, 1 - step / 4, 1.0, (branch,)),
+            branch=branch,
+            block=Block(block),  # type: ignore[arg-type]
+            site="block_output",
+            stream="image",
+            samples=tuple(samples[: len(hidden)]),
+            positions=tuple(range(first, first + len(hidden))),
+            tokens=torch.arange(hidden.shape[1]),
+            channels=channels,
+            grid=grid,
+        )
+
+    return made

@@ -20,9 +20,10 @@ IDS = [3, 77, 120]
 DRAWN = ChannelSet(
     xr.DataArray([[[1, 2], [3, 4]]] * 10, dims=("block", "draw", "rank"), coords={"block": range(10)}),
     label="random 2",
-    energy_ratio=xr.DataArray([[0.5, np.nan]] * 10, dims=("block", "draw"), coords={"block": range(10)}),
+    match_ratio=xr.DataArray([[0.5, np.nan]] * 10, dims=("block", "draw"), coords={"block": range(10)}),
     control=True,
 )
+LIVE = ds.controls.window(2, 5)
 MASK = np.arange(35).reshape(5, 7) % 3 == 0
 LEVELS = xr.DataArray(
     np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32),
@@ -54,6 +55,21 @@ MADE = {
     "calibrated": lambda: ds.edits.mean(IDS, calibration=LEVELS),
     "double": lambda: ds.edits.mean(IDS, calibration=LEVELS.astype(np.float64) / 3),
     "missing": lambda: ds.edits.mean(IDS, calibration=LEVELS.where(LEVELS["channel"] < 100)),
+    "scheduled": lambda: ds.edits.scale(IDS, [(1.0, 0.1 + 0.2), (0.0, 1.0)]),
+    "by step": lambda: ds.edits.scale(IDS, xr.DataArray([0.5, 2.0], dims="step", coords={"step": [0, 3]})),
+    "clamp": lambda: ds.edits.clamp(IDS, high=0.1 + 0.2),
+    "noise": lambda: ds.edits.noise(IDS, 0.25, seed=3, per="step"),
+    "shuffle": lambda: ds.edits.shuffle(IDS, seed=3, per="run", together=False),
+    "flipped": lambda: ds.edits.flip_sign(IDS),
+    "variation": lambda: ds.edits.variation_only(IDS, 0.5),
+    "keep": lambda: ds.edits.keep_only(IDS, "mean"),
+    "add": lambda: ds.edits.add(LEVELS, 0.5, channels=IDS, unit="token_norm", norm_preserving=True),
+    "project": lambda: ds.edits.project_out(np.eye(3, 200), 2.0, blocks=[1]),
+    "replace": lambda: ds.edits.replace(IDS, LEVELS),
+    "all": lambda: ds.edits.zero(None, freeze_layernorm=True),
+    "live": lambda: ds.edits.zero(ds.controls.top(3, statistic="std", stream="text")),
+    "live random": lambda: ds.edits.zero(ds.controls.random(3, draws=2, seed=4)).draw(1),
+    "matched": lambda: ds.controls.matched(ds.edits.scale(LIVE, 0.5, blocks=[1]), "removed", draws=3),
     "other": lambda: Quantise.of(IDS, {"blocks": 2}, step=0.25, inner=ds.edits.zero([4])),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import tracemalloc
 from dataclasses import dataclass
@@ -62,14 +63,17 @@ def test_the_table_is_what_numpy_computes(count) -> None:
     table = firings.table()
     assert len(firings) == len(table) == len(expected)
     columns = list(zip(*expected, strict=True))
-    for name, column in zip(table, columns, strict=True):
+    for name, column in zip(list(table)[: len(columns)], columns, strict=True):
         if name in ("energy", "removed", "moved"):
             np.testing.assert_allclose(table[name], column, rtol=1e-4, atol=1e-5)
         else:
             assert table[name].tolist() == list(column)
     assert " ".join(table) == (
-        "edit row step sigma branch block block_name stream site tokens channels energy removed moved"
+        "edit row step sigma branch block block_name stream site tokens channels energy removed moved "
+        "matched wanted reached"
     )
+    assert set(table["matched"]) == {""}
+    assert table[["wanted", "reached"]].isna().all(axis=None)
     # What comes after the table was asked for is in the next one.
     firings.add(EDITS[0], context(0, torch.ones(1, 4, 3)), torch.zeros(1, 2, 2))
     assert firings.table()["energy"].tolist() == [*table["energy"], 12.0]
@@ -103,6 +107,31 @@ def test_firings_are_pickled_and_copied() -> None:
         assert copied.table().equals(firings.table())
 
 
+@pytest.mark.parametrize("by", ["moved", "removed", "energy"])
+def test_tokens_channels_and_what_a_match_reached_are_each_images_own(by) -> None:
+    """A mask of tokens and one of channels for each image: image 0 has 1 token and 2 channels, image 1 2 and 1."""
+    edit = ds.controls.matched(ds.edits.zero([1]), by)
+    hidden = torch.randn(2, 3, 3)
+    tokens, channels = (
+        torch.tensor([[1, 0], [1, 1]]).bool()[:, :, None],
+        torch.tensor([[1, 1], [0, 1]]).bool()[:, None],
+    )
+    place = dataclasses.replace(context(0, hidden), acts=tokens & channels)
+    new = torch.where(place.acts, 0.5 * place.old, place.old)
+    firings = Firings()
+    firings.add(edit, place, new, torch.tensor([2.0, 4.0]))
+    firings.add(edit, place, new, torch.tensor([2.0, 4.0]))
+    table, placed = firings.table(), firings.by_place()
+    assert table["tokens"].tolist() == [1, 2] * 2
+    assert table["channels"].tolist() == [2, 1] * 2
+    size = [hidden[0, 0, [0, 2]].square().sum(), hidden[1, :2, 2].square().sum()]
+    reached = [{"moved": 0.25, "removed": 0.75, "energy": 1.0}[by] * float(each) for each in size]
+    assert table["reached"].tolist() == pytest.approx(reached * 2)
+    assert table["wanted"].tolist() == [2, 4] * 2
+    assert set(table["matched"]) == {by}
+    assert placed["match_ratio"].item() == pytest.approx(sum(reached) / 6)
+
+
 def test_places_are_the_tables_own_sums_and_nan_stays() -> None:
     firings = Firings()
     for number in range(6):
@@ -114,6 +143,7 @@ def test_places_are_the_tables_own_sums_and_nan_stays() -> None:
         here = placed.sel(edit=edit, step=step, block=block)
         assert here["fired"] == len(part) == 2
         assert here["block_name"] == f"single.{block}"
+        assert np.isnan(here["match_ratio"])
         for name in ("energy", "removed", "moved"):
             assert np.isnan(here[name]) if block == 5 else here[name] == pytest.approx(part[name].sum())
         assert (

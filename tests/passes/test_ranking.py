@@ -68,8 +68,25 @@ def test_energy_matched_is_outside_the_set_and_close(make_hidden):
             ids = matched.draw(draw)[block]
             assert not set(ids) & set(target[block])
             reached = energy[block, ids].sum() / energy[block, target[block]].sum()
-            np.testing.assert_allclose(reached, matched.energy_ratio.sel(block=block, draw=draw), rtol=1e-9)
+            np.testing.assert_allclose(reached, matched.match_ratio.sel(block=block, draw=draw), rtol=1e-9)
             assert 0.7 < reached < 1.4
+
+
+def test_magnitude_matched_is_outside_the_set_and_close(make_hidden):
+    hidden = make_hidden(channels=200, blocks=2)
+    ranking = passes.rank_channels(hidden, statistic="std")
+    target = ranking.window(20, 30)
+    matched = ranking.magnitude_matched(target, draws=3, seed=1)
+    magnitude = abs(hidden.values.astype(float)).mean((0, 1, 2, 4))
+    for block, draw in np.ndindex(2, 3):
+        ids = matched.draw(draw)[block]
+        assert not set(ids) & set(target[block])
+        reached = magnitude[block, ids].sum() / magnitude[block, target[block]].sum()
+        np.testing.assert_allclose(reached, matched.match_ratio.sel(block=block, draw=draw), rtol=1e-6)
+        assert 0.8 < reached < 1.25
+    assert "recorded magnitude" in repr(matched)
+    assert matched.label == "magnitude-matched to ranks 20 to 29 by std"
+    assert (matched.control, matched.matched) == (True, "recorded magnitude")
 
 
 def test_energy_matched_takes_everything_when_the_set_holds_the_most():
@@ -78,7 +95,7 @@ def test_energy_matched_takes_everything_when_the_set_holds_the_most():
     ranking = passes.rank_channels(xr.DataArray(values, dims=DIMS))
     matched = ranking.energy_matched(ranking.top(1))
     assert sorted(matched[0]) == [c for c in range(10) if c != 3]
-    np.testing.assert_allclose(matched.energy_ratio, 9 / 10_000)
+    np.testing.assert_allclose(matched.match_ratio, 9 / 10_000)
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,16 @@ class _SetBlock:
 class ChannelSet(JsonForm):
     """Channels of one stream, as true channel ids, for each block (or any other kept dimensions).
 
-    Sets are equal if ids, coordinates, stream, label, energy ratio and control are.
+    Sets are equal if ids, coordinates, stream, label, match ratio, what is matched and control are.
 
     Attributes:
         ids: int ``[*kept, (draw,) rank]``; -1 pads sets that differ in size.
         stream: ``image`` or ``text``.
         label: where the set comes from, in words, such as ``top 12 by mean_abs``.
-        energy_ratio: for an energy-matched set, its summed energy over that of the set it matches,
+        match_ratio: of a set that matches another on a recording, its summed energy or magnitude over the other's,
             ``[*kept, draw]``; None otherwise.
         control: whether the set is a control: one whose edit should not have the effect under test.
+        matched: what it matches of the other, such as ``recorded energy``; "" if it matches none.
 
     Raises:
         InputError: ids that are no whole numbers with a dimension ``rank``, no ids at all, a negative id, an
@@ -50,8 +51,9 @@ class ChannelSet(JsonForm):
     ids: xr.DataArray
     stream: str = "image"
     label: str = "channels"
-    energy_ratio: xr.DataArray | None = None
+    match_ratio: xr.DataArray | None = None
     control: bool = False
+    matched: str = ""
 
     def __post_init__(self) -> None:
         checks.stream(self.stream)
@@ -163,24 +165,24 @@ class ChannelSet(JsonForm):
             ]
         try:
             ids = self.ids.sel(labels)
-            ratio = self.energy_ratio
+            ratio = self.match_ratio
             if ratio is not None:
                 ratio = ratio.sel({dim: at for dim, at in labels.items() if dim in ratio.dims})
         except KeyError as error:
             raise InputError(
                 f"label {error}", "a label that the set has", "See .ids for the labels."
             ) from error
-        return replace(self, ids=ids, energy_ratio=ratio)
+        return replace(self, ids=ids, match_ratio=ratio)
 
     def draw(self, number: int) -> ChannelSet:
         """The set of one random draw; a set without draws is its own and only draw 0."""
         checks.whole_number("draw", number, least=0, most=self.draws - 1)
         if "draw" not in self.ids.dims:
             return self
-        ratio = self.energy_ratio
+        ratio = self.match_ratio
         if ratio is not None and "draw" in ratio.dims:
             ratio = ratio.isel(draw=number)
-        return replace(self, ids=self.ids.isel(draw=number), energy_ratio=ratio)
+        return replace(self, ids=self.ids.isel(draw=number), match_ratio=ratio)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -239,9 +241,9 @@ class ChannelSet(JsonForm):
     def _summary(self) -> str:
         parts = [self.label, f"{self.stream} stream"]
         parts += [f"{self.ids.sizes[dim]} {dim}{'s' * (self.ids.sizes[dim] != 1)}" for dim in self.kept]
-        if self.energy_ratio is not None:
-            low, high = float(self.energy_ratio.min()), float(self.energy_ratio.max())
-            parts.append(f"energy ratio {low:.2f} to {high:.2f}")
+        if self.match_ratio is not None:
+            low, high = float(self.match_ratio.min()), float(self.match_ratio.max())
+            parts.append(f"{self.matched} {low:.2f} to {high:.2f} of what it matches")
         return f"ChannelSet: {', '.join(parts)}" + ", a control" * self.control
 
     def __repr__(self) -> str:

@@ -15,11 +15,12 @@ from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
 from ditscope.edits.frozen_norms import FrozenNorms
+from ditscope.edits.live_channels import narrowed
 from ditscope.edits.own_sample import own_sample
 from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions
 from ditscope.errors import EditError
 from ditscope.models._internals import write_count
-from ditscope.vocabulary import passing_order
+from ditscope.vocabulary import SITES, passing_order
 
 if TYPE_CHECKING:
     from ditscope.edits.scope import Scope
@@ -107,7 +108,8 @@ class EditedVisit:
         at = (position, visit.step, block.index)
         if at not in self._channels:
             self._channels[at] = acting_channels(edit, block, visit.step, self._dit.width)
-        if len(self._channels[at].ids):
+        # What keeps all channels fires, and changes nothing.
+        if len(self._channels[at].ids) or edit.spares_channels:
             self._fired[position] |= self._apply(edit, visit, branches, block, self._channels[at])
 
     def _apply(
@@ -116,7 +118,7 @@ class EditedVisit:
         scope, run = edit.scope, self._dit.run_state
         hidden = block.read(scope.site, scope.stream)
         # Asking for the grid waits for the device.
-        grid = run.inputs.grid if has_grid(scope.tokens) else None
+        grid = run.inputs.grid if has_grid(scope.tokens) or edit.has_grid else None
         positions = token_positions(scope.tokens, hidden.shape[1], grid)
         if not len(positions):
             return False
@@ -125,7 +127,7 @@ class EditedVisit:
         own = tuple(range(len(samples)) if self._positions is None else self._positions)
         masks = list(_own_masks(scope, acting, samples, own, hidden.shape[1], grid, positions))
         edited = hidden.clone()
-        text_mask = run.inputs.text_mask if scope.stream == "text" and hidden.shape[1] > 1 else None
+        text_mask = run.inputs.text_mask if scope.stream == "text" and SITES[scope.site].has_tokens else None
         for branch in branches:
             rows = visit.slice(len(hidden), branch)
             place = (rows, tokens[:, None], channels)
@@ -152,13 +154,15 @@ class EditedVisit:
                 positions=own,
                 tokens=tokens,
                 channels=channels,
+                grid=grid,
             )
+            context, chosen = narrowed(edit, context, functools.partial(_new_values, edit))
             new = _new_values(edit, context).to(hidden.dtype)
-            if acts is not None:
+            if context.acts is not None:
                 # Padding stays: an image must not depend on how long its neighbours' texts are.
-                new = torch.where(acts, new, hidden[place])
+                new = torch.where(context.acts, new, hidden[place])
             edited[place] = new
-            self.firings.add(edit, context, new.float())
+            self.firings.add(edit, context, new.float(), None if chosen is None else chosen.wanted)
         self._norms.take(edit, block, hidden, edited)
         block.write(scope.site, scope.stream, edited)
         return True
@@ -193,9 +197,9 @@ def _own_masks(
         masks = token_mask(scope.tokens, n_tokens, grid)[:, positions]
         rows = [own_sample(scope.tokens, *each, "masks") for each in zip(samples, own, strict=True)]
         yield masks[rows][:, :, None]
-    if acting.by_sample is not None:
-        rows = [own_sample(acting.by_sample, *each, "channels") for each in zip(samples, own, strict=True)]
-        yield acting.by_sample.values[rows][:, None]
+    members = acting.of_rows(samples, own)
+    if members is not None:
+        yield members[:, None]
 
 
 def _require_fitting(edit: Edit, probe: Probe) -> None:
@@ -208,6 +212,8 @@ def _require_fitting(edit: Edit, probe: Probe) -> None:
             raise EditError(
                 f"the edit '{edit.label}' with a mask of no token", "at least one token", "Pass another mask."
             )
+    if scope.stream == "image" and SITES[scope.site].has_tokens:
+        edit.check_tokens(probe.tokens["image"], probe.grid)
     wanted = schedule.branches if scope.branches is None else scope.branches
     steps = schedule.steps
     if not set(wanted) & set(schedule.branches):

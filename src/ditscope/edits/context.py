@@ -35,6 +35,7 @@ class EditContext:
         positions: of each row's sample among all samples of the run.
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
+        grid: (height, width) of the image in tokens, where the edit's mask or values have one; else None.
     """
 
     old: torch.Tensor
@@ -49,6 +50,7 @@ class EditContext:
     positions: tuple[int, ...]
     tokens: torch.Tensor
     channels: torch.Tensor
+    grid: tuple[int, int] | None = None
 
     def token_mean(self) -> torch.Tensor:
         """Mean of the old values over the tokens on which the edit acts, float32 ``[row, 1, channel]``."""

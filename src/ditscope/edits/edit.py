@@ -13,6 +13,8 @@ from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
+from ditscope.edits.acting_channels import require_channels
+from ditscope.edits.live_channels import LiveChannels
 from ditscope.edits.scope import Scope
 from ditscope.errors import InputError
 from ditscope.models.block_streams import require_stream
@@ -55,7 +57,8 @@ class Edit(JsonForm, ABC):
     JSON form, equality, pickling and copies.
 
     Attributes:
-        channels: the channels, per block, and per step and sample where the set has such dims; None for all.
+        channels: the channels, per block, and per step and sample where the set has such dims; or what chooses them
+            at every place; None for all.
         scope: where it acts.
         control: whether it is a control, which should not have the effect under test.
         freeze_layernorm: whether the normalisation that reads the edited hidden state next takes its mean and
@@ -68,7 +71,7 @@ class Edit(JsonForm, ABC):
             to be frozen for an edit inside a block.
     """
 
-    channels: ChannelSet | None
+    channels: ChannelSet | LiveChannels | None
     scope: Scope
     control: bool | None = None
     freeze_layernorm: bool = False
@@ -78,6 +81,10 @@ class Edit(JsonForm, ABC):
 
     spares_channels: ClassVar[bool] = False
     """Whether edits of this kind act on all channels but those that they name."""
+
+    channelwise: ClassVar[bool] = False
+    """Whether what becomes of a channel depends on its own old values alone; only then can other channels be found that
+    an edit changes as much."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -119,7 +126,8 @@ class Edit(JsonForm, ABC):
         """An edit of this kind.
 
         Args:
-            channels: a ChannelSet, or channel ids for every block or by block; None for all channels.
+            channels: a ChannelSet, channel ids for every block or by block, or channels of :mod:`ditscope.controls`
+                that are chosen at every place; None for all channels.
             where: parts of the scope, ``control`` and ``freeze_layernorm``.
             **parameters: the kind's own fields.
 
@@ -135,7 +143,7 @@ class Edit(JsonForm, ABC):
             )
         scope: dict[str, Any] = dict(where)
         apart = {name: scope.pop(name) for name in ("control", "freeze_layernorm") if name in scope}
-        if channels is not None and not isinstance(channels, ChannelSet):
+        if channels is not None and not isinstance(channels, ChannelSet | LiveChannels):
             channels = ChannelSet.of(channels, stream=scope.get("stream", "image"))
         if channels is not None:
             scope = {"stream": channels.stream, **scope}
@@ -161,6 +169,18 @@ class Edit(JsonForm, ABC):
         """The edit with the channels of one draw."""
         checks.whole_number("draw", number, least=0, most=self.draws - 1)
         return self if self.channels is None else replace(self, channels=self.channels.draw(number))
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether what it is given is of an image's grid, which :class:`EditContext` then has."""
+        return False
+
+    def check_tokens(self, n_tokens: int, grid: tuple[int, int]) -> None:
+        """Refuse, before a run, what is given for other image tokens than the run's: ``n_tokens`` on ``grid``.
+
+        Raises:
+            InputError: naming both.
+        """
 
     def chosen(self, blocks: Sequence[Block]) -> list[Block]:
         """The blocks on which the edit acts, of a model's: they are in scope, and it has channels there.
@@ -189,17 +209,7 @@ class Edit(JsonForm, ABC):
             InputError: naming the block, step or channel.
             UnsupportedError: a block has no such site or stream.
         """
-        acting = find_steps(steps, self.scope.steps)
-        if self.channels is not None:
-            largest = int(self.channels.ids.max())
-            if largest >= dit.width:
-                raise InputError(
-                    f"channel {largest} in the edit '{self.label}'",
-                    f"channels under the model's width {dit.width}",
-                    "Rank the channels on this model.",
-                )
-            if "step" in self.channels.kept:
-                find_steps(self.channels.ids["step"].values.tolist(), acting)
+        require_channels(self, dit.width, find_steps(steps, self.scope.steps))
         for block in self.chosen(dit.blocks):
             require_stream(block.layout, self.scope.stream, self.scope.site)
             if self.freeze_layernorm:
@@ -208,7 +218,7 @@ class Edit(JsonForm, ABC):
     def __repr__(self) -> str:
         many = "all" if self.channels is None else f"all but {self.channels.k}"
         if self.channels is not None and not self.spares_channels:
-            many = str(self.channels.k)
+            many = str(self.channels.k or "as many")
         return f"<Edit: {self.label}, {many} channels a block, {self.scope}>"
 
 

@@ -19,9 +19,10 @@ __all__ = ["Firings"]
 _CHUNK = 1024
 """Firings whose energies are joined into one tensor: an object for each would be too many."""
 
-_WORDS = ("edit", "branch", "block_name", "stream", "site")
-_NUMBERS = {"step": "q", "sigma": "d", "block": "q", "tokens": "q", "channels": "q", "rows": "q"}
+_WORDS = ("edit", "branch", "block_name", "stream", "site", "matched")
+_NUMBERS = {"step": "q", "sigma": "d", "block": "q", "rows": "q"}
 _ENERGIES = ("energy", "removed", "moved")
+_MEASURED = ("tokens", "channels", *_ENERGIES, "wanted", "reached")
 _COLUMNS = (
     *(
         "edit",
@@ -37,6 +38,7 @@ _COLUMNS = (
         "channels",
     ),
     *_ENERGIES,
+    *("matched", "wanted", "reached"),
 )
 
 
@@ -44,8 +46,11 @@ class Firings:
     """Where edits fired, how often, and how much energy they removed or moved.
 
     Energy is a sum of squares, in float32: ``energy`` of the whole stream at that place before the
-    edit, ``removed`` by it (before minus after), ``moved`` by it (square of the difference). Energies stay
-    on the device, 12 bytes for each firing and image, until :meth:`table` is asked for.
+    edit, ``removed`` by it (before minus after), ``moved`` by it (square of the difference). ``tokens`` and
+    ``channels`` are those on which it acted in that image. Where its channels match others, as of
+    :func:`ditscope.controls.matched`, ``matched`` says in what, ``wanted`` what that was of the others, and ``reached``
+    what it came to. What is measured stays on the device, 28 bytes for each firing and image, until :meth:`table` is
+    asked for.
     """
 
     def __init__(self) -> None:
@@ -55,20 +60,40 @@ class Firings:
         self._chunks: list[torch.Tensor] = []
         self._pending: list[torch.Tensor] = []
 
-    def add(self, edit: Edit, context: EditContext, new: torch.Tensor) -> None:
-        """Note one firing, after which ``new`` float32 ``[row, token, channel]`` stands where ``context.old`` did."""
-        old, visit = context.old, context.visit
-        words = (edit.label, context.branch, context.block.name, context.stream, context.site)
-        numbers = (visit.step, visit.sigma, context.block.index, old.shape[1], old.shape[2], len(old))
+    def add(
+        self, edit: Edit, context: EditContext, new: torch.Tensor, wanted: torch.Tensor | None = None
+    ) -> None:
+        """Note one firing, after which ``new`` float32 ``[row, token, channel]`` stands where ``context.old`` did.
+
+        Args:
+            edit: what fired.
+            context: where.
+            new: what stands there now.
+            wanted: of channels that match others, what was to be matched ``[row]``.
+        """
+        old, visit, acts = context.old, context.visit, context.acts
+        matched = "" if wanted is None or edit.channels is None else edit.channels.matched
+        words = (edit.label, context.branch, context.block.name, context.stream, context.site, matched)
+        numbers = (visit.step, visit.sigma, context.block.index, len(old))
         for known, codes, word in zip(self._words.values(), self._codes.values(), words, strict=True):
             codes.append(known.setdefault(word, len(known)))
         for column, number in zip(self._numbers.values(), numbers, strict=True):
             column.append(number)
         parts = (context.hidden.float().square(), old.square() - new.square(), (old - new).square())
-        energies = torch.stack([part.sum(dim=(1, 2)) for part in parts])
+        measured = old.new_full((len(_MEASURED), len(old)), float("nan"))
+        measured[2:5] = torch.stack([part.sum(dim=(1, 2)) for part in parts])
+        if acts is None:
+            measured[0], measured[1] = old.shape[1:]
+        else:
+            every = acts.expand(old.shape)
+            measured[0], measured[1] = every.any(dim=2).sum(dim=1), every.any(dim=1).sum(dim=1)
+        if wanted is not None:
+            own = old.square() if acts is None else torch.where(acts, old, 0.0).square()
+            energies = {"energy": own.sum(dim=(1, 2)), "removed": measured[3], "moved": measured[4]}
+            measured[5], measured[6] = wanted, energies[matched]
         # A model that is spread over devices fires on all of them; the record is kept where it began.
-        first = (self._chunks or self._pending or [energies])[0]
-        self._pending.append(energies.to(first.device, non_blocking=True))
+        first = (self._chunks or self._pending or [measured])[0]
+        self._pending.append(measured.to(first.device, non_blocking=True))
         if len(self._pending) == _CHUNK:
             self._join()
 
@@ -92,22 +117,28 @@ class Firings:
                 np.array(list(known), dtype=object)[np.asarray(self._codes[name])], rows
             )
         columns["row"] = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
-        energies = torch.cat(self._chunks, dim=1).cpu().numpy().astype(np.float64)
-        return pd.DataFrame({**columns, **dict(zip(_ENERGIES, energies, strict=True))})[list(_COLUMNS)]
+        measured = torch.cat(self._chunks, dim=1).cpu().numpy().astype(np.float64)
+        table = pd.DataFrame({**columns, **dict(zip(_MEASURED, measured, strict=True))})[list(_COLUMNS)]
+        return table.astype({"tokens": int, "channels": int})
 
     def by_place(self) -> xr.Dataset:
         """What each edit did in each step and block: ``[edit, step, block]``, summed over images and branches.
 
         ``fired`` counts images, ``energy``, ``removed`` and ``moved`` are sums of squares as of the class, and
-        ``l2_moved`` is the root of ``moved``; 0 where an edit did not fire. Several edits under one label are one.
+        ``l2_moved`` is the root of ``moved``; 0 where an edit did not fire. ``match_ratio`` is what channels that match
+        others reached over what was wanted, NaN for all others. Several edits under one label are one.
         """
         table = self.table().assign(fired=1)
         keys = ["edit", "step", "block"]
-        sums = table.groupby(keys, sort=True)[["fired", *_ENERGIES]].agg(lambda part: part.to_numpy().sum())
+        added = ["fired", *_ENERGIES, "wanted", "reached"]
+        sums = table.groupby(keys, sort=True)[added].agg(lambda part: part.to_numpy().sum())
         every = pd.MultiIndex.from_product([sorted(set(table[key])) for key in keys], names=keys)
         # Only what did not fire is 0: a NaN that a model made stays one.
         placed = sums.reindex(every, fill_value=0).to_xarray()
         names = table.groupby("block")["block_name"].first()
         sigmas = table.groupby("step")["sigma"].first()
         placed = placed.assign_coords(block_name=("block", names), sigma=("step", sigmas))
-        return placed.assign(fired=placed["fired"].astype(int), l2_moved=np.sqrt(placed["moved"]))
+        ratio = placed["reached"] / placed["wanted"]
+        return placed.drop_vars(["wanted", "reached"]).assign(
+            fired=placed["fired"].astype(int), l2_moved=np.sqrt(placed["moved"]), match_ratio=ratio
+        )

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-import numpy as np
 import torch
 import xarray as xr
 
-from ditscope.checks import find_steps
-from ditscope.edits.acting_channels import acting_channels
 from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit, Where
-from ditscope.errors import InputError
+from ditscope.edits.given_values import given_values, require_values, values_at
 
 if TYPE_CHECKING:
-    from ditscope.models.block import Block
     from ditscope.models.dit import DiT
 
 __all__ = ["Mean", "mean"]
+
+_WHAT = "calibration mean"
 
 
 class Mean(Edit):
@@ -33,26 +30,13 @@ class Mean(Edit):
     calibration: xr.DataArray | None = None
 
     is_control: ClassVar[bool] = True
+    channelwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        table = self.calibration
-        if table is None:
-            return
-        if isinstance(table, xr.DataArray) and table.dtype.name == "bfloat16":
-            table = table.astype("float32")
-        if (
-            not isinstance(table, xr.DataArray)
-            or set(table.dims) - {"step"} != {"block", "channel"}
-            or table.dtype.kind not in "fiu"
-        ):
-            dtype = f" of {table.dtype}" if isinstance(table, xr.DataArray) else ""
-            raise InputError(
-                f"calibration means {getattr(table, 'dims', type(table).__name__)}{dtype}",
-                "a DataArray of numbers with dims ('block', 'channel'), or ('step', 'block', 'channel')",
-                "Average over the other dims first.",
-            )
-        object.__setattr__(self, "calibration", table.transpose(..., "block", "channel").load())
+        if self.calibration is not None:
+            table = given_values(_WHAT, self.calibration, [("block", "channel")], ("step",))
+            object.__setattr__(self, "calibration", table)
 
     @property
     def words(self) -> str:
@@ -63,43 +47,15 @@ class Mean(Edit):
         """The means ``[row, 1, channel]``, or the given ones ``[channel]``."""
         if self.calibration is None:
             return context.token_mean()
-        return torch.as_tensor(
-            self._levels(context.block, context.visit.step, context.channels.cpu().numpy()),
-            device=context.old.device,
-        )
+        ids = context.channels.cpu().numpy()
+        found = values_at(_WHAT, self.calibration, context.block, context.visit.step, ids)
+        return torch.as_tensor(found.values, device=context.old.device)
 
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
         """Refuse, before a run, a calibration that lacks a block, a step or a channel of the edit."""
         super().check(dit, steps)
         if self.calibration is not None:
-            acting = find_steps(steps, self.scope.steps)
-            for number in range(self.draws):
-                one = self.draw(number)
-                for block, step in itertools.product(one.chosen(dit.blocks), acting):
-                    one._levels(block, step, acting_channels(one, block, step, dit.width).ids)
-
-    def _levels(self, block: Block, step: int, ids: np.ndarray) -> np.ndarray:
-        """The given means float32 ``[channel]`` of some channels at a block in a step."""
-        assert self.calibration is not None
-        at = {"block": block.index, "channel": ids}
-        if "step" in self.calibration.dims:
-            at["step"] = step
-        try:
-            levels = self.calibration.sel(at).values.astype(np.float32)
-        except (KeyError, IndexError) as error:
-            raise InputError(
-                f"no calibration mean for {block.name}, step {step}, channels {ids.tolist()}",
-                "means of every block, step and channel that is edited",
-                "Record statistics of all of them, or narrow the edit.",
-            ) from error
-        if not np.isfinite(levels).all():
-            raise InputError(
-                f"calibration mean {levels[~np.isfinite(levels)][0]} for {block.name}, channel "
-                f"{ids[~np.isfinite(levels)][0]}",
-                "finite means",
-                "Leave that channel out, or record statistics of runs in which it is finite.",
-            )
-        return levels
+            require_values(_WHAT, self.calibration, self, dit, steps)
 
 
 def mean(channels: Any, *, calibration: xr.DataArray | None = None, **where: Unpack[Where]) -> Mean:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 
@@ -15,6 +15,8 @@ __all__ = ["Zero", "zero"]
 class Zero(Edit):
     """Zero in place of channels."""
 
+    channelwise: ClassVar[bool] = True
+
     def values(self, context: EditContext) -> torch.Tensor:
         """Zeros."""
         return torch.zeros_like(context.old)
@@ -24,7 +26,8 @@ def zero(channels: Any, **where: Unpack[Where]) -> Zero:
     """Set channels to zero.
 
     Args:
-        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, or channel ids for every block; None for all.
+        channels: a :class:`~ditscope.channels.channel_set.ChannelSet`, channel ids for every block, or channels of
+            :mod:`ditscope.controls` that are chosen in the run; None for all channels.
         **where: ``blocks`` (indices, names such as ``single.5``, kinds such as ``single``), ``steps`` or ``sigmas``
             (least and largest noise level), ``branches``, ``stream``, ``site``, ``tokens`` (a mask, or one for each
             sample); see :class:`~ditscope.edits.scope.Scope`. ``control``: whether the edit is a control; by

@@ -71,9 +71,12 @@ def compare(
           paired by sample;
         * ``fired`` ``[edit, draw]``: firings a sample; ``energy_removed``: share of the edited stream's
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
+        * ``match_ratio`` ``[edit, draw, sample]``: of controls whose channels match others, what they reached over what
+          was wanted: in the run, or on the recording that frozen channels were matched on; NaN for all others;
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
-        and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control; and
+        and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control;
+        ``matched_to`` ``[edit]``: what its channels match of others, in words; and
         ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute
         ``live`` is the model's live state, as JSON, beside ``weights_fingerprint``.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ditscope.experiments.matches import match_ratio, matched_to
 from ditscope.experiments.running import Condition, Run
 from ditscope.intervals import interval_over, paired_difference
 from ditscope.metrics.metric import Metric
@@ -34,6 +35,7 @@ def score(
     """
     result = _scores(samples, conditions, baseline, runs, scorers)
     result = result.merge(_energies(len(conditions), runs, len(samples)))
+    result = result.merge(_matches(conditions, runs, len(samples)))
     return _with_intervals(result, resamples)
 
 
@@ -107,6 +109,16 @@ def _energies(n_conditions: int, runs: Mapping[tuple[int, int], Run], n_samples:
             "energy_moved": ("edit", np.mean(moved, axis=(1, 2), where=measured)),
         }
     )
+
+
+def _matches(
+    conditions: Sequence[Condition], runs: Mapping[tuple[int, int], Run], n_samples: int
+) -> xr.Dataset:
+    ratio = np.full((len(conditions), 1 + max(draw for _, draw in runs), n_samples), np.nan)
+    for (row, draw), run in runs.items():
+        ratio[row, draw] = match_ratio(conditions[row].draw(draw), run.firings, n_samples)
+    named = ("edit", [matched_to(condition.edits) for condition in conditions])
+    return xr.Dataset({"match_ratio": (("edit", "draw", "sample"), ratio)}, coords={"matched_to": named})
 
 
 def _totals(firings: pd.DataFrame, column: str) -> pd.Series:

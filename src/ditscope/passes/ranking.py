@@ -132,9 +132,10 @@ class Ranking:
     ) -> ChannelSet:
         """Random channels outside a set, as many as bring their energy closest to the set's.
 
-        The control for a set that removes much more energy than any set of equal size: channels in
+        The control for a set that has much more energy than any set of equal size: channels in
         random order are added while the summed mean square comes closer to the set's. Where all the
-        other channels together have less, all of them are taken; ``energy_ratio`` says what was reached.
+        other channels together have less, all of them are taken; ``match_ratio`` says what was reached. That is of the
+        recording: what an edit then removes may differ, and :func:`ditscope.controls.matched` matches that.
 
         Args:
             channels: the set to match, with one draw.
@@ -145,17 +146,32 @@ class Ranking:
         Raises:
             InputError: if the set has other dimensions or blocks, or takes every channel.
         """
+        return self._matched("energy", self.energy, channels, draws, seed, shared)
+
+    def magnitude_matched(
+        self, channels: ChannelSet, draws: int = 1, seed: int = 0, *, shared: bool = True
+    ) -> ChannelSet:
+        """Random channels outside a set, as many as bring their summed ``mean_abs`` closest to the set's.
+
+        As :meth:`energy_matched` otherwise.
+        """
+        magnitude = self.statistics["mean_abs"].where(~self.excluded)
+        return self._matched("magnitude", magnitude, channels, draws, seed, shared)
+
+    def _matched(
+        self, what: str, amount: xr.DataArray, channels: ChannelSet, draws: int, seed: int, shared: bool
+    ) -> ChannelSet:
         if channels.stream != self.stream:
             raise InputError(
                 f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
             )
-        energy, channel_ids = self.energy.values, self.excluded["channel"].values.tolist()
+        amounts, channel_ids = amount.values, self.excluded["channel"].values.tolist()
         target = channels.draw(0) if channels.draws == 1 else channels
         ratios: list[float] = []
 
         def match(shuffled: np.ndarray, labels: dict[str, Any]) -> np.ndarray:
             at = tuple(int(np.flatnonzero(self.excluded[dim].values == labels[dim])[0]) for dim in self.kept)
-            here = dict(zip(channel_ids, energy[at].tolist(), strict=True))
+            here = dict(zip(channel_ids, amounts[at].tolist(), strict=True))
             others = {dim: label for dim, label in labels.items() if dim != "block" and dim in target.kept}
             chosen = (target.sel(**others) if others else target)[labels.get("block")]
             unknown = [int(i) for i in chosen if np.isnan(here.get(int(i), np.nan))]
@@ -174,7 +190,8 @@ class Ranking:
 
         sets = self._drawn(draws, seed, shared, match)
         ratio = sets.isel(rank=0, drop=True).copy(data=np.reshape(ratios, sets.shape[:-1]))
-        return ChannelSet(sets, self.stream, f"energy-matched to {channels.label}", ratio, control=True)
+        label = f"{what}-matched to {channels.label}"
+        return ChannelSet(sets, self.stream, label, ratio, control=True, matched=f"recorded {what}")
 
     def concentration(
         self, k: int = 12, *, gini_top: int | None = None, magnitude: float = MAGNITUDE, ratio: float = RATIO
