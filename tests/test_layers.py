@@ -36,7 +36,11 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-UPWARD = {("ditscope.models.dit", "checking")}  # DiT.check
+UPWARD = {
+    ("ditscope.models.dit", "checking"),  # DiT.check
+    ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
+    ("ditscope.metrics.shapes_attributes", "shapes"),
+}
 NEVER = {
     "passes": {"torch", "nnsight", "diffusers", "ditscope.models", "ditscope.tracing"},
     "cache": {"torch", "nnsight", "diffusers", "ditscope.models"},
