@@ -11,7 +11,6 @@ from ditscope import checks
 from ditscope.errors import InputError
 from ditscope.metrics._images import stacked
 from ditscope.metrics.metric import metric
-from ditscope.passes.iou import iou
 
 __all__ = ["mask_iou"]
 
@@ -52,6 +51,8 @@ def mask_iou(
     Raises:
         InputError: images that do not fit, or without ``masks`` a prompt that is no caption of the shapes world.
     """
+    from ditscope.passes.iou import iou
+
     images, reference, prompts = stacked(images), stacked(reference), checks.prompts(prompts)
     if images.shape != reference.shape or len(prompts) != len(images):
         raise InputError(

@@ -13,7 +13,6 @@ from ditscope import checks
 from ditscope.errors import InputError
 from ditscope.metrics._images import stacked
 from ditscope.metrics.metric import Metric, register
-from ditscope.models.embedded import embedded_folder
 
 if TYPE_CHECKING:
     from ditscope.shapes.oracle import Oracle
@@ -25,6 +24,7 @@ ATTRIBUTES = ("shape", "colour", "size", "place", "background", "texture")
 
 @functools.cache
 def _oracle() -> Oracle:
+    from ditscope.models.embedded import embedded_folder
     from ditscope.shapes.oracle import load_oracle
 
     return load_oracle(embedded_folder())
