@@ -13,7 +13,11 @@ draws, or averages over, whole prompts:
 ``together`` is how often the intervals of four edits, which share a third of their variance, all cover at once: with
 ``together=True``, and each by itself.
 
-    python benchmarks/coverage_of_intervals.py [--studies 4000] [--json benchmarks/results/coverage_of_intervals.json]
+``sets`` is how often an interval of a distance between two sets covers what sets of this size have on average: of 250
+studies, features of edited and of baseline images that share their prompt's part, without and with a shift that prompts
+take unlike.
+
+    python benchmarks/coverage_of_intervals.py [--only PART] [--studies 4000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -26,7 +30,16 @@ from pathlib import Path
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri, stdtrit
 
-from ditscope.intervals import LEVEL, Interval, bootstrap_mean, cluster_weights
+from ditscope.intervals import (
+    LEVEL,
+    Interval,
+    bootstrap_error,
+    bootstrap_mean,
+    cluster_weights,
+    student_interval,
+)
+from ditscope.metrics.cmmd import maximum_mean_discrepancy
+from ditscope.metrics.fid import frechet_distance
 
 PROMPTS, EDITS = (8, 12, 20, 50), 4
 SEEDS = {"1": [1], "4": [4], "unequal": [1, 1, 2, 3, 8]}
@@ -124,14 +137,55 @@ def together(effects: str, prompts: int, seeds: str, *, studies: int, resamples:
     }
 
 
+def sets(
+    distance: Callable[[np.ndarray, np.ndarray], float], shift: float, prompts: int, seeds: str
+) -> float:
+    """Share of studies whose interval of a distance covers what sets of this size have on average."""
+    codes = _codes(prompts, seeds)
+    random = np.random.default_rng([prompts, len(codes)])
+
+    def study() -> tuple[np.ndarray, np.ndarray]:
+        """Features ``[image, feature]`` of the edited images and of the baseline's."""
+        common = random.normal(size=(prompts, 6))
+        moved = shift * (1 + 0.5 * random.normal(size=(prompts, 1)))
+        edited, baseline = (each[codes] for each in (common + moved, common))
+        noise = 0.7 * random.normal(size=(2, len(codes), 6))
+        return edited + noise[0], baseline + noise[1]
+
+    truth = float(np.mean([distance(*study()) for _ in range(1000)]))
+    hits = 0
+    for _ in range(250):
+        one, other = study()
+        error = bootstrap_error(
+            lambda rows, one=one, other=other: distance(one[rows], other[rows]),
+            len(codes),
+            cluster=codes,
+            resamples=100,
+        )
+        hits += bool(covers(student_interval(distance(one, other), error, prompts), truth))
+    return hits / 250
+
+
+def all_sets() -> dict[str, dict[str, float]]:
+    """Setting -> distance -> coverage."""
+    return {
+        f"shift {shift}, {prompts} x {seeds}": {
+            each.__name__: sets(each, shift, prompts, seeds)
+            for each in (maximum_mean_discrepancy, frechet_distance)
+        }
+        for shift in (0, 1)
+        for prompts, seeds in ((12, "4"), (50, "1"))
+    }
+
+
 def covers(interval: Interval, truth: float) -> np.ndarray:
     """Whether intervals hold the truth, rounding apart."""
     return (interval.low <= truth + 1e-12) & (interval.high >= truth - 1e-12)
 
 
-def measure(studies: int, resamples: int) -> dict[str, dict[str, dict[str, float]]]:
+def measure(studies: int, resamples: int, only: str | None = None) -> dict[str, dict[str, dict[str, float]]]:
     """Part -> "effects, prompts x seeds" -> method -> coverage."""
-    return {
+    found = {
         part.__name__: {
             f"{effects}, {prompts} x {seeds}": part(
                 effects, prompts, seeds, studies=studies, resamples=resamples
@@ -141,16 +195,19 @@ def measure(studies: int, resamples: int) -> dict[str, dict[str, dict[str, float
             for prompts in PROMPTS
         }
         for part in (coverage, together)
+        if only in (None, part.__name__)
     }
+    return found if only not in (None, "sets") else {**found, "sets": all_sets()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--studies", type=int, default=4000)
     parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--only", choices=["coverage", "together", "sets"])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    found = measure(options.studies, options.resamples)
+    found = measure(options.studies, options.resamples, options.only)
     for part, rows in found.items():
         print(part)
         for setting, shares in rows.items():
@@ -164,7 +221,8 @@ def main() -> None:
             for part, rows in found.items()
         }
         settings = {"studies": options.studies, "resamples": options.resamples, "level": LEVEL}
-        options.json.write_text(json.dumps({"settings": settings, **rounded}, indent=1) + "\n")
+        kept = json.loads(options.json.read_text()) if options.json.is_file() else {}
+        options.json.write_text(json.dumps({**kept, "settings": settings, **rounded}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

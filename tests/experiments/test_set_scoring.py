@@ -36,7 +36,7 @@ def images():
     shared = np.repeat(random.integers(40, 160, (12, 1, 1, 1)), 2, axis=0)  # seeds of a prompt are alike
     at = [(0, 0), (1, 0), (1, 1)]
     found = {each: np.uint8(shared + random.integers(0, 60, (24, 4, 4, 3))) for each in at}
-    return {**found, (2, 0): found[0, 0]}, np.uint8(random.integers(0, 99, (24, 4, 4, 3)))
+    return {**found, (2, 0): found[0, 0]}, np.uint8(shared + random.integers(0, 60, (24, 4, 4, 3)) // 2)
 
 
 @pytest.fixture(scope="module")

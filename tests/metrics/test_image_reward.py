@@ -17,7 +17,11 @@ from ditscope.errors import InputError
 from ditscope.metrics.clip_scorer import CLIP_MEAN, CLIP_STD
 
 WORDS = ["[PAD]", "[CLS]", "[UNK]", "a", "red", "circle", "small", "blue", "square"]
-PROMPTS = ["a red circle", "a small blue square", " ".join(["red"] * 50)]
+PROMPTS = [
+    "a red circle",
+    "a small blue square",
+    " ".join(["red"] * 33 + ["square", "small", "blue", "a"] * 4),
+]
 THEIRS = {
     "embeddings.class_embedding": "cls_token",
     "embeddings.position_embedding": "pos_embed",

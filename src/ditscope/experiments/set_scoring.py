@@ -21,7 +21,9 @@ def set_intervals(
     """What :func:`ditscope.experiments.compare.compare` gives of a metric over a set, ``[edit]`` each.
 
     The mean is over draws. In every resample whole prompts are drawn, and the same ones for each edit and the baseline;
-    bounds are by Student's t from its standard error, and hold for sets of this size.
+    bounds are by Student's t from its standard error, for what sets of this size have on average: in 250 simulated
+    studies each they cover that in 94 to 95 % with 12 prompts of four seeds and with 50 of one, and always where sets are
+    of one distribution (``benchmarks/coverage_of_intervals.py``).
 
     Args:
         metric: the metric.

@@ -44,8 +44,7 @@ def band_energy(images: Any, *, low: float = 0.0, high: float = 0.0625) -> np.nd
     centred = values - (values * window).sum((-2, -1), keepdims=True) / window.sum()
     power = abs(np.fft.fft2(centred * window)) ** 2
     radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns))
-    # What the window leaves at frequency 0 belongs to the lowest band.
-    inside = ((radius > low) | (low == 0)) & (radius <= high)
+    inside = (radius > low) & (radius <= high)
     total = power.sum((-2, -1))
     # Rounding leaves a trace of energy in a flat image, whose share would mean nothing.
     flat = np.ptp(values, axis=(-2, -1)) < 1e-9
