@@ -22,8 +22,8 @@ def set_intervals(
 
     The mean is over draws. In every resample whole prompts are drawn, and the same ones for each edit and the baseline;
     bounds are by Student's t from its standard error, for what sets of this size have on average: in 250 simulated
-    studies each they cover that in 94 to 95 % with 12 prompts of four seeds and with 50 of one, and always where sets are
-    of one distribution (``benchmarks/coverage_of_intervals.py``).
+    studies each they cover that in 94 to 95 % with 12 prompts of four seeds and with 50 of one, and always where both
+    sets are of one distribution (``benchmarks/coverage_of_intervals.py``).
 
     Args:
         metric: the metric.
