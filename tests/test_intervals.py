@@ -11,7 +11,14 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from ditscope.errors import InputError
-from ditscope.intervals import bootstrap_mean, interval_over, paired_difference, wilson_interval
+from ditscope.intervals import (
+    bootstrap_error,
+    bootstrap_mean,
+    interval_over,
+    paired_difference,
+    student_interval,
+    wilson_interval,
+)
 
 EFFECTS = {
     "normal": (np.random.Generator.normal, 0.0),
@@ -208,3 +215,92 @@ def test_wilson_refuses_impossible_counts():
     for successes, trials in ((3, 2), (-1, 2), (0, 0)):
         with pytest.raises(InputError, match="trials"):
             wilson_interval(successes, trials)
+
+
+def test_limits_add_a_cluster_at_each_end():
+    values = np.array([0, 0, -1, 0, 0, 0, 0, -1, 0, 0, 0, 1.0])
+    interval = bootstrap_mean(values, limits=(-1, 1))
+    more = np.append(values, [-1, 1])
+    half = student.ppf(0.975, 11) * more.std(ddof=1) / np.sqrt(14)
+    np.testing.assert_allclose(
+        [interval.low, interval.mean, interval.high], [more.mean() - half, -1 / 12, more.mean() + half]
+    )
+    # Answers that are all the same are no certainty, and a mean at a limit is in its interval.
+    same = bootstrap_mean(np.zeros(12), limits=(-1, 1))
+    assert same.low < -0.2
+    assert same.high > 0.2
+    every = bootstrap_mean(np.ones(40), limits=(0, 1))
+    assert every.low < 0.98
+    assert every.mean == every.high == 1
+
+
+def test_limits_go_by_clusters():
+    values = np.repeat([0, -1, 0, 0, 0, 0.0], 5)
+    cluster = np.repeat(np.arange(6), 5)
+    interval = bootstrap_mean(values, cluster=cluster, limits=(-1, 1))
+    expected = bootstrap_mean(values[::5], limits=(-1, 1))
+    np.testing.assert_allclose(interval, expected)
+    assert np.isnan(bootstrap_mean(values[:5], cluster=cluster[:5], limits=(-1, 1)).low)
+
+
+def several(edits, prompts=14):
+    random = np.random.default_rng(3)
+    common = random.normal(size=prompts)
+    return xr.DataArray(
+        common + random.exponential(size=(2, edits, prompts)),
+        dims=("metric", "edit", "sample"),
+        coords={"prompt": ("sample", [f"p{i}" for i in range(prompts)])},
+    )
+
+
+def test_intervals_that_hold_together_are_wider_but_no_wider_than_bonferronis():
+    values = several(5)
+    alone, together = interval_over(values), interval_over(values, together="edit")
+    strict = interval_over(values, level=1 - 0.05 / 5)
+    assert together["low"].dims == ("metric", "edit")
+    xr.testing.assert_allclose(alone["mean"], together["mean"])
+    for bound, sign in (("low", -1), ("high", 1)):
+        assert (sign * together[bound] > sign * alone[bound]).all()
+        assert (sign * together[bound] <= sign * strict[bound] + 1e-12).all()
+    # Each metric is a family of its own, whatever dim comes last.
+    xr.testing.assert_allclose(interval_over(values[:1], together="edit"), together.isel(metric=[0]))
+    turned = interval_over(values.transpose("edit", "sample", "metric"), together="edit")
+    xr.testing.assert_allclose(turned.transpose("metric", "edit"), together)
+    one = values.isel(edit=[0])
+    xr.testing.assert_allclose(interval_over(one, together="edit"), interval_over(one))
+
+
+def test_copies_of_one_edit_are_no_family():
+    values = several(1).isel(edit=[0] * 5)
+    together, alone = interval_over(values, together="edit"), interval_over(values)
+    np.testing.assert_allclose(together["high"], alone["high"], rtol=0.02)
+    assert (together["high"] < interval_over(values, level=1 - 0.05 / 5)["high"]).all()
+
+
+def test_what_has_no_spread_or_no_end_does_not_spoil_the_others():
+    values = several(3).values[0]
+    still = bootstrap_mean(np.stack([*values, np.zeros(14), np.full(14, np.nan)]), together=True)
+    np.testing.assert_allclose(still.high[:3], bootstrap_mean(values, together=True).high)
+    assert still.low[3] == still.high[3] == 0
+    assert np.isnan(still.low[4])
+    endless = np.where(np.arange(14) == 2, np.inf, values[0])
+    mixed = bootstrap_mean(np.stack([endless, *values[1:]]), together=True)
+    np.testing.assert_allclose(mixed.high[1:], bootstrap_mean(values[1:], level=1 - 0.05 / 3).high)
+    assert mixed.high[0] == np.inf
+
+
+def test_the_error_of_a_set_is_that_of_its_mean_over_clusters():
+    random = np.random.default_rng(0)
+    values, cluster = random.normal(size=(2, 60)), np.repeat(np.arange(20), 3)
+    error = bootstrap_error(lambda rows: values[:, rows].mean(1), 60, cluster=cluster, resamples=4000)
+    means = values.reshape(2, 20, 3).mean(-1)
+    np.testing.assert_allclose(error, means.std(1) / np.sqrt(20), rtol=0.05)
+    assert np.isnan(bootstrap_error(lambda rows: values[0, rows].mean(), 60, cluster=["a"] * 60))
+
+
+def test_students_interval_equals_scipy():
+    mean, error = np.array([1.0, 2.0]), np.array([0.5, 0.1])
+    for together in (1, 4):
+        low, high = student.interval(1 - 0.05 / together, 11, mean, error)
+        found = student_interval(mean, error, 12, together=together)
+        np.testing.assert_allclose([found.low, found.high], [low, high])

@@ -37,7 +37,11 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-UPWARD = {("ditscope.models.dit", "checking")}  # DiT.check
+UPWARD = {
+    ("ditscope.models.dit", "checking"),  # DiT.check
+    ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
+    ("ditscope.metrics.shapes_attributes", "shapes"),
+}
 NEVER = {
     "passes": {"torch", "nnsight", "diffusers", "ditscope.models", "ditscope.tracing"},
     "cache": {"torch", "nnsight", "diffusers", "ditscope.models"},
@@ -110,7 +114,7 @@ def test_modules_of_a_package_that_finds_its_names_do_not_import_it():
                 assert package not in imports(module, at_import=True), f"{module} imports {package}"
 
 
-@pytest.mark.parametrize("package", ["cache", "passes", "plots", "intervals", "channels"])
+@pytest.mark.parametrize("package", ["cache", "passes", "plots", "intervals", "channels", "metrics"])
 def test_what_needs_no_model_loads_no_torch(package):
     code = (
         f"import sys, ditscope.{package}; assert not {{'torch', 'diffusers', 'nnsight'}} & set(sys.modules)"

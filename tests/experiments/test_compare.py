@@ -37,6 +37,7 @@ EDITS = {
     "denoise": ds.edits.zero([9]),
     "both": [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], stream="text")],
 }
+ABSENT = ds.metrics.METRICS["dino_similarity"].with_options(model="/nowhere")
 RED = Metric(
     "redness",
     "mean red",
@@ -205,6 +206,10 @@ def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
         ({"metrics": ["beauty"]}, "metric 'beauty'"),
         ({"metrics": []}, "no metrics"),
         ({"metrics": ["clip_score"]}, "clip_score without a CLIP"),
+        ({"metrics": ["fid"]}, "4 images for fid; expected at least 2049"),
+        ({"metrics": ["place_right"]}, "the caption 'a red circle'"),
+        ({"metrics": ["latent_norm"]}, "latent_norm; expected metrics of images"),
+        ({"metrics": [ABSENT]}, "no DINO at"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"resamples": 0}, "resamples"),
         ({"steps": 5}, "pipeline argument steps"),

@@ -13,6 +13,8 @@ import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.experiments.running import Condition, Run
 from ditscope.experiments.scoring import score
+from ditscope.experiments.set_scoring import set_intervals
+from ditscope.intervals import bootstrap_mean
 from ditscope.metrics.metric import Metric
 
 SAMPLES = [("red", 4), ("red", 8), ("blue", 4)]
@@ -122,3 +124,65 @@ def test_effects_are_paired_by_sample_and_averaged_over_draws(result, runs, base
     assert result["label"].values.tolist() == ["change in mean level", "largest gap"]
     assert result["control"].values.tolist() == [False, True]
     assert list(zip(result["prompt"].values, result["seed"].values, strict=True)) == SAMPLES
+
+
+@pytest.fixture(scope="module")
+def many() -> xr.Dataset:
+    """Four edits, ten prompts, a metric of each kind."""
+    rng = np.random.default_rng(4)
+    samples = [(f"p{number}", 1) for number in range(10)]
+    conditions = [Condition(f"edit {row}", (ds.edits.zero([row]),)) for row in range(4)]
+    place = dict(zip(PLACE, (0, "cond", 0, "image", "block_output"), strict=True))
+    rows = [{**place, "sample": row, "energy": 1.0, "removed": 0.5, "moved": 0.5} for row in range(10)]
+    runs = {
+        (row, 0): Run(rng.integers(0, 200 + 10 * row, (10, 2, 4, 3), dtype=np.uint8), pd.DataFrame(rows))
+        for row in range(4)
+    }
+    bright = Metric("bright", "bright", lambda images: images[:, 0, 0, 0] > 90, binary=True)
+    centre = Metric(
+        "centre",
+        "gap of means",
+        lambda images: images.mean((1, 2)),
+        distance=lambda one, other: float(np.linalg.norm(one.mean(0) - other.mean(0))),
+    )
+    metrics = {**METRICS, "bright": bright, "centre": centre}
+    base = np.random.default_rng(1).integers(0, 256, (10, 2, 4, 3), dtype=np.uint8)
+    found = score(samples, conditions, base, runs, metrics, resamples=400)
+    return found.assign_attrs(
+        of_sets=set_intervals(centre, conditions, base, runs, [name for name, _ in samples])
+    )
+
+
+@pytest.mark.parametrize("metric", ["level", "gap", "bright"])
+def test_edits_of_one_metric_are_a_family(many, metric) -> None:
+    effect = many["effect"].sel(metric=metric, draw=0).values
+    limits = (-1, 1) if metric == "bright" else None
+    alone = bootstrap_mean(effect, resamples=400, limits=limits)
+    together = bootstrap_mean(effect, resamples=400, limits=limits, together=True)
+    at = many.sel(metric=metric)
+    for name, interval in (("", alone), ("simultaneous_", together)):
+        np.testing.assert_allclose(at[f"{name}low"], interval.low)
+        np.testing.assert_allclose(at[f"{name}high"], interval.high)
+    # The first edit's contrast with itself is nothing, and no member of the family.
+    contrast = bootstrap_mean(effect[0] - effect[1:], resamples=400, limits=limits, together=True)
+    np.testing.assert_allclose(at["contrast_simultaneous_low"], [0, *contrast.low], atol=1e-12)
+    np.testing.assert_allclose(at["contrast_simultaneous_high"], [0, *contrast.high], atol=1e-12)
+    assert (at["contrast_simultaneous_low"] <= at["contrast_low"]).all()
+    assert (at["simultaneous_high"] >= at["high"]).all()
+
+
+def test_a_metric_over_a_set_has_its_number_where_the_others_have_their_mean(many) -> None:
+    at = many.sel(metric="centre")
+    assert many["over"].values.tolist() == ["image", "image", "image", "set"]
+    assert many["binary"].values.tolist() == [False, False, True, False]
+    assert np.isnan(at["effect"]).all()
+    for name, values in many.attrs["of_sets"].items():
+        np.testing.assert_array_equal(at[name], values)
+    assert (at["simultaneous_low"] < at["low"]).all()
+
+
+def test_one_edit_has_no_contrast_but_zero(runs, baseline) -> None:
+    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): runs[0, 0]}, METRICS, resamples=50)
+    assert found["contrast_simultaneous_high"].dims == ("metric", "edit")
+    assert not found["contrast_simultaneous_high"].values.any()
+    xr.testing.assert_equal(found["simultaneous_low"], found["low"].rename("simultaneous_low"))

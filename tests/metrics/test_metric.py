@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pairs import IMAGES, OTHERS
@@ -7,7 +9,9 @@ from pairs import IMAGES, OTHERS
 from ditscope import metrics
 from ditscope.errors import InputError
 
-RUNNING = [name for name in metrics.METRICS if name != "lpips"]  # its weights are not everywhere
+# Those whose inputs are images of any prompt, and whose models are at hand.
+RUNNING = [name for name, metric in metrics.METRICS.items() if metric.opens is None and metric.least == 1]
+RUNNING.remove("latent_norm")
 RANDOM = np.random.default_rng(0)
 
 
@@ -45,6 +49,9 @@ def test_metrics_name_the_function_they_call():
     np.testing.assert_array_equal(energy(IMAGES, reference=OTHERS), metrics.high_frequency_energy(IMAGES))
     assert not energy.paired
     assert metrics.METRICS["clip_score"].needs == ("prompts", "scorer")
+    for metric in metrics.METRICS.values():
+        assert metric.label
+        assert metric.over == ("set" if metric.name in ("cmmd", "fid") else "image")
 
 
 def test_damage_follows_the_values():
@@ -70,8 +77,12 @@ def test_clip_is_opened_once_and_only_when_needed():
     assert len(opened) == 1
 
 
+def blueness(images):  # not inside the test: what is registered has to be picklable
+    return images[..., 2].mean((1, 2))
+
+
 def test_own_metrics_by_object_and_by_name():
-    own = metrics.Metric("blueness", "mean blue", lambda images: images[..., 2].mean((1, 2)))
+    own = metrics.Metric("blueness", "mean blue", blueness)
     np.testing.assert_allclose(metrics.resolve(own)["blueness"](IMAGES), IMAGES[..., 2].mean((1, 2)))
     with pytest.raises(InputError, match="'blueness'"):
         metrics.resolve("blueness")
@@ -103,7 +114,7 @@ def test_a_metric_that_needs_what_a_comparison_does_not_have_is_refused():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["fid"], "'fid'.*'psnr'"),
+        (["beauty"], "'beauty'.*'psnr'"),
         ([], "no metrics"),
         (["psnr", "psnr"], "twice"),
         (["clip_score"], "clip="),
@@ -133,3 +144,57 @@ def test_a_function_that_gives_no_number_for_each_image_is_refused(compute):
 
 def test_a_metric_may_be_passed_as_its_function():
     assert metrics.resolve([metrics.psnr]) == metrics.resolve("psnr")
+
+
+def test_options_are_what_has_a_default_and_become_part_of_the_name():
+    assert metrics.METRICS["ssim"].options == {"space": "rgb"}
+    luminance = metrics.METRICS["ssim"].with_options(space="luminance")
+    assert luminance.name == "ssim(space='luminance')"
+    assert luminance.label == "SSIM (space='luminance')"
+    assert luminance.options == {"space": "luminance"}
+    assert (luminance.needs, luminance.damage) == (("reference",), "lower")
+    found = metrics.resolve(["ssim", luminance])
+    np.testing.assert_array_equal(
+        found[luminance.name](IMAGES, reference=OTHERS), metrics.ssim_luminance(IMAGES, OTHERS)
+    )
+    with pytest.raises(InputError, match="option of ssim 'colour'; expected one of 'space'"):
+        metrics.METRICS["ssim"].with_options(colour="rgb")
+
+
+def test_opening_is_by_the_options_and_the_prompts():
+    asked = []
+    own = metrics.Metric(
+        "own",
+        "own",
+        lambda images, *, model="small", size=3: images[:, 0, 0, 0],
+        opens=lambda prompts, model: asked.append((model, prompts)),
+    )
+    metrics.resolve(own)["own"](IMAGES)
+    assert not asked
+    own.open(["a"])
+    own.with_options(model="large").open(["b"])
+    assert asked == [("small", ["a"]), ("large", ["b"])]
+    metrics.METRICS["psnr"].open(["a"])
+
+
+SPREAD = metrics.Metric(
+    "spread",
+    "gap of means",
+    lambda images: images.mean((1, 2)),
+    damage="higher",
+    distance=lambda one, other: abs(one.mean(0) - other.mean(0)).sum(),
+    least=3,
+)
+
+
+def test_a_metric_over_a_set_gives_one_number_from_features():
+    expected = abs((IMAGES.astype(float) - OTHERS).mean((0, 1, 2))).sum()
+    assert SPREAD(IMAGES, reference=OTHERS) == pytest.approx(expected)
+    np.testing.assert_allclose(SPREAD.features(IMAGES), IMAGES.mean((1, 2)))
+    assert (SPREAD.over, SPREAD.paired, SPREAD.needs) == ("set", True, ())
+    with pytest.raises(InputError, match="2 images for spread; expected at least 3"):
+        SPREAD(IMAGES[:2], reference=OTHERS)
+    with pytest.raises(InputError, match="no reference for spread"):
+        SPREAD(IMAGES)
+    with pytest.raises(InputError, match="one row of features for each of 3 images"):
+        replace(SPREAD, compute=lambda images: images.mean((1, 2, 3))).features(IMAGES)

@@ -64,11 +64,18 @@ def compare(
         Dataset with, per ``metric``, ``edit``, ``draw`` and ``sample``:
 
         * ``value``: the edited image's score; ``effect``: edited minus baseline for metrics that judge
-          one image, the score itself for metrics that compare with the baseline image;
+          one image, the score itself for metrics that compare with the baseline image; NaN for metrics over a set,
+          which have one number for all images of an edit, ``mean``;
         * ``baseline_value`` ``[metric, sample]``: the baseline image's own score (NaN for comparing metrics);
-        * ``mean``, ``low``, ``high`` ``[metric, edit]``: the effect with a bootstrap interval over prompts;
+        * ``mean``, ``low``, ``high`` ``[metric, edit]``: the effect with a bootstrap interval over prompts, 95 %;
         * ``contrast_mean``, ``contrast_low``, ``contrast_high``: the first edit's effect minus this one's,
-          paired by sample;
+          paired by sample: what the first edit is to be told from the others, and from controls, by;
+        * ``simultaneous_low``, ``simultaneous_high``, ``contrast_simultaneous_low``,
+          ``contrast_simultaneous_high``: the same for several edits at once. Of intervals for each edit by itself one
+          in twenty misses, so with many edits some will; these hold for all edits of one metric together, in 95 % of
+          studies. That is the rule for saying that any of several edits did something, or that the first differs from
+          any of the others. Metrics are not corrected for: name the one that decides before the run. How both kinds are
+          made, and how well they cover with few prompts: :func:`ditscope.intervals.bootstrap_mean`;
         * ``fired`` ``[edit, draw]``: firings a sample; ``energy_removed``: share of the edited stream's
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
         * ``match_ratio`` ``[edit, draw, sample]``: of controls whose channels match others, what they reached over what
@@ -76,9 +83,10 @@ def compare(
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control;
-        ``matched_to`` ``[edit]``: what its channels match of others, in words; and
-        ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute
-        ``live`` is the model's live state, as JSON, beside ``weights_fingerprint``.
+        ``matched_to`` ``[edit]``: what its channels match of others, in words; ``over`` ``[metric]``: whether its
+        numbers are of an ``image`` or of a ``set``; ``binary`` ``[metric]``, bool; and ``truncated`` ``[sample]``, bool:
+        whether the prompt was cut in every text encoder. Its attribute ``live`` is the model's live state, as JSON,
+        beside ``weights_fingerprint``.
 
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
@@ -100,7 +108,7 @@ def compare(
     if clip is None and is_embedded(dit.repo_id):
         clip = str(embedded_folder() / "clip")
     scorers = resolve(metrics, clip=clip)
-    _require_scorable(scorers, call, bool(embeddings))
+    _require_scorable(scorers, call, bool(embeddings), samples)
     model = model_state(dit)
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
@@ -134,7 +142,12 @@ def compare(
     )
 
 
-def _require_scorable(scorers: Mapping[str, Metric], call: Mapping[str, Any], embedded: bool) -> None:
+def _require_scorable(
+    scorers: Mapping[str, Metric],
+    call: Mapping[str, Any],
+    embedded: bool,
+    samples: Sequence[tuple[Prompt, int]],
+) -> None:
     judging = [name for name, metric in scorers.items() if "prompts" in metric.needs]
     if embedded and judging:
         raise InputError(
@@ -144,3 +157,9 @@ def _require_scorable(scorers: Mapping[str, Metric], call: Mapping[str, Any], em
         )
     if call.get("output_type") == LATENT:
         raise InputError(f"output_type={LATENT!r}", "images, which metrics score", "Leave output_type out.")
+    of_latents = [name for name, metric in scorers.items() if "latents" in metric.needs]
+    if of_latents:
+        raise InputError(", ".join(of_latents), "metrics of images", "Leave metrics of latents out.")
+    for metric in scorers.values():
+        metric.require_enough(len(samples))
+        metric.open([str(prompt) for prompt, _ in samples])

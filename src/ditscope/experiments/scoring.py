@@ -10,7 +10,8 @@ import xarray as xr
 
 from ditscope.experiments.matches import match_ratio, matched_to
 from ditscope.experiments.running import Condition, Run
-from ditscope.intervals import interval_over, paired_difference
+from ditscope.experiments.set_scoring import set_intervals
+from ditscope.intervals import interval_over
 from ditscope.metrics.metric import Metric
 from ditscope.tracing.prompt_embeds import Prompt
 
@@ -36,7 +37,13 @@ def score(
     result = _scores(samples, conditions, baseline, runs, scorers)
     result = result.merge(_energies(len(conditions), runs, len(samples)))
     result = result.merge(_matches(conditions, runs, len(samples)))
-    return _with_intervals(result, resamples)
+    result = _with_intervals(result, resamples)
+    for name, metric in scorers.items():
+        if metric.over == "set":
+            prompts = result["prompt"].values.tolist()
+            for key, values in set_intervals(metric, conditions, baseline, runs, prompts).items():
+                result[key].loc[{"metric": name}] = values
+    return result
 
 
 def _scores(samples, conditions, baseline, runs: Mapping[tuple[int, int], Run], scorers) -> xr.Dataset:
@@ -48,6 +55,8 @@ def _scores(samples, conditions, baseline, runs: Mapping[tuple[int, int], Run], 
     for at, run in runs.items():
         images[at] = run.images
     for position, metric in enumerate(scorers.values()):
+        if metric.over == "set":
+            continue
         if not metric.paired:
             own[position] = metric(baseline, reference=baseline, prompts=prompts)
         for at, run in runs.items():
@@ -73,6 +82,8 @@ def _scores(samples, conditions, baseline, runs: Mapping[tuple[int, int], Run], 
             "seed": ("sample", [int(seed) for _, seed in samples]),
             "unit": ("metric", [metric.unit for metric in scorers.values()]),
             "paired": ("metric", paired),
+            "over": ("metric", [metric.over for metric in scorers.values()]),
+            "binary": ("metric", [metric.binary for metric in scorers.values()]),
             "label": ("metric", [_effect_label(metric) for metric in scorers.values()]),
             "damage": ("metric", [metric.damage for metric in scorers.values()]),
             "direction": ("metric", [metric.better for metric in scorers.values()]),
@@ -129,15 +140,36 @@ def _totals(firings: pd.DataFrame, column: str) -> pd.Series:
 def _with_intervals(result: xr.Dataset, resamples: int) -> xr.Dataset:
     # Draws are averaged first: the interval is that of the mean over draws, for these prompts.
     effect = result["effect"].mean("draw")
-    interval = interval_over(effect, over="sample", cluster="prompt", resamples=resamples)
-    result = result.assign({name: interval[name] for name in ("mean", "low", "high")})
-    first = effect.isel(edit=0, drop=True)
-    contrasts = [
-        paired_difference(
-            first, effect.isel(edit=row, drop=True), over="sample", cluster="prompt", resamples=resamples
+    contrast = effect.isel(edit=0, drop=True) - effect.isel(edit=slice(1, None))
+    found = {
+        f"{name}{kind}{end}": values
+        for name, effects in (("", effect), ("contrast_", contrast))
+        for kind, together in (("", None), ("simultaneous_", "edit"))
+        for end, values in _intervals(effects, resamples, together).items()
+        if not kind or end != "mean"
+    }
+    # A contrast of the first edit with itself is 0, and no member of the family.
+    whole = {
+        name: each.reindex(edit=result["edit"], fill_value=0.0) if name.startswith("contrast_") else each
+        for name, each in found.items()
+    }
+    return result.assign(whole)
+
+
+def _intervals(effects: xr.DataArray, resamples: int, together: str | None) -> xr.Dataset:
+    """``mean``, ``low`` and ``high`` ``[metric, edit]`` of effects ``[metric, edit, sample]``."""
+    if not effects.sizes["edit"]:
+        none = effects.isel(sample=[]).sum("sample")
+        return xr.Dataset(dict.fromkeys(("mean", "low", "high"), none))
+    each = [
+        interval_over(
+            effects.isel(metric=[row]),
+            resamples=resamples,
+            together=together,
+            limits=(-1.0 + paired, 1.0) if binary else None,
         )
-        for row in range(effect.sizes["edit"])
+        for row, (paired, binary) in enumerate(
+            zip(effects["paired"].values, effects["binary"].values, strict=True)
+        )
     ]
-    contrast = xr.concat(contrasts, dim="edit").assign_coords(edit=result["edit"])
-    contrast = contrast.transpose("metric", "edit", ...)
-    return result.assign({f"contrast_{name}": contrast[name] for name in ("mean", "low", "high")})
+    return xr.concat(each, dim="metric")

@@ -5,7 +5,6 @@ CLIP can be blind to large changes of an image (arXiv 2605.09313), so it is neve
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ditscope import checks
-from ditscope.errors import InputError, UnsupportedError
-from ditscope.metrics._images import as_unit, stacked
-from ditscope.paths import folder_or_hub_id
+from ditscope.errors import InputError
+from ditscope.metrics._images import stacked
+from ditscope.metrics._pretrained import Pixels, opened
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ClipScorer"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""Of OpenAI's CLIP, per colour, of values from 0 to 1."""
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 CONVENTIONS = ("cosine", "hessel")
 
@@ -57,9 +57,8 @@ class ClipScorer:
     ) -> None:
         self.model = model.eval() if device is None else model.to(device).eval()
         self.tokenizer = tokenizer
-        self.image_mean, self.image_std = (np.asarray(v, dtype=np.float32) for v in (image_mean, image_std))
         config: Any = model.config
-        self.size = int(size or config.vision_config.image_size)
+        self.pixels = Pixels(int(size or config.vision_config.image_size), image_mean, image_std)
         self.max_length = int(max_length or config.text_config.max_position_embeddings)
         self.batch_size = batch_size
 
@@ -82,25 +81,15 @@ class ClipScorer:
             InputError: if it cannot be opened as a CLIP.
         """
         from transformers import AutoTokenizer, CLIPModel
-        from transformers.utils import cached_file
 
-        from ditscope._quiet import quiet_unless_terminal
-
-        source = folder_or_hub_id(name_or_path)
-        try:
-            config = cached_file(
-                source, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False
-            )
-            with quiet_unless_terminal():
-                model = CLIPModel.from_pretrained(source, use_safetensors=True, **kwargs)
+        def load(source: str) -> ClipScorer:
+            model = CLIPModel.from_pretrained(source, use_safetensors=True, **kwargs)
             tokenizer = AutoTokenizer.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"no CLIP at {str(name_or_path)!r} ({str(error).splitlines()[0]})",
-                "a folder or hub id with a CLIPModel in safetensors and its tokenizer",
-                "Check the name and the connection.",
-            ) from error
-        return cls(model, tokenizer, device=device, batch_size=batch_size, **_preprocessing(config))
+            scorer = cls(model, tokenizer, device=device, batch_size=batch_size)
+            scorer.pixels = Pixels.of(source, scorer.pixels.size, CLIP_MEAN, CLIP_STD)
+            return scorer
+
+        return opened("CLIP", "a CLIPModel in safetensors and its tokenizer", name_or_path, load)
 
     def score(self, images: Any, prompts: Sequence[str], *, convention: str = "cosine") -> np.ndarray:
         """Agreement of each image with its prompt.
@@ -115,7 +104,7 @@ class ClipScorer:
             float64 ``[image]``.
         """
         checks.name_of("convention", convention, CONVENTIONS)
-        images = self._check_images(images)
+        images = stacked(images)
         prompts = checks.prompts(prompts)
         if len(prompts) != len(images):
             raise InputError(
@@ -181,59 +170,16 @@ class ClipScorer:
         """Arrays ``[image, ...]`` of ``forward``, which gets model input ``[image, rgb, y, x]``."""
         import torch
 
-        images = self._check_images(images)
         parts = []
-        for start in range(0, len(images), self.batch_size):
-            scaled = (
-                self._resize(images[start : start + self.batch_size]) - self.image_mean
-            ) / self.image_std
-            pixels = torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+        for pixels in self.pixels.batches(images, self.batch_size):
             with torch.inference_mode():
                 parts.append(forward(pixels.to(self.model.device, self.model.dtype)))
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
 
-    def _resize(self, images: np.ndarray) -> np.ndarray:
-        """float32 0 to 1 at the model's size: the shortest edge by bicubic, then the centre, as in CLIP."""
-        if images.shape[1:3] == (self.size, self.size):
-            return as_unit(images).astype(np.float32)
-        from PIL import Image
-
-        bytes_ = images if images.dtype == np.uint8 else np.round(as_unit(images) * 255).astype(np.uint8)
-        rows, columns = images.shape[1:3]
-        scale = self.size / min(rows, columns)
-        height, width = (max(self.size, int(edge * scale)) for edge in (rows, columns))
-        top, left = (height - self.size) // 2, (width - self.size) // 2
-        resized = [
-            np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BICUBIC))
-            for one in bytes_
-        ]
-        cut = np.stack(resized)[:, top : top + self.size, left : left + self.size]
-        return (cut / 255.0).astype(np.float32)
-
-    def _check_images(self, images: Any) -> np.ndarray:
-        array = stacked(images)
-        as_unit(array)
-        return array
-
     def __repr__(self) -> str:
-        return f"ClipScorer({self.size} pixels, {self.max_length} tokens, on {self.model.device})"
+        return f"ClipScorer({self.pixels.size} pixels, {self.max_length} tokens, on {self.model.device})"
 
 
 def _unit(features: torch.Tensor) -> np.ndarray:
     values = features.detach().float().cpu().numpy()
     return values / np.linalg.norm(values, axis=-1, keepdims=True)
-
-
-def _preprocessing(config: str | None) -> dict[str, Any]:
-    if config is None:
-        return {}
-    settings = json.loads(Path(config).read_text())
-    size = settings.get("crop_size", settings.get("size"))
-    if isinstance(size, dict):
-        size = size.get("shortest_edge", size.get("height"))
-    if size is not None and not isinstance(size, int):
-        raise UnsupportedError(f"image size {size!r}", "one edge in pixels", "Build ClipScorer by hand.")
-    settings["size"] = size
-    return {
-        name: settings[name] for name in ("size", "image_mean", "image_std") if settings.get(name) is not None
-    }

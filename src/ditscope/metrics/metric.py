@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 import numpy as np
 
 from ditscope import checks
-from ditscope.errors import InputError
+from ditscope.errors import InputError, unknown_name
 from ditscope.metrics._images import stacked
 from ditscope.metrics.clip_scorer import ClipScorer
 
@@ -26,22 +26,31 @@ INPUTS = {
     "reference": "the baseline images of the same prompts and seeds",
     "prompts": "one for each image",
     "scorer": "the ClipScorer of a CLIP",
+    "latents": "latents of the same samples, float32 [sample, token, latent channel]",
+    "reference_latents": "the baseline's latents of the same prompts and seeds",
 }
-"""What a metric may need beside images, by the names of its function's parameters."""
+"""What a metric may need beside images, by the names of its function's parameters. One whose first is ``latents``
+needs no images."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for each image, and what a comparison has to know about it.
+    """A number for each image, or one for a set of images, and what a comparison has to know about it.
 
     Attributes:
         name: its name in a comparison.
         label: what to write on an axis.
         compute: function of images ``[image, y, x, rgb]`` and what else it needs, as parameters without a default:
-            any of :data:`INPUTS`. It returns ``[image]``.
+            any of :data:`INPUTS`. It returns ``[image]``. Parameters with a default are options.
         unit: such as ``dB``; empty where it has none.
         damage: whether a ``higher`` or a ``lower`` value means more damage; ``either`` where a change
             both ways is one.
+        binary: whether every value is 0 or 1, which intervals of few prompts have to know.
+        distance: of a metric over a set: function of the features of two sets, ``[image, feature]`` each, that gives
+            one number. ``compute`` returns the features then.
+        least: fewest images of a set that give a number worth having.
+        opens: function of any of the options, and of ``prompts``, that is called before a comparison generates images:
+            it opens the model that the metric needs, and keeps it, or refuses.
 
     Raises:
         InputError: the function needs something else.
@@ -52,6 +61,10 @@ class Metric:
     compute: Callable[..., np.ndarray]
     unit: str = ""
     damage: Damage = "either"
+    binary: bool = False
+    distance: Callable[[np.ndarray, np.ndarray], float] | None = None
+    least: int = 1
+    opens: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
         checks.name_of("damage", self.damage, get_args(Damage))
@@ -61,41 +74,110 @@ class Metric:
     @property
     def needs(self) -> tuple[str, ...]:
         """What it needs beside images."""
-        parameters = list(inspect.signature(self.compute).parameters.values())
-        return tuple(parameter.name for parameter in parameters[1:] if parameter.default is parameter.empty)
+        first, *more = inspect.signature(self.compute).parameters.values()
+        needed = [parameter.name for parameter in more if parameter.default is parameter.empty]
+        return ("latents", *needed) if first.name == "latents" else tuple(needed)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options with the values that they have."""
+        parameters = inspect.signature(self.compute).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    @property
+    def over(self) -> str:
+        """What it is a number of: an ``image``, or a ``set`` of images, which is compared with the baseline's."""
+        return "image" if self.distance is None else "set"
 
     @property
     def paired(self) -> bool:
-        """Whether it compares an image with the baseline image; else it judges one image."""
-        return "reference" in self.needs
+        """Whether it compares with the baseline; else it judges what there is by itself."""
+        return self.over == "set" or not {"reference", "reference_latents"}.isdisjoint(self.needs)
 
     @property
     def better(self) -> str:
         """Which direction is better: ``higher``, ``lower``, or ``either`` where that is not said."""
         return {"higher": "lower", "lower": "higher"}.get(self.damage, "either")
 
-    def __call__(self, images: Any, **inputs: Any) -> np.ndarray:
-        """The metric of images ``[image, y, x, rgb]``: float64 ``[image]``.
+    def with_options(self, **options: Any) -> Metric:
+        """The metric with other values of its options, which become part of its name: ``ssim(space='luminance')``.
+
+        In its label they take the place of what is in brackets.
+
+        Raises:
+            InputError: it has no such option.
+        """
+        for name in options:
+            if name not in self.options:
+                raise unknown_name(f"option of {self.name}", name, self.options)
+        words = f"({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+        label = f"{self.label.partition(' (')[0]} {words}"
+        return replace(self, name=self.name + words, label=label, compute=partial(self.compute, **options))
+
+    def open(self, prompts: Sequence[str] = ()) -> None:
+        """Open what it needs, so that what is absent is known before a run.
+
+        Raises:
+            DitscopeError: a model or a library is not there, or it cannot judge images of these prompts.
+        """
+        if self.opens is not None:
+            known = {**self.options, "prompts": prompts}
+            self.opens(**{name: known[name] for name in inspect.signature(self.opens).parameters})
+
+    def __call__(self, images: Any, **inputs: Any) -> Any:
+        """The metric of images ``[image, y, x, rgb]``: float64 ``[image]``, or one number of a set.
 
         Args:
-            images: the images.
+            images: the images; of a metric of latents, None will do.
             **inputs: any of :data:`INPUTS`; what it does not need is left aside.
 
         Raises:
-            InputError: without something that it needs, or where its function does not return one number an image.
+            InputError: without something that it needs, with fewer images than a set has to have, or where its function
+                does not return one number an image.
         """
-        images = stacked(images)
-        for need in self.needs:
+        if self.distance is None:
+            return self._computed(images, inputs, 1)
+        self.require_enough(len(images))
+        if inputs.get("reference") is None:
+            raise InputError(f"no reference for {self.name}", INPUTS["reference"], "Pass reference=.")
+        one, other = (self.features(each, **inputs) for each in (images, inputs["reference"]))
+        return float(self.distance(one, other))
+
+    def features(self, images: Any, **inputs: Any) -> np.ndarray:
+        """Of a metric over a set: what it compares sets by, float64 ``[image, feature]``."""
+        return self._computed(images, inputs, 2)
+
+    def require_enough(self, images: int) -> None:
+        """Refuse a set of too few images.
+
+        Raises:
+            InputError: there are fewer than ``least``.
+        """
+        if images < self.least:
+            raise InputError(
+                f"{images} images for {self.name}",
+                f"at least {self.least}, under which its number says more of how many there are than of what they show",
+                "Take more prompts or seeds, or a metric that gives a number for each image.",
+            )
+
+    def _computed(self, images: Any, inputs: Mapping[str, Any], dims: int) -> np.ndarray:
+        needs = self.needs
+        for need in needs:
             if inputs.get(need) is None:
                 raise InputError(f"no {need} for {self.name}", INPUTS[need], f"Pass {need}=.")
-        scores = np.asarray(self.compute(images, **{need: inputs[need] for need in self.needs}), dtype=float)
-        if scores.shape != (len(images),):
+        judged = (
+            () if next(iter(inspect.signature(self.compute).parameters)) == "latents" else (stacked(images),)
+        )
+        count = len(judged[0] if judged else inputs["latents"])
+        found = np.asarray(self.compute(*judged, **{need: inputs[need] for need in needs}), dtype=float)
+        if found.ndim != dims or len(found) != count:
+            each = "number" if dims == 1 else "row of features"
             raise InputError(
-                f"scores of shape {scores.shape} from {self.name}",
-                f"one number for each of {len(images)} images",
-                "Reduce over y, x and rgb alone.",
+                f"scores of shape {found.shape} from {self.name}",
+                f"one {each} for each of {count} {'images' if judged else 'samples'}",
+                "Reduce over everything else.",
             )
-        return scores
+        return found
 
 
 _registered: dict[str, Metric] = {}
@@ -122,9 +204,11 @@ def register(metric: Metric) -> Metric:
 
 
 def metric(
-    label: str, *, unit: str = "", damage: Damage = "either", name: str | None = None
+    label: str, *, unit: str = "", damage: Damage = "either", name: str | None = None, **more: Any
 ) -> Callable[[Score], Score]:
-    """Decorator that registers a function as a :class:`Metric`, by its own name unless ``name`` is given::
+    """Decorator that registers a function as a :class:`Metric`, by its own name unless ``name`` is given.
+
+    ``more`` are further fields of it::
 
     @ds.metrics.metric("mean red", damage="either")
     def redness(images):
@@ -132,7 +216,7 @@ def metric(
     """
 
     def registering(compute: Score) -> Score:
-        register(Metric(name or compute.__name__, label, compute, unit, damage))
+        register(Metric(name or compute.__name__, label, compute, unit, damage, **more))
         return compute
 
     return registering
