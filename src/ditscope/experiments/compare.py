@@ -84,7 +84,7 @@ def compare(
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control;
         ``matched_to`` ``[edit]``: what its channels match of others, in words; ``over`` ``[metric]``: whether its
-        numbers are of an ``image`` or of a ``set``; ``binary`` ``[metric]``, bool; and ``truncated`` ``[sample]``, bool:
+        numbers are of an ``image`` or a ``set``; ``binary`` ``[metric]``, bool; and ``truncated`` ``[sample]``, bool:
         whether the prompt was cut in every text encoder. Its attribute ``live`` is the model's live state, as JSON,
         beside ``weights_fingerprint``.
 
