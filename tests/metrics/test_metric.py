@@ -7,7 +7,8 @@ from pairs import IMAGES, OTHERS
 from ditscope import metrics
 from ditscope.errors import InputError
 
-RUNNING = [name for name in metrics.METRICS if name != "lpips"]  # its weights are not everywhere
+# LPIPS' weights are not everywhere.
+RUNNING = [name for name, metric in metrics.METRICS.items() if name != "lpips" and metric.of_images]
 RANDOM = np.random.default_rng(0)
 
 

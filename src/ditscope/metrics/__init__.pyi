@@ -5,6 +5,7 @@ from .clip_score import clip_score_hessel as clip_score_hessel
 from .clip_scorer import ClipScorer as ClipScorer
 from .feature_distance import feature_distance as feature_distance
 from .high_frequency_energy import high_frequency_energy as high_frequency_energy
+from .latent_distance import latent_distance as latent_distance
 from .lpips import lpips as lpips
 from .mean_abs_difference import mean_abs_difference as mean_abs_difference
 from .metric import METRICS as METRICS

@@ -26,8 +26,11 @@ INPUTS = {
     "reference": "the baseline images of the same prompts and seeds",
     "prompts": "one for each image",
     "scorer": "the ClipScorer of a CLIP",
+    "latents": "latents of the same samples, float32 [sample, token, latent channel]",
+    "reference_latents": "the baseline's latents of the same prompts and seeds",
 }
-"""What a metric may need beside images, by the names of its function's parameters."""
+"""What a metric may need beside images, by the names of its function's parameters. One whose first is ``latents``
+needs no images."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,19 @@ class Metric:
     @property
     def needs(self) -> tuple[str, ...]:
         """What it needs beside images."""
-        parameters = list(inspect.signature(self.compute).parameters.values())
-        return tuple(parameter.name for parameter in parameters[1:] if parameter.default is parameter.empty)
+        first, *more = inspect.signature(self.compute).parameters.values()
+        needed = [parameter.name for parameter in more if parameter.default is parameter.empty]
+        return ("latents", *needed) if first.name == "latents" else tuple(needed)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it judges images; else it judges latents, for which nothing has to be decoded."""
+        return next(iter(inspect.signature(self.compute).parameters)) != "latents"
 
     @property
     def paired(self) -> bool:
-        """Whether it compares an image with the baseline image; else it judges one image."""
-        return "reference" in self.needs
+        """Whether it compares with the baseline; else it judges what there is by itself."""
+        return not {"reference", "reference_latents"}.isdisjoint(self.needs)
 
     @property
     def better(self) -> str:
@@ -78,22 +87,24 @@ class Metric:
         """The metric of images ``[image, y, x, rgb]``: float64 ``[image]``.
 
         Args:
-            images: the images.
+            images: the images; of a metric of latents, None will do.
             **inputs: any of :data:`INPUTS`; what it does not need is left aside.
 
         Raises:
             InputError: without something that it needs, or where its function does not return one number an image.
         """
-        images = stacked(images)
-        for need in self.needs:
+        needs = self.needs
+        for need in needs:
             if inputs.get(need) is None:
                 raise InputError(f"no {need} for {self.name}", INPUTS[need], f"Pass {need}=.")
-        scores = np.asarray(self.compute(images, **{need: inputs[need] for need in self.needs}), dtype=float)
-        if scores.shape != (len(images),):
+        judged = (stacked(images),) if self.of_images else ()
+        count = len(judged[0] if judged else inputs["latents"])
+        scores = np.asarray(self.compute(*judged, **{need: inputs[need] for need in needs}), dtype=float)
+        if scores.shape != (count,):
             raise InputError(
                 f"scores of shape {scores.shape} from {self.name}",
-                f"one number for each of {len(images)} images",
-                "Reduce over y, x and rgb alone.",
+                f"one number for each of {count} {'images' if judged else 'samples'}",
+                "Reduce over everything else.",
             )
         return scores
 
