@@ -8,7 +8,10 @@ and step of the embedded pipeline, and every way scores each image by its distan
 * ``alone``: one edited run that shares nothing, from the first block of the first step,
 * ``together``: several edits in one forward pass, and how far that moves the numbers.
 
-    python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--steps 20] [--json benchmarks/results/sweep.json]
+Of a grid, ``--cells`` blocks and as many steps are taken, evenly, from the first to the last, so that what is shared is
+on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that.
+
+    python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--cells 5] [--json benchmarks/results/sweep.json]
     python benchmarks/sweep.py --quick        # a try in seconds, whose figures mean nothing
 """
 
@@ -48,7 +51,7 @@ class Work:
         self.prompt, self.steps = ds.shapes.prompts(1)[0], options.steps
         self.call = {**self.dit.call_defaults, "num_inference_steps": self.steps}
 
-    def sweep(self, steps: range, blocks: range, **more: Any) -> np.ndarray:
+    def sweep(self, steps: list[int], blocks: list[int], **more: Any) -> np.ndarray:
         """By ditscope: the effects ``[block, step]``."""
         grid = ds.grid(
             lambda block, step: {"zero": ds.edits.zero(CHANNELS, blocks=block, steps=step)},
@@ -59,7 +62,9 @@ class Work:
         result = ds.sweep(self.dit, self.prompt, 0, grid, METRIC, images="drop", **call)
         return result["effect"].values[0, :, :, 0, 0, 0]
 
-    def again(self, image: Callable[[Cell | None], np.ndarray], steps: range, blocks: range) -> np.ndarray:
+    def again(
+        self, image: Callable[[Cell | None], np.ndarray], steps: list[int], blocks: list[int]
+    ) -> np.ndarray:
         """By whole runs: the same."""
         bare = image(None)
         of = ds.metrics.METRICS[METRIC]
@@ -121,6 +126,11 @@ class Work:
             handle.remove()
 
 
+def evenly(first: int, last: int, count: int) -> list[int]:
+    """Whole numbers from the first to the last, as many as there may be of them, with the middle as their mean."""
+    return sorted({round(number) for number in np.linspace(first, last, min(count, last - first + 1))})
+
+
 def timed(run: Callable[[], np.ndarray], found: dict[str, np.ndarray], way: str) -> float:
     """Seconds; what it makes is kept."""
     begin = time.perf_counter()
@@ -131,8 +141,8 @@ def timed(run: Callable[[], np.ndarray], found: dict[str, np.ndarray], way: str)
 def swept(part: str, most: float, last: float, options: argparse.Namespace) -> Part:
     """A sweep over all blocks and some last share of the steps."""
     work = Work(options)
-    steps = range(work.steps - max(1, round(last * work.steps)), work.steps)
-    blocks = range(len(work.dit.blocks))
+    steps = evenly(work.steps - max(1, round(last * work.steps)), work.steps - 1, options.cells)
+    blocks = evenly(0, len(work.dit.blocks) - 1, options.cells)
     found: dict[str, np.ndarray] = {}
     ways = {
         SWEEP: lambda: work.sweep(steps, blocks),
@@ -149,8 +159,8 @@ def swept(part: str, most: float, last: float, options: argparse.Namespace) -> P
         Figure(f"{SWEEP}, to {way}", ratios(times[SWEEP], times[way]), most=most) for way in (HOOKS, NNSIGHT)
     ]
     return Part(
-        f"shapes, 1 prompt, {work.steps} steps: {len(steps) * len(blocks)} runs, steps {steps[0]} to {steps[-1]}, all "
-        "blocks; the numbers of all ways are equal",
+        f"shapes, 1 prompt, {work.steps} steps: {len(steps) * len(blocks)} runs, at steps {steps} and blocks {blocks}; "
+        "the numbers of all ways are equal",
         figures,
     )
 
@@ -178,10 +188,35 @@ def alone(options: argparse.Namespace) -> Part:
     )
 
 
+def together(options: argparse.Namespace) -> Part:
+    """Several edits in one forward pass."""
+    work = Work(options)
+    steps, blocks = (evenly(0, count - 1, options.cells) for count in (work.steps, len(work.dit.blocks)))
+    found: dict[str, np.ndarray] = {}
+    ways = {
+        f"{count} edits in a forward pass": partial(work.sweep, steps, blocks, edits_per_forward=count)
+        for count in (1, 2, 4)
+    }
+    work.with_nnsight(None)
+    times = in_turns({way: partial(timed, run, found, way) for way, run in ways.items()}, options.rounds)
+    one, *more = ways
+    figures = [Figure(way, times[way], "s") for way in ways]
+    for way in more:
+        drift = np.abs(found[way] - found[one]) / np.abs(found[one])
+        figures += [
+            Figure(f"{way}, time to that of one by one", ratios(times[way], times[one])),
+            Figure(f"{way}, largest relative difference of a cell's number", [float(drift.max())]),
+        ]
+    return Part(
+        f"shapes, 1 prompt, {work.steps} steps: {len(steps) * len(blocks)} runs, several at once", figures
+    )
+
+
 PARTS = {
     "uniform": partial(swept, "uniform", 0.55, 1.0),
     "late": partial(swept, "late", 0.20, 0.25),
     "alone": alone,
+    "together": together,
 }
 
 
@@ -189,9 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     """Run the parts that are asked for."""
     parser = options_parser(__doc__ or "", PARTS, tuple(PARTS))
     parser.add_argument("--steps", type=int, default=20, help="of every image")
+    parser.add_argument("--cells", type=int, default=5, help="blocks, and steps, that are taken of the grid")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.steps = 1, 2
+        options.rounds, options.steps, options.cells = 1, 2, 2
     return run_parts(PARTS, options)
 
 

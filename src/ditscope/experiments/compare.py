@@ -95,6 +95,7 @@ def compare(
         images="keep",
         resamples=resamples,
         memory_budget=MEMORY_BUDGET,
+        edits_per_forward=1,
         **call,
     )
     warn_of_truncated(result["prompt"].values[result["truncated"].values])

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ditscope.edits.applying import EditedVisit
 from ditscope.edits.first_block import first_blocks
 from ditscope.errors import ConfigMismatchError
 from ditscope.experiments.kept import Kept
 from ditscope.experiments.outline import RunKey
 from ditscope.experiments.scoring import Made, score_baseline, score_run
+from ditscope.experiments.together import EditedTogether, first_of, own_rows
 from ditscope.tracing.replay import Replay
 from ditscope.tracing.run import LATENT, STOP, Outcome, run_traced
 from ditscope.tracing.unchanged import require_unchanged
 
 if TYPE_CHECKING:
+    from ditscope.edits.edit import Edit
     from ditscope.experiments.grid import Grid
     from ditscope.metrics.metric import Metric
     from ditscope.models.dit import DiT
@@ -40,9 +41,11 @@ class Runs:
         scorers: Mapping[str, Metric],
         probe: Probe,
         memory_budget: int,
+        edits_per_forward: int,
     ) -> None:
         self._title, self._dit, self._batches, self._grid = title, dit, batches, grid
         self._scorers, self._probe, self._budget = scorers, probe, memory_budget
+        self._per_forward = edits_per_forward
         schedule = probe.schedule
         self._visits = [schedule.visit(index) for index in range(len(schedule))]
         self._with_images = any(metric.of_images for metric in scorers.values())
@@ -82,17 +85,24 @@ class Runs:
         scored = score_baseline(self._scorers, baseline, prompts)
         kept.add_baseline(number, scored, cut, baseline.images, _digest(baseline))
         progress.update(len(self._visits))
-        for key in keys:
-            condition = self._grid.cells[key.cell][key.edit]
-            visitor = EditedVisit(self._dit, condition.draw(key.draw), self._probe.schedule.steps)
-            steps = self._steps(starts[key])
-            outcome = self._run(batch, replay.run_from(starts[key], visitor), steps)
-            visitor.require_fired()
-            made = self._made(outcome)
-            scored = score_run(self._scorers, made, baseline, prompts, visitor.firings.table(), steps)
-            kept.add(key, scored, made.images)
-            progress.update(_computed(starts[key]))
+        for at in range(0, len(keys), self._per_forward):
+            group = keys[at : at + self._per_forward]
+            edits = [self._edits(key) for key in group]
+            steps = [self._steps(starts[key]) for key in group]
+            together = EditedTogether(self._dit, edits, self._probe.schedule.steps)
+            begun = replay.run_from(first_of([starts[key] for key in group]), together, len(group))
+            outcome = self._run(batch.repeated(len(group)), begun, max(steps))
+            for copy, (key, visitor) in enumerate(zip(group, together.visitors, strict=True)):
+                visitor.require_fired()
+                made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
+                firings = visitor.firings.table()
+                scored = score_run(self._scorers, made, baseline, prompts, firings, steps[copy])
+                kept.add(key, scored, made.images)
+                progress.update(_computed(starts[key]))
         return f"{replay.how} ({replay.why})" if replay.why else replay.how
+
+    def _edits(self, key: RunKey) -> list[Edit]:
+        return self._grid.cells[key.cell][key.edit].draw(key.draw)
 
     def _run(self, batch: Batch, at_visit: Callable[[Visit], object], steps: int | None = None) -> Outcome:
         """One run; where only latents are judged, it ends after some steps."""
@@ -108,14 +118,14 @@ class Runs:
         call = {**batch.call, "output_type": LATENT}
         return run_traced(self._dit, batch.samples, until_then, keep_latents=True, **call)
 
-    def _made(self, outcome: Outcome) -> Made:
+    def _made(self, outcome: Outcome, rows: slice = slice(None)) -> Made:
         return Made(
-            outcome.images if self._with_images else None, outcome.latents if self._with_latents else None
+            outcome.images[rows] if self._with_images else None,
+            outcome.latents[rows] if self._with_latents else None,
         )
 
     def _start(self, key: RunKey) -> list[int | None]:
-        edits = self._grid.cells[key.cell][key.edit].draw(key.draw)
-        return first_blocks(edits, self._dit, self._visits, self._probe.schedule.steps)
+        return first_blocks(self._edits(key), self._dit, self._visits, self._probe.schedule.steps)
 
     def _steps(self, start: Sequence[int | None]) -> int:
         """How many steps there are up to the last edited one."""

@@ -55,16 +55,18 @@ def sweep(
     images: Images = "keep",
     resamples: int = 2000,
     memory_budget: int = MEMORY_BUDGET,
+    edits_per_forward: int = 1,
     **call: Any,
 ) -> xr.Dataset:
     """Generate every sample without edits, and under each edit of each cell of a grid, and score the difference.
 
     ::
 
-        grid = ds.grid(lambda block, step: {"massive": ds.edits.zero(massive, blocks=block, steps=step)},
+        dit = ds.load("shapes")
+        grid = ds.grid(lambda block, step: {"zero": ds.edits.zero(range(12), blocks=block, steps=step)},
                        block=range(10), step=range(20))
-        result = ds.sweep(dit, prompts, seeds, grid, ["lpips"], "sweep.zarr", images="thumbnails")
-        ds.plots.sweep_heatmap(result, metric="lpips")
+        result = ds.sweep(dit, ds.shapes.prompts(3), 0, grid, ["psnr"], "sweep.zarr", images="thumbnails")
+        ds.plots.sweep_heatmap(result, metric="psnr")
 
     What an edited run shares with the unedited one is not computed again: the steps before the first edited one, and in
     that one the blocks before the edit (:mod:`ditscope.tracing.replay`). It is the same as the whole run, on a CPU bit
@@ -85,6 +87,9 @@ def sweep(
         images: ``keep``, ``drop``, or ``thumbnails`` of at most 128 pixels along an edge; metrics judge the images.
         resamples: bootstrap draws of the intervals.
         memory_budget: most bytes for what is recorded of the unedited run, on the model's device.
+        edits_per_forward: edits that are made in one forward pass, each on its own copy of the batch. More than one
+            fills a device that a batch leaves idle, and moves the last bits of all numbers, as another batch size does
+            (``benchmarks/sweep.py`` measures both).
         **call: pipeline arguments, as of compare.
 
     Returns:
@@ -122,6 +127,7 @@ def sweep(
         images=images,
         resamples=resamples,
         memory_budget=memory_budget,
+        edits_per_forward=edits_per_forward,
         **call,
     )
     warn_of_truncated(result["prompt"].values[result["truncated"].values])
@@ -159,12 +165,14 @@ def run_sweep(
     images: str,
     resamples: int,
     memory_budget: int,
+    edits_per_forward: int,
     **call: Any,
 ) -> xr.Dataset:
     """A sweep under a title, which the progress bar has; see :func:`sweep`."""
     check_interval(LEVEL, resamples)
     checks.name_of("images", images, IMAGES)
     checks.whole_number("memory_budget", memory_budget, 0)
+    checks.whole_number("edits_per_forward", edits_per_forward)
     check_call(dit, call)
     batches = batches_of(prompts, seeds, batch_size, call)
     samples = [sample for batch in batches for sample in batch.samples]
@@ -198,9 +206,12 @@ def run_sweep(
         _require_room(outline)
         holding: Any = contextlib.nullcontext(Kept(outline))
     else:
-        holding = sweep_store.opened(path, outline, {**config, **model, "edits": _digests(grid)})
+        config |= {"edits_per_forward": edits_per_forward, **model, "edits": _digests(grid)}
+        holding = sweep_store.opened(path, outline, config)
     with holding as kept:
-        shared = Runs(title, dit, batches, grid, scorers, looked, memory_budget).make(kept, model)
+        shared = Runs(title, dit, batches, grid, scorers, looked, memory_budget, edits_per_forward).make(
+            kept, model
+        )
         return _result(kept, resamples).assign_attrs(replay=shared)
 
 

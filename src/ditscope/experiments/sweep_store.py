@@ -111,7 +111,7 @@ class SweepStore(Kept):
         chunk[: len(rows)] = rows
         if isinstance(key, RunKey):
             place = (*np.unravel_index(key.cell, outline.shape), key.edit, key.draw, key.batch)
-            name = f"images/c/{'/'.join(str(int(part)) for part in place)}/0/0/0"
+            name = f"images/c/{'/'.join(map(str, place))}/0/0/0"
         else:
             name = f"baseline_images/c/{key}/0/0/0"
         path = self.path / name

@@ -89,7 +89,8 @@ class Replay:
         self._latents: dict[int, torch.Tensor] = {}
         self._hidden: dict[Place, Any] = {}
         self._order = list(dict.fromkeys(place for run in starts for place in self._places(run)))
-        n_rows = rows * (len(schedule.branches) if schedule.doubled else 1)
+        self._branches = len(schedule.branches) if schedule.doubled else 1
+        n_rows = rows * self._branches
         self._hidden_nbytes = n_rows * sum(probe.tokens.values()) * probe.width * probe.dtype.itemsize
         # Input and output of each visit; an output may have a learned variance beside.
         n_latents = n_rows * probe.latent_tokens * probe.latent_channels * probe.dtype.itemsize
@@ -120,9 +121,11 @@ class Replay:
         self._outputs[visit.index] = _copy(self._dit.transformer.output)
 
     def run_from(
-        self, start: Sequence[int | None], at_visit: Callable[[Visit], object]
+        self, start: Sequence[int | None], at_visit: Callable[[Visit], object], copies: int = 1
     ) -> Callable[[Visit], object]:
         """``at_visit`` of a run that begins with what is recorded, and in which ``at_visit`` edits from ``start`` on.
+
+        The run may be of several ``copies`` of the batch, as of :meth:`ditscope.tracing.batches.Batch.repeated`.
 
         Raises:
             UnsupportedError: in the run, where its latents are not those of the unedited one when it begins to differ.
@@ -138,10 +141,12 @@ class Replay:
         def begun(visit: Visit) -> object:
             if visit.index < shared:
                 if start[visit.index] is None:
-                    self._dit.skip_visit(_copy(self._outputs[visit.index]))
+                    self._dit.skip_visit(self._again(self._outputs[visit.index], copies))
                     return None
-                self._require_shared(visit)
-                self._skip_to(next((place for place in places if place[0] == visit.index), None))
+                self._require_shared(visit, copies)
+                place = next((place for place in places if place[0] == visit.index), None)
+                if place is not None and self.how == BY_BLOCK:
+                    self._skip_to(place, self._again(self._hidden[place], copies))
             return at_visit(visit)
 
         return begun
@@ -179,7 +184,7 @@ class Replay:
                 (place for place in held if place[0] == visit.index and place[1] < block), default=None
             )
             if before is not None:
-                self._skip_to(before, held[before])
+                self._skip_to(before, _copy(held[before]))
             self._record_blocks(visit.index, -1 if before is None else before[1])
             return STOP if visit.index == last[0] else None
 
@@ -191,17 +196,28 @@ class Replay:
             if place in self._wanted and place not in self._hidden:
                 self._hidden[place] = _copy(block.output)
 
-    def _skip_to(self, place: Place | None, value: Any = None) -> None:
-        """Skip the blocks up to one, and let that one return what is recorded."""
-        if place is None or self.how != BY_BLOCK:
-            return
+    def _skip_to(self, place: Place, value: Any) -> None:
+        """Skip the blocks up to one, and let that one return a value."""
         blocks = self._dit.blocks
         for block in blocks[: place[1]]:
             block.pass_on()  # what it returns is not read: the last one skipped decides
-        blocks[place[1]].skip(_copy(self._hidden[place] if value is None else value))
+        blocks[place[1]].skip(value)
 
-    def _require_shared(self, visit: Visit) -> None:
-        if not torch.equal(self._latents[visit.index], self._dit.run_state.inputs["hidden_states"]):
+    def _again(self, value: Any, copies: int) -> Any:
+        """A copy of what is recorded; for several copies of the batch, with the rows of each branch as often."""
+        if copies == 1:
+            return _copy(value)
+        if isinstance(value, tuple):
+            return tuple(self._again(each, copies) for each in value)
+        if not isinstance(value, torch.Tensor):
+            return value
+        rows = torch.arange(len(value), device=value.device).reshape(self._branches, -1)
+        return value[rows.repeat(1, copies).flatten()]
+
+    def _require_shared(self, visit: Visit, copies: int = 1) -> None:
+        if not torch.equal(
+            self._again(self._latents[visit.index], copies), self._dit.run_state.inputs["hidden_states"]
+        ):
             raise UnsupportedError(
                 f"latents at step {visit.step} other than those of the unedited run, before anything is edited",
                 "runs of the same samples that are the same up to the first edit",
