@@ -1,7 +1,8 @@
 """A sweep beside running everything again, by hand in nnsight and by plain hooks.
 
-In turns, in one run; ratios are of one round, and their median is given. Each cell zeroes twelve channels at one block
-and step of the embedded pipeline, and every way scores each image by its distance from the unedited one. Parts:
+In turns, in one run; ratios are of one round, and their median is given. On a CPU, seconds are those of the processor,
+which others that are at work there do not change. Each cell zeroes twelve channels at one block and step of the
+embedded pipeline, and every way scores each image by its distance from the unedited one. Parts:
 
 * ``uniform``: all blocks and all steps,
 * ``late``: all blocks and the last quarter of the steps,
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -131,11 +132,19 @@ def evenly(first: int, last: int, count: int) -> list[int]:
     return sorted({round(number) for number in np.linspace(first, last, min(count, last - first + 1))})
 
 
-def timed(run: Callable[[], np.ndarray], found: dict[str, np.ndarray], way: str) -> float:
-    """Seconds; what it makes is kept."""
-    begin = time.perf_counter()
-    found[way] = run()
-    return time.perf_counter() - begin
+def measured(
+    ways: Mapping[str, Callable[[], np.ndarray]], rounds: int, options: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    """Seconds of every way in every round, and what it makes."""
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
+    found: dict[str, np.ndarray] = {}
+
+    def timed(way: str) -> float:
+        begin = clock()
+        found[way] = ways[way]()
+        return clock() - begin
+
+    return in_turns({way: partial(timed, way) for way in ways}, rounds), found
 
 
 def swept(part: str, most: float, last: float, options: argparse.Namespace) -> Part:
@@ -143,14 +152,13 @@ def swept(part: str, most: float, last: float, options: argparse.Namespace) -> P
     work = Work(options)
     steps = evenly(work.steps - max(1, round(last * work.steps)), work.steps - 1, options.cells)
     blocks = evenly(0, len(work.dit.blocks) - 1, options.cells)
-    found: dict[str, np.ndarray] = {}
     ways = {
         SWEEP: lambda: work.sweep(steps, blocks),
         HOOKS: lambda: work.again(work.with_hooks, steps, blocks),
         NNSIGHT: lambda: work.again(work.with_nnsight, steps, blocks),
     }
     work.with_hooks(None), work.with_nnsight(None)
-    times = in_turns({way: partial(timed, run, found, way) for way, run in ways.items()}, options.rounds)
+    times, found = measured(ways, options.rounds, options)
     for way in ways:
         if not np.array_equal(found[way], found[HOOKS]):
             raise SystemExit(f"{part}: other numbers by {way} than by {HOOKS}")
@@ -167,7 +175,7 @@ def swept(part: str, most: float, last: float, options: argparse.Namespace) -> P
 
 def alone(options: argparse.Namespace) -> Part:
     """One edited run that shares nothing."""
-    work, found = Work(options), {}
+    work = Work(options)
     cell = (0, 0)
     ways = {
         "ditscope": lambda: work.with_ditscope(cell),
@@ -176,7 +184,7 @@ def alone(options: argparse.Namespace) -> Part:
     }
     for run in ways.values():
         run()
-    times = in_turns({way: partial(timed, run, found, way) for way, run in ways.items()}, 5 * options.rounds)
+    times, found = measured(ways, 5 * options.rounds, options)
     if not all(np.array_equal(image, found["plain hooks"]) for image in found.values()):
         raise SystemExit("alone: other images than by plain hooks")
     return Part(
@@ -192,13 +200,12 @@ def together(options: argparse.Namespace) -> Part:
     """Several edits in one forward pass."""
     work = Work(options)
     steps, blocks = (evenly(0, count - 1, options.cells) for count in (work.steps, len(work.dit.blocks)))
-    found: dict[str, np.ndarray] = {}
     ways = {
         f"{count} edits in a forward pass": partial(work.sweep, steps, blocks, edits_per_forward=count)
         for count in (1, 2, 4)
     }
     work.with_nnsight(None)
-    times = in_turns({way: partial(timed, run, found, way) for way, run in ways.items()}, options.rounds)
+    times, found = measured(ways, options.rounds, options)
     one, *more = ways
     figures = [Figure(way, times[way], "s") for way in ways]
     for way in more:

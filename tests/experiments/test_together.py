@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 import bare_pipeline
@@ -30,12 +29,11 @@ GRID = ds.grid(
 
 def sweep(dit, per_forward: int, **more):
     call = {"batch_size": 2, "resamples": 20, "edits_per_forward": per_forward, **CALL, **more}
-    return ds.sweep(dit, PROMPTS, 5, GRID, ["latent_distance", "mean_abs_difference"], **call)
+    return ds.sweep(dit, PROMPTS, 5, GRID, ["latent_distance"], **call)
 
 
-@pytest.mark.parametrize("budget", [0, 2**29])
-def test_numbers_are_those_of_runs_one_by_one_up_to_the_last_bits(dit, budget) -> None:
-    alone, together = (sweep(dit, number, memory_budget=budget) for number in (1, 3))
+def test_numbers_are_those_of_runs_one_by_one_up_to_the_last_bits(dit) -> None:
+    alone, together = (sweep(dit, number) for number in (1, 3))
     assert np.allclose(alone["value"], together["value"], rtol=1e-3, atol=1e-4)
     for name in ("fired", "energy_removed_by_sample", "energy_moved_by_sample"):
         assert np.allclose(alone[name], together[name], rtol=1e-3), name
