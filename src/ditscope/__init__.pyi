@@ -22,6 +22,9 @@ from .cache.reader import open_cache as open_cache
 from .cache.verification import verify as verify
 from .channels.channel_set import ChannelSet as ChannelSet
 from .experiments.compare import compare as compare
+from .experiments.grid import grid as grid
+from .experiments.sweep import open_sweep as open_sweep
+from .experiments.sweep import sweep as sweep
 from .models.dit import DiT as DiT
 from .models.loading import load as load
 from .recording.record import record as record

@@ -29,16 +29,16 @@ def frozen(ratio: list[float], blocks: tuple[int, int] = (0, 1)) -> ds.edits.Edi
 
 
 def test_live_matches_are_sums_over_places_and_nan_stays() -> None:
-    found = match_ratio([EDIT, LIVE], FIRINGS, 3, by="row")
+    found = match_ratio([EDIT, LIVE], FIRINGS, 3)
     assert found[0] == pytest.approx(6 / 4)
     assert np.isnan(found[1:]).all()
-    assert np.isnan(match_ratio([EDIT], FIRINGS, 3, by="row")).all()
+    assert np.isnan(match_ratio([EDIT], FIRINGS, 3)).all()
 
 
 def test_frozen_matches_are_those_of_the_recording() -> None:
     edit = frozen([0.5, 1.0])
-    assert match_ratio([edit], FIRINGS, 2, by="row").tolist() == [0.75, 0.75]
-    assert np.isnan(match_ratio([edit, LIVE], FIRINGS, 3, by="row")).all()
+    assert match_ratio([edit], FIRINGS, 2).tolist() == [0.75, 0.75]
+    assert np.isnan(match_ratio([edit, LIVE], FIRINGS, 3)).all()
     assert matched_to([edit, edit]) == "energy-matched to three"
 
 

@@ -1,92 +1,106 @@
-"""Conditions as mappings mean them, their draws and controls; runs whose firings know their sample."""
+"""Runs of a sweep: their order, their ends, and a model that is changed meanwhile."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
-from tqdm.auto import tqdm
 
 import bare_pipeline
 import ditscope as ds
-from ditscope.channels.channel_set import ChannelSet
-from ditscope.errors import EditError, InputError
-from ditscope.experiments.running import Condition, conditions, run_condition
-from ditscope.tracing.batches import batches_of
-from ditscope.tracing.probe import probe
+from ditscope.errors import ConfigMismatchError, EditError
+from ditscope.experiments.running import Runs
+from ditscope.metrics.metric import Metric
+from ditscope.tracing.run import run_traced
 
-CALL = {"num_inference_steps": 1, **bare_pipeline.PLAIN}
-
-
-def drawn(n_draws: int, first: int, *, control: bool = True) -> ds.edits.Edit:
-    """An edit of one channel a draw, counted from ``first``."""
-    ids = xr.DataArray(np.arange(first, first + n_draws)[:, None], dims=("draw", "rank"))
-    return ds.edits.zero(ChannelSet(ids, control=control))
-
-
-def channels(condition: Condition, number: int) -> list[list[int]]:
-    return [edit.channels[0].tolist() for edit in condition.draw(number)]
+CALL = {"num_inference_steps": 3, **bare_pipeline.PLAIN}
+GRID = ds.grid(
+    lambda step, block: {"zero": ds.edits.zero([3, 7], steps=step, blocks=block)},
+    step=[2, 0, 1],
+    block=[4, 1],
+)
+LAST = Metric(
+    "last", "latents", lambda latents, reference_latents: np.abs(latents - reference_latents).max((1, 2))
+)
 
 
-def test_an_edit_with_fewer_draws_begins_again() -> None:
-    (condition,) = conditions({"both": [drawn(3, 10), drawn(2, 20), ds.edits.zero([5, 6])]})
-    assert condition.draws == 3
-    found = [channels(condition, number) for number in range(3)]
-    assert found == [[[10], [20], [5, 6]], [[11], [21], [5, 6]], [[12], [20], [5, 6]]]
-    assert all(edit.draws == 1 for edit in condition.draw(2))
+def sweep(dit, grid=GRID, prompts="a red circle", metrics=LAST, **more):
+    return ds.sweep(dit, prompts, 5, grid, metrics, resamples=20, **{**CALL, **more})
 
 
-def test_conditions_keep_order_and_names_and_are_controls_only_as_a_whole() -> None:
-    control, tested = drawn(2, 0), ds.edits.zero([1])
-    found = conditions({"z": control, "a": (control, control), "mixed": [control, tested], "random": tested})
-    assert [(each.name, len(each.edits), each.control) for each in found] == [
-        ("z", 1, True),
-        ("a", 2, True),
-        ("mixed", 2, False),
-        ("random", 1, False),
-    ]
-    baseline = Condition("baseline")
-    assert (baseline.control, baseline.draws, baseline.draw(0)) == (False, 1, [])
+def test_runs_are_ordered_by_what_they_share(dit, monkeypatch) -> None:
+    order = []
+    made = Runs._steps
+
+    def noted(self, start):
+        order.append([(visit, block) for visit, block in enumerate(start) if block is not None])
+        return made(self, start)
+
+    monkeypatch.setattr(Runs, "_steps", noted)
+    sweep(dit)
+    assert order == [[(step, block)] for step in (0, 1, 2) for block in (1, 4)]
 
 
-@pytest.mark.parametrize("given", [{3: drawn(1, 0)}, {"a": [drawn(1, 0), None]}, {"a": ()}])
-def test_what_is_no_edit_under_a_name_is_refused(given) -> None:
-    with pytest.raises(InputError, match="a name with one edit or a list of edits"):
-        conditions(given)
+def test_metrics_of_latents_end_a_run_after_the_edited_step_and_decode_nothing(dit, monkeypatch) -> None:
+    decoded, visited = [], []
+
+    def counted(dit, samples, at_visit, **call):
+        def noted(visit):
+            visited[-1].append(visit.step)
+            return at_visit(visit)
+
+        visited.append([])
+        return run_traced(dit, samples, noted, **call)
+
+    monkeypatch.setattr("ditscope.experiments.running.run_traced", counted)
+    handle = dit.diffusers_pipeline.vae.decoder.register_forward_pre_hook(lambda *_: decoded.append(1))
+    try:
+        found = sweep(dit)
+    finally:
+        handle.remove()
+    assert not decoded
+    assert "images" not in found
+    # The visit at which a run is ended is not computed.
+    assert [steps[-1] for steps in visited] == [2, 1, 1, 2, 2, 2, 2]
+    # The same by whole runs under edits that plainly zero.
+    outcomes = []
+    for edit in (None, GRID.cells[3][0].edits[0]):
+        visitor = None if edit is None else ds.edits.applying.EditedVisit(dit, [edit], range(3))
+        outcomes.append(run_traced(dit, [("a red circle", 5)], visitor, keep_latents=True, **CALL).latents)
+    expected = np.abs(outcomes[1][:, 1] - outcomes[0][:, 1]).max()
+    assert found["effect"].sel(step=0, block=1).item() == expected > 0
 
 
-@pytest.mark.parametrize("given", [None, {}, [drawn(1, 0)], drawn(1, 0)])
-def test_what_is_no_mapping_or_an_empty_one_is_refused(given) -> None:
-    with pytest.raises(InputError, match="expected a dict of name -> edit"):
-        conditions(given)
+def test_images_and_latents_may_be_judged_together(dit) -> None:
+    grid = ds.grid(lambda step: {"zero": ds.edits.zero([3], steps=step)}, step=[2, 1])
+    both, last = (sweep(dit, grid, metrics=metrics)["effect"] for metrics in (["psnr", LAST], LAST))
+    assert np.array_equal(both.sel(metric="last"), last.sel(metric="last"))
 
 
 def test_an_edit_that_fires_nowhere_is_no_result(dit) -> None:
-    batches = batches_of(["a red circle"], [3], 1, CALL)
-    looked, edits = probe(dit, batches[0].samples, **CALL), [ds.edits.zero([1], branches="uncond")]
+    nowhere = np.zeros(24, bool)  # of the text, whose length is known in the run alone
+    grid = ds.grid(lambda k: {"none": ds.edits.zero([k], stream="text", tokens=nowhere)}, k=[1])
     with pytest.raises(EditError, match="fired nowhere"):
-        run_condition(dit, batches, edits, looked, tqdm(disable=True))
+        sweep(dit, grid)
 
 
-def test_a_later_draw_that_the_model_lacks_is_refused_before_the_first(dit) -> None:
-    looked = probe(dit, [("a red circle", 0)], **CALL)
-    Condition("fits", (drawn(2, dit.width - 2),)).check(dit, looked)
-    with pytest.raises(InputError, match=f"channel {dit.width} "):
-        Condition("late", (drawn(2, dit.width - 1),)).check(dit, looked)
+def test_a_change_of_the_model_drops_what_was_made_since_the_last_look(dit, monkeypatch, tmp_path) -> None:
+    path, decodings = tmp_path / "sweep", []
 
+    def changes(*_) -> None:
+        decodings.append(1)
+        if len(decodings) == 5:  # three of each prompt
+            monkeypatch.setattr(dit.diffusers_pipeline.vae, "use_tiling", True)
 
-def test_firings_and_images_of_a_partial_batch_are_of_their_own_samples(dit) -> None:
-    batches = batches_of(["a red circle", "a white star", "a blue ring"], [3], 2, CALL)
-    looked, edits = probe(dit, batches[0].samples, **CALL), [ds.edits.zero(range(12), blocks=[0, 7])]
-    with tqdm(total=6, disable=False, leave=False) as progress:
-        baseline = run_condition(dit, batches, (), looked, progress)
-        run = run_condition(dit, batches, edits, looked, progress)
-        assert progress.n == 6
-    assert baseline.firings.empty
-    assert run.firings.groupby("block")["sample"].apply(list).to_dict() == {0: [0, 1, 2], 7: [0, 1, 2]}
-    alone = run_condition(dit, batches[1:], edits, looked, tqdm(disable=True))
-    assert np.array_equal(run.images[2], alone.images[0])
-    third = run.firings[run.firings["sample"] == 2]
-    for name in ("energy", "removed", "moved"):
-        assert third[name].tolist() == alone.firings[name].tolist()
-    assert not np.array_equal(run.images, baseline.images)
+    grid = ds.grid(lambda block: {"zero": ds.edits.zero([3], steps=2, blocks=block)}, block=[4, 1])
+    two = {"grid": grid, "prompts": ["a red circle", "a white star"], "metrics": "psnr"}
+    handle = dit.diffusers_pipeline.vae.decoder.register_forward_pre_hook(changes)
+    try:
+        with pytest.raises(ConfigMismatchError, match="changed meanwhile"):
+            sweep(dit, **two, path=path)
+        found = ds.open_sweep(path)
+        assert np.isfinite(found["effect"].isel(sample=0)).all()
+        assert np.isnan(found["effect"].isel(sample=1)).all()
+        monkeypatch.undo()
+        assert sweep(dit, **two, path=path)["effect"].equals(sweep(dit, **two)["effect"])
+    finally:
+        handle.remove()

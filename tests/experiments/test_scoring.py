@@ -1,4 +1,4 @@
-"""Scores of hand-made runs: energies by sample against a loop, effects, and draws that are missing."""
+"""Scores of hand-made runs: energies by sample against a loop, effects, and draws and runs that are missing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import xarray as xr
 
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
-from ditscope.experiments.running import Condition, Run
-from ditscope.experiments.scoring import score
-from ditscope.experiments.set_scoring import set_intervals
+from ditscope.experiments.conditions import Condition
+from ditscope.experiments.outline import Outline, RunKey
+from ditscope.experiments.scoring import Made, Scored, assemble, score_baseline, score_run
 from ditscope.intervals import bootstrap_mean
 from ditscope.metrics.metric import Metric
 
@@ -24,6 +24,7 @@ CONDITIONS = [
     Condition("random", (ds.edits.zero(DRAWN),)),
 ]
 AT = [(0, 0), (1, 0), (1, 1)]
+BATCHES = ([0, 1], [2])
 PLACE = ("step", "branch", "block", "stream", "site")
 METRICS = {
     "level": Metric("level", "mean level", lambda images: images.mean(axis=(1, 2, 3))),
@@ -39,7 +40,7 @@ METRICS = {
 def firings(rng: np.random.Generator, n_edits: int) -> pd.DataFrame:
     """Firings of every sample in two batches, as they follow each other in runs; sample 1 has a place less."""
     rows = []
-    for batch in ([0, 1], [2]):
+    for batch in BATCHES:
         places = itertools.product(range(2), ("cond", "uncond"), (0, 7), ("image",), ("block_output",))
         for place in places:
             for edit, sample in itertools.product(range(n_edits), batch):
@@ -49,6 +50,53 @@ def firings(rng: np.random.Generator, n_edits: int) -> pd.DataFrame:
                     energy = rng.random() + 5 - 4 * edit
                     rows.append((*place, sample, f"edit {edit}", energy, removed, moved))
     return pd.DataFrame(rows, columns=[*PLACE, "sample", "edit", "energy", "removed", "moved"])
+
+
+class Run:
+    """What the two batches of a run made: images, and firings with the column ``sample``."""
+
+    def __init__(self, images: np.ndarray, firings: pd.DataFrame) -> None:
+        self.images, self.firings = images, firings
+
+    def scored(self, baseline: np.ndarray, batch: int, condition: Condition):
+        rows = BATCHES[batch]
+        fired = self.firings[self.firings["sample"].isin(rows)]
+        fired = fired.assign(row=fired["sample"] - rows[0])
+        prompts = [SAMPLES[row][0] for row in rows]
+        made, bare = Made(self.images[rows]), Made(baseline[rows])
+        return score_run(METRICS, made, bare, prompts, condition.edits, fired, 1)
+
+
+def score(baseline: np.ndarray, runs: dict[tuple[int, int], Run], cells: int = 1) -> xr.Dataset:
+    """The result of runs of the first conditions, in the last of several cells."""
+    n_edits = 1 + max(edit for edit, _ in runs)
+    outline = Outline(
+        dims={"block": list(range(cells))} if cells > 1 else {},
+        edits=[condition.name for condition in CONDITIONS[:n_edits]],
+        draws=[[condition.draws for condition in CONDITIONS[:n_edits]]] * cells,
+        control=[condition.control for condition in CONDITIONS[:n_edits]],
+        matched_to=[""] * n_edits,
+        metrics=[
+            {"metric": name, "paired": metric.paired, "over": metric.over, "binary": metric.binary}
+            for name, metric in METRICS.items()
+        ],
+        prompts=[prompt for prompt, _ in SAMPLES],
+        seeds=[seed for _, seed in SAMPLES],
+        batch_size=2,
+        images="drop",
+        image_size=None,
+        attrs={},
+    )
+    baselines = {
+        batch: score_baseline(METRICS, Made(baseline[rows]), [SAMPLES[row][0] for row in rows])
+        for batch, rows in enumerate(BATCHES)
+    }
+    scored = {
+        RunKey(cells - 1, *at, batch): run.scored(baseline, batch, CONDITIONS[at[0]])
+        for at, run in runs.items()
+        for batch in (0, 1)
+    }
+    return assemble(outline, baselines, scored, {}, resamples=50)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +115,7 @@ def baseline() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def result(runs, baseline) -> xr.Dataset:
-    return score(SAMPLES, CONDITIONS, baseline, runs, METRICS, resamples=50)
+    return score(baseline, runs)
 
 
 @pytest.mark.parametrize("kind", ["removed", "moved"])
@@ -97,7 +145,7 @@ def test_means_of_energies_leave_out_draws_that_a_condition_has_not(result) -> N
 def test_a_sample_in_which_nothing_fired_has_no_energy(runs, baseline) -> None:
     run = runs[0, 0]
     kept = Run(run.images, run.firings[run.firings["sample"] != 1])
-    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): kept}, METRICS, resamples=50)
+    found = score(baseline, {(0, 0): kept})
     by_sample = found["energy_moved_by_sample"].values[0, 0]
     assert np.isnan(by_sample).tolist() == [False, True, False]
     assert float(found["energy_moved"][0]) == pytest.approx(np.nanmean(by_sample))
@@ -108,7 +156,7 @@ def test_a_sample_that_went_nan_has_no_clean_share(runs, baseline) -> None:
     rows = run.firings.copy()
     lost = (rows["sample"] == 1) & (rows["step"] == 1)
     rows.loc[lost, ["energy", "removed", "moved"]] = np.nan
-    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): Run(run.images, rows)}, METRICS, resamples=50)
+    found = score(baseline, {(0, 0): Run(run.images, rows)})
     assert np.isnan(found["energy_removed_by_sample"].values[0, 0]).tolist() == [False, True, False]
     assert np.isnan(found["energy_removed"])
     assert np.isnan(found["energy_moved"])
@@ -121,45 +169,78 @@ def test_effects_are_paired_by_sample_and_averaged_over_draws(result, runs, base
     np.testing.assert_allclose(result["contrast_mean"].sel(metric="level"), [0, means[0] - means[1]])
     gap = [abs(runs[1, 1].images[at].astype(int) - baseline[at]).max() for at in range(3)]
     assert result["effect"].sel(metric="gap", edit="random", draw=1).values.tolist() == gap
-    assert result["label"].values.tolist() == ["change in mean level", "largest gap"]
     assert result["control"].values.tolist() == [False, True]
     assert list(zip(result["prompt"].values, result["seed"].values, strict=True)) == SAMPLES
 
 
+def test_cells_of_a_grid_are_scored_each_by_itself(runs, baseline, result) -> None:
+    found = score(baseline, runs, cells=3)
+    assert found["value"].dims == ("metric", "block", "edit", "draw", "sample")
+    assert found["contrast_low"].dims == ("metric", "block", "edit")
+    assert found["fired"].dims == ("block", "edit", "draw")
+    for name in result.data_vars:
+        last = found[name].isel(block=2) if "block" in found[name].dims else found[name]
+        np.testing.assert_array_equal(last, result[name], name)
+    # What was not run has no number.
+    assert np.isnan(found["effect"].isel(block=[0, 1])).all()
+    assert np.isnan(found["energy_moved"].isel(block=0)).all()
+
+
+def test_latents_are_compared_after_the_last_edited_step(baseline) -> None:
+    latents = {
+        "gap": Metric("gap", "gap", lambda latents, reference_latents: (latents - reference_latents)[:, 0, 0])
+    }
+    made, bare = (Made(latents=np.arange(4.0)[None, :, None, None] * factor) for factor in (3.0, 1.0))
+    rows = firings(np.random.default_rng(0), 1).query("sample == 0").assign(row=0)
+    for steps in (1, 3):
+        assert score_run(latents, made, bare, ["red"], (), rows, steps).scores.tolist() == [[2.0 * steps]]
+    level = {"level": Metric("level", "level", lambda latents: latents[:, 0, 0])}
+    assert score_baseline(level, bare, ["red"]).scores.tolist() == [[3.0]]
+
+
 @pytest.fixture(scope="module")
 def many() -> xr.Dataset:
-    """Four edits, ten prompts, a metric of each kind."""
-    rng = np.random.default_rng(4)
-    samples = [(f"p{number}", 1) for number in range(10)]
-    conditions = [Condition(f"edit {row}", (ds.edits.zero([row]),)) for row in range(4)]
-    place = dict(zip(PLACE, (0, "cond", 0, "image", "block_output"), strict=True))
-    rows = [{**place, "sample": row, "energy": 1.0, "removed": 0.5, "moved": 0.5} for row in range(10)]
-    runs = {
-        (row, 0): Run(rng.integers(0, 200 + 10 * row, (10, 2, 4, 3), dtype=np.uint8), pd.DataFrame(rows))
-        for row in range(4)
-    }
-    bright = Metric("bright", "bright", lambda images: images[:, 0, 0, 0] > 90, binary=True)
-    centre = Metric(
-        "centre",
-        "gap of means",
-        lambda images: images.mean((1, 2)),
-        distance=lambda one, other: float(np.linalg.norm(one.mean(0) - other.mean(0))),
+    """Four edits, ten prompts, a metric of each kind that judges image by image, in two cells."""
+    rng, base = np.random.default_rng(4), np.random.default_rng(1).normal(size=(3, 10))
+    metrics = {"level": (False, False), "gap": (True, False), "bright": (False, True)}
+    outline = Outline(
+        dims={"block": [0, 1]},
+        edits=[f"edit {row}" for row in range(4)],
+        draws=[[1] * 4] * 2,
+        control=[False] * 4,
+        matched_to=[""] * 4,
+        metrics=[
+            {"metric": name, "paired": paired, "over": "image", "binary": binary}
+            for name, (paired, binary) in metrics.items()
+        ],
+        prompts=[f"p{number}" for number in range(10)],
+        seeds=[1] * 10,
+        batch_size=10,
+        images="drop",
+        image_size=None,
+        attrs={},
     )
-    metrics = {**METRICS, "bright": bright, "centre": centre}
-    base = np.random.default_rng(1).integers(0, 256, (10, 2, 4, 3), dtype=np.uint8)
-    found = score(samples, conditions, base, runs, metrics, resamples=400)
-    return found.assign_attrs(
-        of_sets=set_intervals(centre, conditions, base, runs, [name for name, _ in samples])
-    )
+    base[2] = base[2] > 0
+
+    def scored(row: int) -> Scored:
+        values = base + rng.normal(size=(3, 10)) + row
+        values[2] = values[2] > 1
+        return Scored(values, np.ones(10, int), *np.ones((3, 10)))
+
+    runs = {RunKey(cell, row, 0, 0): scored(row) for cell in range(2) for row in range(4)}
+    nothing = np.full(10, np.nan)
+    baseline = Scored(np.where([[False], [True], [False]], np.nan, base), np.zeros(10, int), *[nothing] * 3)
+    return assemble(outline, {0: baseline}, runs, {}, resamples=400)
 
 
+@pytest.mark.parametrize("block", [0, 1])
 @pytest.mark.parametrize("metric", ["level", "gap", "bright"])
-def test_edits_of_one_metric_are_a_family(many, metric) -> None:
-    effect = many["effect"].sel(metric=metric, draw=0).values
+def test_edits_of_one_metric_and_cell_are_a_family(many, metric, block) -> None:
+    at = many.sel(metric=metric, block=block)
+    effect = at["effect"].sel(draw=0).transpose("edit", "sample").values
     limits = (-1, 1) if metric == "bright" else None
     alone = bootstrap_mean(effect, resamples=400, limits=limits)
     together = bootstrap_mean(effect, resamples=400, limits=limits, together=True)
-    at = many.sel(metric=metric)
     for name, interval in (("", alone), ("simultaneous_", together)):
         np.testing.assert_allclose(at[f"{name}low"], interval.low)
         np.testing.assert_allclose(at[f"{name}high"], interval.high)
@@ -171,18 +252,8 @@ def test_edits_of_one_metric_are_a_family(many, metric) -> None:
     assert (at["simultaneous_high"] >= at["high"]).all()
 
 
-def test_a_metric_over_a_set_has_its_number_where_the_others_have_their_mean(many) -> None:
-    at = many.sel(metric="centre")
-    assert many["over"].values.tolist() == ["image", "image", "image", "set"]
-    assert many["binary"].values.tolist() == [False, False, True, False]
-    assert np.isnan(at["effect"]).all()
-    for name, values in many.attrs["of_sets"].items():
-        np.testing.assert_array_equal(at[name], values)
-    assert (at["simultaneous_low"] < at["low"]).all()
-
-
 def test_one_edit_has_no_contrast_but_zero(runs, baseline) -> None:
-    found = score(SAMPLES, CONDITIONS[:1], baseline, {(0, 0): runs[0, 0]}, METRICS, resamples=50)
+    found = score(baseline, {(0, 0): runs[0, 0]})
     assert found["contrast_simultaneous_high"].dims == ("metric", "edit")
     assert not found["contrast_simultaneous_high"].values.any()
     xr.testing.assert_equal(found["simultaneous_low"], found["low"].rename("simultaneous_low"))

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
-import xarray as xr
 from scipy.stats import t as student
 
 import ditscope as ds
-from ditscope.channels.channel_set import ChannelSet
-from ditscope.experiments.running import Condition, Run
+from ditscope.errors import InputError
 from ditscope.experiments.set_scoring import set_intervals
 from ditscope.metrics.metric import Metric
 
-DRAWN = ChannelSet(xr.DataArray([[1], [2]], dims=("draw", "rank")), control=True)
-CONDITIONS = [
-    Condition("massive", (ds.edits.zero([3]),)),
-    Condition("random", (ds.edits.zero(DRAWN),)),
-    Condition("twin", (ds.edits.zero([3]),)),
-]
 PROMPTS = [f"p{number // 2}" for number in range(24)]  # twelve, with two seeds each
 GAP = Metric(
     "gap",
@@ -41,8 +32,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def found(images):
-    runs = {at: Run(each, pd.DataFrame()) for at, each in images[0].items()}
-    return set_intervals(GAP, CONDITIONS, images[1], runs, PROMPTS)
+    return set_intervals(GAP, images[1], images[0], PROMPTS)
 
 
 def gaps(images) -> dict[tuple[int, int], np.ndarray]:
@@ -76,7 +66,24 @@ def test_edits_that_do_the_same_differ_by_nothing(found):
 
 
 def test_one_prompt_has_no_interval(images):
-    runs = {(0, 0): Run(images[0][0, 0], pd.DataFrame())}
-    alone = set_intervals(GAP, CONDITIONS[:1], images[1], runs, ["p"] * 24)
+    alone = set_intervals(GAP, images[1], {(0, 0): images[0][0, 0]}, ["p"] * 24)
     assert np.isfinite(alone["mean"]).all()
     assert np.isnan(alone["low"]).all()
+
+
+def test_cells_of_a_sweep_have_numbers_of_their_own(dit, found) -> None:
+    """As sets of their own; other metrics keep theirs, and a sweep that keeps no images is refused."""
+    grid = ds.grid(lambda block: {"zero": ds.edits.zero([1], blocks=block)}, block=[0, 9])
+    call = {"num_inference_steps": 1, "height": 16, "width": 16}
+    sweep = ds.sweep(dit, ["a red circle", "a white star"], 0, grid, [GAP, "psnr"], **call)
+    bare = sweep["baseline_images"].values
+    for block in (0, 9):
+        edited = sweep["images"].sel(block=block, edit="zero", draw=0).values
+        here = sweep.sel(block=block, edit="zero")
+        assert float(here["mean"].sel(metric="gap")) == pytest.approx(GAP(edited, reference=bare))
+        assert float(here["mean"].sel(metric="psnr")) == pytest.approx(
+            float(here["effect"].sel(metric="psnr").mean())
+        )
+    assert sweep["over"].values.tolist() == ["set", "image"]
+    with pytest.raises(InputError, match="images='keep'"):
+        ds.sweep(dit, ["a red circle"], 0, grid, [GAP], images="drop", **call)

@@ -11,7 +11,7 @@ from ditscope.errors import InputError
 
 # Those whose inputs are images of any prompt, and whose models are at hand.
 RUNNING = [name for name, metric in metrics.METRICS.items() if metric.opens is None and metric.least == 1]
-RUNNING.remove("latent_norm")
+RUNNING = [name for name in RUNNING if metrics.METRICS[name].of_images]
 RANDOM = np.random.default_rng(0)
 
 

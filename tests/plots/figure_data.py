@@ -194,6 +194,30 @@ def make_comparison() -> xr.Dataset:
     )
 
 
+def make_sweep() -> xr.Dataset:
+    """Effects of two edits by block and step, as sweep returns them: largest late in the model, early in the run."""
+    block, step = np.meshgrid(np.arange(10), np.arange(8), indexing="ij")
+    bump = np.exp(-((block - 7) ** 2) / 6 - step / 2.5)
+    mean = np.stack([-6.0 * bump + 0.2, -0.4 * bump * np.cos(block)], axis=-1)[None]
+    half = 0.3 + 0.1 * np.abs(mean)
+    names = [f"double.{index}" if index < 4 else f"single.{index - 4}" for index in range(10)]
+    dims = ("metric", "block", "step", "edit")
+    return xr.Dataset(
+        {"mean": (dims, mean), "low": (dims, mean - half), "high": (dims, mean + half)},
+        coords={
+            "metric": ["clip_score"],
+            "block": range(10),
+            "block_name": ("block", names),
+            "step": range(8),
+            "edit": ["massive", "energy-matched random"],
+            "control": ("edit", [False, True]),
+            "label": ("metric", ["change in CLIP score"]),
+            "unit": ("metric", ["points"]),
+        },
+        attrs={"model": "shapes"},
+    )
+
+
 def make_recording() -> xr.DataArray:
     """Hidden states of 64 samples as a cache gives them: 16 channels, four of them larger at the subject."""
     rng = np.random.default_rng(6)

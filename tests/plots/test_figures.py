@@ -23,6 +23,7 @@ from figure_data import (
     make_rows,
     make_scores,
     make_summary,
+    make_sweep,
 )
 from matplotlib.figure import Figure
 
@@ -54,6 +55,7 @@ FIGURES = {
     "image_grid wrapped": lambda: plots.image_grid(make_images(4), wrap_at=3, about=ABOUT),
     "stability_curve": lambda: plots.stability_curve(make_needed(), about=ABOUT),
     "stability_curve orders": lambda: plots.stability_curve(make_needed(4, 2), about=ABOUT),
+    "sweep_heatmap": lambda: plots.sweep_heatmap(make_sweep(), about=ABOUT),
     "loss_curve": lambda: plots.loss_curve(make_rows(), stages="pixels", about=ABOUT),
 }
 

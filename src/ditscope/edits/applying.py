@@ -82,19 +82,20 @@ class EditedVisit:
         first = [place for place in self._places if place[0] == "block_input"]
         for block in self._dit.blocks:
             for place in first:
-                self._apply_at(visit, block, *place)
+                self.apply_at(visit, block, *place)
             self._norms.freeze(block)
             for place in self._places[len(first) :]:
-                self._apply_at(visit, block, *place)
+                self.apply_at(visit, block, *place)
         self._norms.freeze(None)
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
         for place, stream in self._places:
             if place == site:
-                self._apply_at(visit, block, site, stream)
+                self.apply_at(visit, block, site, stream)
 
-    def _apply_at(self, visit: Visit, block: Block, site: str, stream: str) -> None:
+    def apply_at(self, visit: Visit, block: Block, site: str, stream: str) -> None:
+        """Apply the edits that cover one site of one stream of a block."""
         for position, edit in enumerate(self._edits):
             if (edit.scope.site, edit.scope.stream) == (site, stream):
                 self._apply_covering(position, edit, visit, block)

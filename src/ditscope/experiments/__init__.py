@@ -1,5 +1,7 @@
-"""Runs with and without edits, compared."""
+"""Runs with and without edits, compared, and swept over grids."""
 
 from ditscope.experiments.compare import compare
+from ditscope.experiments.grid import grid
+from ditscope.experiments.sweep import open_sweep, sweep
 
-__all__ = ["compare"]
+__all__ = ["compare", "grid", "open_sweep", "sweep"]

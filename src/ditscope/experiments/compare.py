@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from tqdm.auto import tqdm
 
 from ditscope.edits.edit import Edit
-from ditscope.errors import InputError
-from ditscope.experiments.running import Run, conditions, run_condition
-from ditscope.experiments.scoring import score
-from ditscope.intervals import LEVEL, check_interval
-from ditscope.metrics.metric import Metric, resolve
-from ditscope.models.embedded import embedded_folder, is_embedded
-from ditscope.tracing.batches import batches_of
-from ditscope.tracing.probe import probe
+from ditscope.experiments.grid import single_cell
+from ditscope.experiments.sweep import run_sweep
+from ditscope.metrics.metric import Metric
 from ditscope.tracing.prompt_embeds import Prompt
-from ditscope.tracing.run import LATENT, check_call, warn_of_truncated
-from ditscope.tracing.samples import filled_call
-from ditscope.tracing.seeds import Seed, written_generators
-from ditscope.tracing.unchanged import model_state, require_unchanged
-from ditscope.tracing.written_call import written_call, written_embeddings
+from ditscope.tracing.replay import MEMORY_BUDGET
+from ditscope.tracing.run import warn_of_truncated
+from ditscope.tracing.seeds import Seed
 
 if TYPE_CHECKING:
     from ditscope.metrics.clip_scorer import ClipScorer
@@ -37,6 +29,7 @@ def compare(
     edits: Mapping[str, Edit | Sequence[Edit]] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
     *,
+    path: str | os.PathLike[str] | None = None,
     clip: ClipScorer | str | None = None,
     batch_size: int = 1,
     resamples: int = 2000,
@@ -44,7 +37,8 @@ def compare(
 ) -> xr.Dataset:
     """Generate every sample without edits and under each edit, and score the difference.
 
-    Baseline and edited image share prompt, seed, batch and call, so the only difference is the edit.
+    Baseline and edited image share prompt, seed, batch and call, so the only difference is the edit. It is a sweep
+    (:func:`ditscope.experiments.sweep.sweep`) of one cell.
 
     Args:
         dit: the model.
@@ -54,6 +48,8 @@ def compare(
         edits: name -> edit, or several edits applied together; at least one. The first is what the others are
             compared with. An edit of random channels with several draws is run once a draw.
         metrics: names of :data:`ditscope.metrics.METRICS`, or Metric objects.
+        path: folder of a store, in which every finished run is at once, and with which a comparison that was broken off
+            goes on; :func:`ditscope.experiments.sweep.open_sweep` opens it. None for a comparison in memory.
         clip: the scorer for metrics that need one; the embedded pipeline brings its own.
         batch_size: images generated together.
         resamples: bootstrap draws of the intervals.
@@ -97,69 +93,21 @@ def compare(
     Warns:
         UserWarning: prompts were cut in every text encoder.
     """
-    check_interval(LEVEL, resamples)
-    check_call(dit, call)
-    batches = batches_of(prompts, seeds, batch_size, call)
-    samples = [sample for batch in batches for sample in batch.samples]
-    written = written_call(filled_call(dit, samples[0][0], call))
-    embeddings = written_embeddings(list(dict.fromkeys(prompt for prompt, _ in samples)))
-    generators = written_generators(dit.diffusers_pipeline, seeds)
-    compared = conditions(edits)
-    if clip is None and is_embedded(dit.repo_id):
-        clip = str(embedded_folder() / "clip")
-    scorers = resolve(metrics, clip=clip)
-    _require_scorable(scorers, call, bool(embeddings), samples)
-    model = model_state(dit)
-    looked = probe(dit, batches[0].samples, **batches[0].call)
-    for condition in compared:
-        condition.check(dit, looked)
-
-    def run(edits: Sequence[Edit]) -> Run:
-        made = run_condition(dit, batches, edits, looked, progress)
-        require_unchanged(dit, model)
-        return made
-
-    n_runs = 1 + sum(condition.draws for condition in compared)
-    with tqdm(total=len(samples) * n_runs, desc="compare", unit="image", disable=None) as progress:
-        baseline = run(())
-        cut = [text is not None and text.truncated for text in baseline.texts]
-        warn_of_truncated(str(prompt) for (prompt, _), is_cut in zip(samples, cut, strict=True) if is_cut)
-        runs = {
-            (row, number): run(condition.draw(number))
-            for row, condition in enumerate(compared)
-            for number in range(condition.draws)
-        }
-    result = score(samples, compared, baseline.images, runs, scorers, resamples)
-    return result.assign_coords(truncated=("sample", cut)).assign_attrs(
-        model=dit.name,
+    result = run_sweep(
+        "compare",
+        dit,
+        prompts,
+        seeds,
+        single_cell(edits),
+        metrics,
+        path,
+        clip=clip,
         batch_size=batch_size,
-        num_inference_steps=looked.schedule.steps.stop,
-        call=str(written),
-        **({"embeddings": str(embeddings)} if embeddings else {}),
-        **({"generators": str(generators)} if generators else {}),
-        weights_fingerprint=model["weights_fingerprint"],
-        live=json.dumps(model["live"]),
+        images="keep",
+        resamples=resamples,
+        memory_budget=MEMORY_BUDGET,
+        edits_per_forward=1,
+        **call,
     )
-
-
-def _require_scorable(
-    scorers: Mapping[str, Metric],
-    call: Mapping[str, Any],
-    embedded: bool,
-    samples: Sequence[tuple[Prompt, int]],
-) -> None:
-    judging = [name for name, metric in scorers.items() if "prompts" in metric.needs]
-    if embedded and judging:
-        raise InputError(
-            f"{', '.join(judging)} of samples whose prompts are embeddings",
-            "metrics that need no text",
-            "Leave it out, with metrics=['psnr'], say.",
-        )
-    if call.get("output_type") == LATENT:
-        raise InputError(f"output_type={LATENT!r}", "images, which metrics score", "Leave output_type out.")
-    of_latents = [name for name, metric in scorers.items() if "latents" in metric.needs]
-    if of_latents:
-        raise InputError(", ".join(of_latents), "metrics of images", "Leave metrics of latents out.")
-    for metric in scorers.values():
-        metric.require_enough(len(samples))
-        metric.open([str(prompt) for prompt, _ in samples])
+    warn_of_truncated(result["prompt"].values[result["truncated"].values])
+    return result

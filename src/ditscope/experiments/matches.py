@@ -17,7 +17,7 @@ def matched_to(edits: Sequence[Edit]) -> str:
     return "; ".join(dict.fromkeys(labels))
 
 
-def match_ratio(edits: Sequence[Edit], firings: pd.DataFrame, samples: int, by: str = "sample") -> np.ndarray:
+def match_ratio(edits: Sequence[Edit], firings: pd.DataFrame, samples: int) -> np.ndarray:
     """What channels that match others reached over what was wanted, ``[sample]``; NaN where nothing is matched.
 
     Where channels were matched in the run, sums over all places. Channels that were matched on a recording have their
@@ -26,8 +26,7 @@ def match_ratio(edits: Sequence[Edit], firings: pd.DataFrame, samples: int, by: 
     Args:
         edits: what was applied, each with one draw.
         firings: of :meth:`ditscope.edits.firings.Firings.table`.
-        samples: how many samples.
-        by: the column of ``firings`` with the sample's position.
+        samples: how many samples, the rows of the batch.
     """
     sets = [edit.channels for edit in edits if edit.channels is not None and edit.channels.matched]
     ratio = np.full(samples, np.nan)
@@ -39,6 +38,6 @@ def match_ratio(edits: Sequence[Edit], firings: pd.DataFrame, samples: int, by: 
     elif sets and not recorded:
         live = firings[firings["matched"] != ""]
         # numpy's sum keeps NaN, which pandas' would take for nothing.
-        sums = live.groupby(by)[["wanted", "reached"]].agg(lambda part: part.to_numpy().sum())
+        sums = live.groupby("row")[["wanted", "reached"]].agg(lambda part: part.to_numpy().sum())
         ratio[sums.index] = sums["reached"] / sums["wanted"]
     return ratio

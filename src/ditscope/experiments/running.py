@@ -1,113 +1,159 @@
-"""The same samples under each of several conditions: what is run, apart from how it is scored."""
+"""Carrying a sweep out: batch by batch the unedited run, then what begins with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+from tqdm.auto import tqdm
 
-from ditscope.edits.applying import EditedVisit
-from ditscope.edits.edit import Edit
-from ditscope.errors import InputError
-from ditscope.tracing.run import run_traced
+from ditscope.edits.first_block import first_blocks
+from ditscope.errors import ConfigMismatchError
+from ditscope.experiments.kept import Kept
+from ditscope.experiments.outline import RunKey
+from ditscope.experiments.scoring import Made, score_baseline, score_run
+from ditscope.experiments.together import EditedTogether, first_of, own_rows
+from ditscope.tracing.replay import Replay
+from ditscope.tracing.run import LATENT, STOP, Outcome, run_traced
+from ditscope.tracing.unchanged import require_unchanged
 
 if TYPE_CHECKING:
-    from tqdm.auto import tqdm
-
-    from ditscope.encoded_text import EncodedText
+    from ditscope.edits.edit import Edit
+    from ditscope.experiments.grid import Grid
+    from ditscope.metrics.metric import Metric
     from ditscope.models.dit import DiT
+    from ditscope.models.visits import Visit
     from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
 
 
-@dataclass(frozen=True)
-class Condition:
-    """One or several edits that are applied together, under one name; none for the baseline."""
+class Runs:
+    """The runs of a sweep, batch by batch, in the order of where they begin to differ from the unedited one."""
 
-    name: str
-    edits: tuple[Edit, ...] = ()
+    def __init__(
+        self,
+        title: str,
+        dit: DiT,
+        batches: Sequence[Batch],
+        grid: Grid,
+        scorers: Mapping[str, Metric],
+        probe: Probe,
+        memory_budget: int,
+        edits_per_forward: int,
+    ) -> None:
+        self._title, self._dit, self._batches, self._grid = title, dit, batches, grid
+        self._scorers, self._probe, self._budget = scorers, probe, memory_budget
+        self._per_forward = edits_per_forward
+        schedule = probe.schedule
+        self._visits = [schedule.visit(index) for index in range(len(schedule))]
+        self._with_images = any(metric.of_images for metric in scorers.values())
+        self._with_latents = any(
+            not {"latents", "reference_latents"}.isdisjoint(metric.needs) for metric in scorers.values()
+        )
 
-    @property
-    def control(self) -> bool:
-        """Whether every edit of it is a control."""
-        return bool(self.edits) and all(edit.control for edit in self.edits)
+    def make(self, kept: Kept, model: Mapping[str, Any]) -> str:
+        """Make what is missing of a model in a state; returns what was shared, in words."""
+        missing = [kept.missing(batch) for batch in range(len(self._batches))]
+        starts = {key: self._start(key) for keys in missing for key in keys}
+        n_visits = sum(len(self._visits) for keys in missing if keys) + sum(map(_computed, starts.values()))
+        shared: dict[str, None] = {}  # in order
+        with tqdm(total=n_visits, desc=self._title, unit="visit", disable=None) as progress:
+            for number, keys in enumerate(missing):
+                if keys or number not in kept.baselines:
+                    if shared:
+                        self._require_unchanged(kept, model)
+                    keys = sorted(keys, key=lambda key: _order(starts[key]))
+                    shared[self._batch(number, keys, starts, kept, progress)] = None
+        self._require_unchanged(kept, model)
+        return "; ".join(shared) or "nothing, all runs were there"
 
-    @property
-    def draws(self) -> int:
-        """Number of runs: the most draws that an edit of it has."""
-        return max((edit.draws for edit in self.edits), default=1)
+    def _batch(
+        self,
+        number: int,
+        keys: Sequence[RunKey],
+        starts: Mapping[RunKey, Sequence[int | None]],
+        kept: Kept,
+        progress: tqdm,
+    ) -> str:
+        batch = self._batches[number]
+        replay = Replay(self._dit, batch, self._probe, [starts[key] for key in keys], self._budget)
+        outcome = self._run(batch, replay.record)
+        baseline, prompts = self._made(outcome), [str(prompt) for prompt, _ in batch.samples]
+        cut = [text is not None and text.truncated for text in outcome.texts]
+        scored = score_baseline(self._scorers, baseline, prompts)
+        kept.add_baseline(number, scored, cut, baseline.images, _digest(baseline))
+        progress.update(len(self._visits))
+        for at in range(0, len(keys), self._per_forward):
+            group = keys[at : at + self._per_forward]
+            edits = [self._edits(key) for key in group]
+            steps = [self._steps(starts[key]) for key in group]
+            together = EditedTogether(self._dit, edits, self._probe.schedule.steps, batch.positions)
+            begun = replay.run_from(first_of([starts[key] for key in group]), together, len(group))
+            outcome = self._run(batch.repeated(len(group)), begun, max(steps))
+            for copy, (key, visitor) in enumerate(zip(group, together.visitors, strict=True)):
+                visitor.require_fired()
+                made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
+                firings = visitor.firings.table()
+                scored = score_run(self._scorers, made, baseline, prompts, edits[copy], firings, steps[copy])
+                kept.add(key, scored, made.images)
+                progress.update(_computed(starts[key]))
+        return f"{replay.how} ({replay.why})" if replay.why else replay.how
 
-    def draw(self, number: int) -> list[Edit]:
-        """The edits of one run; an edit with fewer draws begins again with its first."""
-        return [edit.draw(number % edit.draws) for edit in self.edits]
+    def _edits(self, key: RunKey) -> list[Edit]:
+        return self._grid.cells[key.cell][key.edit].draw(key.draw)
 
-    def check(self, dit: DiT, probe: Probe) -> None:
-        """Refuse, before a run, what the model or the probed call does not have."""
-        for number in range(self.draws):
-            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe)
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What one draw of a condition made.
-
-    Attributes:
-        images: uint8 ``[sample, y, x, rgb]``.
-        firings: the edits' firings, with the column ``sample``; empty for the baseline.
-        texts: what the text encoders were given of each sample's prompt; None for what is not known.
-    """
-
-    images: np.ndarray
-    firings: pd.DataFrame
-    texts: Sequence[EncodedText | None] = ()
-
-
-def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:
-    """The conditions that a mapping of names to edits means.
-
-    Raises:
-        InputError: there are none, or something else than edits is among them.
-    """
-    if not isinstance(edits, Mapping) or not edits:
-        what = f"edits as a {type(edits).__name__}" if edits else "no edits"
-        raise InputError(what, "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}.")
-    result = []
-    for name, given in edits.items():
-        several = tuple(given) if isinstance(given, list | tuple) else (given,)
-        if not isinstance(name, str) or not several or not all(isinstance(edit, Edit) for edit in several):
-            raise InputError(
-                f"edits {name!r}: {given!r}",
-                "a name with one edit or a list of edits",
-                "Make them with ditscope.edits.",
+    def _run(self, batch: Batch, at_visit: Callable[[Visit], object], steps: int | None = None) -> Outcome:
+        """One run; where only latents are judged, it ends after some steps."""
+        if self._with_images:
+            return run_traced(
+                self._dit, batch.samples, at_visit, keep_latents=self._with_latents, **batch.call
             )
-        result.append(Condition(name, several))
-    return result
+        first = self._visits[0].step
+
+        def until_then(visit: Visit) -> object:
+            return STOP if steps is not None and visit.step >= first + steps else at_visit(visit)
+
+        call = {**batch.call, "output_type": LATENT}
+        return run_traced(self._dit, batch.samples, until_then, keep_latents=True, **call)
+
+    def _made(self, outcome: Outcome, rows: slice = slice(None)) -> Made:
+        return Made(
+            outcome.images[rows] if self._with_images else None,
+            outcome.latents[rows] if self._with_latents else None,
+        )
+
+    def _start(self, key: RunKey) -> list[int | None]:
+        return first_blocks(self._edits(key), self._dit, self._visits, self._probe.schedule.steps)
+
+    def _steps(self, start: Sequence[int | None]) -> int:
+        """How many steps there are up to the last edited one."""
+        last = max((index for index, block in enumerate(start) if block is not None), default=len(start) - 1)
+        return last // self._probe.schedule.visits_per_step + 1
+
+    def _require_unchanged(self, kept: Kept, model: Mapping[str, Any]) -> None:
+        try:
+            require_unchanged(self._dit, model)
+        except ConfigMismatchError:
+            kept.drop_unchecked()
+            raise
+        kept.checked()
 
 
-def run_condition(
-    dit: DiT,
-    batches: Sequence[Batch],
-    edits: Sequence[Edit],
-    probe: Probe,
-    progress: tqdm,
-) -> Run:
-    """Generate every sample under some edits, each with one draw; under none, the baseline.
+def _order(start: Sequence[int | None]) -> list[tuple[int, int]]:
+    """By where a run begins to differ: those that share most follow each other."""
+    return [(index, block) for index, block in enumerate(start) if block is not None]
 
-    Raises:
-        EditError: an edit never fired in one of the batches.
-    """
-    images, tables, texts = [], [], []
-    for batch in batches:
-        visitor = EditedVisit(dit, edits, probe.schedule.steps) if edits else None
-        outcome = run_traced(dit, batch.samples, visitor, **batch.call)
-        images.append(outcome.images)
-        texts += outcome.texts
-        if visitor is not None:
-            visitor.require_fired()
-            table = visitor.firings.table()
-            tables.append(table.assign(sample=table["row"] + batch.positions.start))
-        progress.update(len(batch.positions))
-    return Run(np.concatenate(images), pd.concat(tables) if tables else pd.DataFrame(), texts)
+
+def _computed(start: Sequence[int | None]) -> int:
+    """Visits that a run computes, more or less: those since it begins to differ."""
+    return len(start) - next((index for index, block in enumerate(start) if block is not None), 0)
+
+
+def _digest(made: Made) -> str:
+    digest = hashlib.sha256()
+    for array in (made.images, made.latents):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -2,139 +2,194 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ditscope.experiments.matches import match_ratio, matched_to
-from ditscope.experiments.running import Condition, Run
-from ditscope.experiments.set_scoring import set_intervals
+from ditscope.experiments.matches import match_ratio
+from ditscope.experiments.outline import Outline, RunKey
 from ditscope.intervals import interval_over
 from ditscope.metrics.metric import Metric
-from ditscope.tracing.prompt_embeds import Prompt
+
+if TYPE_CHECKING:
+    from ditscope.edits.edit import Edit
+
+_PLACE = ["row", "step", "branch", "block", "stream", "site"]
 
 
-def score(
-    samples: Sequence[tuple[Prompt, int]],
-    conditions: Sequence[Condition],
-    baseline: np.ndarray,
-    runs: Mapping[tuple[int, int], Run],
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What one run makes of a batch, as metrics take it.
+
+    Attributes:
+        images: uint8 ``[sample, y, x, rgb]``; None where nothing was decoded.
+        latents: float32 ``[sample, step boundary, token, latent channel]``: of the start, and after each step; None
+            where no metric needs them.
+    """
+
+    images: np.ndarray | None = None
+    latents: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What is kept of a run of one batch, or of the batch's baseline, beside images.
+
+    Attributes:
+        scores: ``[metric, sample]``; NaN of a baseline where a metric compares with it.
+        fired: firings of each ``[sample]``; 0 of a baseline.
+        removed: share ``[sample]`` of the edited stream's energy that was removed where the edits fired.
+        moved: the same for the squared change.
+        matched: ``[sample]``, what channels that match others reached over what was wanted; NaN for all others.
+    """
+
+    scores: np.ndarray
+    fired: np.ndarray
+    removed: np.ndarray
+    moved: np.ndarray
+    matched: np.ndarray
+
+
+def score_baseline(scorers: Mapping[str, Metric], made: Made, prompts: Sequence[str]) -> Scored:
+    """The baseline's own scores."""
+    nothing = np.full(len(prompts), np.nan)
+    inputs = {"prompts": prompts, "latents": None if made.latents is None else made.latents[:, -1]}
+    own = [nothing if metric.paired else metric(made.images, **inputs) for metric in scorers.values()]
+    return Scored(np.stack(own), np.zeros(len(prompts), int), nothing, nothing, nothing)
+
+
+def score_run(
     scorers: Mapping[str, Metric],
-    resamples: int,
-) -> xr.Dataset:
-    """Values, effects, contrasts, energies and images; see :func:`ditscope.experiments.compare.compare`.
+    made: Made,
+    baseline: Made,
+    prompts: Sequence[str],
+    edits: Sequence[Edit],
+    firings: pd.DataFrame,
+    steps: int,
+) -> Scored:
+    """The scores of one run of a batch, and what its edits did.
 
     Args:
-        samples: (prompt, seed) of each sample.
-        conditions: what was run.
-        baseline: images without edits, uint8 ``[sample, y, x, rgb]``.
-        runs: the runs by (condition, draw).
         scorers: the metrics by name.
-        resamples: bootstrap draws of the intervals.
+        made: what the run made.
+        baseline: what the unedited one made.
+        prompts: one for each sample.
+        edits: what was applied, each with one draw.
+        firings: of :meth:`ditscope.edits.firings.Firings.table`.
+        steps: how many steps the edits reach: latents are compared after the last of them.
     """
-    result = _scores(samples, conditions, baseline, runs, scorers)
-    result = result.merge(_energies(len(conditions), runs, len(samples)))
-    result = result.merge(_matches(conditions, runs, len(samples)))
-    result = _with_intervals(result, resamples)
-    for name, metric in scorers.items():
-        if metric.over == "set":
-            prompts = result["prompt"].values.tolist()
-            for key, values in set_intervals(metric, conditions, baseline, runs, prompts).items():
-                result[key].loc[{"metric": name}] = values
-    return result
-
-
-def _scores(samples, conditions, baseline, runs: Mapping[tuple[int, int], Run], scorers) -> xr.Dataset:
-    prompts = [str(prompt) for prompt, _ in samples]
-    shape = (len(conditions), max(condition.draws for condition in conditions))
-    images = np.zeros((*shape, *baseline.shape), np.uint8)
-    value = np.full((len(scorers), *shape, len(samples)), np.nan)
-    own = np.full((len(scorers), len(samples)), np.nan)
-    for at, run in runs.items():
-        images[at] = run.images
-    for position, metric in enumerate(scorers.values()):
-        if metric.over == "set":
-            continue
-        if not metric.paired:
-            own[position] = metric(baseline, reference=baseline, prompts=prompts)
-        for at, run in runs.items():
-            value[position, *at] = metric(run.images, reference=baseline, prompts=prompts)
-    paired = [metric.paired for metric in scorers.values()]
-    effect = np.where(np.reshape(paired, (-1, 1, 1, 1)), value, value - own[:, None, None])
-    dims = ("metric", "edit", "draw", "sample")
-    pixels = ("y_pixel", "x_pixel", "rgb")
-    return xr.Dataset(
-        {
-            "value": (dims, value),
-            "effect": (dims, effect),
-            "baseline_value": (("metric", "sample"), own),
-            "images": (("edit", "draw", "sample", *pixels), images),
-            "baseline_images": (("sample", *pixels), baseline),
-        },
-        coords={
-            "metric": list(scorers),
-            "edit": [condition.name for condition in conditions],
-            "draw": range(shape[1]),
-            "sample": range(len(samples)),
-            "prompt": ("sample", prompts),
-            "seed": ("sample", [int(seed) for _, seed in samples]),
-            "unit": ("metric", [metric.unit for metric in scorers.values()]),
-            "paired": ("metric", paired),
-            "over": ("metric", [metric.over for metric in scorers.values()]),
-            "binary": ("metric", [metric.binary for metric in scorers.values()]),
-            "label": ("metric", [_effect_label(metric) for metric in scorers.values()]),
-            "damage": ("metric", [metric.damage for metric in scorers.values()]),
-            "direction": ("metric", [metric.better for metric in scorers.values()]),
-            "draws": ("edit", [condition.draws for condition in conditions]),
-            "control": ("edit", [condition.control for condition in conditions]),
-        },
-    )
-
-
-def _effect_label(metric: Metric) -> str:
-    return metric.label if metric.paired else f"change in {metric.label}"
-
-
-def _energies(n_conditions: int, runs: Mapping[tuple[int, int], Run], n_samples: int) -> xr.Dataset:
-    n_draws = 1 + max(draw for _, draw in runs)
-    fired = np.zeros((n_conditions, n_draws))
-    removed, moved = np.full((2, n_conditions, n_draws, n_samples), np.nan)
-    measured = np.zeros((n_conditions, n_draws, n_samples), bool)
-    for at, run in runs.items():
-        fired[at] = len(run.firings) / n_samples
-        # Several edits at one place share the stream's energy there; it counts once.
-        places = run.firings.drop_duplicates(["sample", "step", "branch", "block", "stream", "site"])
-        energy = _totals(places, "energy")
-        removed[*at, energy.index] = _totals(run.firings, "removed") / energy
-        moved[*at, energy.index] = _totals(run.firings, "moved") / energy
-        measured[*at, energy.index] = True
-    per_sample = ("edit", "draw", "sample")
-    return xr.Dataset(
-        {
-            "fired": (("edit", "draw"), fired),
-            "energy_removed_by_sample": (per_sample, removed),
-            "energy_moved_by_sample": (per_sample, moved),
-            "energy_removed": ("edit", np.mean(removed, axis=(1, 2), where=measured)),
-            "energy_moved": ("edit", np.mean(moved, axis=(1, 2), where=measured)),
-        }
-    )
-
-
-def _matches(
-    conditions: Sequence[Condition], runs: Mapping[tuple[int, int], Run], n_samples: int
-) -> xr.Dataset:
-    ratio = np.full((len(conditions), 1 + max(draw for _, draw in runs), n_samples), np.nan)
-    for (row, draw), run in runs.items():
-        ratio[row, draw] = match_ratio(conditions[row].draw(draw), run.firings, n_samples)
-    named = ("edit", [matched_to(condition.edits) for condition in conditions])
-    return xr.Dataset({"match_ratio": (("edit", "draw", "sample"), ratio)}, coords={"matched_to": named})
+    latents = [None if each.latents is None else each.latents[:, steps] for each in (made, baseline)]
+    inputs = {
+        "reference": baseline.images,
+        "prompts": prompts,
+        "latents": latents[0],
+        "reference_latents": latents[1],
+    }
+    # Several edits at one place share the stream's energy there; it counts once.
+    energy = _totals(firings.drop_duplicates(_PLACE), "energy")
+    count = np.bincount(firings["row"], minlength=len(prompts))
+    removed, moved = np.full((2, len(prompts)), np.nan)
+    removed[energy.index] = _totals(firings, "removed") / energy
+    moved[energy.index] = _totals(firings, "moved") / energy
+    # The numbers of sets are made once all images are there.
+    nothing = np.full(len(prompts), np.nan)
+    scores = [nothing if each.over == "set" else each(made.images, **inputs) for each in scorers.values()]
+    matched = match_ratio(edits, firings, len(prompts))
+    return Scored(np.stack(scores), count, removed, moved, matched)
 
 
 def _totals(firings: pd.DataFrame, column: str) -> pd.Series:
     # numpy's sum keeps NaN, which pandas' would take for nothing.
-    return firings.groupby("sample")[column].agg(lambda values: values.to_numpy().sum())
+    return firings.groupby("row")[column].agg(lambda values: values.to_numpy().sum())
+
+
+def assemble(
+    outline: Outline,
+    baselines: Mapping[int, Scored],
+    runs: Mapping[RunKey, Scored],
+    images: Mapping[str, xr.Variable],
+    resamples: int,
+) -> xr.Dataset:
+    """Values, effects, contrasts, energies and images; see :func:`ditscope.experiments.sweep.sweep`.
+
+    Args:
+        outline: what the sweep consists of.
+        baselines: by batch, those that there are.
+        runs: those that there are.
+        images: variables of images by name.
+        resamples: bootstrap draws of the intervals.
+    """
+    n_metrics, n_samples = len(outline.metrics), len(outline.prompts)
+    by_run = (len(outline.draws), len(outline.edits), outline.most_draws)
+    value = np.full((n_metrics, *by_run, n_samples), np.nan)
+    own = np.full((n_metrics, n_samples), np.nan)
+    removed, moved, matched = np.full((3, *by_run, n_samples), np.nan)
+    count = np.zeros((*by_run, n_samples))
+    for batch, of_batch in baselines.items():
+        own[:, outline.positions(batch)] = of_batch.scores
+    for (cell, edit, draw, batch), run in runs.items():
+        samples = outline.positions(batch)
+        value[:, cell, edit, draw, samples] = run.scores
+        count[cell, edit, draw, samples] = run.fired
+        removed[cell, edit, draw, samples] = run.removed
+        moved[cell, edit, draw, samples] = run.moved
+        matched[cell, edit, draw, samples] = run.matched
+    paired = [metric["paired"] for metric in outline.metrics]
+    effect = np.where(np.reshape(paired, (-1, 1, 1, 1, 1)), value, value - own[:, None, None, None])
+    grid, shape = tuple(outline.dims), outline.shape
+    measured = count > 0
+
+    def over_grid(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        """An array whose axis ``cell`` is that of all the grid's dimensions."""
+        axis = dims.index("cell")
+        whole = array.reshape(*array.shape[:axis], *shape, *array.shape[axis + 1 :])
+        return (*dims[:axis], *grid, *dims[axis + 1 :]), whole
+
+    arrays = {
+        "value": (("metric", "cell", "edit", "draw", "sample"), value),
+        "effect": (("metric", "cell", "edit", "draw", "sample"), effect),
+        "fired": (("cell", "edit", "draw"), count.mean(-1)),
+        "energy_removed_by_sample": (("cell", "edit", "draw", "sample"), removed),
+        "energy_moved_by_sample": (("cell", "edit", "draw", "sample"), moved),
+        "match_ratio": (("cell", "edit", "draw", "sample"), matched),
+        "energy_removed": (("cell", "edit"), _mean_where(removed, measured)),
+        "energy_moved": (("cell", "edit"), _mean_where(moved, measured)),
+    }
+    result = xr.Dataset(
+        {name: over_grid(*each) for name, each in arrays.items()}
+        | {"baseline_value": (("metric", "sample"), own), **images},
+        coords={
+            **{name: list(labels) for name, labels in outline.dims.items()},
+            "edit": list(outline.edits),
+            "draw": range(outline.most_draws),
+            "sample": range(n_samples),
+            "prompt": ("sample", list(outline.prompts)),
+            "seed": ("sample", list(outline.seeds)),
+            **{name: ("metric", [each[name] for each in outline.metrics]) for name in outline.metrics[0]},
+            "draws": ("edit", np.max(outline.draws, axis=0)),
+            "control": ("edit", list(outline.control)),
+            "matched_to": ("edit", list(outline.matched_to)),
+        },
+    )
+    return _in_order(_with_intervals(result, resamples), grid)
+
+
+def _mean_where(values: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Over draws and samples in which something fired; NaN where nothing did."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice|invalid value", RuntimeWarning)
+        return np.mean(values, axis=(-2, -1), where=measured)
+
+
+def _in_order(result: xr.Dataset, grid: tuple[str, ...]) -> xr.Dataset:
+    """Every variable with its dimensions in one order."""
+    order = ("metric", *grid, "edit", "draw", "sample", "y_pixel", "x_pixel", "rgb")
+    return result.transpose(*(name for name in order if name in result.dims), ...)
 
 
 def _with_intervals(result: xr.Dataset, resamples: int) -> xr.Dataset:
@@ -157,7 +212,7 @@ def _with_intervals(result: xr.Dataset, resamples: int) -> xr.Dataset:
 
 
 def _intervals(effects: xr.DataArray, resamples: int, together: str | None) -> xr.Dataset:
-    """``mean``, ``low`` and ``high`` ``[metric, edit]`` of effects ``[metric, edit, sample]``."""
+    """``mean``, ``low`` and ``high`` ``[metric, ..., edit]`` of effects ``[metric, ..., edit, sample]``."""
     if not effects.sizes["edit"]:
         none = effects.isel(sample=[]).sum("sample")
         return xr.Dataset(dict.fromkeys(("mean", "low", "high"), none))

@@ -15,6 +15,7 @@ from .high_frequency_energy import high_frequency_energy as high_frequency_energ
 from .human_preference import hpsv2 as hpsv2
 from .human_preference import pickscore as pickscore
 from .image_reward import image_reward as image_reward
+from .latent_distance import latent_distance as latent_distance
 from .latent_norm import latent_norm as latent_norm
 from .lpips import lpips as lpips
 from .mask_iou import mask_iou as mask_iou

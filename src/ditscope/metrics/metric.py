@@ -90,6 +90,11 @@ class Metric:
         return "image" if self.distance is None else "set"
 
     @property
+    def of_images(self) -> bool:
+        """Whether it judges images; else it judges latents, for which nothing has to be decoded."""
+        return next(iter(inspect.signature(self.compute).parameters)) != "latents"
+
+    @property
     def paired(self) -> bool:
         """Whether it compares with the baseline; else it judges what there is by itself."""
         return self.over == "set" or not {"reference", "reference_latents"}.isdisjoint(self.needs)
@@ -165,9 +170,7 @@ class Metric:
         for need in needs:
             if inputs.get(need) is None:
                 raise InputError(f"no {need} for {self.name}", INPUTS[need], f"Pass {need}=.")
-        judged = (
-            () if next(iter(inspect.signature(self.compute).parameters)) == "latents" else (stacked(images),)
-        )
+        judged = (stacked(images),) if self.of_images else ()
         count = len(judged[0] if judged else inputs["latents"])
         found = np.asarray(self.compute(*judged, **{need: inputs[need] for need in needs}), dtype=float)
         if found.ndim != dims or len(found) != count:

@@ -314,6 +314,12 @@ def disk_group(module: torch.nn.Module) -> tuple[str, Mapping[torch.Tensor, str]
     return group.safetensors_file_path, group.tensor_to_key
 
 
+def prefetches(module: torch.nn.Module) -> bool:
+    """Whether group offload fetches a module's weights ahead, in the order in which modules ran before."""
+    group: Any = getattr(diffusers_hooks(module).get(GROUP_OFFLOAD), "group", None)
+    return getattr(group, "stream", None) is not None
+
+
 def pack_latents(latents: torch.Tensor) -> torch.Tensor:
     """FLUX.1's latents ``[row, channel, y, x]`` as tokens ``[row, token, channel]``."""
     return FluxPipeline._pack_latents(latents, *latents.shape)

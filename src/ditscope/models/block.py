@@ -139,6 +139,21 @@ class Block(Envoy):
             return
         self.streams_at(site)[stream] = tensor
 
+    def skip(self, replacement: Any) -> None:
+        """Let the block return ``replacement``, in its own form, in the visit in progress, and compute nothing."""
+        self._run.skips[self.index] += 1
+        super().skip(replacement)
+
+    def pass_on(self) -> None:
+        """Skip the block: it returns, in its own form, what it was passed."""
+        arguments, layout = self.inputs, self.layout
+        carried = {
+            stream: argument(self._parameters, arguments, name) for stream, name in layout.inputs.items()
+        }
+        self.skip(
+            carried[layout.outputs[0]] if layout.joined else tuple(carried[name] for name in layout.outputs)
+        )
+
     def has(self, tap: Tap) -> bool:
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
         return not tap.module or getattr(module_of(self), tap.module.split(".")[0], None) is not None
@@ -193,7 +208,7 @@ class Block(Envoy):
         """Let what is asked of nnsight be of one call of a module that is called several times a visit."""
         if hook_point.calls == 1:
             return nullcontext()
-        visit = self._run.n_visits - 1
+        visit = self._run.n_visits - 1 - self._run.skips[self.index]  # in which the module was called
         return of_occurrence(hook_point.module, visit * hook_point.calls + hook_point.call)
 
     def _tokens(self, tap: Tap, stream: str) -> slice | None:

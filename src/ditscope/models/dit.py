@@ -171,6 +171,11 @@ class DiT(OpenedPipeline):
         """
         return visits(self.run_state, self.transformer, tracer)
 
+    def skip_visit(self, output: Any) -> None:
+        """Let the transformer return ``output``, in its own form, in the visit in progress, and compute nothing."""
+        self.run_state.skips.update(block.index for block in self.blocks)
+        self.transformer.skip(output)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise not_copied("an opened model", "Pass its name, and open it there by ds.load(name).")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class RunState:
         call: the arguments of the run, completed.
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
+        skips: index of a block -> visits of the run in which something took the place of computing it.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
         texts: what the text encoders were given of each prompt, once the run is over; None for what is not known.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
@@ -49,6 +51,7 @@ class RunState:
         self.call: dict[str, Any] = {}
         self.samples: list[Sample] = []
         self.n_visits = self.n_persistent_edits = 0
+        self.skips: Counter[int] = Counter()
         self.modules_replaced = False
         self.progress: VisitProgress | None = None
         self._modules: dict[str, torch.nn.Module] = {}
@@ -129,6 +132,7 @@ class RunState:
             )
         self._running, self._refusals_made = True, False
         self.progress, self.n_visits, self.texts, self._text_lengths = None, 0, [], None
+        self.skips.clear()
         try:
             self.call = complete_call(self.pipeline, call, self.defaults, seed)
             self.samples = samples_of(self.call)  # before the run draws from the generators

@@ -9,4 +9,5 @@ from .loss_curve import loss_curve as loss_curve
 from .mask_grid import mask_grid as mask_grid
 from .save_png import save_png as save_png
 from .stability_curve import stability_curve as stability_curve
+from .sweep_heatmap import sweep_heatmap as sweep_heatmap
 from .token_channel import token_channel as token_channel

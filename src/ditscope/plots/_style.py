@@ -60,7 +60,8 @@ STYLE: dict[str, Any] = {
     "font.size": 9.0,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "hatch.color": PAPER,
+    "hatch.color": MUTED,
+    "hatch.linewidth": 0.6,
     "image.cmap": "viridis",
     "legend.borderaxespad": 0.4,
     "legend.fontsize": 8.5,
@@ -98,6 +99,11 @@ AGREEMENT: Colormap = LinearSegmentedColormap.from_list(
     "ditscope_agreement", ["#fbfaf7", "#d7ebe3", "#93cdc3", "#4a9fa8", "#2b6f8f", "#23426d", "#1a1d44"]
 ).with_extremes(bad=MISSING)
 """White for 0 to deep blue for 1."""
+
+CHANGE: Colormap = LinearSegmentedColormap.from_list(
+    "ditscope_change", ["#1f4e8c", "#4f8fc0", "#a9cfe3", "#fbfaf7", "#f7c59f", "#dd7a4b", "#a23b1d"]
+).with_extremes(bad=MISSING)
+"""Blue below 0, white at 0, red above."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -38,6 +38,16 @@ class Batch:
     samples: list[tuple[Prompt, int]]
     call: dict[str, Any]
 
+    def repeated(self, copies: int) -> Batch:
+        """The same samples several times over, one copy of them all after the other."""
+        call = dict(self.call)
+        for name, value in call.items():
+            if _TEXT.fullmatch(name) and isinstance(value, list):
+                call[name] = value * copies
+            elif _has_rows(name, value):
+                call[name] = value[[*range(len(value))] * copies]
+        return Batch(self.positions, self.samples * copies, call)
+
 
 def batches_of(prompts: Any, seeds: Any, batch_size: int, call: Mapping[str, Any]) -> list[Batch]:
     """Every prompt with every seed, prompt-major, cut into batches.

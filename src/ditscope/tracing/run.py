@@ -40,6 +40,9 @@ _OWNED = {
 LATENT = "latent"
 """The one ``output_type`` that a call may name: the run ends with its latents, and there are no images."""
 
+STOP = object()
+"""What a function at a visit returns so that the run ends there."""
+
 _CALLBACK_INPUTS = "callback_on_step_end_tensor_inputs"
 
 
@@ -119,7 +122,7 @@ def _is_schedule(values: Any) -> bool:
 def run_traced(
     dit: DiT,
     samples: Sequence[tuple[Prompt, int]],
-    at_visit: Callable[[Visit], None] | None = None,
+    at_visit: Callable[[Visit], object] | None = None,
     *,
     keep_latents: bool = False,
     **call: Any,
@@ -129,7 +132,8 @@ def run_traced(
     Args:
         dit: the model.
         samples: (prompt, seed) of each image of the batch.
-        at_visit: reads and writes blocks, in execution order.
+        at_visit: reads and writes blocks, in execution order. Where it returns :data:`STOP` the run ends there, with no
+            images, and without the latents after that step.
         keep_latents: keep the latents at every step boundary.
         **call: further arguments of the pipeline, ``output_type="latent"`` for no images.
 
@@ -171,6 +175,7 @@ def run_traced(
 
     first: list[torch.Tensor] = []
     visited: list[Visit] = []
+    stopped: list[Visit] = []
     arguments = {
         **call_of(dit, samples, call),
         "output_type": call.get("output_type") or "np",
@@ -181,13 +186,15 @@ def run_traced(
             if keep_latents and not visited:
                 first.append(_copy(dit.run_state.inputs.latents[: len(samples)]))
             visited.append(visit)
-            if at_visit is not None:
-                at_visit(visit)
+            if at_visit is not None and at_visit(visit) is STOP:
+                stopped.append(visit)
+                tracer.stop()
         result = tracer.result.save()
 
     require_seeded(dit.diffusers_pipeline, dit.run_state.noise_before, started=True)
     steps = [step for step, _ in clock]
-    expected = visited[-1].step - visited[0].step + 1  # the pipeline counts the steps that it runs
+    # The pipeline counts the steps that it runs to their ends.
+    expected = visited[-1].step - visited[0].step + (not stopped)
     if steps != list(range(expected)):
         raise VisitError(
             f"the pipeline's step counter at {steps}",
@@ -195,7 +202,7 @@ def run_traced(
             "The pipeline ends or repeats steps in a way that its family does not describe.",
         )
     images = np.empty((len(samples), 0, 0, 3), np.uint8)
-    if arguments["output_type"] != LATENT:
+    if arguments["output_type"] != LATENT and not stopped:
         # A model that makes NaN makes black pixels; the hidden states tell where it began.
         images = np.round(np.nan_to_num(np.asarray(result.images)) * 255.0).astype(np.uint8)
     latents = np.empty((len(samples), 0), np.float32)

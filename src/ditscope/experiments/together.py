@@ -1,0 +1,115 @@
+"""Several edits in one forward pass: the batch comes once for each of them, one copy after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ditscope.edits.applying import EditedVisit
+from ditscope.errors import InputError
+from ditscope.models.visits import Visit
+from ditscope.vocabulary import passing_order
+
+if TYPE_CHECKING:
+    from ditscope.edits.edit import Edit
+    from ditscope.models.dit import DiT
+
+
+class EditedTogether:
+    """What to do at a visit of several copies of a batch so that each has its own edits.
+
+    Args:
+        dit: the model.
+        edits: of each copy, with one draw.
+        steps: the steps that the run makes.
+        positions: of the batch's samples among all.
+
+    Attributes:
+        visitors: of each copy, with its firings.
+
+    Raises:
+        InputError: several copies with an edit that freezes a LayerNorm, which all copies share.
+    """
+
+    def __init__(
+        self, dit: DiT, edits: Sequence[Sequence[Edit]], steps: Sequence[int], positions: Sequence[int]
+    ) -> None:
+        self._dit, self._copies = dit, len(edits)
+        own: Any = [_OwnModel(dit, copy, self._copies) for copy in range(self._copies)]
+        every = [edit for each in edits for edit in each]
+        if self._copies > 1 and any(edit.freeze_layernorm for edit in every):
+            raise InputError(
+                "freeze_layernorm with several edits in a forward pass",
+                "one edit in each",
+                "Leave edits_per_forward out.",
+            )
+        self.visitors = [
+            EditedVisit(model, each, steps, positions=positions)
+            for model, each in zip(own, edits, strict=True)
+        ]
+        self._places = passing_order(
+            {edit.scope.site for edit in every}, {edit.scope.stream for edit in every}
+        )
+
+    def __call__(self, visit: Visit) -> None:
+        """Apply the edits of every copy to every block of a visit, in execution order."""
+        if self._copies == 1:
+            self.visitors[0](visit)
+            return
+        own = [OwnVisit(**vars(visit), copy=copy, copies=self._copies) for copy in range(self._copies)]
+        for block in self._dit.blocks:
+            for site, stream in self._places:
+                for visitor, own_visit in zip(self.visitors, own, strict=True):
+                    visitor.apply_at(own_visit, block, site, stream)
+
+
+def first_of(starts: Sequence[Sequence[int | None]]) -> list[int | None]:
+    """For each visit the first block on which any of several runs acts; None where none does."""
+    return [
+        min((block for block in blocks if block is not None), default=None)
+        for blocks in zip(*starts, strict=True)
+    ]
+
+
+def own_rows(rows: slice, copy: int, copies: int) -> slice:
+    """Those of one copy among the rows of all."""
+    size = (rows.stop - rows.start) // copies
+    return slice(rows.start + copy * size, rows.start + (copy + 1) * size)
+
+
+@dataclass(frozen=True)
+class OwnVisit(Visit):
+    """A visit whose rows are those of one copy of the batch."""
+
+    copy: int
+    copies: int
+
+    def slice(self, n_rows: int, branch: str) -> slice:
+        """As of :class:`Visit`, of the copy alone."""
+        return own_rows(super().slice(n_rows, branch), self.copy, self.copies)
+
+
+class _Own:
+    """Something whose other attributes are those of what it stands for."""
+
+    def __init__(self, of: Any, copy: int, copies: int) -> None:
+        self._of, self._copy, self._copies = of, copy, copies
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+
+class _OwnModel(_Own):
+    """A model whose run has the samples of one copy."""
+
+    @property
+    def run_state(self) -> Any:
+        return _OwnRun(self._of.run_state, self._copy, self._copies)
+
+
+class _OwnRun(_Own):
+    @property
+    def samples(self) -> Any:
+        samples = self._of.samples
+        return samples[own_rows(slice(0, len(samples)), self._copy, self._copies)]

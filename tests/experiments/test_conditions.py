@@ -1,0 +1,66 @@
+"""Conditions as mappings mean them, their draws and controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bare_pipeline
+import ditscope as ds
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import InputError
+from ditscope.experiments.conditions import Condition, conditions
+from ditscope.tracing.probe import probe
+
+CALL = {"num_inference_steps": 1, **bare_pipeline.PLAIN}
+
+
+def drawn(n_draws: int, first: int, *, control: bool = True) -> ds.edits.Edit:
+    """An edit of one channel a draw, counted from ``first``."""
+    ids = xr.DataArray(np.arange(first, first + n_draws)[:, None], dims=("draw", "rank"))
+    return ds.edits.zero(ChannelSet(ids, control=control))
+
+
+def channels(condition: Condition, number: int) -> list[list[int]]:
+    return [edit.channels[0].tolist() for edit in condition.draw(number)]
+
+
+def test_an_edit_with_fewer_draws_begins_again() -> None:
+    (condition,) = conditions({"both": [drawn(3, 10), drawn(2, 20), ds.edits.zero([5, 6])]})
+    assert condition.draws == 3
+    found = [channels(condition, number) for number in range(3)]
+    assert found == [[[10], [20], [5, 6]], [[11], [21], [5, 6]], [[12], [20], [5, 6]]]
+    assert all(edit.draws == 1 for edit in condition.draw(2))
+
+
+def test_conditions_keep_order_and_names_and_are_controls_only_as_a_whole() -> None:
+    control, tested = drawn(2, 0), ds.edits.zero([1])
+    found = conditions({"z": control, "a": (control, control), "mixed": [control, tested], "random": tested})
+    assert [(each.name, len(each.edits), each.control) for each in found] == [
+        ("z", 1, True),
+        ("a", 2, True),
+        ("mixed", 2, False),
+        ("random", 1, False),
+    ]
+    baseline = Condition("baseline")
+    assert (baseline.control, baseline.draws, baseline.draw(0)) == (False, 1, [])
+
+
+@pytest.mark.parametrize("given", [{3: drawn(1, 0)}, {"a": [drawn(1, 0), None]}, {"a": ()}])
+def test_what_is_no_edit_under_a_name_is_refused(given) -> None:
+    with pytest.raises(InputError, match="a name with one edit or a list of edits"):
+        conditions(given)
+
+
+@pytest.mark.parametrize("given", [None, {}, [drawn(1, 0)], drawn(1, 0)])
+def test_what_is_no_mapping_or_an_empty_one_is_refused(given) -> None:
+    with pytest.raises(InputError, match="expected a dict of name -> edit"):
+        conditions(given)
+
+
+def test_a_later_draw_that_the_model_lacks_is_refused_before_the_first(dit) -> None:
+    looked = probe(dit, [("a red circle", 0)], **CALL)
+    Condition("fits", (drawn(2, dit.width - 2),)).check(dit, looked)
+    with pytest.raises(InputError, match=f"channel {dit.width} "):
+        Condition("late", (drawn(2, dit.width - 1),)).check(dit, looked)

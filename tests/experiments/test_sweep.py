@@ -1,0 +1,196 @@
+"""Sweeps: the numbers of comparisons one by one, in memory and on disk, broken off and gone on with."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bare_pipeline
+import ditscope as ds
+from ditscope.channels.channel_set import ChannelSet
+from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError
+from ditscope.experiments import running, sweep_store
+
+PROMPTS = ["a red circle", "a white star", "a blue ring"]
+CALL = {"num_inference_steps": 2, **bare_pipeline.PLAIN}
+DRAWN = ChannelSet(xr.DataArray([[1, 2], [3, 4]], dims=("draw", "rank")), label="random 2", control=True)
+METRICS = ["mean_abs_difference", "high_frequency_energy"]
+
+
+def edits(block, step):
+    where = {"blocks": block, "steps": step}
+    return {"massive": ds.edits.zero(range(12), **where), "random": ds.edits.zero(DRAWN, **where)}
+
+
+GRID = ds.grid(edits, block=[2, 7], step=[1])
+
+
+def sweep(dit, grid=GRID, path=None, **more) -> xr.Dataset:
+    settings = {"prompts": PROMPTS, "seeds": 5, "metrics": METRICS, "batch_size": 2, "resamples": 50, **CALL}
+    return ds.sweep(dit, grid=grid, path=path, **{**settings, **more})
+
+
+@pytest.fixture(scope="module")
+def result(dit) -> xr.Dataset:
+    return sweep(dit)
+
+
+@pytest.fixture(scope="module")
+def stored(dit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "sweep.zarr"
+    return path, sweep(dit, path=path)
+
+
+def numbers(result: xr.Dataset) -> xr.Dataset:
+    return result.drop_attrs().load()
+
+
+@pytest.mark.parametrize(("block", "step"), [(7, 1)])
+def test_each_cell_is_the_comparison_of_its_edits(dit, result, block, step) -> None:
+    alone = ds.compare(dit, PROMPTS, 5, edits(block, step), METRICS, batch_size=2, resamples=50, **CALL)
+    cell = result.sel(block=block, step=step, drop=True)
+    for name in alone.variables:
+        assert alone[name].dims == cell[name].dims
+        np.testing.assert_array_equal(cell[name], alone[name], name)
+    assert result["value"].dims == ("metric", "block", "step", "edit", "draw", "sample")
+    assert result.attrs["replay"] == "from the edited block"
+
+
+def test_runs_are_those_of_whole_runs(dit, result) -> None:
+    whole = sweep(dit, memory_budget=0)
+    assert whole.attrs["replay"].startswith("whole runs (0 bytes")
+    assert numbers(whole).identical(numbers(result))
+
+
+def test_a_store_holds_what_memory_would(result, stored) -> None:
+    path, found = stored
+    assert numbers(found).identical(numbers(result))
+    assert numbers(ds.open_sweep(path, resamples=50)).identical(numbers(result))
+    opened = ds.open_sweep(path, resamples=50)
+    assert "images" in opened
+    assert not opened["images"].variable._in_memory
+    plain = xr.open_zarr(path, consolidated=False, chunks=None)
+    assert np.array_equal(plain["images"].isel(block=1), result["images"].isel(block=1))
+    assert opened.attrs["num_inference_steps"] == 2
+
+
+class Killed(BaseException):
+    """As by a signal."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_a_sweep_that_is_broken_off_goes_on(dit, result, monkeypatch, tmp_path, after) -> None:
+    """Runs are 2 baselines with 6 edited ones each."""
+    path, made = tmp_path / "sweep", []
+    traced = running.run_traced
+
+    def limited(*args, **kwargs):
+        if len(made) == after:
+            raise Killed
+        made.append(1)
+        return traced(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "run_traced", limited)
+        with pytest.raises(Killed):
+            sweep(dit, path=path)
+    partial = ds.open_sweep(path, resamples=50)
+    n_runs = max(after - 1, 0)
+    assert partial.attrs["missing_runs"] == 12 - n_runs
+    assert np.isfinite(partial["value"][0]).sum() == 2 * n_runs
+    # A line and an image that were cut off count for nothing.
+    with open(path / sweep_store.JOURNAL, "ab") as journal:
+        journal.write(b'0123abcd {"run":[0,0')
+    with monkeypatch.context() as patched:
+        counted = []
+        patched.setattr(running, "run_traced", lambda *a, **k: counted.append(1) or traced(*a, **k))
+        found = sweep(dit, path=path)
+        assert len(counted) == 12 - n_runs + 2
+        assert numbers(found).identical(numbers(result))
+        sweep(dit, path=path)
+        assert len(counted) == 12 - n_runs + 2
+
+
+def test_images_may_be_small_or_dropped(dit, result, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ditscope.experiments.kept.THUMBNAIL", 12)
+    for path in (None, tmp_path / "small"):
+        small = sweep(dit, path=path, images="thumbnails")
+        assert small["images"].shape == (2, 1, 2, 2, 3, 8, 12, 3)
+        means = result["images"].values.reshape(2, 1, 2, 2, 3, 8, 4, 12, 4, 3).mean((6, 8))
+        assert np.abs(small["images"] - means).max() <= 1
+        assert np.array_equal(small["effect"], result["effect"], equal_nan=True)
+    dropped = sweep(dit, path=tmp_path / "none", images="drop")
+    assert "images" not in dropped
+    assert sorted(each.name for each in (tmp_path / "none").iterdir()) == ["journal.jsonl", "zarr.json"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"metrics": ["psnr"]}, "metrics"),
+        ({"prompts": PROMPTS[:2]}, "prompts"),
+        ({"seeds": 6}, "seeds"),
+        ({"num_inference_steps": 3}, "call.num_inference_steps: found 2, expected 3"),
+        ({"grid": ds.grid(edits, block=[7, 2], step=[1])}, "dims.block[0]: found 2, expected 7"),
+        ({"grid": ds.grid(lambda block, step: edits(7, step), block=[2, 7], step=[1])}, "edits.massive[0]"),
+        ({"images": "drop"}, "images: found 'keep', expected 'drop'"),
+        ({"batch_size": 1}, "batch_size: found 2, expected 1"),
+    ],
+    ids=str,
+)
+def test_a_store_of_another_sweep_is_refused_by_the_fields(dit, stored, monkeypatch, changes, words) -> None:
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    with pytest.raises(ConfigMismatchError, match="of another configuration") as error:
+        sweep(dit, path=stored[0], **changes)
+    assert words in str(error.value)
+
+
+def test_a_baseline_that_is_another_is_no_pair_of_what_is_there(dit, monkeypatch, tmp_path) -> None:
+    sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
+    journal = tmp_path / "sweep" / sweep_store.JOURNAL
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    monkeypatch.setattr(running, "_digest", lambda made: "other")
+    with pytest.raises(ConfigMismatchError, match="an unedited run of batch 0 that makes something else"):
+        sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"grid": {"a": ds.edits.zero([1])}}, "a grid of type dict"),
+        ({"grid": ds.grid(edits, block=[12], step=[0])}, "block 12"),
+        ({"images": "some"}, "images 'some'"),
+        ({"memory_budget": -1}, "memory_budget=-1"),
+        ({"steps": 5}, "pipeline argument steps"),
+        ({"resamples": 0}, "resamples"),
+        ({"metrics": []}, "no metrics"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_swept_is_refused_before_the_first_run(
+    dit, monkeypatch, tmp_path, changes, words
+) -> None:
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    with pytest.raises(DitscopeError) as error:
+        sweep(dit, path=tmp_path / "sweep", **changes)
+    assert words in str(error.value)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_more_images_than_memory_should_hold_are_refused(dit, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules["ditscope.experiments.sweep"], "MOST_IN_MEMORY", 9 * 3 * 32 * 48 * 3 - 1)
+    with pytest.raises(ds.errors.InputError, match="27 images of 0.0 GiB to keep in memory"):
+        sweep(dit)
+
+
+def test_a_comparison_has_the_same_store(dit, tmp_path) -> None:
+    call = {"batch_size": 2, "resamples": 50, **CALL}
+    kept = ds.compare(dit, PROMPTS[:2], 5, edits(2, 1), METRICS, path=tmp_path / "one", **call)
+    alone = ds.compare(dit, PROMPTS[:2], 5, edits(2, 1), METRICS, **call)
+    assert numbers(kept).identical(numbers(alone))
+    assert numbers(ds.open_sweep(tmp_path / "one", resamples=50)).identical(numbers(alone))
+    with pytest.raises(CacheError, match="dims.block"):
+        sweep(dit, path=tmp_path / "one", prompts=PROMPTS[:2])
