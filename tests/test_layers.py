@@ -27,6 +27,7 @@ LAYERS = [
     ["channels"],
     ["passes"],
     ["edits"],
+    ["guidance"],
     ["metrics"],
     ["experiments"],
     ["plots"],
@@ -36,7 +37,10 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-UPWARD = {("ditscope.models.dit", "checking")}  # DiT.check
+UPWARD = {
+    ("ditscope.models.dit", "checking"),
+    ("ditscope.models.dit", "tracing"),
+}  # DiT.check, DiT.generate_images
 NEVER = {
     "passes": {"torch", "nnsight", "diffusers", "ditscope.models", "ditscope.tracing"},
     "cache": {"torch", "nnsight", "diffusers", "ditscope.models"},

@@ -55,7 +55,18 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "ChannelSet",
         "PromptEmbeds",
     }
-    names |= {"passes", "edits", "metrics", "plots", "shapes", "models", "cache", "errors", "intervals"}
+    names |= {
+        "passes",
+        "edits",
+        "guidance",
+        "metrics",
+        "plots",
+        "shapes",
+        "models",
+        "cache",
+        "errors",
+        "intervals",
+    }
     names |= {
         "tracing",
         "experiments",

@@ -4,6 +4,7 @@ from . import checking as checking
 from . import edits as edits
 from . import errors as errors
 from . import experiments as experiments
+from . import guidance as guidance
 from . import intervals as intervals
 from . import metrics as metrics
 from . import models as models

@@ -1,5 +1,7 @@
 # Written by `python -m ditscope._discovery`.
 from .applying import EditedVisit as EditedVisit
+from .blur import Blur as Blur
+from .blur import blur as blur
 from .context import EditContext as EditContext
 from .edit import Edit as Edit
 from .edit import Where as Where

@@ -261,6 +261,18 @@ def of_occurrence(what: str, number: int) -> Iterator[None]:
         worker.iteration = before
 
 
+@contextmanager
+def running_instead(module: torch.nn.Module, instead: Callable[..., Any]) -> Iterator[None]:
+    """Let calls of a module run ``instead(forward, *args, **kwargs)``, inside all that is around its own forward."""
+    state = module.__dict__[STATE]
+    own = state.body
+    state.body = lambda module, *args, **kwargs: instead(functools.partial(own, module), *args, **kwargs)
+    try:
+        yield
+    finally:
+        state.body = own
+
+
 def is_traced(forward: Any) -> bool:
     """Whether a forward is the one by which nnsight reads its module."""
     return isinstance(forward, Controller)

@@ -104,6 +104,11 @@ class Block(Envoy):
         """The block's name in labels, such as ``single.5``."""
         return f"{self.layout.kind}.{self.position}"
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(height, width) of the image stream in tokens, in the visit in progress; asking may wait for the device."""
+        return self._run.inputs.grid
+
     def streams_at(self, site: str) -> StreamsAt:
         """The streams at an end of the block, in the visit in progress."""
         return self.input_streams if site == "block_input" else self.output_streams
@@ -192,8 +197,8 @@ class Block(Envoy):
         """Let what is asked of nnsight be of one call of a module that is called several times a visit."""
         if hook_point.calls == 1:
             return nullcontext()
-        visit = self._run.n_visits - 1
-        return of_occurrence(hook_point.module, visit * hook_point.calls + hook_point.call)
+        forward = self._run.n_forwards - 1
+        return of_occurrence(hook_point.module, forward * hook_point.calls + hook_point.call)
 
     def _tokens(self, tap: Tap, stream: str) -> slice | None:
         return block_streams.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)

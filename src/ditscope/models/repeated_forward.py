@@ -1,0 +1,108 @@
+"""Further forwards of the transformer within one visit, from the first block on that does something else there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditscope.errors import UnsupportedError
+from ditscope.models._internals import (
+    GROUP_OFFLOAD,
+    diffusers_hooks,
+    module_of,
+    of_occurrence,
+    running_instead,
+)
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+
+Combine = Callable[[list[torch.Tensor]], torch.Tensor]
+
+
+class RepeatedForward:
+    """The forwards that one visit makes after the pipeline's own, on the same inputs.
+
+    The blocks before the first that has anything else to do are not run again: they give what they gave in the
+    visit's own forward. All that is around the transformer's forward, as offloading, is passed once.
+
+    Args:
+        dit: the model, in a visit whose blocks were not asked for yet.
+        firsts: for each further forward, the index of the first block that is run.
+    """
+
+    def __init__(self, dit: DiT, firsts: Sequence[int]) -> None:
+        self._dit, self._firsts = dit, firsts
+        self._own = dit.run_state.n_forwards - 1
+        self._given: dict[int, Any] = {}
+
+    @contextmanager
+    def combined(self, combine: Combine) -> Iterator[None]:
+        """While inside, the visit makes its forwards, and the pipeline goes on with what is combined of their outputs.
+
+        Args:
+            combine: the outputs, the visit's own first -> the output in its place.
+        """
+        run = self._dit.run_state
+
+        def all_forwards(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            own = forward(*args, **kwargs)
+            if not isinstance(own, tuple):
+                raise UnsupportedError(
+                    f"a transformer that returns a {type(own).__name__}",
+                    "a tuple, as of return_dict=False",
+                    "Use one of diffusers' own pipelines.",
+                )
+            outputs = [own[0]]
+            for _ in self._firsts:
+                run.n_forwards += 1
+                outputs.append(forward(*args, **kwargs)[0])
+            return (combine(outputs), *own[1:])
+
+        with running_instead(module_of(self._dit.transformer), all_forwards):
+            given = sorted({block for first in self._firsts for block in self._last_before(first).values()})
+            for index in given:
+                self._given[index] = _copied(self._dit.blocks[index].output)
+            yield
+
+    @contextmanager
+    def forward(self, number: int) -> Iterator[None]:
+        """While inside, blocks are those of one further forward; ask for them in execution order."""
+        blocks, first = self._dit.blocks, self._firsts[number]
+        last = self._last_before(first)
+        with of_occurrence("a further forward", self._own + 1 + number):
+            _ = blocks[0].inputs  # waits for the forward; what is asked for next is of it
+            for block in blocks[:first]:
+                # What the blocks before the last of their list give is not used.
+                block.skip(self._given[last[block.kind]])
+            yield
+
+    def _last_before(self, first: int) -> Mapping[str, int]:
+        """Kind of each block list -> the last of its blocks before one."""
+        return {block.kind: block.index for block in self._dit.blocks[:first]}
+
+
+def require_repeatable(dit: DiT) -> None:
+    """Refuse a transformer whose forward cannot be run again in a visit.
+
+    Raises:
+        UnsupportedError: its weights are moved by groups, in the order of one whole forward.
+    """
+    if any(
+        GROUP_OFFLOAD in diffusers_hooks(module) for module in dit.diffusers_pipeline.transformer.modules()
+    ):
+        raise UnsupportedError(
+            "a further forward of a transformer under group offload, which moves weights in the order of a whole one",
+            "weights that are there when a block runs",
+            "Use enable_model_cpu_offload() or enable_sequential_cpu_offload() instead.",
+        )
+
+
+def _copied(output: Any) -> Any:
+    """A block's output, which the model goes on with and may write to."""
+    if isinstance(output, tuple):
+        return tuple(map(_copied, output))
+    return None if output is None else output.clone()

@@ -1,0 +1,106 @@
+"""Forwards made again in a visit: what they share, what they give, and that they leave nothing behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+import bare_pipeline
+import ditscope as ds
+from ditscope.errors import UnsupportedError
+from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
+from ditscope.tracing.run import run_traced
+
+SAMPLES = [("a red circle", 5), ("a white star", 6)]
+CALL = {"num_inference_steps": 2, **bare_pipeline.GUIDED}  # 4 visits, 10 blocks
+
+
+@pytest.fixture(scope="module")
+def images(dit) -> np.ndarray:
+    return run_traced(dit, SAMPLES, **CALL).images
+
+
+def test_a_further_forward_gives_what_the_first_gave_from_whatever_block_on(dit, images) -> None:
+    firsts, equal = [0, 1, 4, 5, 10], []
+    runs: Counter[str] = Counter()
+
+    def combine(outputs) -> torch.Tensor:
+        equal.append([torch.equal(outputs[0], output) for output in outputs])
+        return outputs[0]
+
+    def at_visit(visit) -> None:
+        repeated = RepeatedForward(dit, firsts)
+        with repeated.combined(combine):
+            for number in range(len(firsts)):
+                with repeated.forward(number):
+                    pass
+
+    handles = [
+        block.attn.to_q.register_forward_hook(lambda *_, name=dit.blocks[number].name: runs.update([name]))
+        for number, block in enumerate(
+            [
+                *dit.diffusers_pipeline.transformer.transformer_blocks,
+                *dit.diffusers_pipeline.transformer.single_transformer_blocks,
+            ]
+        )
+    ]
+    try:
+        assert np.array_equal(run_traced(dit, SAMPLES, at_visit, **CALL).images, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert equal == [[True] * 6] * 4
+    assert dit.run_state.n_visits == 4
+    assert dit.run_state.n_forwards == 24
+    expected = [4 * (1 + sum(first <= block.index for first in firsts)) for block in dit.blocks]
+    assert [runs[block.name] for block in dit.blocks] == expected
+
+
+def test_what_is_written_in_a_further_forward_stays_in_it(dit, images) -> None:
+    differ = []
+
+    def combine(outputs) -> torch.Tensor:
+        differ.append(not torch.equal(*outputs))
+        return outputs[0]
+
+    def at_visit(visit) -> None:
+        repeated = RepeatedForward(dit, [7])
+        with repeated.combined(combine), repeated.forward(0):
+            dit.blocks[6].image[:] = 0  # in place, in what the first forward gave
+            dit.blocks[8].text_input = torch.zeros_like(dit.blocks[8].text_input)
+
+    assert np.array_equal(run_traced(dit, SAMPLES, at_visit, **CALL).images, images)
+    assert differ == [True] * 4
+
+
+def test_the_pipeline_goes_on_with_what_is_combined(dit, images) -> None:
+    def at_visit(visit) -> None:
+        repeated = RepeatedForward(dit, [10])
+        with repeated.combined(lambda outputs: outputs[1] * 0.5), repeated.forward(0):
+            pass
+
+    assert not np.array_equal(run_traced(dit, SAMPLES, at_visit, **CALL).images, images)
+
+
+def test_a_run_that_fails_leaves_the_forward_as_it_was(dit, images) -> None:
+    def at_visit(visit) -> None:
+        repeated = RepeatedForward(dit, [3])
+        with repeated.combined(lambda outputs: outputs[0] * 0), repeated.forward(0):
+            raise RuntimeError("on the way")
+
+    with pytest.raises(RuntimeError, match="on the way"):
+        run_traced(dit, SAMPLES, at_visit, **CALL)
+    assert np.array_equal(run_traced(dit, SAMPLES, **CALL).images, images)
+
+
+def test_group_offload_is_refused(untrained_folder) -> None:
+    pipeline = FluxPipeline.from_pretrained(untrained_folder)
+    pipeline.transformer.enable_group_offload(
+        onload_device=torch.device("cpu"), offload_device=torch.device("cpu"), offload_type="leaf_level"
+    )
+    with ds.load(pipeline, name="offloaded") as dit, pytest.raises(UnsupportedError, match="group offload"):
+        require_repeatable(dit)
