@@ -76,8 +76,9 @@ class RepeatedForward:
         with of_occurrence("a further forward", self._own + 1 + number):
             _ = blocks[0].inputs  # waits for the forward; what is asked for next is of it
             for block in blocks[:first]:
-                # What the blocks before the last of their list give is not used.
-                block.skip(self._given[last[block.kind]])
+                # Of a list, what its last block gives is all that is used.
+                given = self._given[last[block.kind]]
+                block.skip(_copied(given) if block.index in last.values() else given)
             yield
 
     def _last_before(self, first: int) -> Mapping[str, int]:
@@ -102,7 +103,7 @@ def require_repeatable(dit: DiT) -> None:
 
 
 def _copied(output: Any) -> Any:
-    """A block's output, which the model goes on with and may write to."""
+    """A block's output that may be written to, as it came or in the copy."""
     if isinstance(output, tuple):
         return tuple(map(_copied, output))
     return None if output is None else output.clone()
