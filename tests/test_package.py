@@ -49,6 +49,8 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "repair",
         "open_cache",
         "compare",
+        "attribution",
+        "patch_effect",
         "verify",
         "DiT",
         "Cache",

@@ -21,6 +21,8 @@ from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
 from .cache.verification import verify as verify
 from .channels.channel_set import ChannelSet as ChannelSet
+from .experiments.attribution import attribution as attribution
+from .experiments.attribution import patch_effect as patch_effect
 from .experiments.compare import compare as compare
 from .models.dit import DiT as DiT
 from .models.loading import load as load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from diffusers import FluxPipeline
 import bare_pipeline
 import ditscope as ds
 from ditscope.errors import UnsupportedError
-from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
+from ditscope.models.repeated_forward import RepeatedForward, require_differentiable, require_repeatable
 from ditscope.tracing.run import run_traced
 
 SAMPLES = [("a red circle", 5), ("a white star", 6)]
@@ -108,3 +109,56 @@ def test_group_offload_is_refused(untrained_folder) -> None:
     )
     with ds.load(pipeline, name="offloaded") as dit, pytest.raises(UnsupportedError, match="group offload"):
         require_repeatable(dit)
+
+
+def quantized(pipeline) -> None:
+    pytest.importorskip("torchao")
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    quantize_(pipeline.transformer, Int8WeightOnlyConfig())
+
+
+def offloaded(pipeline) -> None:
+    accelerate.cpu_offload(pipeline.transformer, torch.device("cpu"))
+
+
+def cast(pipeline) -> None:
+    pipeline.transformer.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+
+
+def frozen(pipeline) -> None:
+    with torch.inference_mode():
+        pipeline.transformer.proj_out.weight = torch.nn.Parameter(torch.ones(16, 128))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (quantized, "quantized"),
+        (offloaded, "offloaded or cast"),
+        (cast, "offloaded or cast"),
+        (frozen, "inference_mode"),
+    ],
+)
+def test_weights_that_have_no_gradient_are_refused(untrained_folder, change, words) -> None:
+    pipeline = FluxPipeline.from_pretrained(untrained_folder)
+    change(pipeline)
+    with ds.load(pipeline, name="changed") as dit, pytest.raises(UnsupportedError, match=words):
+        require_differentiable(dit)
+
+
+def test_a_forward_with_a_graph_gives_what_the_first_gave(dit, images) -> None:
+    require_differentiable(dit)
+    found = []
+
+    def combine(outputs) -> torch.Tensor:
+        found.append([(output.requires_grad, torch.equal(output, outputs[0])) for output in outputs])
+        return outputs[0]
+
+    def at_visit(visit) -> None:
+        repeated = RepeatedForward(dit, [3], graph=True)
+        with repeated.combined(combine), repeated.forward(0):
+            pass
+
+    assert np.array_equal(run_traced(dit, SAMPLES, at_visit, **CALL).images, images)
+    assert found == [[(False, True), (True, True)]] * 4

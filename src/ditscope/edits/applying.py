@@ -148,7 +148,7 @@ class EditedVisit:
                 tokens=tokens,
                 channels=channels,
             )
-            new = _new_values(edit, context).to(hidden.dtype)
+            new = self.new_values(edit, context).to(hidden.dtype)
             if acts is not None:
                 # Padding stays: an image must not depend on how long its neighbours' texts are.
                 new = torch.where(acts, new, hidden[place])
@@ -157,6 +157,10 @@ class EditedVisit:
         self._norms.take(edit, block, hidden, edited)
         block.write(scope.site, scope.stream, edited)
         return True
+
+    def new_values(self, edit: Edit, context: EditContext) -> torch.Tensor:
+        """What takes the place of ``context.old``, in its shape."""
+        return _new_values(edit, context)
 
     def require_fired(self) -> None:
         """Refuse a run in which an edit never took effect.

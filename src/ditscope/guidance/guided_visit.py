@@ -128,11 +128,7 @@ class _Degraded:
     ) -> None:
         self.edited = EditedVisit(dit, edits, steps, probe, positions)
         self._edits, self._steps = edits, steps
-        # What an edit of a block's output changes is first run in the block behind it.
-        self._firsts = [
-            min(block.index for block in edit.chosen(dit.blocks)) + (edit.scope.site == "block_output")
-            for edit in edits
-        ]
+        self._firsts = [edit.first_changed(dit.blocks) for edit in edits]
 
     def acts(self, visit: Visit) -> bool:
         return any(edit.scope.branches_at(visit, self._steps) for edit in self._edits)

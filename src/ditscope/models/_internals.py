@@ -302,7 +302,10 @@ GROUP_OFFLOAD = "group_offloading"
 OFFLOADING_HOOKS = (GROUP_OFFLOAD, "layer_execution_tracker", "lazy_prefetch_group_offloading")
 """Hooks of diffusers that move weights and change no number."""
 
-HARMLESS_HOOKS = (*OFFLOADING_HOOKS, "layerwise_casting", "peft_autocast_disable")
+WEIGHT_HOOKS = (*OFFLOADING_HOOKS, "layerwise_casting")
+"""Hooks of diffusers after which a module's weights are not what they were when it ran."""
+
+HARMLESS_HOOKS = (*WEIGHT_HOOKS, "peft_autocast_disable")
 """Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks."""
 
 

@@ -11,7 +11,10 @@ import torch
 from ditscope.errors import UnsupportedError
 from ditscope.models._internals import (
     GROUP_OFFLOAD,
+    WEIGHT_HOOKS,
+    accelerate_hooks,
     diffusers_hooks,
+    inner_tensors,
     module_of,
     of_occurrence,
     running_instead,
@@ -32,10 +35,11 @@ class RepeatedForward:
     Args:
         dit: the model, in a visit whose blocks were not asked for yet.
         firsts: for each further forward, the index of the first block that is run.
+        graph: whether the further forwards can be differentiated.
     """
 
-    def __init__(self, dit: DiT, firsts: Sequence[int]) -> None:
-        self._dit, self._firsts = dit, firsts
+    def __init__(self, dit: DiT, firsts: Sequence[int], *, graph: bool = False) -> None:
+        self._dit, self._firsts, self._graph = dit, firsts, graph
         self._own = dit.run_state.n_forwards - 1
         self._given: dict[int, Any] = {}
 
@@ -57,10 +61,11 @@ class RepeatedForward:
                     "Use one of diffusers' own pipelines.",
                 )
             outputs = [own[0]]
-            for _ in self._firsts:
-                run.n_forwards += 1
-                outputs.append(forward(*args, **kwargs)[0])
-            return (combine(outputs), *own[1:])
+            with torch.set_grad_enabled(self._graph):
+                for _ in self._firsts:
+                    run.n_forwards += 1
+                    outputs.append(forward(*args, **kwargs)[0])
+                return (combine(outputs), *own[1:])
 
         with running_instead(module_of(self._dit.transformer), all_forwards):
             given = sorted({block for first in self._firsts for block in self._last_before(first).values()})
@@ -100,6 +105,39 @@ def require_repeatable(dit: DiT) -> None:
             "weights that are there when a block runs",
             "Use enable_model_cpu_offload() or enable_sequential_cpu_offload() instead.",
         )
+
+
+def require_differentiable(dit: DiT) -> None:
+    """Refuse a model through whose further forwards there is no gradient, or a wrong one.
+
+    Raises:
+        UnsupportedError: weights that are quantized, or that offloading or casting takes away once a block has run; or
+            torch's inference mode, in which nothing is kept for a gradient.
+    """
+    if torch.is_inference_mode_enabled():
+        raise UnsupportedError(
+            "gradients in torch.inference_mode()",
+            "a run outside of it",
+            "Leave the mode; no_grad is no harm.",
+        )
+    transformer = dit.diffusers_pipeline.transformer
+    for name, tensor in transformer.named_parameters():
+        if inner_tensors(tensor) or not tensor.is_floating_point():
+            raise _not_differentiable(f"quantized weights ({name})")
+        if tensor.is_inference():
+            raise _not_differentiable(f"weights that were made in torch.inference_mode() ({name})")
+    for name, module in transformer.named_modules():
+        taken = [hook for hook in diffusers_hooks(module) if hook in WEIGHT_HOOKS]
+        if taken or any(accelerate_hooks(module)):
+            raise _not_differentiable(f"weights that are offloaded or cast ({name or 'transformer'})")
+
+
+def _not_differentiable(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"gradients through {what}",
+        "weights in a floating type, all on the device that computes",
+        "Load the model without it, or measure by patch_effect.",
+    )
 
 
 def _copied(output: Any) -> Any:
