@@ -28,6 +28,7 @@ LAYERS = [
     ["passes"],
     ["edits"],
     ["controls"],
+    ["guidance"],
     ["metrics"],
     ["experiments"],
     ["plots"],
@@ -39,6 +40,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 UPWARD = {
     ("ditscope.models.dit", "checking"),  # DiT.check
+    ("ditscope.models.dit", "tracing"),  # DiT.generate_images
     ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
     ("ditscope.metrics.shapes_attributes", "shapes"),
 }

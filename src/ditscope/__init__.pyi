@@ -5,6 +5,7 @@ from . import controls as controls
 from . import edits as edits
 from . import errors as errors
 from . import experiments as experiments
+from . import guidance as guidance
 from . import intervals as intervals
 from . import metrics as metrics
 from . import models as models
@@ -21,6 +22,8 @@ from .cache.reader import Cache as Cache
 from .cache.reader import open_cache as open_cache
 from .cache.verification import verify as verify
 from .channels.channel_set import ChannelSet as ChannelSet
+from .experiments.attribution import attribution as attribution
+from .experiments.attribution import patch_effect as patch_effect
 from .experiments.compare import compare as compare
 from .experiments.grid import grid as grid
 from .experiments.sweep import open_sweep as open_sweep

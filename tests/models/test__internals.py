@@ -35,6 +35,7 @@ NAMES = [
     ("nnsight.modeling.tp.fragments", "TPFragments"),
     ("diffusers", "DiffusionPipeline._optional_components"),
     ("nnsight.intervention.source", "State.routes"),
+    ("nnsight.intervention.source", "State.body"),
     ("nnsight.intervention.interleaver", "EarlyStopException"),
     ("nnsight.intervention.interleaver", "Mediator.current"),
     ("nnsight.intervention.eproperty", "eproperty.transform"),
@@ -272,6 +273,15 @@ def test_latents_are_packed_in_the_order_of_flux() -> None:
     packed = _internals.pack_latents(latents)
     assert packed.shape == (2, 6, 16)
     assert packed[1, 4].equal(latents[1, :, 2:4, 2:4].reshape(-1))
+
+
+def test_a_module_may_run_something_around_its_own_forward(dit) -> None:
+    module, ones = dit.diffusers_pipeline.transformer.x_embedder, torch.ones(1, 16)
+    own = module(ones)
+    with _internals.running_instead(module, lambda forward, *args: forward(*args) + forward(args[0] * 2)):
+        both = module(ones)
+    assert torch.equal(both, own + module(ones * 2))
+    assert torch.equal(module(ones), own)
 
 
 def test_tensors_move_by_a_share_of_their_way() -> None:

@@ -2,6 +2,8 @@
 from .add import Add as Add
 from .add import add as add
 from .applying import EditedVisit as EditedVisit
+from .blur import Blur as Blur
+from .blur import blur as blur
 from .clamp import Clamp as Clamp
 from .clamp import clamp as clamp
 from .constant_only import constant_only as constant_only

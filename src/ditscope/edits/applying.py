@@ -158,7 +158,7 @@ class EditedVisit:
                 grid=grid,
             )
             context, chosen = narrowed(edit, context, functools.partial(_new_values, edit))
-            new = _new_values(edit, context).to(hidden.dtype)
+            new = self.new_values(edit, context).to(hidden.dtype)
             if context.acts is not None:
                 # Padding stays: an image must not depend on how long its neighbours' texts are.
                 new = torch.where(context.acts, new, hidden[place])
@@ -167,6 +167,10 @@ class EditedVisit:
         self._norms.take(edit, block, hidden, edited)
         block.write(scope.site, scope.stream, edited)
         return True
+
+    def new_values(self, edit: Edit, context: EditContext) -> torch.Tensor:
+        """What takes the place of ``context.old``, in its shape."""
+        return _new_values(edit, context)
 
     def require_fired(self) -> None:
         """Refuse a run in which an edit never took effect.

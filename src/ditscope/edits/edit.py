@@ -202,6 +202,11 @@ class Edit(JsonForm, ABC):
             )
         return [block for block in named if block.index in ranked]
 
+    def first_changed(self, blocks: Sequence[Block]) -> int:
+        """Index of the first of a model's blocks that runs otherwise under the edit; errors as of :meth:`chosen`."""
+        first = min(block.index for block in self.chosen(blocks))
+        return first + (self.scope.site == "block_output")
+
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
         """Refuse, before a run, what the model or a run that makes these steps does not have.
 

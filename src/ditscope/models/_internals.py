@@ -261,6 +261,18 @@ def of_occurrence(what: str, number: int) -> Iterator[None]:
         worker.iteration = before
 
 
+@contextmanager
+def running_instead(module: torch.nn.Module, instead: Callable[..., Any]) -> Iterator[None]:
+    """Let calls of a module run ``instead(forward, *args, **kwargs)``, inside all that is around its own forward."""
+    state = module.__dict__[STATE]
+    own = state.body
+    state.body = lambda module, *args, **kwargs: instead(functools.partial(own, module), *args, **kwargs)
+    try:
+        yield
+    finally:
+        state.body = own
+
+
 def is_traced(forward: Any) -> bool:
     """Whether a forward is the one by which nnsight reads its module."""
     return isinstance(forward, Controller)
@@ -297,7 +309,10 @@ GROUP_OFFLOAD = "group_offloading"
 OFFLOADING_HOOKS = (GROUP_OFFLOAD, "layer_execution_tracker", "lazy_prefetch_group_offloading")
 """Hooks of diffusers that move weights and change no number."""
 
-HARMLESS_HOOKS = (*OFFLOADING_HOOKS, "layerwise_casting", "peft_autocast_disable")
+WEIGHT_HOOKS = (*OFFLOADING_HOOKS, "layerwise_casting")
+"""Hooks of diffusers after which a module's weights are not what they were when it ran."""
+
+HARMLESS_HOOKS = (*WEIGHT_HOOKS, "peft_autocast_disable")
 """Hooks of diffusers that leave every block running in every step. Others cache, skip or repeat blocks."""
 
 

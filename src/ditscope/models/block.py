@@ -208,8 +208,8 @@ class Block(Envoy):
         """Let what is asked of nnsight be of one call of a module that is called several times a visit."""
         if hook_point.calls == 1:
             return nullcontext()
-        visit = self._run.n_visits - 1 - self._run.skips[self.index]  # in which the module was called
-        return of_occurrence(hook_point.module, visit * hook_point.calls + hook_point.call)
+        forward = self._run.n_forwards - 1 - self._run.skips[self.index]  # in which the module was called
+        return of_occurrence(hook_point.module, forward * hook_point.calls + hook_point.call)
 
     def _tokens(self, tap: Tap, stream: str) -> slice | None:
         return block_streams.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)

@@ -19,6 +19,8 @@ from ditscope.models.run_state import RunState
 from ditscope.models.visits import Visit, visits
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from ditscope.checking.report import CheckReport
 
 
@@ -197,6 +199,14 @@ class DiT(OpenedPipeline):
         from ditscope.checking.check import check_model
 
         return check_model(self, prompt, **call)
+
+    def generate_images(
+        self, prompts: Any, seeds: Any = 0, *, batch_size: int = 1, **call: Any
+    ) -> xr.DataArray:
+        """Images of every prompt with every seed; see :func:`ditscope.tracing.images.generate_images`."""
+        from ditscope.tracing.images import generate_images
+
+        return generate_images(self, prompts, seeds, batch_size=batch_size, **call)
 
     def _described_blocks(self) -> tuple[Block, ...]:
         blocks: list[Block] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ditscope.models.visit_progress import VisitProgress
     from ditscope.models.visits import Schedule
 
+GUIDANCE: ContextVar[Any] = ContextVar("guidance", default=None)
+"""The guidance of the ``with`` block in which a run is made, until the run has taken it."""
+
 
 class RunState:
     """A pipeline's run: its call, its visits, and how far it has come.
@@ -37,6 +41,7 @@ class RunState:
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
         skips: index of a block -> visits of the run in which something took the place of computing it.
+        n_forwards: forwards of the transformer begun so far: one a visit, and those that a visit repeats.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
         texts: what the text encoders were given of each prompt, once the run is over; None for what is not known.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.
@@ -50,7 +55,7 @@ class RunState:
         self.family, self.defaults = family, dict(defaults)
         self.call: dict[str, Any] = {}
         self.samples: list[Sample] = []
-        self.n_visits = self.n_persistent_edits = 0
+        self.n_visits = self.n_forwards = self.n_persistent_edits = 0
         self.skips: Counter[int] = Counter()
         self.modules_replaced = False
         self.progress: VisitProgress | None = None
@@ -119,9 +124,9 @@ class RunState:
         """The run of a call: the pipeline is called inside.
 
         Raises:
-            UnsupportedError: the model is in a run already; or its visits are read, and it is in a state that breaks
-                their mapping, draws noise that the call's seeds do not decide, or a module that is read is replaced
-                on the way.
+            UnsupportedError: the model is in a run already, or in a ``with`` block of a guidance that the run does
+                not take; or its visits are read, and it is in a state that breaks their mapping, draws noise that
+                the call's seeds do not decide, or a module that is read is replaced on the way.
             VisitError: the run made more or fewer visits than were read, or a visit's body ended in a later visit.
         """
         if self._running:
@@ -130,8 +135,15 @@ class RunState:
                 "one run at a time, in one thread",
                 "Wait for the first, or load the model twice.",
             )
+        if GUIDANCE.get() is not None:
+            raise UnsupportedError(
+                f"a run in a with block of {GUIDANCE.get()!r} that does not take it",
+                "dit.generate_images in the block",
+                "Move the run out of the block, or pass ds.guidance.GuidedVisit to run_traced as at_visit.",
+            )
         self._running, self._refusals_made = True, False
-        self.progress, self.n_visits, self.texts, self._text_lengths = None, 0, [], None
+        self.progress, self.texts, self._text_lengths = None, [], None
+        self.n_visits = self.n_forwards = 0
         self.skips.clear()
         try:
             self.call = complete_call(self.pipeline, call, self.defaults, seed)
@@ -190,6 +202,7 @@ class RunState:
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         self.n_visits += 1
+        self.n_forwards += 1
         if self.n_visits == 1 and self._is_read and self.call.get("generator") is not None:
             require_seeded(self.pipeline, self.noise_before, started=False)
         before = getattr(self, "inputs", None)

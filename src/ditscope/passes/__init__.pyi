@@ -12,6 +12,7 @@ from .overlap import expected_jaccard as expected_jaccard
 from .overlap import jaccard as jaccard
 from .overlap import rank_biased_overlap as rank_biased_overlap
 from .overlap import spearman as spearman
+from .rank_agreement import rank_agreement as rank_agreement
 from .rank_channels import rank_channels as rank_channels
 from .ranking import Ranking as Ranking
 from .samples_needed import samples_needed as samples_needed

@@ -1,5 +1,6 @@
 # Written by `python -m ditscope._discovery`.
 from .ablation import ablation as ablation
+from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .channel_magnitude import channel_magnitude as channel_magnitude
 from .channel_spectrum import channel_spectrum as channel_spectrum
 from .image_grid import image_grid as image_grid

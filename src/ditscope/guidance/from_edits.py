@@ -1,0 +1,139 @@
+"""Guidance by the difference to a degraded branch: the same network with its hidden states edited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from ditscope import checks
+from ditscope.channels.json_form import JsonForm
+from ditscope.edits.edit import Edit
+from ditscope.errors import InputError
+from ditscope.guidance.guided_visit import GuidedVisit
+from ditscope.models.run_state import GUIDANCE
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+    from ditscope.tracing.probe import Probe
+
+__all__ = ["Guidance", "from_edits"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Guidance(JsonForm):
+    """Guidance by a degraded branch: D(c) + w (D(c) - D_m(c)), with D_m the network under edits.
+
+    D is the transformer's output of the ``cond`` branch. With classifier-free guidance of scale s the pipeline goes on
+    with D(c) + (s - 1) (D(c) - D(0)) + w (D(c) - D_m(c)): what it combines is D(c) + w / s (D(c) - D_m(c)) and D(0).
+    Qwen-Image, and Lumina2 by default, then scale the combination to the norm of the first of the two.
+
+    As a context, it guides what ``dit.generate_images`` makes in it, and every other run in it is refused::
+
+        with ds.guidance.detail(massive, w=2.0, block="double.2"):
+            images = dit.generate_images(prompts, seeds, num_inference_steps=20)
+
+    Attributes:
+        edits: what makes the degraded branch; it is run at the steps of their scopes.
+        w: weight of the difference.
+        match_norm_of: edits of another degraded branch, whose difference gives each row and visit the norm, over all
+            latents, that this one's difference is scaled to; the guidance is at the steps of both.
+
+    Raises:
+        InputError: no edits, an edit of the ``uncond`` branch, or ``w`` is no finite number.
+    """
+
+    edits: tuple[Edit, ...]
+    w: float
+    match_norm_of: tuple[Edit, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "w", checks.finite_number("w", self.w))
+        for name in ("edits", "match_norm_of"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _conditional(name, getattr(self, name)))
+
+    @property
+    def label(self) -> str:
+        """What the model is led away from, in words."""
+        matched = self.match_norm_of
+        return f"guidance w={self.w:g} from {' and '.join(edit.label for edit in self.edits)}" + (
+            f", norm of {' and '.join(edit.label for edit in matched)}" if matched else ""
+        )
+
+    @property
+    def draws(self) -> int:
+        """Number of runs: the most draws that an edit has."""
+        return max(edit.draws for edit in (*self.edits, *(self.match_norm_of or ())))
+
+    def draw(self, number: int) -> Self:
+        """The guidance of one run; an edit with fewer draws begins again with its first."""
+        drawn = {
+            name: tuple(edit.draw(number % edit.draws) for edit in edits)
+            for name, edits in (("edits", self.edits), ("match_norm_of", self.match_norm_of))
+            if edits is not None
+        }
+        return replace(self, **drawn)  # type: ignore[arg-type]
+
+    def visitor(self, dit: DiT, probe: Probe, positions: Sequence[int] | None = None) -> GuidedVisit:
+        """What to do at each visit of a run of the probed call; errors as of :class:`GuidedVisit`."""
+        return GuidedVisit(dit, self, probe.schedule.steps, probe, positions)
+
+    def __enter__(self) -> Self:
+        if GUIDANCE.get() is not None:
+            raise InputError(
+                f"{self!r} inside of {GUIDANCE.get()!r}", "one guidance", "Pass all edits to one from_edits."
+            )
+        if self.draws > 1:
+            raise InputError(
+                f"{self!r} of {self.draws} draws", "one draw", "Take one with guidance.draw(0), say."
+            )
+        GUIDANCE.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        GUIDANCE.set(None)
+
+    def __repr__(self) -> str:
+        return f"<Guidance: {self.label}>"
+
+
+def from_edits(
+    edits: Edit | Sequence[Edit], w: float, *, match_norm_of: Guidance | Edit | Sequence[Edit] | None = None
+) -> Guidance:
+    """Guidance away from what the model makes under edits, of any kind in :mod:`ditscope.edits`.
+
+    Beside :func:`ditscope.guidance.detail`, degraded branches of the same norm show what is its own::
+
+        massive = ds.guidance.detail(ranking.top(12), w=2.0, block="double.2")
+        blurred = ds.guidance.from_edits(ds.edits.blur(None, 1.5, blocks="double.2"), 2.0, match_norm_of=massive)
+        skipped = ds.guidance.from_edits(ds.edits.zero(None, blocks="double.2", site="attn_output"), 2.0,
+                                         match_norm_of=massive)   # the block adds nothing from attention
+
+    Args:
+        edits: one or several, applied together; of the ``cond`` branch, which is what they act on if their scope has
+            no branches.
+        w: weight of the difference D(c) - D_m(c).
+        match_norm_of: a guidance, or edits, whose difference has the norm that this one's is scaled to.
+
+    Raises:
+        InputError: no edits, an edit of the ``uncond`` branch, or ``w`` is no finite number.
+    """
+    if isinstance(match_norm_of, Guidance):
+        match_norm_of = match_norm_of.edits
+    return Guidance(edits, w, match_norm_of)  # type: ignore[arg-type]
+
+
+def _conditional(name: str, edits: Any) -> tuple[Edit, ...]:
+    """Edits of the ``cond`` branch alone."""
+    several = tuple(edits) if isinstance(edits, list | tuple) else (edits,)
+    if not several or not all(isinstance(edit, Edit) for edit in several):
+        raise InputError(f"{name}={edits!r}", "an edit or several", "Make them with ditscope.edits.")
+    for edit in several:
+        if "uncond" in (edit.scope.branches or ()):
+            raise InputError(
+                f"{name} with the edit '{edit.label}' in branch uncond",
+                "edits of the cond branch, whose output is led away from the degraded one",
+                "Leave branches= out.",
+            )
+    return tuple(replace(edit, scope=replace(edit.scope, branches=("cond",))) for edit in several)

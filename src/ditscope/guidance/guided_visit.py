@@ -1,0 +1,146 @@
+"""Carrying guidance by a degraded branch out inside a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from ditscope.edits.applying import EditedVisit
+from ditscope.edits.edit import Edit
+from ditscope.edits.firings import Firings
+from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
+
+if TYPE_CHECKING:
+    from ditscope.guidance.from_edits import Guidance
+    from ditscope.models.dit import DiT
+    from ditscope.models.visits import Visit
+    from ditscope.tracing.probe import Probe
+
+__all__ = ["GuidedVisit"]
+
+
+class GuidedVisit:
+    """What to do at a visit so that guidance takes effect: pass it to ``run_traced`` as ``at_visit``.
+
+    Args:
+        dit: the model.
+        guidance: whose edits have one draw each.
+        steps: the steps that the run makes, such as ``range(20)``.
+        probe: of the very call, where there is one: then what can never fire is refused before the run.
+        positions: of the batch's samples among all samples of the run; counted from 0 by default.
+
+    Raises:
+        InputError: an edit names what the model or the run does not have.
+        EditError: an edit can never fire in the probed call.
+        UnsupportedError: a block has no such site or stream; or the weights are moved in the order of one forward.
+    """
+
+    def __init__(
+        self,
+        dit: DiT,
+        guidance: Guidance,
+        steps: Sequence[int],
+        probe: Probe | None = None,
+        positions: Sequence[int] | None = None,
+    ) -> None:
+        require_repeatable(dit)
+        self._dit, self._w = dit, guidance.w
+        sets = [edits for edits in (guidance.edits, guidance.match_norm_of) if edits is not None]
+        self._degraded = [_Degraded(dit, edits, steps, probe, positions) for edits in sets]
+        self._visits: list[tuple[int, float]] = []
+        self._norms: list[torch.Tensor] = []
+
+    @property
+    def firings(self) -> Firings:
+        """What the degraded branch's edits have done so far."""
+        return self._degraded[0].edited.firings
+
+    def __call__(self, visit: Visit) -> None:
+        """Run the degraded branch of a visit that has the ``cond`` branch, and lead the output away from it."""
+        if not all(degraded.acts(visit) for degraded in self._degraded):
+            return
+        repeated = RepeatedForward(self._dit, [degraded.first(visit) for degraded in self._degraded])
+        with repeated.combined(lambda outputs: self._guided(visit, outputs)):
+            for number, degraded in enumerate(self._degraded):
+                with repeated.forward(number):
+                    degraded.edited(visit)
+
+    def _guided(self, visit: Visit, outputs: list[torch.Tensor]) -> torch.Tensor:
+        """The visit's own output, its ``cond`` rows led away from the degraded ones."""
+        rows = visit.slice(len(outputs[0]), "cond")
+        own, *others = (output[rows].float() for output in outputs)
+        changes = [own - other for other in others]
+        size, norm, *wanted = (_norm(self._dit.run_state.inputs.as_tokens(each)) for each in (own, *changes))
+        share = torch.where(norm > 0, wanted[0] / norm, 0) if wanted else torch.ones_like(norm)
+        # Guidance without a prompt multiplies all that the cond branch gives by its scale.
+        weight = (self._w / self._scale() * share).reshape(-1, *[1] * (own.ndim - 1))
+        guided = outputs[0].clone()
+        guided[rows] = (own + weight * changes[0]).to(guided.dtype)
+        self._visits.append((visit.step, visit.sigma))
+        self._norms.append(torch.stack([size, norm, share * norm]))
+        return guided
+
+    def _scale(self) -> float:
+        """The scale of classifier-free guidance at this visit; 1 without it."""
+        run, name = self._dit.run_state, self._dit.family.guidance.scale
+        if name is None or len(run.schedule.branches) == 1:
+            return 1.0
+        # Where the pipeline keeps it, a callback may have changed it.
+        return float(getattr(run.pipeline, name, run.full_call()[name]))
+
+    def norms(self) -> pd.DataFrame:
+        """The guidance of each visit and image of the batch.
+
+        Columns ``step``, ``sigma``, ``row`` and three root sums of squares over latent tokens and channels, in float32:
+        ``output`` of D(c), ``difference`` of D(c) - D_m(c), and ``guidance`` of what w was multiplied with: the
+        difference, or the difference at the norm that it was matched to.
+        """
+        rows = [
+            (step, sigma, row, *values)
+            for (step, sigma), norms in zip(self._visits, self._norms, strict=True)
+            for row, values in enumerate(norms.T.tolist())
+        ]
+        return pd.DataFrame(rows, columns=["step", "sigma", "row", "output", "difference", "guidance"])
+
+    def require_fired(self) -> None:
+        """Refuse a run in which an edit of a degraded branch never took effect.
+
+        Raises:
+            EditError: naming the edit.
+        """
+        for degraded in self._degraded:
+            degraded.edited.require_fired()
+
+
+class _Degraded:
+    """One degraded branch: its edits, at which visits it is run, and from which block on."""
+
+    def __init__(
+        self,
+        dit: DiT,
+        edits: Sequence[Edit],
+        steps: Sequence[int],
+        probe: Probe | None,
+        positions: Sequence[int] | None,
+    ) -> None:
+        self.edited = EditedVisit(dit, edits, steps, probe, positions)
+        self._edits, self._steps = edits, steps
+        self._firsts = [edit.first_changed(dit.blocks) for edit in edits]
+
+    def acts(self, visit: Visit) -> bool:
+        return any(edit.scope.branches_at(visit, self._steps) for edit in self._edits)
+
+    def first(self, visit: Visit) -> int:
+        """Index of the first block that differs from the visit's own forward."""
+        return min(
+            first
+            for edit, first in zip(self._edits, self._firsts, strict=True)
+            if edit.scope.branches_at(visit, self._steps)
+        )
+
+
+def _norm(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens.flatten(1).norm(dim=1)
