@@ -47,6 +47,7 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "load",
         "record",
         "repair",
+        "capture",
         "open_cache",
         "compare",
         "verify",

@@ -23,6 +23,7 @@ from .channels.channel_set import ChannelSet as ChannelSet
 from .experiments.compare import compare as compare
 from .models.dit import DiT as DiT
 from .models.loading import load as load
+from .recording.capture import capture as capture
 from .recording.record import record as record
 from .recording.repair import repair as repair
 from .tracing.prompt_embeds import PromptEmbeds as PromptEmbeds

@@ -5,8 +5,14 @@ from .edit import Edit as Edit
 from .edit import Where as Where
 from .edit import from_json as from_json
 from .firings import Firings as Firings
+from .lock_step import LockStep as LockStep
 from .mean import Mean as Mean
 from .mean import mean as mean
+from .patch import Patch as Patch
+from .patch import patch as patch
+from .patch_source import PatchSource as PatchSource
+from .recorded_source import RecordedSource as RecordedSource
+from .resample import resample as resample
 from .scale import Scale as Scale
 from .scale import scale as scale
 from .scope import Scope as Scope

@@ -42,6 +42,8 @@ class EditedVisit:
         steps: the steps that the run makes, such as ``range(20)``.
         probe: of the very call, where there is one: then what can never fire, and tokens that do not fit, are refused
             before the run.
+        samples: (prompt, seed) of all samples of the run, where they are known: what is missing for one is refused
+            with the probe.
         positions: of the batch's samples among all samples of the run; counted from 0 by default.
 
     Attributes:
@@ -61,11 +63,13 @@ class EditedVisit:
         steps: Sequence[int],
         probe: Probe | None = None,
         positions: Sequence[int] | None = None,
+        samples: Sequence[tuple[Any, Any]] | None = None,
     ) -> None:
         for edit in edits:
             edit.check(dit, steps)
             if probe is not None:
                 _require_fitting(edit, probe)
+                edit.check_call(dit, probe, samples)
         self._dit, self._steps, self._positions = dit, steps, positions
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
@@ -137,6 +141,7 @@ class EditedVisit:
             context = EditContext(
                 old=hidden[place].float(),
                 acts=acts,
+                real=every,
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,

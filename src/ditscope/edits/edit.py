@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
+    from ditscope.tracing.probe import Probe
 
 __all__ = ["Edit", "Where", "from_json"]
 
@@ -204,6 +205,15 @@ class Edit(JsonForm, ABC):
             require_stream(block.layout, self.scope.stream, self.scope.site)
             if self.freeze_layernorm:
                 require_norm(dit, block, self.scope.site, self.scope.stream)
+
+    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+        """Refuse, before a run, what the call does not have; a kind that needs more of it than a scope says which.
+
+        Args:
+            dit: the model.
+            probe: of the call.
+            samples: (prompt, seed) of all samples of the run, in order; None where they are not known.
+        """
 
     def __repr__(self) -> str:
         many = "all" if self.channels is None else f"all but {self.channels.k}"

@@ -101,7 +101,7 @@ def compare(
     model = model_state(dit)
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for condition in compared:
-        condition.check(dit, looked)
+        condition.check(dit, looked, samples)
 
     def run(edits: Sequence[Edit]) -> Run:
         made = run_condition(dit, batches, edits, looked, progress)

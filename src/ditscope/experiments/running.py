@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ditscope.models.dit import DiT
     from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
+    from ditscope.tracing.prompt_embeds import Prompt
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class Condition:
         """The edits of one run; an edit with fewer draws begins again with its first."""
         return [edit.draw(number % edit.draws) for edit in self.edits]
 
-    def check(self, dit: DiT, probe: Probe) -> None:
-        """Refuse, before a run, what the model or the probed call does not have."""
+    def check(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Prompt, int]] | None = None) -> None:
+        """Refuse, before a run, what the model, the probed call or its samples do not have."""
         for number in range(self.draws):
-            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe)
+            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe, samples=samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +102,7 @@ def run_condition(
     """
     images, tables, texts = [], [], []
     for batch in batches:
-        visitor = EditedVisit(dit, edits, probe.schedule.steps) if edits else None
+        visitor = EditedVisit(dit, edits, probe.schedule.steps, positions=batch.positions) if edits else None
         outcome = run_traced(dit, batch.samples, visitor, **batch.call)
         images.append(outcome.images)
         texts += outcome.texts
