@@ -21,9 +21,11 @@ from .cache.reader import open_cache as open_cache
 from .cache.verification import verify as verify
 from .channels.channel_set import ChannelSet as ChannelSet
 from .experiments.compare import compare as compare
+from .experiments.transport_curve import transport_curve as transport_curve
 from .models.dit import DiT as DiT
 from .models.loading import load as load
 from .recording.capture import capture as capture
+from .recording.capture_image import capture_image as capture_image
 from .recording.record import record as record
 from .recording.repair import repair as repair
 from .tracing.prompt_embeds import PromptEmbeds as PromptEmbeds

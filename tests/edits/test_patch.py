@@ -119,3 +119,29 @@ def test_a_source_that_is_none_is_refused() -> None:
         InputError, match=r"a source of type ndarray; expected a cache, a capture, or ds\.edits\.LockStep"
     ):
         ds.edits.patch(np.zeros(3))
+
+
+@pytest.mark.parametrize("part", ["constant", "variation"])
+def test_the_mean_over_tokens_and_the_rest_are_taken_apart(bare, edited, source, seen, part) -> None:
+    tokens = [0, 4, 5, 90]
+
+    def hook(visit: int, block: int, tensor: torch.Tensor) -> torch.Tensor:
+        if block not in BLOCKS:
+            return tensor
+        tensor = tensor.clone()
+        old, taken = (
+            each[:, tokens][:, :, IDS]
+            for each in (tensor, seen.hidden[visit, block, "block_output", "image"].flip(0))
+        )
+        shift = taken.mean(1, keepdim=True) - old.mean(1, keepdim=True)
+        new = old + shift if part == "constant" else taken - shift
+        for place, token in enumerate(tokens):
+            tensor[:, token, IDS] = new[:, place]
+        return tensor
+
+    edit = ds.edits.patch(source, IDS, sample=[1, 0], part=part, blocks=BLOCKS, tokens=tokens)
+    expected = bare_pipeline.generate(bare, PROMPTS, SEEDS, edits={("block_output", "image"): hook}, **CALL)
+    assert np.array_equal(edited(edit)[0], expected.images)
+    assert edit.label.startswith(f"patch {part} from")
+    with pytest.raises(InputError, match="part 'mean'"):
+        ds.edits.patch(source, IDS, part="mean")

@@ -187,11 +187,26 @@ def test_a_capture_that_is_gone_is_refused_by_name(dit) -> None:
 
 def test_samples_are_counted_over_all_batches(dit, source) -> None:
     """The second batch takes its own entry of a list, not the first one's again."""
-    edit = ds.edits.patch(source, sample=[3, 1], channels=range(100), blocks=[2])
-    apart, together = (
-        ds.compare(dit, PROMPTS, [5], {"patch": edit}, ["psnr"], batch_size=size, **PLAIN)[
-            "value"
-        ].values.ravel()
-        for size in (1, 2)
-    )
-    np.testing.assert_allclose(apart, together, rtol=0.02)
+    where = {"channels": range(100), "blocks": [2]}
+    edits = {
+        "listed": ds.edits.patch(source, sample=[3, 1], **where),
+        "named": ds.edits.patch(source, sample={(PROMPTS[0], 5): 3, (PROMPTS[1], 5): 1}, **where),
+        "first": ds.edits.patch(source, sample=3, **where),
+    }
+    images = ds.compare(dit, PROMPTS, [5], edits, ["psnr"], batch_size=1, **PLAIN)["images"]
+    assert images.sel(edit="listed").equals(images.sel(edit="named").assign_coords(edit="listed"))
+    assert not np.array_equal(images.sel(edit="listed"), images.sel(edit="first"))
+
+
+def test_embeddings_go_by_their_label(dit, source) -> None:
+    encode = dit.diffusers_pipeline.encode_prompt
+    with torch.no_grad():
+        embeds, pooled, _ = encode(PROMPTS[0], prompt_2=None, max_sequence_length=CALL["max_sequence_length"])
+    labelled = ds.PromptEmbeds(PROMPTS[0], prompt_embeds=embeds, pooled_prompt_embeds=pooled)
+    edits = {"own": ds.edits.patch(source, range(100), blocks=[2])}
+    call = {**PLAIN, "negative_prompt": None}
+    images = [
+        ds.compare(dit, prompt, 6, edits, ["psnr"], **call)["images"].values
+        for prompt in (labelled, PROMPTS[0])
+    ]
+    assert np.array_equal(*images)

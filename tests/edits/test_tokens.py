@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditscope.edits.tokens import token_positions, token_selection
+from ditscope.edits.tokens import token_positions, token_selection, tokens_at
 from ditscope.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -92,7 +92,9 @@ def test_a_flat_labelled_mask_goes_by_its_labels() -> None:
         (WIDE[None], "35 tokens of dtype bool"),
         ("all", "dtype <U3"),
         ([1.0], "dtype float64"),
-        (BY_NAME.expand_dims("block"), r"with dims \('block', 'y', 'x'\)"),
+        (BY_NAME.expand_dims("draw"), r"with dims \('draw', 'y', 'x'\)"),
+        (BY_NAME.expand_dims("block"), "a token mask for each block without its labels"),
+        (BY_NAME.expand_dims(step=[1, 1]), "a token mask for each step without its labels"),
         (BY_NAME.rename(x="column"), "'column'"),
         (BY_NAME[1:], "labels .1, 2, 3, 4. of y"),
         (BY_TOKEN[1:], "34 tokens of a grid of 5 x 7"),
@@ -107,3 +109,23 @@ def test_what_selects_no_tokens_is_refused(tokens, words) -> None:
 @pytest.mark.parametrize("positions", [5, {5}, range(5, 6), np.int64(5), np.array([5]), torch.tensor([5])])
 def test_positions_come_in_many_forms(positions) -> None:
     assert token_selection(positions) == (5,)
+
+
+def test_masks_by_step_and_block_go_by_their_labels() -> None:
+    masks = RNG.random((2, 3, 3, 5, 7)) < 0.4
+    labels = {"step": [4, 1], "block": [0, 2, 9]}
+    selection = token_selection(
+        xr.DataArray(masks, dims=("step", "block", "sample", "y", "x"), coords=labels)
+    )
+    for row, step in enumerate(labels["step"]):
+        for column, block in enumerate(labels["block"]):
+            here = tokens_at(selection, step, block)
+            assert np.array_equal(here.values, masks[row, column])
+            expected = np.flatnonzero(masks[row, column].any(axis=0)).tolist()
+            assert token_positions(here, 35, (5, 7)).tolist() == expected
+    assert (
+        token_positions(selection, 35, (5, 7)).tolist() == np.flatnonzero(masks.any(axis=(0, 1, 2))).tolist()
+    )
+    with pytest.raises(InputError, match="masks of block 0, 2, 9; expected one of block 5 too"):
+        tokens_at(selection, 1, 5)
+    assert tokens_at((1, 2), 0, 0) == (1, 2)

@@ -67,22 +67,21 @@ def test_the_image_is_that_of_plain_hooks(opened, folder_of, plainly, captured, 
         hidden[:, :, CHANNELS] = (old + 0.3 * (new - old)).to(hidden.dtype)
         return hidden
 
+    cases = [(ds.edits.resample(None, source, blocks=[BLOCK]), whole)]
+    if dtype is torch.bfloat16:
+        blend = ds.edits.patch(source, CHANNELS, sample=[1, 0], alpha=0.3, blocks=[BLOCK])
+        cases.append((blend, partial))
+    else:
+        own = ds.edits.patch(source, blocks=[BLOCK])
+        assert np.array_equal(images(dit, name, square, own), seen.images)
     pipeline = plain_hooks.opened(folder_of(name), dtype)
-    for edit, hook in (
-        (
-            ds.edits.resample(None, source, blocks=[BLOCK]),
-            whole,
-        ),
-        (ds.edits.patch(source, CHANNELS, sample=[1, 0], alpha=0.3, blocks=[BLOCK]), partial),
-    ):
+    for edit, hook in cases:
         expected = plain_hooks.run(
             pipeline, name, batch(name), SEEDS * 2, edit=(BLOCK, hook), **call(name, square)
         )
         made = images(dit, name, square, edit)
         assert np.array_equal(made, expected.images)
         assert not np.array_equal(made, seen.images)
-    own = ds.edits.patch(source, blocks=[BLOCK])
-    assert np.array_equal(images(dit, name, square, own), seen.images)
 
 
 @pytest.mark.parametrize("name", ["qwen-image", "lumina2"])

@@ -40,6 +40,10 @@ class Recorded(ABC):
         """By which model, in which state, and by which call the numbers were made."""
 
     @abstractmethod
+    def stats(self, stream: str = "image", site: str = "block_output") -> xr.Dataset:
+        """Per-channel statistics of a site ``[sample, step, branch, block, channel]``."""
+
+    @abstractmethod
     def _stored(self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None) -> Any:
         """An array of some samples, and of channels at these positions, to be indexed like one of numpy."""
 

@@ -16,5 +16,7 @@ from .resample import resample as resample
 from .scale import Scale as Scale
 from .scale import scale as scale
 from .scope import Scope as Scope
+from .transport import Transport as Transport
+from .transport import transport as transport
 from .zero import Zero as Zero
 from .zero import zero as zero

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, dataclass_transform
 
 import torch
+import xarray as xr
 
 from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
+from ditscope.edits.own_sample import own_sample
 from ditscope.edits.scope import Scope
+from ditscope.edits.tokens import tokens_at
 from ditscope.errors import InputError
 from ditscope.models.block_streams import require_stream
 from ditscope.models.reading_norm import require_norm
@@ -202,18 +205,28 @@ class Edit(JsonForm, ABC):
             if "step" in self.channels.kept:
                 find_steps(self.channels.ids["step"].values.tolist(), acting)
         for block in self.chosen(dit.blocks):
+            for step in acting:
+                tokens_at(self.scope.tokens, step, block.index)
             require_stream(block.layout, self.scope.stream, self.scope.site)
             if self.freeze_layernorm:
                 require_norm(dit, block, self.scope.site, self.scope.stream)
 
     def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
-        """Refuse, before a run, what the call does not have; a kind that needs more of it than a scope says which.
+        """Refuse, before a run, what the call does not have, and masks and channels that lack one of its samples.
 
         Args:
             dit: the model.
             probe: of the call.
             samples: (prompt, seed) of all samples of the run, in order; None where they are not known.
+
+        Raises:
+            InputError: naming it.
         """
+        labelled = {"masks": self.scope.tokens, "channels": getattr(self.channels, "ids", None)}
+        for what, array in labelled.items():
+            if isinstance(array, xr.DataArray) and "sample" in array.dims:
+                for position, sample in enumerate(samples or ()):
+                    own_sample(array, sample, position, what)
 
     def __repr__(self) -> str:
         many = "all" if self.channels is None else f"all but {self.channels.k}"

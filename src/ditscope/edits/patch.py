@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import torch
 
+from ditscope import checks
 from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit, Where
 from ditscope.edits.patch_source import PatchSource
@@ -21,20 +23,31 @@ if TYPE_CHECKING:
 __all__ = ["Patch", "patch"]
 
 
+PARTS = ("whole", "constant", "variation")
+
+_CHOICE = {"sample": None, "match": "step", "interpolate": False}
+"""How a recorded source is chosen from, by default."""
+
+
 class Patch(Edit):
     """Values of another run in place of the run's own, or a blend of both.
 
     Attributes:
         source: where the values come from.
         alpha: share of the way to the source's values; a number, or pairs (sigma, number).
+        part: ``whole``, or the ``constant`` or ``variation`` over the tokens on which it acts.
     """
 
     source: PatchSource
     alpha: Strength = 1.0
+    part: str = "whole"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.name_of("part", self.part, PARTS)
         object.__setattr__(self, "alpha", strength("alpha", self.alpha))
+
+    verb: ClassVar[str] = "patch"
 
     @property
     def words(self) -> str:
@@ -42,7 +55,8 @@ class Patch(Edit):
         part = "by schedule "
         if isinstance(self.alpha, float):
             part = f"{self.alpha:g} " if self.alpha != 1 else ""
-        return f"patch {part}from {self.source.words} into"
+        part += f"{self.part} " * (self.part != "whole")
+        return f"{self.verb} {part}from {self.source.words} into"
 
     def values(self, context: EditContext) -> torch.Tensor:
         """``old + alpha * (source - old)`` in float32: the source's bits at alpha 1, the old ones at alpha 0."""
@@ -50,6 +64,9 @@ class Patch(Edit):
         if alpha == 0:
             return context.old
         taken = self.source.values(context)
+        if self.part != "whole":
+            shift = replace(context, old=taken).token_mean() - context.token_mean()
+            taken = context.old + shift if self.part == "constant" else taken - shift
         return taken if alpha == 1 else context.old + alpha * (taken - context.old)
 
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
@@ -59,6 +76,7 @@ class Patch(Edit):
 
     def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
         """Refuse, before a run, sizes, branches, steps or samples that the source does not have."""
+        super().check_call(dit, probe, samples)
         self.source.check_call(self, dit, probe, samples)
 
 
@@ -70,6 +88,7 @@ def patch(
     alpha: Any = 1.0,
     match: str = "step",
     interpolate: bool = False,
+    part: str = "whole",
     **where: Unpack[Where],
 ) -> Patch:
     """Put the values that another run had at the same place in place of the run's own::
@@ -94,6 +113,8 @@ def patch(
             source's step of nearest noise level, of two the earlier. ``edit.source.steps_at(step, sigma)`` says which.
         interpolate: with ``match="sigma"``, interpolate linearly between the source's steps on both sides of the
             run's noise level; beyond its ends the nearest is taken.
+        part: ``whole``; ``constant`` takes of the source its mean over the tokens on which the edit acts (DC, global
+            tone), ``variation`` what differs from token to token (AC, layout); the other part stays the run's own.
         **where: parts of the scope, and ``control``; as for :func:`~ditscope.edits.zero.zero`.
 
     Raises:
@@ -102,14 +123,22 @@ def patch(
             branches and samples on which the edit acts.
         EditError: in a run, texts of different lengths.
     """
+    chosen = source_of(source, sample=sample, match=match, interpolate=interpolate)
+    return Patch.of(channels, where, source=chosen, alpha=alpha, part=part)
+
+
+def source_of(source: Any, **choice: Any) -> PatchSource:
+    """What :func:`patch` takes as a source, with its ``sample``, ``match`` and ``interpolate``.
+
+    Raises:
+        InputError: it is none, or says itself what is chosen here.
+    """
     if isinstance(source, PatchSource):
-        if sample is not None or match != "step" or interpolate:
+        if any(choice[name] is not default for name, default in _CHOICE.items()):
             raise InputError(
                 f"sample=, match= or interpolate= with {source.words}",
                 "a source that says so itself",
                 "Leave them out.",
             )
-        made: PatchSource = source
-    else:
-        made = RecordedSource.of(source, sample=sample, match=match, interpolate=interpolate)
-    return Patch.of(channels, where, source=made, alpha=alpha)
+        return source
+    return RecordedSource.of(source, **choice)

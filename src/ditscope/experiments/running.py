@@ -102,7 +102,10 @@ def run_condition(
     """
     images, tables, texts = [], [], []
     for batch in batches:
-        visitor = EditedVisit(dit, edits, probe.schedule.steps, positions=batch.positions) if edits else None
+        visitor = None
+        if edits:
+            steps = probe.schedule.steps
+            visitor = EditedVisit(dit, edits, steps, positions=batch.positions, samples=batch.samples)
         outcome = run_traced(dit, batch.samples, visitor, **batch.call)
         images.append(outcome.images)
         texts += outcome.texts

@@ -3,9 +3,11 @@ from .clip_image_distance import clip_image_distance as clip_image_distance
 from .clip_score import clip_score as clip_score
 from .clip_score import clip_score_hessel as clip_score_hessel
 from .clip_scorer import ClipScorer as ClipScorer
+from .clip_to import clip_to as clip_to
 from .feature_distance import feature_distance as feature_distance
 from .high_frequency_energy import high_frequency_energy as high_frequency_energy
 from .lpips import lpips as lpips
+from .masked_psnr import masked_psnr as masked_psnr
 from .mean_abs_difference import mean_abs_difference as mean_abs_difference
 from .metric import METRICS as METRICS
 from .metric import Metric as Metric

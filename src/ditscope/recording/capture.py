@@ -162,6 +162,10 @@ class Capture(Recorded):
             digest.update(self._arrays[path].view(np.uint8).data)
         return digest.hexdigest()
 
+    def noted(self, **facts: Any) -> Capture:
+        """The same samples, with further facts in :attr:`config`."""
+        return Capture(self.schema, {**self._config, **facts}, self._arrays, self.ledger)
+
     def stats(self, stream: str = "image", site: str = "block_output") -> xr.Dataset:
         """Statistics of modulation, whose values are their own mean.
 
