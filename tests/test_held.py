@@ -50,6 +50,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
     with ds.record(dit, folder / "a.zarr") as recording:
         forecast = recording.forecast("a red circle", [0, 1], **CALL)
         cache = recording.generate("a red circle", [0, 1], **CALL)
+    captured = ds.capture(dit, "a red circle", 0, blocks=[0], channels=[1], **CALL)
     ranking = ds.passes.rank_channels(cache)
     top, random = ranking.top(3), ranking.random(3, draws=2)
     zero, stats = ds.edits.zero(top, blocks="single", steps=[-1], branches="cond"), cache.stats()
@@ -75,6 +76,13 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
         "ranking": ranking,
         "channels": [top, random, ranking.bottom(3), ranking.energy_matched(top)],
         "edits": [zero, ds.edits.mean(top), ds.edits.scale(top, 2.0, tokens=tokens)],
+        "capture": captured,
+        "patches": [
+            *(ds.edits.patch(source, [1], sample=0) for source in (cache, captured)),
+            ds.edits.transport(captured, [1], mask=tokens, sample=[0, 0], alpha=[(0.0, 1.0), (1.0, 0.5)]),
+            ds.edits.patch(ds.edits.LockStep({"a red circle": "a blue star"})),
+        ],
+        "sources": [ds.edits.patch(captured, [1]).source, ds.edits.LockStep({("a", 1): ("b", 2)})],
         "controls": [ds.edits.zero(random), ds.edits.zero(ranking.energy_matched(top))],
         "scope": zero.scope,
         "comparison": ds.compare(dit, "a red circle", 0, {"zero": zero}, ["psnr"], **CALL),
