@@ -37,7 +37,14 @@ CALL = {"num_inference_steps": 1, "height": 16, "width": 16}
 PACKAGES = sorted(
     f"ditscope.{module.name}" for module in pkgutil.iter_modules(ds.__path__) if module.name[0] != "_"
 )
-TIED = {ds.DiT, ds.models.Block, ds.recording.Recording, CacheWriter, ds.edits.EditedVisit}
+TIED = {
+    ds.DiT,
+    ds.models.Block,
+    ds.recording.Recording,
+    CacheWriter,
+    ds.edits.EditedVisit,
+    ds.guidance.GuidedVisit,
+}
 """What is tied to a model in memory or to a store that is being written."""
 MADE_INSIDE = {EditContext, ds.metrics.ClipScorer, Progress}
 """What holds a visit's tensors, a network or a function of the caller's; no result holds one."""
@@ -50,6 +57,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
     with ds.record(dit, folder / "a.zarr") as recording:
         forecast = recording.forecast("a red circle", [0, 1], **CALL)
         cache = recording.generate("a red circle", [0, 1], **CALL)
+    captured = ds.capture(dit, "a red circle", 0, blocks=[0], channels=[1], **CALL)
     ranking = ds.passes.rank_channels(cache)
     top, random = ranking.top(3), ranking.random(3, draws=2)
     zero, stats = ds.edits.zero(top, blocks="single", steps=[-1], branches="cond"), cache.stats()
@@ -76,6 +84,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
         "channels": [top, random, ranking.bottom(3), ranking.energy_matched(top)],
         "edits": [zero, ds.edits.mean(top), ds.edits.scale(top, 2.0, tokens=tokens)],
         "kinds of edits": [
+            ds.edits.blur(top, 1.0),
             ds.edits.add(np.ones(dit.width), 2.0),
             ds.edits.clamp(top, -1.0, 1.0),
             ds.edits.function(top, torch.negative),
@@ -87,6 +96,14 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
             ds.edits.variation_only(top),
             ds.controls.matched(zero),
         ],
+        "guidance by a degraded branch": ds.guidance.from_edits(zero, 1.0),
+        "capture": captured,
+        "patches": [
+            *(ds.edits.patch(source, [1], sample=0) for source in (cache, captured)),
+            ds.edits.transport(captured, [1], mask=tokens, sample=[0, 0], alpha=[(0.0, 1.0), (1.0, 0.5)]),
+            ds.edits.patch(ds.edits.LockStep({"a red circle": "a blue star"})),
+        ],
+        "sources": [ds.edits.patch(captured, [1]).source, ds.edits.LockStep({("a", 1): ("b", 2)})],
         "controls": [ds.edits.zero(random), ds.edits.zero(ranking.energy_matched(top))],
         "scope": zero.scope,
         "comparison": ds.compare(dit, "a red circle", 0, {"zero": zero}, ["psnr"], **CALL),

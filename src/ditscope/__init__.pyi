@@ -28,8 +28,11 @@ from .experiments.compare import compare as compare
 from .experiments.grid import grid as grid
 from .experiments.sweep import open_sweep as open_sweep
 from .experiments.sweep import sweep as sweep
+from .experiments.transport_curve import transport_curve as transport_curve
 from .models.dit import DiT as DiT
 from .models.loading import load as load
+from .recording.capture import capture as capture
+from .recording.capture_image import capture_image as capture_image
 from .recording.record import record as record
 from .recording.repair import repair as repair
 from .tracing.prompt_embeds import PromptEmbeds as PromptEmbeds

@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from edited_samples import CALL, PROMPTS, SEEDS
 
 import bare_pipeline
 from ditscope.edits import Edit, EditContext, EditedVisit
 from ditscope.models.visits import Visit
 from ditscope.tracing.run import run_traced
 
-PROMPTS, SEEDS = ["a red circle", "a white star"], [5, 6]
-CALL = {"num_inference_steps": 2, **bare_pipeline.GUIDED}  # 8 x 12 image tokens, 24 text tokens
 Rule = Callable[..., torch.Tensor]
 
 

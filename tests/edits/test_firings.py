@@ -30,6 +30,7 @@ def context(number: int, hidden: torch.Tensor, n_tokens: int = 2) -> EditContext
     return EditContext(
         old=hidden[:, tokens[:, None], channels],
         acts=None,
+        real=None,
         hidden=hidden,
         visit=Visit(number, number // 2, 1 / (number + 1), 1.0, ("cond",)),
         branch=("cond", "uncond")[number % 2],

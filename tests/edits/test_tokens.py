@@ -9,7 +9,14 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions, token_selection
+from ditscope.edits.tokens import (
+    differs_by_sample,
+    has_grid,
+    token_mask,
+    token_positions,
+    token_selection,
+    tokens_at,
+)
 from ditscope.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -92,7 +99,9 @@ def test_a_flat_labelled_mask_goes_by_its_labels() -> None:
         (WIDE[None], "35 tokens of dtype bool"),
         ("all", "dtype <U3"),
         ([1.0], "dtype float64"),
-        (BY_NAME.expand_dims("block"), r"with dims \('block', 'y', 'x'\)"),
+        (BY_NAME.expand_dims("draw"), r"with dims \('draw', 'y', 'x'\)"),
+        (BY_NAME.expand_dims("block"), "a token mask for each block without its labels"),
+        (BY_NAME.expand_dims(step=[1, 1]), "a token mask for each step without its labels"),
         (BY_NAME.rename(x="column"), "'column'"),
         (BY_NAME[1:], "labels .1, 2, 3, 4. of y"),
         (BY_TOKEN[1:], "34 tokens of a grid of 5 x 7"),
@@ -146,3 +155,23 @@ def test_masks_by_sample_keep_prompt_and_seed_and_go_by_their_labels() -> None:
         assert selection.dims == ("sample", "y", "x")
         assert selection["prompt"].values.tolist() == ["a", "b"]
         assert token_mask(selection, 35, (5, 7)).tolist() == [WIDE.ravel().tolist(), (~WIDE).ravel().tolist()]
+
+
+def test_masks_by_step_and_block_go_by_their_labels() -> None:
+    masks = RNG.random((2, 3, 3, 5, 7)) < 0.4
+    labels = {"step": [4, 1], "block": [0, 2, 9]}
+    selection = token_selection(
+        xr.DataArray(masks, dims=("step", "block", "sample", "y", "x"), coords=labels)
+    )
+    for row, step in enumerate(labels["step"]):
+        for column, block in enumerate(labels["block"]):
+            here = tokens_at(selection, step, block)
+            assert np.array_equal(here.values, masks[row, column])
+            expected = np.flatnonzero(masks[row, column].any(axis=0)).tolist()
+            assert token_positions(here, 35, (5, 7)).tolist() == expected
+    assert (
+        token_positions(selection, 35, (5, 7)).tolist() == np.flatnonzero(masks.any(axis=(0, 1, 2))).tolist()
+    )
+    with pytest.raises(InputError, match="masks of block 0, 2, 9; expected one of block 5 too"):
+        tokens_at(selection, 1, 5)
+    assert tokens_at((1, 2), 0, 0) == (1, 2)

@@ -10,6 +10,7 @@ import ditscope as ds
 from ditscope.edits.edit import Edit
 from ditscope.experiments.together import EditedTogether, OwnVisit, first_of
 from ditscope.models.visits import Visit
+from ditscope.tracing.batches import Batch
 from ditscope.tracing.run import run_traced
 
 PROMPTS = ["a red circle", "a white star"]
@@ -64,6 +65,7 @@ seen: list = []
 def test_an_edit_is_shown_its_own_samples(dit) -> None:
     edits = [[Noted.of([number], {"blocks": 0, "steps": 0})] for number in range(2)]
     samples = [(prompt, 5) for prompt in PROMPTS]
+    batch = Batch(range(2), samples, {})
     call = {"num_inference_steps": 1, **bare_pipeline.PLAIN}
-    run_traced(dit, samples * 2, EditedTogether(dit, edits, range(1), range(len(samples))), **call)
+    run_traced(dit, samples * 2, EditedTogether(dit, edits, range(1), batch), **call)
     assert seen == [(number, tuple(samples), 2) for number in range(2)]

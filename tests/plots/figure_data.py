@@ -171,6 +171,30 @@ def make_summary() -> xr.Dataset:
     )
 
 
+def make_curves() -> xr.Dataset:
+    """Three alphas of two edits, as transport_curve returns them."""
+    alphas = np.array([0.0, 0.5, 1.0])
+    mean = np.stack(
+        [np.tile(18 - 6 * alphas, 2) + np.repeat([0, 4], 3), np.concatenate([9 * alphas, 2 * alphas])]
+    )
+    mean[0, [0, 3]] = np.inf
+    return xr.Dataset(
+        {
+            name: (("metric", "edit"), mean + shift)
+            for name, shift in (("mean", 0), ("low", -0.5), ("high", 0.5))
+        },
+        coords={
+            "metric": ["psnr", "clip_to_source"],
+            "edit": [f"{name} at {alpha:g}" for name in ("massive", "random") for alpha in alphas],
+            "curve": ("edit", np.repeat(["massive", "random"], 3)),
+            "alpha": ("edit", np.tile(alphas, 2)),
+            "control": ("edit", np.repeat([False, True], 3)),
+            "unit": ("metric", ["dB", ""]),
+        },
+        attrs={"stream": "image", "site": "block_output"},
+    )
+
+
 def make_comparison() -> xr.Dataset:
     """Images of two edits with two draws each, as compare returns them, beside the summary of three samples."""
     images = make_images()

@@ -14,6 +14,7 @@ from figure_checks import check_readable, same_picture, words
 from figure_data import (
     MASSIVE,
     make_comparison,
+    make_curves,
     make_hidden,
     make_images,
     make_iou,
@@ -51,6 +52,7 @@ FIGURES = {
     "iou_by_block": lambda: plots.iou_by_block(make_iou(), chance=0.3, about=ABOUT),
     "iou_by_block one panel": lambda: plots.iou_by_block(make_iou(False), about=ABOUT),
     "ablation": lambda: plots.ablation(make_summary(), about=ABOUT),
+    "interpolation_curve": lambda: plots.interpolation_curve(make_curves(), about=ABOUT),
     "image_grid": lambda: plots.image_grid(make_comparison(), about=ABOUT),
     "image_grid wrapped": lambda: plots.image_grid(make_images(4), wrap_at=3, about=ABOUT),
     "stability_curve": lambda: plots.stability_curve(make_needed(), about=ABOUT),
@@ -118,6 +120,7 @@ REFUSED = {
     "counts, not shares": lambda: plots.jaccard_matrix(make_jaccard() * 12),
     "no matrices": lambda: plots.jaccard_matrix(make_iou()),
     "missing interval": lambda: plots.iou_by_block(make_iou().drop_vars("iou_low")),
+    "curves without alpha": lambda: plots.interpolation_curve(make_curves().drop_vars("alpha")),
     "comparison without mean": lambda: plots.ablation(make_summary().drop_vars("mean")),
     "comparison of arrays": lambda: plots.ablation({"mean": 1}),
     "images without rgb": lambda: plots.image_grid(make_images().isel(rgb=0)),

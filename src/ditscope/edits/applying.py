@@ -17,13 +17,12 @@ from ditscope.edits.firings import Firings
 from ditscope.edits.frozen_norms import FrozenNorms
 from ditscope.edits.live_channels import narrowed
 from ditscope.edits.own_sample import own_sample
-from ditscope.edits.tokens import differs_by_sample, has_grid, token_mask, token_positions
+from ditscope.edits.tokens import Tokens, differs_by_sample, has_grid, token_mask, token_positions, tokens_at
 from ditscope.errors import EditError
 from ditscope.models._internals import write_count
 from ditscope.vocabulary import SITES, passing_order
 
 if TYPE_CHECKING:
-    from ditscope.edits.scope import Scope
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
@@ -43,6 +42,8 @@ class EditedVisit:
         steps: the steps that the run makes, such as ``range(20)``.
         probe: of the very call, where there is one: then what can never fire, and tokens that do not fit, are refused
             before the run.
+        samples: (prompt, seed) of the samples at ``positions``, or of all of the run without positions, where they are
+            known: with the probe, what is missing for one is refused.
         positions: of the batch's samples among all samples of the run; counted from 0 by default.
 
     Attributes:
@@ -62,12 +63,14 @@ class EditedVisit:
         steps: Sequence[int],
         probe: Probe | None = None,
         positions: Sequence[int] | None = None,
+        samples: Sequence[tuple[Any, Any]] | None = None,
     ) -> None:
         for edit in edits:
             edit.check(dit, steps)
             if probe is not None:
                 _require_fitting(edit, probe)
-        self._dit, self._steps, self._positions = dit, steps, positions
+                edit.check_call(dit, probe, samples)
+        self._dit, self._steps, self._positions, self._samples = dit, steps, positions, samples
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
         # In the order in which the model passes them; where a block passes one stream first, so do the edits.
@@ -119,14 +122,17 @@ class EditedVisit:
         scope, run = edit.scope, self._dit.run_state
         hidden = block.read(scope.site, scope.stream)
         # Asking for the grid waits for the device.
-        grid = run.inputs.grid if has_grid(scope.tokens) or edit.has_grid else None
-        positions = token_positions(scope.tokens, hidden.shape[1], grid)
+        selected = tokens_at(scope.tokens, visit.step, block.index)
+        grid = run.inputs.grid if has_grid(selected) or edit.has_grid else None
+        positions = token_positions(selected, hidden.shape[1], grid)
         if not len(positions):
             return False
         tokens, channels = (torch.as_tensor(part, device=hidden.device) for part in (positions, acting.ids))
-        samples = tuple(run.samples)
+        # A call of embeddings does not tell what they are called.
+        known = run.samples if self._samples is None else self._samples
+        samples = tuple((prompt and str(prompt), seed) for prompt, seed in known)
         own = tuple(range(len(samples)) if self._positions is None else self._positions)
-        masks = list(_own_masks(scope, acting, samples, own, hidden.shape[1], grid, positions))
+        masks = list(_own_masks(selected, acting, samples, own, hidden.shape[1], grid, positions))
         edited = hidden.clone()
         text_mask = run.inputs.text_mask if scope.stream == "text" and SITES[scope.site].has_tokens else None
         for branch in branches:
@@ -145,6 +151,7 @@ class EditedVisit:
             context = EditContext(
                 old=hidden[place].float(),
                 acts=acts,
+                real=every,
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,
@@ -188,7 +195,7 @@ class EditedVisit:
 
 
 def _own_masks(
-    scope: Scope,
+    selected: Tokens | None,
     acting: ActingChannels,
     samples: Sequence[Any],
     own: Sequence[int],
@@ -197,10 +204,10 @@ def _own_masks(
     positions: np.ndarray,
 ) -> Iterator[np.ndarray]:
     """What selects of each row's own tokens and channels, bool ``[row, token, 1]`` and ``[row, 1, channel]``."""
-    if differs_by_sample(scope.tokens):
-        assert isinstance(scope.tokens, xr.DataArray)
-        masks = token_mask(scope.tokens, n_tokens, grid)[:, positions]
-        rows = [own_sample(scope.tokens, *each, "masks") for each in zip(samples, own, strict=True)]
+    if differs_by_sample(selected):
+        assert isinstance(selected, xr.DataArray)
+        masks = token_mask(selected, n_tokens, grid)[:, positions]
+        rows = [own_sample(selected, *each, "masks") for each in zip(samples, own, strict=True)]
         yield masks[rows][:, :, None]
     members = acting.of_rows(samples, own)
     if members is not None:

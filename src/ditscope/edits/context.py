@@ -24,6 +24,7 @@ class EditContext:
             The energies are counted from it: an edit that writes to it is refused.
         acts: bool, of a shape that broadcasts to ``[row, token, channel]``, False where an old value stays whatever
             the edit returns: padding, and what the masks and sets of the other samples select; None if none does.
+        real: which tokens of the stream attention reads, bool ``[row, every token]``; None if all.
         hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype,
             0 at padding. It may be the model's own: read it, do not write to it.
         visit: step, sigma and timestep.
@@ -40,6 +41,7 @@ class EditContext:
 
     old: torch.Tensor
     acts: torch.Tensor | None
+    real: torch.Tensor | None
     hidden: torch.Tensor
     visit: Visit
     branch: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, dataclass_transform
 
 import torch
+import xarray as xr
 
 from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
@@ -15,7 +16,9 @@ from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
 from ditscope.edits.acting_channels import require_channels
 from ditscope.edits.live_channels import LiveChannels
+from ditscope.edits.own_sample import own_sample
 from ditscope.edits.scope import Scope
+from ditscope.edits.tokens import tokens_at
 from ditscope.errors import InputError
 from ditscope.models.block_streams import require_stream
 from ditscope.models.reading_norm import require_norm
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
+    from ditscope.tracing.probe import Probe
 
 __all__ = ["Edit", "Where", "from_json"]
 
@@ -214,11 +218,31 @@ class Edit(JsonForm, ABC):
             InputError: naming the block, step or channel.
             UnsupportedError: a block has no such site or stream.
         """
-        require_channels(self, dit.width, find_steps(steps, self.scope.steps))
+        acting = find_steps(steps, self.scope.steps)
+        require_channels(self, dit.width, acting)
         for block in self.chosen(dit.blocks):
+            for step in acting:
+                tokens_at(self.scope.tokens, step, block.index)
             require_stream(block.layout, self.scope.stream, self.scope.site)
             if self.freeze_layernorm:
                 require_norm(dit, block, self.scope.site, self.scope.stream)
+
+    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+        """Refuse, before a run, what the call does not have, and masks and channels that lack one of its samples.
+
+        Args:
+            dit: the model.
+            probe: of the call.
+            samples: (prompt, seed) of all samples of the run, in order; None where they are not known.
+
+        Raises:
+            InputError: naming it.
+        """
+        labelled = {"masks": self.scope.tokens, "channels": getattr(self.channels, "ids", None)}
+        for what, array in labelled.items():
+            if isinstance(array, xr.DataArray) and "sample" in array.dims:
+                for position, sample in enumerate(samples or ()):
+                    own_sample(array, sample, position, what)
 
     def __repr__(self) -> str:
         many = "all" if self.channels is None else f"all but {self.channels.k}"

@@ -34,7 +34,8 @@ class Scope(JsonForm):
         tokens: a bool mask ``[y, x]``, which must be of the run's own grid, a bool mask ``[token]``, which only its
             length ties to a run, or token positions; labelled masks go by their names, and may be ``[y_pixel,
             x_pixel]`` of the image (a token is in it if half of its pixels are) or have a dim ``sample``: then each
-            sample has its own, by prompt and seed where the mask has those, else by position.
+            sample has its own, by prompt and seed where the mask has those, else by position; or dims ``step`` and
+            ``block``, by their labels.
 
     Raises:
         InputError: a name that does not exist, an empty selection, noise levels in the wrong order, tokens that are

@@ -1,4 +1,4 @@
-"""Which tokens of a stream: a mask that carries its grid, one for each sample if need be, or positions."""
+"""Which tokens of a stream: a mask that carries its grid, if need be for each sample, step or block; or positions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import xarray as xr
 from ditscope.errors import InputError
 
 Tokens = xr.DataArray | tuple[int, ...]
-"""A bool mask ``[y, x]``, ``[y_pixel, x_pixel]`` or ``[token]``, each with or without ``sample`` before it; or
-positions, of which a negative one counts from the last token."""
+"""A bool mask ``[y, x]``, ``[y_pixel, x_pixel]`` or ``[token]``, perhaps with ``sample``, ``step`` and ``block`` before
+it; or positions, of which a negative one counts from the last token."""
 
+_LEAD = ("sample", "step", "block")
 _GRID, _PIXELS, _FLAT = ("y", "x"), ("y_pixel", "x_pixel"), ("token",)
 
 
@@ -23,8 +24,8 @@ def token_selection(tokens: Any) -> Tokens:
     Args:
         tokens: a bool mask ``[y, x]`` of the whole grid, ``[token]``, which only its length ties to a run, or, if it
             is labelled so, ``[y_pixel, x_pixel]`` of the image. A labelled mask goes by its names, in any order,
-            ``token`` with or without coordinates ``y`` and ``x``; with a dim ``sample`` it has a mask for each. Or
-            different token positions.
+            ``token`` with or without coordinates ``y`` and ``x``; with a dim ``sample``, ``step`` or ``block`` it has a
+            mask for each, the latter two by their labels. Or different token positions.
 
     Raises:
         InputError: it is neither, is empty, or has dims or labels of something else.
@@ -32,7 +33,7 @@ def token_selection(tokens: Any) -> Tokens:
     array = tokens if isinstance(tokens, xr.DataArray) else _unlabelled(tokens)
     if array.size and array.dtype == bool:
         for names in (_GRID, _PIXELS, _FLAT):
-            if set(array.dims) - {"sample"} == set(names):
+            if set(array.dims) - set(_LEAD) == set(names):
                 return _whole_mask(array, names)
     positions = array.values.ravel().tolist()
     if (
@@ -42,9 +43,9 @@ def token_selection(tokens: Any) -> Tokens:
     ):
         raise InputError(
             f"{array.size} tokens of dtype {array.dtype} with dims {array.dims}",
-            "a bool mask [y, x], [y_pixel, x_pixel] or [token], one for each sample or for all, or different "
-            "whole-number positions",
-            "Turn a mask of 0 and 1 into bool with mask.astype(bool); take one block's and one step's.",
+            "a bool mask [y, x], [y_pixel, x_pixel] or [token], one for all or for each sample, step or block, or "
+            "different whole-number positions",
+            "Turn a mask of 0 and 1 into bool with mask.astype(bool); take one draw's.",
         )
     return tuple(positions)
 
@@ -59,8 +60,28 @@ def differs_by_sample(selection: Tokens | None) -> bool:
     return isinstance(selection, xr.DataArray) and "sample" in selection.dims
 
 
+def tokens_at(selection: Tokens | None, step: int, block: int) -> Tokens | None:
+    """The selection at a step and a block: of masks that differ there, theirs.
+
+    Raises:
+        InputError: there is none for them.
+    """
+    if not isinstance(selection, xr.DataArray):
+        return selection
+    at = {dim: label for dim, label in (("step", step), ("block", block)) if dim in selection.dims}
+    for dim, label in at.items():
+        known = selection[dim].values.tolist()
+        if label not in known:
+            raise InputError(
+                f"masks of {dim} {', '.join(map(str, known))}",
+                f"one of {dim} {label} too, where the edit acts",
+                f"Make masks of every {dim}, or narrow {dim}s=.",
+            )
+    return selection.sel(at) if at else selection
+
+
 def token_positions(selection: Tokens | None, n_tokens: int, grid: tuple[int, int] | None) -> np.ndarray:
-    """The selected positions int64 ``[token]`` in ascending order, each once; of masks by sample, of any of them.
+    """The selected positions int64 ``[token]`` in ascending order, each once; of several masks, of any of them.
 
     Args:
         selection: what to select; None for all tokens.
@@ -82,11 +103,11 @@ def token_positions(selection: Tokens | None, n_tokens: int, grid: tuple[int, in
             )
         return np.unique(np.asarray(selection) % n_tokens)
     mask = token_mask(selection, n_tokens, grid)
-    return np.flatnonzero(mask.any(axis=0) if mask.ndim == 2 else mask)
+    return np.flatnonzero(mask.reshape(-1, mask.shape[-1]).any(axis=0))
 
 
 def token_mask(selection: xr.DataArray, n_tokens: int, grid: tuple[int, int] | None) -> np.ndarray:
-    """A mask in the order of a stream's tokens, bool ``[token]`` or ``[sample, token]``.
+    """A mask in the order of a stream's tokens, bool ``[token]``, or ``[sample, token]`` and the like.
 
     A token is selected by a mask of pixels if half of its pixels or more are.
 
@@ -98,7 +119,7 @@ def token_mask(selection: xr.DataArray, n_tokens: int, grid: tuple[int, int] | N
     Raises:
         InputError: a mask of another grid, of other pixels than a whole number for each token, or of another length.
     """
-    values, names = selection.values, tuple(dim for dim in selection.dims if dim != "sample")
+    values, names = selection.values, tuple(dim for dim in selection.dims if dim not in _LEAD)
     expected = (n_tokens,) if names == _FLAT or grid is None else grid
     found, per_token = values.shape[-len(names) :], 1
     if names == _PIXELS and grid is not None:
@@ -126,9 +147,20 @@ def _unlabelled(tokens: Any) -> xr.DataArray:
 
 def _whole_mask(mask: xr.DataArray, names: tuple[str, ...]) -> xr.DataArray:
     """A bool mask in the order of its labels, which must be those of a whole grid or stream."""
-    lead = ("sample",) if "sample" in mask.dims else ()
+    lead = tuple(dim for dim in _LEAD if dim in mask.dims)
     whole = mask.transpose(*lead, *names)
-    kept = {name: whole.coords[name] for name in ("prompt", "seed") if lead and name in whole.coords}
+    kept = {
+        name: whole.coords[name]
+        for name, dim in (("prompt", "sample"), ("seed", "sample"), ("step", "step"), ("block", "block"))
+        if dim in lead and name in whole.coords
+    }
+    for dim in lead[lead[:1] == ("sample",) :]:
+        if dim not in kept or not whole.indexes[dim].is_unique:
+            raise InputError(
+                f"a token mask for each {dim} without its labels",
+                f"a coordinate {dim}, each label once",
+                f"Give it with mask.assign_coords({dim}=...).",
+            )
     if names == _FLAT and {"y", "x"} <= set(mask.coords):
         y, x = (np.asarray(mask[name].values, dtype=int) for name in _GRID)
         shape = (y.max() + 1, x.max() + 1)

@@ -3,5 +3,6 @@
 from ditscope.experiments.compare import compare
 from ditscope.experiments.grid import grid
 from ditscope.experiments.sweep import open_sweep, sweep
+from ditscope.experiments.transport_curve import transport_curve
 
-__all__ = ["compare", "grid", "open_sweep", "sweep"]
+__all__ = ["compare", "grid", "open_sweep", "sweep", "transport_curve"]

@@ -13,6 +13,7 @@ from ditscope.errors import InputError
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
     from ditscope.tracing.probe import Probe
+    from ditscope.tracing.prompt_embeds import Prompt
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class Condition:
         """The edits of one run; an edit with fewer draws begins again with its first."""
         return [edit.draw(number % edit.draws) for edit in self.edits]
 
-    def check(self, dit: DiT, probe: Probe) -> None:
-        """Refuse, before a run, what the model or the probed call does not have."""
+    def check(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Prompt, int]] | None = None) -> None:
+        """Refuse, before a run, what the model, the probed call or its samples do not have."""
         for number in range(self.draws):
-            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe)
+            EditedVisit(dit, self.draw(number), probe.schedule.steps, probe, samples=samples)
 
 
 def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:

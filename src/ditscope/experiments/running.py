@@ -89,7 +89,7 @@ class Runs:
             group = keys[at : at + self._per_forward]
             edits = [self._edits(key) for key in group]
             steps = [self._steps(starts[key]) for key in group]
-            together = EditedTogether(self._dit, edits, self._probe.schedule.steps, batch.positions)
+            together = EditedTogether(self._dit, edits, self._probe.schedule.steps, batch)
             begun = replay.run_from(first_of([starts[key] for key in group]), together, len(group))
             outcome = self._run(batch.repeated(len(group)), begun, max(steps))
             for copy, (key, visitor) in enumerate(zip(group, together.visitors, strict=True)):

@@ -195,7 +195,7 @@ def run_sweep(
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for cell in grid.cells:
         for condition in cell:
-            condition.check(dit, looked)
+            condition.check(dit, looked, samples)
     attrs = {
         "model": dit.name,
         "batch_size": batch_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import InputError
@@ -14,6 +14,7 @@ from ditscope.vocabulary import passing_order
 if TYPE_CHECKING:
     from ditscope.edits.edit import Edit
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batch
 
 
 class EditedTogether:
@@ -23,7 +24,7 @@ class EditedTogether:
         dit: the model.
         edits: of each copy, with one draw.
         steps: the steps that the run makes.
-        positions: of the batch's samples among all.
+        batch: the samples, of which the run has a copy for each of these.
 
     Attributes:
         visitors: of each copy, with its firings.
@@ -32,11 +33,8 @@ class EditedTogether:
         InputError: several copies with an edit that freezes a LayerNorm, which all copies share.
     """
 
-    def __init__(
-        self, dit: DiT, edits: Sequence[Sequence[Edit]], steps: Sequence[int], positions: Sequence[int]
-    ) -> None:
+    def __init__(self, dit: DiT, edits: Sequence[Sequence[Edit]], steps: Sequence[int], batch: Batch) -> None:
         self._dit, self._copies = dit, len(edits)
-        own: Any = [_OwnModel(dit, copy, self._copies) for copy in range(self._copies)]
         every = [edit for each in edits for edit in each]
         if self._copies > 1 and any(edit.freeze_layernorm for edit in every):
             raise InputError(
@@ -45,8 +43,7 @@ class EditedTogether:
                 "Leave edits_per_forward out.",
             )
         self.visitors = [
-            EditedVisit(model, each, steps, positions=positions)
-            for model, each in zip(own, edits, strict=True)
+            EditedVisit(dit, each, steps, positions=batch.positions, samples=batch.samples) for each in edits
         ]
         self._places = passing_order(
             {edit.scope.site for edit in every}, {edit.scope.stream for edit in every}
@@ -88,28 +85,3 @@ class OwnVisit(Visit):
     def slice(self, n_rows: int, branch: str) -> slice:
         """As of :class:`Visit`, of the copy alone."""
         return own_rows(super().slice(n_rows, branch), self.copy, self.copies)
-
-
-class _Own:
-    """Something whose other attributes are those of what it stands for."""
-
-    def __init__(self, of: Any, copy: int, copies: int) -> None:
-        self._of, self._copy, self._copies = of, copy, copies
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._of, name)
-
-
-class _OwnModel(_Own):
-    """A model whose run has the samples of one copy."""
-
-    @property
-    def run_state(self) -> Any:
-        return _OwnRun(self._of.run_state, self._copy, self._copies)
-
-
-class _OwnRun(_Own):
-    @property
-    def samples(self) -> Any:
-        samples = self._of.samples
-        return samples[own_rows(slice(0, len(samples)), self._copy, self._copies)]

@@ -5,6 +5,7 @@ from .clip_image_distance import clip_image_distance as clip_image_distance
 from .clip_score import clip_score as clip_score
 from .clip_score import clip_score_hessel as clip_score_hessel
 from .clip_scorer import ClipScorer as ClipScorer
+from .clip_to import clip_to as clip_to
 from .cmmd import cmmd as cmmd
 from .cmmd import maximum_mean_discrepancy as maximum_mean_discrepancy
 from .dino_similarity import dino_similarity as dino_similarity
@@ -19,6 +20,7 @@ from .latent_distance import latent_distance as latent_distance
 from .latent_norm import latent_norm as latent_norm
 from .lpips import lpips as lpips
 from .mask_iou import mask_iou as mask_iou
+from .masked_psnr import masked_psnr as masked_psnr
 from .mean_abs_difference import mean_abs_difference as mean_abs_difference
 from .metric import METRICS as METRICS
 from .metric import Metric as Metric

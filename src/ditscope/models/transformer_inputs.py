@@ -13,7 +13,7 @@ import torch
 
 from ditscope.errors import UnsupportedError
 from ditscope.models._internals import write_count
-from ditscope.models.module_arguments import RawInputs, argument, parameter_names
+from ditscope.models.module_arguments import RawInputs, argument, parameter_names, with_argument
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family
@@ -49,6 +49,10 @@ class TransformerInputs:
     def __getitem__(self, name: str) -> Any:
         """The argument of that name."""
         return argument(self._names, self._raw, name)
+
+    def replaced(self, name: str, value: Any) -> RawInputs:
+        """The call's arguments with one replaced."""
+        return with_argument(self._names, self._raw, name, value)
 
     @property
     def latents(self) -> torch.Tensor:

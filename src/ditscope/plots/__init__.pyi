@@ -4,6 +4,7 @@ from .attribution_against_effect import attribution_against_effect as attributio
 from .channel_magnitude import channel_magnitude as channel_magnitude
 from .channel_spectrum import channel_spectrum as channel_spectrum
 from .image_grid import image_grid as image_grid
+from .interpolation_curve import interpolation_curve as interpolation_curve
 from .iou_by_block import iou_by_block as iou_by_block
 from .jaccard_matrix import jaccard_matrix as jaccard_matrix
 from .loss_curve import loss_curve as loss_curve

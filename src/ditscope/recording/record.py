@@ -22,28 +22,27 @@ from ditscope.cache.manifest import build_manifest
 from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.sample_ledger import TENSOR_DTYPES, Entry
-from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import SAFE
 from ditscope.cache.store_opening import open_store
 from ditscope.cache.verification import require_whole
 from ditscope.cache.writer import CacheWriter
-from ditscope.checks import Address, several
+from ditscope.checks import Address
 from ditscope.errors import CacheError, InputError, not_copied
 from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
+from ditscope.recording.destination import Destination
+from ditscope.recording.plan import Plan, plan_of, text_varies
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
 from ditscope.recording.transfer import copy_values, to_host
-from ditscope.tracing.batches import Batch, batches_of, own_arguments
-from ditscope.tracing.probe import Probe, longest_text, probe_once
-from ditscope.tracing.prompt_embeds import Prompt, prompts_of
-from ditscope.tracing.run import LATENT, check_call, run_traced, warn_of_truncated
-from ditscope.tracing.samples import filled_call
-from ditscope.tracing.seeds import Seed, written_generators
-from ditscope.tracing.unchanged import model_state, require_unchanged
-from ditscope.tracing.written_call import tensors_in, written_call, written_embeddings
+from ditscope.tracing.batches import Batch
+from ditscope.tracing.prompt_embeds import Prompt
+from ditscope.tracing.run import run_traced, warn_of_truncated
+from ditscope.tracing.seeds import Seed
+from ditscope.tracing.unchanged import require_unchanged
+from ditscope.tracing.written_call import tensors_in, written_call
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -253,14 +252,15 @@ class Recording:
         plan = self._plan(prompts, seeds, call)
         specs = plan.specs(columns or {})
         schema = self._schema(plan)
-        config = configuration(self._dit, plan.call, plan.model)
+        config = configuration(self._dit, written_call(plan.shared), plan.model)
         manifest = build_manifest(schema, config, {"device": str(self._dit.device)})
         with CacheWriter.create_or_resume(
             self._path,
             schema,
             manifest,
             specs,
-            plan.tensors,
+            # Latents of each sample's own are in its trajectory.
+            small_tensors([plan.shared, plan.prompts]),
             memory_budget=self._settings.memory_budget,
             copy=copy_values,
         ) as writer:
@@ -281,36 +281,18 @@ class Recording:
         warn_of_truncated(entry.spec.prompt for entry in asked if entry.text and entry.text.truncated)
         return open_cache(self._path)
 
-    def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> _Plan:
-        texts = prompts_of(prompts)
-        check_call(self._dit, call)
-        model = model_state(self._dit)
-        batches = batches_of(texts, seeds, self._settings.kept["batch_size"], call)
-        n_samples = sum(len(batch.samples) for batch in batches)
-        shared, own = own_arguments(filled_call(self._dit, texts[0], call), len(texts), n_samples)
-        probed = probe_once(self._dit, batches[0].samples, model["live"], **batches[0].call)
-        if self._dit.family.text_length_varies and "text" in self._selection.streams:
-            negative = several(call.get("negative_prompt") or ())
-            longest = max(probed.tokens["text"], longest_text(self._dit, [*texts, *negative], call))
-            probed = replace(probed, tokens={**probed.tokens, "text": self._text_tokens(longest)})
-        elif self._settings.text_tokens is not None:
+    def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> Plan:
+        plan = plan_of(self._dit, self._selection, prompts, seeds, call, self._settings.kept["batch_size"])
+        if text_varies(self._dit, self._selection):
+            tokens = {**plan.probed.tokens, "text": self._text_tokens(plan.probed.tokens["text"])}
+            return replace(plan, probed=replace(plan.probed, tokens=tokens))
+        if self._settings.text_tokens is not None:
             raise InputError(
                 f"text_tokens={self._settings.text_tokens} for a text stream that is not recorded, or of one length",
                 "a recorded text stream whose length varies with the prompt",
                 "Leave text_tokens= out.",
             )
-        embeddings = written_embeddings(texts)
-        states = written_generators(self._dit.diffusers_pipeline, seeds)
-        for one, (prompt, seed) in zip(
-            own, (each for batch in batches for each in batch.samples), strict=True
-        ):
-            one.update(written_call(one))
-            if (digests := embeddings.get(str(prompt))) is not None:
-                one["embeddings"] = digests
-            if (state := states.get(str(int(seed)))) is not None:
-                one["generator"] = state
-        # Latents of each sample's own are in its trajectory.
-        return _Plan(batches, written_call(shared), own, small_tensors([shared, texts]), probed, model)
+        return plan
 
     def _text_tokens(self, longest: int) -> int:
         """Length of the store's text stream: that of the store there is, of the setting, or of the longest prompt.
@@ -331,18 +313,8 @@ class Recording:
             )
         return room
 
-    def _schema(self, plan: _Plan) -> Schema:
-        probed = plan.probed
-        schema = self._selection.schema(
-            self._dit,
-            probed.schedule,
-            tokens=probed.tokens,
-            grid=probed.grid,
-            latent_channels=probed.latent_channels,
-            image_size=None if probed.call.get("output_type") == LATENT else probed.image_size,
-            dtype=str(probed.dtype).removeprefix("torch."),
-            **self._settings.kept,
-        )
+    def _schema(self, plan: Plan) -> Schema:
+        schema = plan.schema(self._dit, **self._settings.kept)
         return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
 
 
@@ -374,7 +346,7 @@ def small_tensors(value: Any) -> dict[str, np.ndarray[Any, Any]]:
 
 def record_batch(
     dit: DiT,
-    writer: CacheWriter,
+    writer: Destination,
     batch: Batch,
     positions: Sequence[int],
     model: Mapping[str, Any],
@@ -384,7 +356,7 @@ def record_batch(
 
     Args:
         dit: the model.
-        writer: of the store.
+        writer: where values go.
         batch: what is generated.
         positions: of its samples in the store.
         model: the model's state, which the run must leave as it is.
@@ -411,57 +383,3 @@ def record_batch(
         if outcome.images.size:
             writer.put_image(sample, outcome.images[row])
         writer.commit(sample, outcome.texts[row], live=digest, batch=positions, like=like.get(sample))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is generated, in batches, and all that is known of it beforehand.
-
-    Attributes:
-        batches: samples with their arguments.
-        call: arguments of all samples, as written down.
-        own: arguments of each sample, as written down; with digests of its embeddings, and of its generator's state
-            where that is not the seed's.
-        tensors: the small ones in the call and in prompts that are embeddings, by digest.
-        probed: the call's probe.
-        model: the model's state.
-    """
-
-    batches: list[Batch]
-    call: dict[str, Any]
-    own: list[dict[str, Any]]
-    tensors: dict[str, np.ndarray[Any, Any]]
-    probed: Probe
-    model: dict[str, Any]
-
-    @property
-    def samples(self) -> list[tuple[Prompt, int]]:
-        """(prompt, seed) of every sample."""
-        return [sample for batch in self.batches for sample in batch.samples]
-
-    def specs(self, columns: Mapping[str, Sequence[Any]]) -> list[SampleSpec]:
-        """What the store is told of every sample.
-
-        Raises:
-            InputError: a column has a value neither for each prompt nor for each sample, or a name of ditscope's.
-        """
-        samples = self.samples
-        n_prompts = len(dict.fromkeys(prompt for prompt, _ in samples))
-        for name, values in columns.items():
-            if name in ("prompt", "seed", "done", "live", "call"):
-                raise InputError(f"a column {name!r}", "a name that ditscope does not use", "Rename it.")
-            if isinstance(values, str) or len(values) not in (n_prompts, len(samples)):
-                raise InputError(
-                    f"column {name!r} with {len(values)} values for {len(samples)} samples",
-                    f"one for each of {n_prompts} prompts or for each sample",
-                    "Pass as many.",
-                )
-        return [
-            SampleSpec(
-                str(prompt),
-                int(seed),
-                self.own[at],
-                {name: values[at * len(values) // len(samples)] for name, values in columns.items()},
-            )
-            for at, (prompt, seed) in enumerate(samples)
-        ]

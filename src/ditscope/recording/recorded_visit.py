@@ -20,9 +20,9 @@ from ditscope.vocabulary import passing_order, site_spec
 
 if TYPE_CHECKING:
     from ditscope.cache.schema import StreamSpec
-    from ditscope.cache.writer import CacheWriter
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
+    from ditscope.recording.destination import Destination
 
 
 class RecordedVisit:
@@ -42,7 +42,7 @@ class RecordedVisit:
         outputs: the transformer's output as tokens, ``[row, step, branch, token, latent channel]``.
     """
 
-    def __init__(self, dit: DiT, writer: CacheWriter, batch: Sequence[int]) -> None:
+    def __init__(self, dit: DiT, writer: Destination, batch: Sequence[int]) -> None:
         self._dit, self._writer, self._schema = dit, writer, writer.schema
         schema, run = writer.schema, writer.schema.trajectory
         assert run is not None, "every recording of a model has a trajectory"

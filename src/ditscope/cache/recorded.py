@@ -1,0 +1,288 @@
+"""Recorded samples as labelled arrays, wherever their values are: in a store, or in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ditscope.cache.labels import Labels, sample_labels, site_labels, token_labels, trajectory_labels
+from ditscope.cache.layout import ArrayPlan, values_path
+from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.samples import SampleSpec
+from ditscope.cache.schema import Schema, StoredSite
+from ditscope.errors import CacheError, InputError, unknown_name
+
+
+class Recorded(ABC):
+    """Samples of one recording.
+
+    Attributes:
+        schema: the axes of every sample.
+        plans: every array, by path.
+        specs: what every sample is of, recorded or not, by position.
+        ledger: what is known of every recorded sample, by position.
+    """
+
+    schema: Schema
+    plans: Mapping[str, ArrayPlan]
+    specs: tuple[SampleSpec, ...]
+    ledger: Mapping[int, Entry]
+
+    @property
+    @abstractmethod
+    def config(self) -> Mapping[str, Any]:
+        """By which model, in which state, and by which call the numbers were made."""
+
+    @abstractmethod
+    def stats(self, stream: str = "image", site: str = "block_output") -> xr.Dataset:
+        """Per-channel statistics of a site ``[sample, step, branch, block, channel]``."""
+
+    @abstractmethod
+    def _stored(self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None) -> Any:
+        """An array of some samples, and of channels at these positions, to be indexed like one of numpy."""
+
+    @abstractmethod
+    def _at(
+        self, path: str, samples: Sequence[int], index: tuple[int, ...], channels: Sequence[int] | None
+    ) -> np.ndarray[Any, Any]:
+        """What an array has of some samples at an index of its first axes, ``[sample, ...]``."""
+
+    @abstractmethod
+    def _array(
+        self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None
+    ) -> xr.DataArray:
+        """The same, labelled by dims alone."""
+
+    @property
+    def committed(self) -> tuple[int, ...]:
+        """Positions of the recorded samples."""
+        return tuple(sorted(self.ledger))
+
+    def hidden(
+        self,
+        stream: str = "image",
+        site: str = "block_output",
+        *,
+        channels: Sequence[int] | None = None,
+        committed_only: bool = True,
+    ) -> xr.DataArray:
+        """Hidden states of a site, or its modulation.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site.
+            channels: true ids of the channels to take, in this order; only their chunks are read.
+                ``.sel(channel=[...])`` gives the same values, but reads all channels of what it needs.
+            committed_only: leave out samples that are not committed; else they are there, as NaN.
+
+        Returns:
+            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype; of modulation, float32
+            ``[sample, step, branch, block, channel]``. Where tokens were drawn at random, ``token_id``, ``y`` and
+            ``x`` ``[sample, token]`` say which.
+
+        Raises:
+            InputError: the stream, site or a channel was not recorded.
+            CacheError: the cache has statistics only.
+        """
+        own, of_stream = self.site_with_values(stream, site), self.schema.stream(stream)
+        samples = self._samples(committed_only)
+        labels = self._labels(samples) | site_labels(self.schema, own)
+        attributes: dict[str, Any] = {"stream": stream, "site": site, "dtype": self.schema.dtype}
+        if own.has_tokens:
+            labels |= token_labels(of_stream)
+            if of_stream.has_grid:
+                attributes |= {"grid_height": of_stream.grid_height, "grid_width": of_stream.grid_width}
+            else:
+                mask = self._stored(f"{stream}/token_mask", samples)
+                labels["token_mask"] = (("sample", "branch", "token"), mask[:])
+            if of_stream.random_tokens is not None and of_stream.grid_width is not None:
+                drawn = self._stored(f"{stream}/token_id", samples)[:].astype(np.int64)
+                y, x = np.divmod(drawn, of_stream.grid_width)
+                for name, values in (("token_id", drawn), ("y", y), ("x", x)):
+                    labels[name] = (("sample", "token"), values)
+        positions = None if channels is None else self._channel_positions(channels)
+        if positions is not None:
+            labels["channel"] = (("channel",), labels["channel"][1][positions])
+        array = self._array(values_path(own), samples, positions)
+        return array.rename(site).assign_coords(labels).assign_attrs(attributes)
+
+    def site_with_values(self, stream: str, site: str) -> StoredSite:
+        """A site whose values are there, and not statistics alone.
+
+        Raises:
+            InputError: the stream or site was not recorded.
+            CacheError: there are statistics only.
+        """
+        own = self.schema.site(stream, site)
+        if own.has_tokens and not self.schema.tensors:
+            raise CacheError(
+                "a cache of statistics only",
+                "hidden states",
+                "Use .stats(), or record with tensors=True.",
+            )
+        return own
+
+    def values_at(
+        self,
+        stream: str,
+        site: str,
+        *,
+        samples: Sequence[int],
+        step: int,
+        branch: str,
+        block: int,
+        channels: Sequence[int] | None = None,
+    ) -> np.ndarray[Any, Any]:
+        """What was read at one address, and nothing else is read for it.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site.
+            samples: positions of recorded samples.
+            step: index into the scheduler's timesteps.
+            branch: ``cond`` or ``uncond``.
+            block: index in the model's execution order.
+            channels: true ids of the channels; None for all.
+
+        Returns:
+            ``[sample, token, channel]`` in the stored dtype; of modulation, float32 ``[sample, channel]``.
+
+        Raises:
+            InputError: the stream, site, a channel, or the address was not recorded.
+            CacheError: there are statistics only; or what is read is not what was recorded.
+        """
+        own = self.site_with_values(stream, site)
+        at = (
+            _position("step", step, [step.index for step in self.schema.steps]),
+            _position("branch", branch, self.schema.branches),
+            _position("block", block, own.blocks),
+        )
+        positions = None if channels is None else self._channel_positions(channels)
+        return self._at(values_path(own), samples, at, positions)
+
+    def token_mask(self, stream: str, samples: Sequence[int], branch: str) -> np.ndarray[Any, Any]:
+        """Which tokens of a stream are real, bool ``[sample, token]``."""
+        spec = self.schema.stream(stream)
+        if spec.has_grid:
+            return np.ones((len(samples), spec.tokens), bool)
+        at = _position("branch", branch, self.schema.branches)
+        return self._at(f"{stream}/token_mask", samples, (at,), None)
+
+    @cached_property
+    def images(self) -> xr.DataArray:
+        """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``."""
+        if "images" not in self.plans:
+            raise CacheError("a cache without images", "images", "Record with the images' size.")
+        return (
+            self._array("images", self.committed).rename("images").assign_coords(self._labels(self.committed))
+        )
+
+    @cached_property
+    def trajectory(self) -> xr.Dataset:
+        """Latents and transformer outputs of the committed samples, over all steps of the scheduler.
+
+        ``latents`` ``[sample, step_boundary, token, latent_channel]`` float32, where boundary i is the
+        state before step i and the last is the result; ``transformer_output``
+        ``[sample, step, branch, token, latent_channel]`` in the model's dtype.
+        """
+        if self.schema.trajectory is None:
+            raise CacheError("a cache without trajectory", "a trajectory", "Record with one.")
+        arrays = {
+            name: self._array(f"trajectory/{name}", self.committed)
+            for name in ("latents", "transformer_output")
+        }
+        return xr.Dataset(arrays, coords=self._labels(self.committed) | trajectory_labels(self.schema))
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Prompt, seed and ``done`` of every sample, committed or not, and the columns that its user gave it.
+
+        ``live`` is the digest of the model's live state that a committed sample was made in, where it is known;
+        ``call`` has the arguments that are the sample's own, where there are any.
+        """
+        entries = [self.ledger.get(position) for position in range(len(self.specs))]
+        columns: dict[str, list[Any]] = {
+            "prompt": [spec.prompt for spec in self.specs],
+            "seed": [spec.seed for spec in self.specs],
+            "done": [entry is not None for entry in entries],
+            "live": [entry and entry.live for entry in entries],
+        }
+        if any(spec.call for spec in self.specs):
+            columns["call"] = [dict(spec.call) for spec in self.specs]
+        for name in dict.fromkeys(name for spec in self.specs for name in spec.columns):
+            columns[name] = [spec.columns.get(name) for spec in self.specs]
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(self.specs), name="sample"))
+
+    @property
+    def truncated(self) -> pd.DataFrame:
+        """Tokens of the prompts that text encoders were not given, by committed sample and encoder.
+
+        Columns ``sample``, ``prompt``, ``text_encoder`` and ``cut``, the number of tokens. The coordinate
+        ``truncated`` of every array says where a prompt was cut in all of its encoders.
+        """
+        rows = [
+            (sample, entry.spec.prompt, encoder, cut)
+            for sample, entry in sorted(self.ledger.items())
+            if entry.text is not None
+            for encoder, cut in entry.text.cut.items()
+            if cut
+        ]
+        return pd.DataFrame(rows, columns=["sample", "prompt", "text_encoder", "cut"])
+
+    def _samples(self, committed_only: bool) -> tuple[int, ...]:
+        return self.committed if committed_only else tuple(range(len(self.specs)))
+
+    def _labels(self, samples: Sequence[int]) -> Labels:
+        """Labels of samples, with what the ledger says: ``done``; ``truncated`` and ``encoded_text`` where known."""
+        entries = [self.ledger.get(sample) for sample in samples]
+        done = np.array([entry is not None for entry in entries], dtype=bool)
+        labels = {**sample_labels(self.specs, samples), "done": (("sample",), done)}
+        texts = [None if entry is None else entry.text for entry in entries]
+        if any(texts):
+            cut = np.array([text is not None and text.truncated for text in texts], dtype=bool)
+            encoded = np.array(["" if text is None else text.digest for text in texts], dtype=object)
+            labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
+        return labels
+
+    def _channel_positions(self, channels: Sequence[int]) -> list[int]:
+        position = {channel: i for i, channel in enumerate(self.schema.channels)}
+        wanted = [int(channel) for channel in channels]
+        for channel in wanted:
+            if channel not in position:
+                raise InputError(
+                    f"channel {channel}",
+                    f"one of the {len(position)} recorded of {self.schema.width}",
+                    "Pass recorded channel ids.",
+                )
+        return [position[channel] for channel in wanted]
+
+
+def _position(what: str, label: Any, labels: Sequence[Any]) -> int:
+    if label not in labels:
+        raise unknown_name(what, label, labels)
+    return labels.index(label)
+
+
+def statistics_of_one(values: xr.DataArray) -> xr.Dataset:
+    """What statistics over tokens say of a single value a channel, such as modulation."""
+    finite, done = np.isfinite(values), values["done"]
+    kept = values.where(finite)
+    size = abs(kept)
+    count = xr.ones_like(values.isel(channel=0, drop=True), dtype="int32").where(done, 0)
+    return xr.Dataset(
+        {
+            "mean": kept,
+            "mean_abs": size,
+            "std": xr.zeros_like(kept).where(finite),
+            "abs_max": size,
+            "nonfinite": (~finite & done).astype("int32"),
+            "count": count.astype("int32"),
+        },
+        attrs=values.attrs,
+    )

@@ -1,0 +1,41 @@
+"""Agreement of an image with a text that is not its prompt, by CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ditscope import checks
+from ditscope.errors import InputError
+from ditscope.metrics.clip_scorer import ClipScorer
+from ditscope.metrics.metric import Metric
+
+__all__ = ["clip_to"]
+
+
+def clip_to(prompts: str | Sequence[str], *, name: str = "clip_to", label: str | None = None) -> Metric:
+    """A metric: ``100 cos`` of the CLIP features of each image and a given text, such as the source's prompt::
+
+        ds.compare(dit, prompts, 0, edits, ["clip_score", ds.metrics.clip_to(source_prompt, name="clip_to_source")])
+
+    Args:
+        prompts: one text for all images, or one for each.
+        name: of the metric.
+        label: what to write on an axis; by default with the text.
+
+    Raises:
+        InputError: no text. When the metric is computed: another number of texts than of images.
+    """
+    texts = checks.prompts(prompts)
+
+    def compute(images: Any, scorer: ClipScorer) -> np.ndarray:
+        if len(texts) not in (1, len(images)):
+            raise InputError(
+                f"{len(texts)} texts for {len(images)} images", "one for all or for each", "Pass as many."
+            )
+        return scorer.score(images, texts * (len(images) // len(texts)))
+
+    said = f"CLIP score to {texts[0]!r}" if len(texts) == 1 else "CLIP score to given texts"
+    return Metric(name, label or said, compute)

@@ -1,0 +1,263 @@
+"""``capture``: what a cache would have of some samples, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from ditscope import checks
+from ditscope._display import text_table
+from ditscope.cache import sample_ledger
+from ditscope.cache.layout import plan_arrays, readable_bytes, values_path
+from ditscope.cache.recorded import Recorded, statistics_of_one
+from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.samples import SampleSpec
+from ditscope.cache.schema import Schema
+from ditscope.cache.shards import Buffers, Spent
+from ditscope.cache.visit_reading import Reading
+from ditscope.checks import Address
+from ditscope.encoded_text import EncodedText
+from ditscope.errors import CacheError, InputError
+from ditscope.recording.plan import plan_of
+from ditscope.recording.record import Prompts, configuration, record_batch
+from ditscope.recording.selection import Selection
+from ditscope.tracing.run import warn_of_truncated
+from ditscope.tracing.seeds import Seed
+from ditscope.tracing.written_call import written_call
+
+if TYPE_CHECKING:
+    from ditscope.models.dit import DiT
+
+MEMORY_BUDGET = 512 * 2**20
+"""Bytes that a capture may take."""
+
+
+def capture(
+    dit: DiT,
+    prompts: Prompts,
+    seeds: Seed | Sequence[Seed] = 0,
+    *,
+    streams: Iterable[str] = ("image",),
+    sites: Iterable[str] = ("block_output",),
+    blocks: Address | Iterable[Address] | None = None,
+    steps: Iterable[int] | None = None,
+    branches: Iterable[str] | None = None,
+    channels: Iterable[int] | None = None,
+    memory_budget: int = MEMORY_BUDGET,
+    batch_size: int = 1,
+    **call: Any,
+) -> Capture:
+    """Generate samples and keep their hidden states in memory: what :func:`ditscope.record` would put into a store::
+
+        source = ds.capture(dit, "a large red circle at the left on a plain blue background", blocks="single")
+        patch = ds.edits.patch(source, massive, blocks="single.3")
+
+    Args:
+        dit: the model.
+        prompts: one or more prompts, as of :meth:`ditscope.recording.record.Recording.generate`.
+        seeds: one or more seeds or generators; samples are prompts x seeds, prompt-major.
+        streams: ``image``, ``text`` or both.
+        sites: as of :func:`ditscope.record`, as are ``blocks``, ``steps``, ``branches`` and ``channels``; all that
+            the call visits by default.
+        blocks: indices, names (``single.5``) or kinds (``single``) of blocks.
+        steps: step indices, negative ones counting from the last.
+        branches: ``cond``, ``uncond``.
+        channels: channel ids.
+        memory_budget: bytes that all arrays together may take.
+        batch_size: images generated together; numbers depend on it in the last bits.
+        **call: pipeline arguments, the same for all samples.
+
+    Raises:
+        InputError: before the run, where it needs more than ``memory_budget``; or as of
+            :meth:`ditscope.recording.record.Recording.generate`.
+        UnsupportedError: a site or stream that a selected block lacks; or a state of the pipeline that breaks the
+            mapping from visits to steps.
+        ConfigMismatchError: the model was changed on the way.
+
+    Warns:
+        UserWarning: prompts were cut in every text encoder.
+    """
+    selection = Selection.of(
+        dit,
+        streams=streams,
+        sites=sites,
+        blocks=blocks,
+        steps=steps,
+        branches=branches,
+        channels=channels,
+    )
+    checks.whole_number("memory_budget", memory_budget, most=2**50)
+    plan = plan_of(dit, selection, prompts, seeds, call, batch_size)
+    specs = plan.specs({})
+    schema = plan.schema(dit, stats=False, batch_size=batch_size)
+    needed = captured_bytes(schema, len(specs))
+    if needed > memory_budget:
+        raise InputError(
+            f"{readable_bytes(needed)} for a capture of {len(specs)} samples",
+            f"at most memory_budget={memory_budget} bytes",
+            "Name fewer blocks=, steps=, branches= or channels=, raise the budget, or record into a store.",
+        )
+    config = configuration(dit, written_call(plan.shared), plan.model)
+    filling = _Filling(schema, specs, memory_budget - needed)
+    with tqdm(total=len(specs), desc="capture", unit="image", disable=None) as progress:
+        for batch in plan.batches:
+            record_batch(dit, filling, batch, batch.positions, plan.model)
+            progress.update(len(batch.positions))
+    made = Capture(schema, config, filling.arrays, filling.entries)
+    texts = ((entry.spec.prompt, entry.text) for entry in made.ledger.values())
+    warn_of_truncated(prompt for prompt, text in texts if text is not None and text.truncated)
+    return made
+
+
+def captured_bytes(schema: Schema, samples: int) -> int:
+    """Exact bytes of the arrays of a capture."""
+    return samples * sum(
+        math.prod(plan.shape) * plan.numpy_dtype.itemsize for plan in plan_arrays(schema).values()
+    )
+
+
+class Capture(Recorded):
+    """Recorded samples in memory, with the labelled arrays of a cache; made by :func:`capture`.
+
+    ``hidden``, ``images`` and ``trajectory`` are as of :class:`ditscope.cache.reader.Cache`, and every pass takes it.
+    It keeps no statistics over tokens: passes make them of the hidden states.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        entries: Mapping[int, Entry],
+    ) -> None:
+        self.schema, self.plans, self.ledger = schema, plan_arrays(schema), entries
+        self.specs = tuple(entry.spec for _, entry in sorted(entries.items()))
+        self._config, self._arrays = config, arrays
+        for array in arrays.values():
+            array.setflags(write=False)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """By which model, in which state, and by which call the numbers were made."""
+        return self._config
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all labels and values."""
+        made_of = [self.schema.to_json(), self._config, [spec.to_json() for spec in self.specs]]
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode())
+        for path in sorted(self._arrays):
+            digest.update(self._arrays[path].view(np.uint8).data)
+        return digest.hexdigest()
+
+    def noted(self, **facts: Any) -> Capture:
+        """The same samples, with further facts in :attr:`config`."""
+        return Capture(self.schema, {**self._config, **facts}, self._arrays, self.ledger)
+
+    def stats(self, stream: str = "image", site: str = "block_output") -> xr.Dataset:
+        """Statistics of modulation, whose values are their own mean.
+
+        Raises:
+            InputError: the stream or site was not captured.
+            CacheError: hidden states, of which passes make statistics themselves.
+        """
+        if self.schema.site(stream, site).has_tokens:
+            raise CacheError("a capture, without statistics", "statistics", "Use .hidden(), as passes do.")
+        return statistics_of_one(self.hidden(stream, site))
+
+    def __repr__(self) -> str:
+        rows = [("model", str(self._config.get("model"))), ("samples", str(len(self.specs)))]
+        rows += [
+            (site.folder, f"{site.dtype} {list(self._arrays[values_path(site)].shape)}")
+            for site in self.schema.sites
+        ]
+        return text_table("<Capture>", [*rows, ("size", readable_bytes(self.nbytes))])
+
+    def _stored(
+        self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None
+    ) -> np.ndarray[Any, Any]:
+        array = self._arrays[path]
+        if list(samples) != list(range(len(array))):
+            array = array[list(samples)]
+        return array if channels is None else array[..., list(channels)]
+
+    def _at(
+        self, path: str, samples: Sequence[int], index: tuple[int, ...], channels: Sequence[int] | None
+    ) -> np.ndarray[Any, Any]:
+        place: Any = (list(samples), *index)
+        values = self._arrays[path][place]
+        return values if channels is None else values[..., list(channels)]
+
+    def _array(
+        self, path: str, samples: Sequence[int], channels: Sequence[int] | None = None
+    ) -> xr.DataArray:
+        return xr.DataArray(self._stored(path, samples, channels), dims=("sample", *self.plans[path].dims))
+
+
+class _Filling:
+    """Where a run puts what it reads; see :class:`ditscope.recording.destination.Destination`."""
+
+    def __init__(self, schema: Schema, specs: list[SampleSpec], room: int) -> None:
+        self.schema, self.samples = schema, specs
+        self.buffers, self.time = Buffers(room), Spent()  # for copies from a GPU
+        self.entries: dict[int, Entry] = {}
+        self.arrays = {
+            path: np.full((len(specs), *plan.shape), plan.fill_value, plan.numpy_dtype)
+            for path, plan in plan_arrays(schema).items()
+        }
+        self._steps = [step.index for step in schema.steps]
+
+    def put(self, reading: Reading) -> None:
+        address = reading.address
+        site = self.schema.site(address.stream, address.site)
+        at = (
+            self._steps.index(address.step),
+            self.schema.branches.index(address.branch),
+            site.blocks.index(address.block),
+        )
+        place = self.arrays[values_path(site)]
+        for sample, values in zip(reading.samples, reading.hidden, strict=True):
+            # A text may be shorter than the longest one.
+            place[(sample, *at)][: len(values)] = values
+
+    def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
+        place = self.arrays[f"{stream}/token_mask"]
+        for sample, mask in zip(samples, masks, strict=True):
+            place[sample, self.schema.branches.index(branch), : len(mask)] = mask
+
+    def put_token_ids(self, sample: int, stream: str, ids: Any) -> None:
+        self.arrays[f"{stream}/token_id"][sample] = ids
+
+    def put_trajectory(self, sample: int, *, latents: Any, transformer_output: Any) -> None:
+        self.arrays["trajectory/latents"][sample] = latents
+        self.arrays["trajectory/transformer_output"][sample] = transformer_output
+
+    def put_image(self, sample: int, image: Any) -> None:
+        self.arrays["images"][sample] = image
+
+    def commit(
+        self,
+        sample: int,
+        text: EncodedText | None = None,
+        *,
+        live: str | None = None,
+        batch: Sequence[int] = (),
+        like: Entry | None = None,
+    ) -> None:
+        now = sample_ledger.now()
+        self.entries[sample] = Entry(
+            sample, self.samples[sample], now, {}, text=text, live=live, batch=tuple(batch)
+        )
