@@ -9,10 +9,10 @@ embedded pipeline, and every way scores each image by its distance from the uned
 * ``alone``: one edited run that shares nothing, from the first block of the first step,
 * ``together``: several edits in one forward pass, and how far that moves the numbers.
 
-Of a grid, ``--cells`` blocks and as many steps are taken, evenly, from the first to the last, so that what is shared is
+Of a grid, at most ``--cells`` blocks and as many steps are taken, evenly, from first to last, so that what is shared is
 on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that.
 
-    python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--cells 5] [--json benchmarks/results/sweep.json]
+    python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--cells 20] [--json benchmarks/results/sweep.json]
     python benchmarks/sweep.py --quick        # a try in seconds, whose figures mean nothing
 """
 
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     """Run the parts that are asked for."""
     parser = options_parser(__doc__ or "", PARTS, tuple(PARTS))
     parser.add_argument("--steps", type=int, default=20, help="of every image")
-    parser.add_argument("--cells", type=int, default=5, help="blocks, and steps, that are taken of the grid")
+    parser.add_argument("--cells", type=int, default=20, help="blocks, and steps, that are taken of the grid")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.steps, options.cells = 1, 2, 2
