@@ -26,7 +26,7 @@ def reference_mask(image: np.ndarray, caption: str) -> np.ndarray:
     Raises:
         InputError: the caption is not of the shapes world, or the image is not uint8 ``[y, x, rgb]``.
     """
-    return np.asarray(reference_masks(image, caption).any(axis=0))
+    return _foreground(image, caption)[0]
 
 
 def reference_masks(image: np.ndarray, caption: str) -> np.ndarray:
@@ -43,18 +43,25 @@ def reference_masks(image: np.ndarray, caption: str) -> np.ndarray:
     Raises:
         InputError: as of :func:`reference_mask`, or two objects have one colour.
     """
+    objects = parse_caption(caption).objects
+    if len({words.colour for words in objects}) < len(objects):
+        raise InputError(
+            f"objects of one colour in {caption!r}",
+            "a colour for each",
+            "Name objects of different colours: masks follow from colours alone.",
+        )
+    mask, owner = _foreground(image, caption)
+    return mask & (owner == np.arange(len(objects))[:, None, None])
+
+
+def _foreground(image: np.ndarray, caption: str) -> tuple[np.ndarray, np.ndarray]:
+    """Foreground bool ``[y, x]``, and the number of the object that is nearest in colour."""
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
         raise InputError(
             f"an image {pixels.dtype} {pixels.shape}", "uint8 [y, x, rgb]", "Pass one image as bytes."
         )
     attributes = parse_caption(caption)
-    if len({words.colour for words in attributes.objects}) < len(attributes.objects):
-        raise InputError(
-            f"objects of one colour in {caption!r}",
-            "a colour for each",
-            "Name objects of different colours: masks follow from colours alone.",
-        )
     values = pixels.astype(np.float64)
     plain = np.asarray(COLOURS[attributes.background], dtype=np.float64)
     darkest = plain if attributes.texture == "plain" else plain + TEXTURE_DEPTH * (MID_GREY - plain)
@@ -68,7 +75,7 @@ def reference_masks(image: np.ndarray, caption: str) -> np.ndarray:
         offset = np.median((values - nearest)[~mask], axis=0)
         plain, darkest = plain + offset, darkest + offset
     mask, owner, _ = _nearest(values, objects, plain, darkest)
-    return mask & (owner == np.arange(len(objects))[:, None, None])
+    return mask, owner
 
 
 def _nearest(values, objects, start, end) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,9 +12,10 @@ from ditscope.shapes import networks
 from ditscope.shapes.training.data import SceneSet, step_generator, to_model
 from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
-_RATE, _KL_WEIGHT = 2e-3, 2e-4
+_RATE = 2e-3
+_PULL = {"autoencoder": 2e-4, "autoencoder_dc": 1e-3}  # of the latents towards a unit normal
 _BUILD = {"autoencoder": networks.autoencoder, "autoencoder_dc": networks.autoencoder_dc}
-_SPREAD = 0.1  # of the noise on latents of an encoder that says none itself
+_SPREAD = 0.2  # of the noise on latents of an encoder that says none itself
 
 
 def train_autoencoder(
@@ -52,7 +53,7 @@ def train_autoencoder(
         )
         set_rate(run.optimizer, _RATE * learning_rate(step, run.share, warm_up=50, decay_share=0.5))
         run.optimizer.zero_grad(set_to_none=True)
-        (error + absolute + _KL_WEIGHT * divergence).backward()
+        (error + absolute + _PULL[name] * divergence).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         run.optimizer.step()
         run.advance()
