@@ -66,7 +66,9 @@ def assemble_sana(generator: SanaGenerator, autoencoder: AutoencoderDC) -> SanaP
 
 def save_pipeline(pipeline: DiffusionPipeline, folder: Path, call: Mapping[str, object] = CALL) -> None:
     """Save as safetensors, with the call arguments that suit it."""
-    pipeline.to("cpu", torch.float32)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.float().cpu()
     pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / SETTINGS_FILE).write_text(json.dumps({"call": dict(call)}, indent=2) + "\n")
 

@@ -27,7 +27,9 @@ def train_clip(
     torch.manual_seed(seed)
     model = networks.clip().to(device)
     run = Run("clip", folder, model, _RATE, steps=steps, ema=0.995)
-    data = SceneSet(scenes if run.share < 1 else 0, seed + 3, workers=workers)
+    if run.share == 1.0:
+        return run.finished()
+    data = SceneSet(scenes, seed + 3, workers=workers)
     ids = networks.caption_ids(data.captions, start=True)
     for step in run.until():
         random = step_generator(seed, step)

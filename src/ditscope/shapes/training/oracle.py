@@ -22,7 +22,9 @@ def train_oracle(
     torch.manual_seed(seed)
     model = Oracle().to(device)
     run = Run("oracle", folder, model, _RATE, steps=steps)
-    data = SceneSet(scenes if run.share < 1 else 0, seed + 2, workers=workers)
+    if run.share == 1.0:
+        return run.finished()
+    data = SceneSet(scenes, seed + 2, workers=workers)
     for step in run.until():
         random = step_generator(seed, step)
         rows = torch.randint(len(data), (_BATCH,), generator=random)

@@ -71,6 +71,7 @@ def train_generator(
         compiled: compile each kind of block in the fine stage.
         workers: processes that draw scenes.
     """
+    torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass fails on such small heads (torch 2.11, H200)
     model = model.to(device)
     run = Run(model.name, folder, model, model.rate, ema=0.9993, steps=steps, seconds=seconds)
     for stage, end in ((COARSE, coarse_share), (FINE, 1.0)):
