@@ -322,7 +322,9 @@ def test_data_and_folders_are_synced_before_the_ledger_says_so(tmp_path, monkeyp
     for plan in open_cache(root).plans.values():
         files = [root / plan.file_name(0, shard) for shard in plan.shards]
         assert set(files) <= set(before)
-        assert {file.name for file in files} <= names[root / plan.path]  # a folder keeps the names it had when synced
+        assert {file.name for file in files} <= names[
+            root / plan.path
+        ]  # a folder keeps the names it had when synced
 
 
 @pytest.mark.parametrize("name", [f"{HIDDEN}/c.0.0.0.0.0.0", "images/c.1.0.0.0"])

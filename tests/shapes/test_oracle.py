@@ -57,7 +57,8 @@ def test_one_object_leaves_the_second_open() -> None:
 @pytest.mark.parametrize("places", [("left", "right"), ("top", "bottom")])
 def test_the_first_of_two_objects_is_the_one_at_the_left_or_the_top(places) -> None:
     first, second = (
-        f"a small {thing} at the {place}" for thing, place in zip(("red circle", "cyan star"), places, strict=True)
+        f"a small {thing} at the {place}"
+        for thing, place in zip(("red circle", "cyan star"), places, strict=True)
     )
     for things in ((first, second), (second, first)):
         assert answers(f"{' and '.join(things)} on a dotted black background") == {

@@ -62,10 +62,23 @@ def test_the_quality_table_counts_right_answers_with_intervals() -> None:
 def test_an_attribute_is_right_where_it_is_right_of_both_objects() -> None:
     scenes = list(make_scenes(10, 4, n_objects=2))
     labels = np.array([attribute_labels(scene.attributes) for scene in scenes])
-    wrong = {"shape": slice(0, 1), "second_shape": slice(0, 3), "second_place": slice(3, 4), "count": slice(4, 5)}
+    wrong = {
+        "shape": slice(0, 1),
+        "second_shape": slice(0, 3),
+        "second_place": slice(3, 4),
+        "count": slice(4, 5),
+    }
     wrong |= {"texture": slice(5, 6)}
     table = judge(Knowing(labels, wrong), np.stack([s.image for s in scenes]), [s.caption for s in scenes])
-    expected = {"shape": 0.7, "colour": 1, "size": 1, "place": 0.9, "background": 1, "texture": 0.9, "count": 0.9}
+    expected = {
+        "shape": 0.7,
+        "colour": 1,
+        "size": 1,
+        "place": 0.9,
+        "background": 1,
+        "texture": 0.9,
+        "count": 0.9,
+    }
     assert table["right"].round(6).to_dict() == expected | {"colours": 1, "objects": 0.5, "all": 0.4}
 
 

@@ -37,7 +37,9 @@ def test_each_object_has_its_own_mask_in_the_order_of_the_caption(n_objects) -> 
 
 def test_objects_of_one_colour_have_a_common_mask_alone() -> None:
     attributes = make_scene(3, n_objects=2).attributes
-    objects = tuple(dataclasses.replace(words, colour=attributes.objects[0].colour) for words in attributes.objects)
+    objects = tuple(
+        dataclasses.replace(words, colour=attributes.objects[0].colour) for words in attributes.objects
+    )
     scene = draw_scene(dataclasses.replace(attributes, objects=objects), np.random.default_rng(0))
     assert iou(reference_mask(scene.image, scene.caption), scene.mask) > 0.9
     with pytest.raises(InputError, match="objects of one colour"):

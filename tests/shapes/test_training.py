@@ -27,6 +27,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "judge_oracle", functools.partial(evaluation.judge_oracle, count=8))
     short = functools.partial(evaluation.evaluate, count=4, searched=2, num_inference_steps=1)
     monkeypatch.setattr(evaluation, "evaluate", short)
+    monkeypatch.setattr(evaluation, "GUIDANCE_SCALES", (2.0, 5.0))
 
 
 FEW = {"autoencoder_steps": 2, "dc_steps": 2, "oracle_steps": 2, "clip_steps": 2}
@@ -35,12 +36,12 @@ FEW = {"autoencoder_steps": 2, "dc_steps": 2, "oracle_steps": 2, "clip_steps": 2
 def test_it_trains_assembles_judges_and_resumes(tmp_path, small, capsys) -> None:
     paths = {"out": tmp_path / "data", "runs": tmp_path / "runs"}
     more = {**FEW, "seed": 0, "device": "cpu", "compiled": False, "workers": 1}
-    command.train(**paths, part=[command.Part.SHAPES], steps=1, **more)
+    command.train(**paths, part=[command.Part.SHAPES], shapes_steps=1, **more)
     assert {path.stem for path in paths["runs"].glob("*.state.safetensors")} == {
         "autoencoder.state",
         "generator.state",
     }
-    command.train(**paths, steps=2, **more)
+    command.train(**paths, shapes_steps=2, sana_steps=1, **more)
 
     shapes, sana = (paths["out"] / name for name in ("shapes", "shapes-sana"))
     parts = {"model_index.json", "ditscope.json", "quality.json", "samples.png"}

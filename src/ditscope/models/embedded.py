@@ -35,4 +35,6 @@ def embedded_folder(name: str = EMBEDDED) -> Path:
 def is_embedded(source: str | None) -> bool:
     """Whether what a pipeline was loaded from is an embedded pipeline's folder."""
     homes = (_PACKAGED, _CHECKOUT)
-    return source is not None and Path(source).resolve() in {home / n for home in homes for n in EMBEDDED_NAMES}
+    return source is not None and Path(source).resolve() in {
+        home / n for home in homes for n in EMBEDDED_NAMES
+    }

@@ -52,9 +52,9 @@ def load(
     """Open a pipeline: by a name, or one in memory, as its owner changed it.
 
     Args:
-        source: ``"shapes"`` or ``"shapes-sana"`` for an embedded pipeline, a folder, or a hub id; or a diffusers pipeline, which is
-            neither copied nor changed, and works by itself again after :meth:`DiT.close`, or after
-            ``with ds.load(pipe) as dit:``.
+        source: ``"shapes"`` or ``"shapes-sana"`` for an embedded pipeline, a folder, or a hub id; or a diffusers
+            pipeline, which is neither copied nor changed, and works by itself again after :meth:`DiT.close`, or
+            after ``with ds.load(pipe) as dit:``.
         name: what to call the model in labels; by default what it is opened by, or was loaded from, or its class.
         pipeline_class: of diffusers or derived from one of its, or its name, instead of the class that the folder
             names: ``"FluxImg2ImgPipeline"`` of FLUX.1-dev's folder, say.

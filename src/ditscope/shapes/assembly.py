@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffusers import AutoencoderDC, AutoencoderKL, DiffusionPipeline, FluxPipeline, SanaPipeline
 import torch
+from diffusers import AutoencoderDC, AutoencoderKL, DiffusionPipeline, FluxPipeline, SanaPipeline
 from safetensors.torch import save_file
 from transformers import CLIPModel
 

@@ -90,7 +90,7 @@ class Oracle(nn.Module):
 
     @torch.no_grad()
     def answers(self, images: np.ndarray) -> np.ndarray:
-        """Answers int64 ``[image, question]``, by :data:`QUESTIONS`, for images uint8 ``[image, y, x, rgb]`` of 64 pixels.
+        """Answers int64 ``[image, question]``, by :data:`QUESTIONS`, for images uint8 ``[image, y, x, rgb]``.
 
         Raises:
             InputError: the images are not uint8 or not 64x64.

@@ -112,7 +112,11 @@ class FirstLook(Study):
         """The prompts of the study."""
         if self.prompts is not None:
             return checks.prompts(self.prompts)
-        return shapes_prompts(self.n_prompts) if self.model in EMBEDDED_NAMES else list(_PROMPTS[: self.n_prompts])
+        return (
+            shapes_prompts(self.n_prompts)
+            if self.model in EMBEDDED_NAMES
+            else list(_PROMPTS[: self.n_prompts])
+        )
 
     def measure(self, dit: DiT, folder: Path, progress: Progress) -> Measured:
         """Record, rank, cluster and compare."""

@@ -48,9 +48,7 @@ def train_autoencoder(
             decoded = model.decode(latents).sample
         error = (decoded.float() - images).square().mean()
         absolute = (decoded.float() - images).abs().mean()
-        divergence = (
-            0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).float().mean()
-        )
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).float().mean()
         set_rate(run.optimizer, _RATE * learning_rate(step, run.share, warm_up=50, decay_share=0.5))
         run.optimizer.zero_grad(set_to_none=True)
         (error + absolute + _PULL[name] * divergence).backward()
@@ -81,7 +79,9 @@ def scaled_latents(model: AutoencoderKL | AutoencoderDC, images: torch.Tensor) -
 
 
 def _set_latent_scale(model: AutoencoderKL | AutoencoderDC, images: torch.Tensor) -> None:
-    model.register_to_config(scaling_factor=1.0, **({"shift_factor": 0.0} if "shift_factor" in model.config else {}))
+    model.register_to_config(
+        scaling_factor=1.0, **({"shift_factor": 0.0} if "shift_factor" in model.config else {})
+    )
     latents = scaled_latents(model, images)
     if "shift_factor" in model.config:
         model.register_to_config(shift_factor=round(latents.mean().item(), 5))

@@ -55,7 +55,7 @@ def evaluate(
     def drawn(captions: list[str], seed: int, scale: float) -> np.ndarray:
         path = runs / images_name(folder.name, captions, seed, scale)
         if not path.exists():
-            call = {"num_inference_steps": num_inference_steps, argument: scale}
+            call: dict[str, Any] = {"num_inference_steps": num_inference_steps, argument: scale}
             np.savez_compressed(path, images=draw_images(dit, captions, seed=seed, **call))
         return np.load(path)["images"]
 

@@ -71,31 +71,33 @@ def train_generator(
         compiled: compile each kind of block in the fine stage.
         workers: processes that draw scenes.
     """
-    torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass fails on such small heads (torch 2.11, H200)
+    # cuDNN's attention fails in the backward pass of such small heads (torch 2.11 on an H200).
+    torch.backends.cuda.enable_cudnn_sdp(False)
     model = model.to(device)
     run = Run(model.name, folder, model, model.rate, ema=0.9993, steps=steps, seconds=seconds)
     for stage, end in ((COARSE, coarse_share), (FINE, 1.0)):
         if run.share < end:
-            _train_stage(
-                run, stage, end, _Batches(stage, folder, model, autoencoder, seed, device, workers), compiled
-            )
+            batches = _Batches(stage, folder, model, autoencoder, seed, device, workers)
+            _train_stage(run, model, stage, end, batches, compiled)
     return run.finished()
 
 
-def _train_stage(run: Run, stage: Stage, end: float, batches: _Batches, compiled: bool) -> None:
+def _train_stage(
+    run: Run, model: Generator, stage: Stage, end: float, batches: _Batches, compiled: bool
+) -> None:
     if compiled and stage == FINE:
-        for block in run.model.blocks:
+        for block in model.blocks:
             block.compile(dynamic=False)
     trailing = torch.zeros((), device=batches.device)
     for step in run.until(end):
         noisy, sigma, target, text = batches.of(step)
         with torch.autocast(batches.device, dtype=torch.bfloat16):
-            velocity = run.model(noisy, sigma, *text)
+            velocity = model(noisy, sigma, *text)
         loss = (velocity.float() - target).square().mean()
-        set_rate(run.optimizer, run.model.rate * learning_rate(step, run.share, warm_up=400))
+        set_rate(run.optimizer, model.rate * learning_rate(step, run.share, warm_up=400))
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         run.optimizer.step()
         run.advance()
         trailing += loss.detach()
@@ -109,7 +111,9 @@ class _Batches:
 
     def __init__(self, stage, folder, model, autoencoder, seed, device, workers) -> None:
         self.stage, self.seed, self.device = stage, seed, device
-        kept = latents(stage, folder / f"latents-{model.name}-{stage.pixels}.safetensors", autoencoder, seed, workers)
+        kept = latents(
+            stage, folder / f"latents-{model.name}-{stage.pixels}.safetensors", autoencoder, seed, workers
+        )
         self.latents = model.tokens(kept.latents).to(device)
         self.text = [each.to(device) for each in model.text(kept.captions)]
         self.empty = [each.to(device) for each in model.text([""])]
@@ -120,7 +124,9 @@ class _Batches:
         random = step_generator(self.seed, step, device)
         rows = torch.randint(len(self.latents), (stage.batch,), generator=random, device=device)
         empty = torch.rand(stage.batch, 1, generator=random, device=device) < _EMPTY_CAPTIONS
-        text = [torch.where(empty, none, each[rows]) for each, none in zip(self.text, self.empty, strict=True)]
+        text = [
+            torch.where(empty, none, each[rows]) for each, none in zip(self.text, self.empty, strict=True)
+        ]
         clean = self.latents[rows].float()
         noise = torch.randn(clean.shape, generator=random, device=device)
         level = torch.randn(stage.batch, generator=random, device=device)
