@@ -25,9 +25,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (oracle, clip):
         monkeypatch.setattr(module, "_BATCH", 4)
     monkeypatch.setattr(evaluation, "judge_oracle", functools.partial(evaluation.judge_oracle, count=8))
-    short = functools.partial(evaluation.evaluate, count=4, searched=2, num_inference_steps=1)
+    short = functools.partial(evaluation.evaluate, count=2, searched=1, num_inference_steps=1)
     monkeypatch.setattr(evaluation, "evaluate", short)
-    monkeypatch.setattr(evaluation, "GUIDANCE_SCALES", (2.0, 5.0))
+    monkeypatch.setattr(evaluation, "GUIDANCE_SCALES", (2.0,))
 
 
 FEW = {"autoencoder_steps": 2, "dc_steps": 2, "oracle_steps": 2, "clip_steps": 2}
