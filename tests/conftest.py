@@ -14,10 +14,10 @@ def untrained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real FLUX.1 pipeline of the embedded sizes with random weights, saved by diffusers."""
     from ditscope.shapes.assembly import assemble, save_pipeline
     from ditscope.shapes.networks import autoencoder
-    from ditscope.shapes.training.transformer import Generator
+    from ditscope.shapes.training.generators import FluxGenerator
 
     torch.manual_seed(0)
-    generator = Generator()
+    generator = FluxGenerator()
     # Training starts from zeroed output layers; a test needs blocks that do something.
     for parameter in generator.transformer.parameters():
         if parameter.ndim == 2 and not parameter.any():

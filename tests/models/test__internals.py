@@ -40,7 +40,6 @@ NAMES = [
     ("nnsight.intervention.interleaver", "Mediator.current"),
     ("nnsight.intervention.eproperty", "eproperty.transform"),
     ("diffusers", "DiffusionPipeline._execution_device"),
-    ("diffusers", "FluxPipeline._pack_latents"),
     ("diffusers.hooks.hooks", "HookRegistry.get_hook"),
     ("diffusers.hooks.group_offloading", "ModuleGroup"),
     ("accelerate.hooks", "AlignDevicesHook"),
@@ -268,13 +267,6 @@ def test_the_device_of_offloaded_networks_is_where_their_hooks_compute(dit, monk
     assert _internals.compute_device(dit.diffusers_pipeline) == torch.device("meta")
 
 
-def test_latents_are_packed_in_the_order_of_flux() -> None:
-    latents = torch.arange(2 * 4 * 4 * 6).reshape(2, 4, 4, 6)
-    packed = _internals.pack_latents(latents)
-    assert packed.shape == (2, 6, 16)
-    assert packed[1, 4].equal(latents[1, :, 2:4, 2:4].reshape(-1))
-
-
 def test_a_module_may_run_something_around_its_own_forward(dit) -> None:
     module, ones = dit.diffusers_pipeline.transformer.x_embedder, torch.ones(1, 16)
     own = module(ones)
@@ -282,13 +274,6 @@ def test_a_module_may_run_something_around_its_own_forward(dit) -> None:
         both = module(ones)
     assert torch.equal(both, own + module(ones * 2))
     assert torch.equal(module(ones), own)
-
-
-def test_tensors_move_by_a_share_of_their_way() -> None:
-    tensors = [torch.zeros(2), torch.ones(3)]
-    _internals.move_towards(tensors, [torch.ones(2), torch.full((3,), 5.0)], 0.25)
-    assert tensors[0].tolist() == [0.25] * 2
-    assert tensors[1].tolist() == [2.0] * 3
 
 
 def test_a_quantized_tensor_is_known_by_its_parts() -> None:

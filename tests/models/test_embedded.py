@@ -30,5 +30,5 @@ def test_the_folder_is_known_however_it_is_written(tmp_path) -> None:
 def test_an_installation_without_it_is_told_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(embedded, "_PACKAGED", tmp_path / "a")
     monkeypatch.setattr(embedded, "_CHECKOUT", Path(tmp_path) / "b")
-    with pytest.raises(InputError, match="no embedded pipeline in .*Install ditscope again"):
+    with pytest.raises(InputError, match="no embedded pipeline 'shapes' in .*Install ditscope again"):
         embedded_folder()

@@ -59,7 +59,7 @@ def test_a_path_is_named_by_its_text(untrained_folder) -> None:
 
 
 def test_the_embedded_name_opens_the_embedded_folder(untrained_folder, monkeypatch) -> None:
-    monkeypatch.setattr("ditscope.models.loading.embedded_folder", lambda: untrained_folder)
+    monkeypatch.setattr("ditscope.models.loading.embedded_folder", lambda _: untrained_folder)
     assert ds.load("shapes").name == "shapes"
 
 

@@ -155,7 +155,7 @@ def test_a_hidden_negative_prompt_is_shown_when_the_model_is_opened(folder, capl
 
 
 def test_the_embedded_pipeline_is_opened_quietly(untrained_folder, monkeypatch, caplog) -> None:
-    monkeypatch.setattr("ditscope.models.loading.embedded_folder", lambda: untrained_folder)
+    monkeypatch.setattr("ditscope.models.loading.embedded_folder", lambda _: untrained_folder)
     assert "sets" not in repr(ds.load("shapes"))
     assert caplog.text == ""
 

@@ -6,33 +6,46 @@ import json
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SanaPipeline
 
 from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.shapes import load_oracle, make_scenes, networks
-from ditscope.shapes.assembly import CALL, assemble, save_clip, save_oracle, save_pipeline
+from ditscope.shapes.assembly import CALL, assemble, assemble_sana, save_clip, save_oracle, save_pipeline
 from ditscope.shapes.oracle import Oracle
-from ditscope.shapes.training.transformer import Generator
+from ditscope.shapes.training.generators import FluxGenerator, SanaGenerator
 
 
-def test_the_pipeline_is_made_of_the_trained_parts_and_saved_with_its_call(tmp_path) -> None:
-    generator, autoencoder = Generator(), networks.autoencoder()
-    pipeline = assemble(generator, autoencoder)
+def test_a_pipeline_is_made_of_the_trained_parts_and_saved_with_its_call(tmp_path) -> None:
+    generator, autoencoder = FluxGenerator(), networks.autoencoder()
     parts = {
         "transformer": generator.transformer,
         "text_encoder": generator.clip_text,
         "text_encoder_2": generator.t5,
         "vae": autoencoder,
     }
+    opened = saved_and_opened(assemble(generator, autoencoder), parts, tmp_path)
+    # CLIP pools at a mark of its own, T5 reads from the first word on.
+    assert [opened.tokenizer.bos_token, opened.tokenizer_2.bos_token] == ["<s>", None]
+
+
+def test_the_sana_pipeline_likewise(tmp_path) -> None:
+    generator, autoencoder = SanaGenerator(), networks.autoencoder_dc()
+    parts = {"transformer": generator.transformer, "text_encoder": generator.gemma, "vae": autoencoder}
+    opened = saved_and_opened(assemble_sana(generator, autoencoder), parts, tmp_path)
+    assert type(opened) is SanaPipeline
+    assert opened.scheduler.config.flow_shift == networks.scheduler().config.shift
+    assert opened.vae_scale_factor == 4
+
+
+def saved_and_opened(pipeline, parts, folder):
     assert all(getattr(pipeline, name) is part for name, part in parts.items())
-    save_pipeline(pipeline, tmp_path, {"height": 32})
-    assert json.loads((tmp_path / "ditscope.json").read_text()) == {"call": {"height": 32}}
-    opened = DiffusionPipeline.from_pretrained(tmp_path)
+    save_pipeline(pipeline, folder, {"height": 32})
+    assert json.loads((folder / "ditscope.json").read_text()) == {"call": {"height": 32}}
+    opened = DiffusionPipeline.from_pretrained(folder)
     for name, part in parts.items():
         for weight, saved in zip(part.parameters(), getattr(opened, name).parameters(), strict=True):
             assert torch.equal(weight, saved)
-    # CLIP pools at a mark of its own, T5 reads from the first word on.
-    assert [opened.tokenizer.bos_token, opened.tokenizer_2.bos_token] == ["<s>", None]
+    return opened
 
 
 def test_a_pipeline_is_called_as_it_was_trained_unless_told_otherwise(untrained_folder) -> None:

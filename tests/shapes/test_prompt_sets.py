@@ -32,6 +32,31 @@ def test_every_word_comes_about_equally_often(count, seed) -> None:
     assert all(attributes.objects[0].colour != attributes.background for attributes in parsed)
 
 
+@pytest.mark.parametrize("count", [48, 240])
+def test_two_objects_come_as_scenes_draw_them_and_every_word_about_equally_often(count) -> None:
+    parsed = [parse_caption(caption) for caption in prompts(count, 2, objects=2)]
+    for name in ("colour", "shape"):
+        for number in (0, 1):
+            counts = Counter(getattr(attributes.objects[number], name) for attributes in parsed)
+            even = count / len(KNOWN[name])
+            assert all(abs(counts[value] - even) <= max(5, 0.5 * even) for value in KNOWN[name])
+    places = Counter(tuple(words.place for words in attributes.objects) for attributes in parsed)
+    assert places == dict.fromkeys(
+        [("left", "right"), ("right", "left"), ("top", "bottom"), ("bottom", "top")], count / 4
+    )
+    for attributes in parsed:
+        assert len({attributes.background, *(words.colour for words in attributes.objects)}) == 3
+        assert {words.size for words in attributes.objects} == {"small"}
+    assert set(prompts(count, 2, objects=2)) != set(prompts(count, 3, objects=2))
+
+
+def test_one_object_prompts_stay_what_they_were() -> None:
+    assert prompts(2, 5) == [
+        "a small black star at the bottom on a dotted cyan background",
+        "a large green ring at the left on a striped yellow background",
+    ]
+
+
 def test_words_are_drawn_independently_of_one_another() -> None:
     """Equal spacing without shuffling would tie every colour to one place."""
     parsed = [parse_caption(caption).objects[0] for caption in prompts(240, 1)]
@@ -54,3 +79,9 @@ def test_few_prompts_do_not_always_leave_out_the_same_words() -> None:
 def test_a_count_that_is_none_is_refused(count) -> None:
     with pytest.raises(InputError, match="count="):
         prompts(count)
+
+
+@pytest.mark.parametrize("objects", [0, 3, True])
+def test_a_number_of_objects_that_is_not_drawn_is_refused(objects) -> None:
+    with pytest.raises(InputError, match="objects="):
+        prompts(2, objects=objects)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from ditscope.shapes import make_scene, make_scenes, reference_mask
+from ditscope.errors import InputError
+from ditscope.shapes import draw_scene, make_scene, make_scenes, reference_mask, reference_masks
 
 N_SCENES = 300
 
@@ -20,6 +23,27 @@ def test_reference_masks_agree_with_the_true_ones(n_objects) -> None:
     found = np.array([iou(reference_mask(scene.image, scene.caption), scene.mask) for scene in scenes])
     assert found.mean() >= 0.97
     assert found.min() >= 0.9
+
+
+@pytest.mark.parametrize("n_objects", [1, 2])
+def test_each_object_has_its_own_mask_in_the_order_of_the_caption(n_objects) -> None:
+    for scene in make_scenes(60, 17, n_objects=n_objects):
+        found = reference_masks(scene.image, scene.caption)
+        assert found.shape == (n_objects, 64, 64)
+        assert (found.sum(axis=0) <= 1).all()
+        assert np.array_equal(found.any(axis=0), reference_mask(scene.image, scene.caption))
+        assert min(iou(one, other) for one, other in zip(found, scene.masks, strict=True)) > 0.85
+
+
+def test_objects_of_one_colour_have_a_common_mask_alone() -> None:
+    attributes = make_scene(3, n_objects=2).attributes
+    objects = tuple(
+        dataclasses.replace(words, colour=attributes.objects[0].colour) for words in attributes.objects
+    )
+    scene = draw_scene(dataclasses.replace(attributes, objects=objects), np.random.default_rng(0))
+    assert iou(reference_mask(scene.image, scene.caption), scene.mask) > 0.9
+    with pytest.raises(InputError, match="objects of one colour"):
+        reference_masks(scene.image, scene.caption)
 
 
 def test_a_shift_of_all_colours_is_forgiven() -> None:

@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 
 import ditscope as ds
 from ditscope.shapes.training import __main__ as command
-from ditscope.shapes.training import autoencoder, clip, evaluation, oracle, transformer
+from ditscope.shapes.training import clip, evaluation, oracle, transformer
 
 
 @pytest.fixture
@@ -21,35 +21,39 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         stage = dataclasses.replace(getattr(transformer, name), scenes=16, batch=2)
         monkeypatch.setattr(transformer, name, stage)
     for name in ("train_autoencoder", "train_oracle", "train_clip"):
-        few = {"scenes": 16} | ({"compiled": False} if name == "train_clip" else {})
-        monkeypatch.setattr(command, name, functools.partial(getattr(command, name), **few))
-    for module in (autoencoder, oracle, clip):
+        monkeypatch.setattr(command, name, functools.partial(getattr(command, name), scenes=16))
+    for module in (oracle, clip):
         monkeypatch.setattr(module, "_BATCH", 4)
     monkeypatch.setattr(evaluation, "judge_oracle", functools.partial(evaluation.judge_oracle, count=8))
-    short = functools.partial(command.evaluate, count=4, searched=2, num_inference_steps=2)
-    monkeypatch.setattr(command, "evaluate", short)
+    short = functools.partial(evaluation.evaluate, count=2, searched=1, num_inference_steps=1)
+    monkeypatch.setattr(evaluation, "evaluate", short)
+    monkeypatch.setattr(evaluation, "GUIDANCE_SCALES", (2.0,))
+
+
+FEW = {"autoencoder_steps": 2, "dc_steps": 2, "oracle_steps": 2, "clip_steps": 2}
 
 
 def test_it_trains_assembles_judges_and_resumes(tmp_path, small, capsys) -> None:
-    steps = {"autoencoder_steps": 2, "oracle_steps": 2, "clip_steps": 2}
-    paths = {"out": tmp_path / "shapes", "runs": tmp_path / "runs"}
-    more = {"seed": 0, "device": "cpu", "compiled": False}
-    command.train(**paths, **steps, coarse_steps=1, fine_steps=1, **more)
-    command.train(**paths, **steps, coarse_steps=1, fine_steps=2, **more)
+    paths = {"out": tmp_path / "data", "runs": tmp_path / "runs"}
+    more = {**FEW, "seed": 0, "device": "cpu", "compiled": False, "workers": 1}
+    command.train(**paths, part=[command.Part.SHAPES], shapes_steps=1, **more)
+    assert {path.stem for path in paths["runs"].glob("*.state.safetensors")} == {
+        "autoencoder.state",
+        "generator.state",
+    }
+    command.train(**paths, shapes_steps=2, sana_steps=1, **more)
 
-    found = {path.name for path in paths["out"].iterdir()}
-    assert {
-        "model_index.json",
-        "ditscope.json",
-        "clip",
-        "oracle.safetensors",
-        "quality.json",
-        "samples.png",
-    } <= found
-    assert type(DiffusionPipeline.from_pretrained(paths["out"])).__name__ == "FluxPipeline"
-    quality = json.loads((paths["out"] / "quality.json").read_text())
-    shares = quality["generated"]["shape"]
-    assert 0 <= shares["low"] <= shares["right"] <= shares["high"] <= 1
-    assert '"generated"' in capsys.readouterr().out
-    dit = ds.load(str(paths["out"]))
-    assert dit.call_defaults["true_cfg_scale"] == quality["guidance_scale"]
+    shapes, sana = (paths["out"] / name for name in ("shapes", "shapes-sana"))
+    parts = {"model_index.json", "ditscope.json", "quality.json", "samples.png"}
+    assert parts | {"clip", "oracle.safetensors"} <= {path.name for path in shapes.iterdir()}
+    assert parts <= {path.name for path in sana.iterdir()}
+    for folder, name in ((shapes, "FluxPipeline"), (sana, "SanaPipeline")):
+        assert type(DiffusionPipeline.from_pretrained(folder)).__name__ == name
+        quality = json.loads((folder / "quality.json").read_text())
+        for rows in ("generated", "generated_two_objects"):
+            shares = quality[rows]["shape"]
+            assert 0 <= shares["low"] <= shares["right"] <= shares["high"] <= 1
+    assert capsys.readouterr().out.count('"generated"') == 2
+    found = [ds.load(str(folder)).call_defaults for folder in (shapes, sana)]
+    assert found[0]["true_cfg_scale"] in evaluation.GUIDANCE_SCALES
+    assert found[1]["guidance_scale"] in evaluation.GUIDANCE_SCALES

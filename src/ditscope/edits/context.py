@@ -24,7 +24,6 @@ class EditContext:
             The energies are counted from it: an edit that writes to it is refused.
         acts: bool, of a shape that broadcasts to ``[row, token, channel]``, False where an old value stays whatever
             the edit returns: padding, and what the masks and sets of the other samples select; None if none does.
-        real: which tokens of the stream attention reads, bool ``[row, every token]``; None if all.
         hidden: the whole stream there before the edit ``[row, every token, every channel]``, in the model's dtype,
             0 at padding. It may be the model's own: read it, do not write to it.
         visit: step, sigma and timestep.
@@ -37,11 +36,11 @@ class EditContext:
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
         grid: (height, width) of the image in tokens, where the edit's mask or values have one; else None.
+        real: which tokens of the stream attention reads, bool ``[row, every token]``; None if all.
     """
 
     old: torch.Tensor
     acts: torch.Tensor | None
-    real: torch.Tensor | None
     hidden: torch.Tensor
     visit: Visit
     branch: str
@@ -53,6 +52,7 @@ class EditContext:
     tokens: torch.Tensor
     channels: torch.Tensor
     grid: tuple[int, int] | None = None
+    real: torch.Tensor | None = None
 
     def token_mean(self) -> torch.Tensor:
         """Mean of the old values over the tokens on which the edit acts, float32 ``[row, 1, channel]``."""

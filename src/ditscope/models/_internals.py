@@ -18,7 +18,6 @@ from types import FrameType, MethodType
 from typing import Any
 
 import torch
-from diffusers import FluxPipeline
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from nnsight.intervention.eproperty import eproperty
 from nnsight.intervention.interleaver import EarlyStopException, Interleaver, Mediator
@@ -335,11 +334,6 @@ def prefetches(module: torch.nn.Module) -> bool:
     return getattr(group, "stream", None) is not None
 
 
-def pack_latents(latents: torch.Tensor) -> torch.Tensor:
-    """FLUX.1's latents ``[row, channel, y, x]`` as tokens ``[row, token, channel]``."""
-    return FluxPipeline._pack_latents(latents, *latents.shape)
-
-
 # accelerate
 
 
@@ -358,11 +352,6 @@ def accelerate_hooks(module: torch.nn.Module) -> Iterator[Any]:
 def is_compiled(module: torch.nn.Module) -> bool:
     """Whether ``torch.compile`` or ``module.compile()`` changed what runs."""
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def move_towards(tensors: list[torch.Tensor], ends: list[torch.Tensor], share: float) -> None:
-    """Move every tensor, in place, by a share of its way to its end."""
-    torch._foreach_lerp_(tensors, ends, share)
 
 
 def write_count(tensor: torch.Tensor) -> int:

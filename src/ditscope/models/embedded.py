@@ -1,4 +1,4 @@
-"""Where the embedded pipeline's files are: in the wheel, or in a checkout's ``data`` folder."""
+"""Where the embedded pipelines' files are: in the wheel, or in a checkout's ``data`` folder."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ from pathlib import Path
 from ditscope.errors import InputError
 
 EMBEDDED = "shapes"
-"""Name under which the embedded pipeline is opened."""
+"""Name under which the embedded FLUX.1 pipeline is opened."""
 
-_PACKAGED = Path(__file__).parents[1] / "data" / "shapes"
-_CHECKOUT = Path(__file__).parents[3] / "data" / "shapes"
+EMBEDDED_NAMES = (EMBEDDED, "shapes-sana")
+"""Names of all embedded pipelines: the second is of SANA, trained on the same scenes."""
+
+_PACKAGED = Path(__file__).parents[1] / "data"
+_CHECKOUT = Path(__file__).parents[3] / "data"
 
 
-def embedded_folder() -> Path:
-    """Folder of the embedded pipeline: a diffusers pipeline, with ``clip`` and the oracle beside it.
+def embedded_folder(name: str = EMBEDDED) -> Path:
+    """Folder of an embedded pipeline; in that of :data:`EMBEDDED` are ``clip`` and the oracle, which judge all.
 
     Raises:
         InputError: the installation lacks it.
     """
-    for folder in (_PACKAGED, _CHECKOUT):
-        if (folder / "model_index.json").is_file():
-            return folder
+    for home in (_PACKAGED, _CHECKOUT):
+        if (home / name / "model_index.json").is_file():
+            return home / name
     raise InputError(
-        f"no embedded pipeline in {_PACKAGED} or {_CHECKOUT}",
+        f"no embedded pipeline {name!r} in {_PACKAGED} or {_CHECKOUT}",
         "the folder that comes with ditscope",
         "Install ditscope again, or train it with `python -m ditscope.shapes.training`.",
     )
 
 
 def is_embedded(source: str | None) -> bool:
-    """Whether what a pipeline was loaded from is the embedded pipeline's folder."""
-    return source is not None and Path(source).resolve() in (_PACKAGED, _CHECKOUT)
+    """Whether what a pipeline was loaded from is an embedded pipeline's folder."""
+    homes = (_PACKAGED, _CHECKOUT)
+    return source is not None and Path(source).resolve() in {
+        home / n for home in homes for n in EMBEDDED_NAMES
+    }

@@ -18,7 +18,7 @@ from ditscope._quiet import quiet_unless_terminal
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.models._internals import optional_components
 from ditscope.models.dit import DiT
-from ditscope.models.embedded import EMBEDDED, embedded_folder
+from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES, embedded_folder
 from ditscope.models.families import family_of, supported
 from ditscope.models.pipeline_call import call_defaults
 from ditscope.models.pipeline_folder import (
@@ -52,9 +52,9 @@ def load(
     """Open a pipeline: by a name, or one in memory, as its owner changed it.
 
     Args:
-        source: ``"shapes"`` for the embedded pipeline, a folder, or a hub id; or a diffusers pipeline, which is
-            neither copied nor changed, and works by itself again after :meth:`DiT.close`, or after
-            ``with ds.load(pipe) as dit:``.
+        source: ``"shapes"`` or ``"shapes-sana"`` for an embedded pipeline, a folder, or a hub id; or a diffusers
+            pipeline, which is neither copied nor changed, and works by itself again after :meth:`DiT.close`, or
+            after ``with ds.load(pipe) as dit:``.
         name: what to call the model in labels; by default what it is opened by, or was loaded from, or its class.
         pipeline_class: of diffusers or derived from one of its, or its name, instead of the class that the folder
             names: ``"FluxImg2ImgPipeline"`` of FLUX.1-dev's folder, say.
@@ -104,7 +104,7 @@ def load(
     if device is not None:
         dit.diffusers_pipeline.to(device)
     dit.diffusers_pipeline.set_progress_bar_config(disable=True)
-    if named != EMBEDDED:
+    if named not in EMBEDDED_NAMES:
         _warn_of_hidden_prompts(dit)
     return dit
 
@@ -201,16 +201,16 @@ def source_of(name_or_path: str | os.PathLike[str]) -> str:
     """The folder or hub id that a name stands for.
 
     Raises:
-        InputError: it is all but the embedded pipeline's, for which no network need be asked.
+        InputError: it is all but an embedded pipeline's, for which no network need be asked.
     """
-    if name_or_path == EMBEDDED:
-        return str(embedded_folder())
+    if name_or_path in EMBEDDED_NAMES:
+        return str(embedded_folder(str(name_or_path)))
     found = folder_or_hub_id(name_or_path)
-    if difflib.get_close_matches(found.strip().lower(), [EMBEDDED], cutoff=0.75):
+    if close := difflib.get_close_matches(found.strip().lower(), EMBEDDED_NAMES, n=1, cutoff=0.75):
         raise InputError(
             f"{found!r}, which is no folder here",
             f"'{EMBEDDED}', a pipeline folder or a hub id",
-            f"Did you mean '{EMBEDDED}'?",
+            f"Did you mean '{close[0]}'?",
         )
     return found
 

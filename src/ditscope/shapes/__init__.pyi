@@ -2,9 +2,11 @@ from .captions import Attributes as Attributes
 from .captions import ObjectWords as ObjectWords
 from .captions import parse_caption as parse_caption
 from .oracle import ATTRIBUTE_VALUES as ATTRIBUTE_VALUES
+from .oracle import QUESTIONS as QUESTIONS
 from .oracle import load_oracle as load_oracle
 from .prompt_sets import prompts as prompts
 from .reference import reference_mask as reference_mask
+from .reference import reference_masks as reference_masks
 from .scenes import Scene as Scene
 from .scenes import draw_scene as draw_scene
 from .scenes import make_scene as make_scene

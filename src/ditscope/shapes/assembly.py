@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from diffusers import AutoencoderKL, FluxPipeline
+import torch
+from diffusers import AutoencoderDC, AutoencoderKL, DiffusionPipeline, FluxPipeline, SanaPipeline
 from safetensors.torch import save_file
 from transformers import CLIPModel
 
@@ -13,24 +15,33 @@ from ditscope.models.pipeline_call import SETTINGS_FILE
 from ditscope.shapes import networks
 from ditscope.shapes.oracle import Oracle
 from ditscope.shapes.scenes import PIXELS
-from ditscope.shapes.training.transformer import Generator
+from ditscope.shapes.training.generators import FluxGenerator, SanaGenerator
 
 GUIDANCE_SCALE = 2.5
-"""True classifier-free guidance scale that the embedded pipeline is called with by default."""
+"""Scale of classifier-free guidance, until a better one is found."""
 
-CALL = {
+_CALL = {
     "height": PIXELS,
     "width": PIXELS,
     "max_sequence_length": networks.MAX_WORDS,
     "negative_prompt": "",
-    "true_cfg_scale": GUIDANCE_SCALE,
     "num_inference_steps": 20,
 }
-"""Call arguments that suit the pipeline."""
+
+CALL = {**_CALL, "true_cfg_scale": GUIDANCE_SCALE}
+"""Call arguments that suit the FLUX.1 pipeline."""
+
+SANA_CALL = {
+    **_CALL,
+    "guidance_scale": GUIDANCE_SCALE,
+    "use_resolution_binning": False,
+    "complex_human_instruction": [],
+}
+"""Call arguments that suit the SANA pipeline: prompts and sizes as they are."""
 
 
-def assemble(generator: Generator, autoencoder: AutoencoderKL) -> FluxPipeline:
-    """The pipeline of the trained parts."""
+def assemble(generator: FluxGenerator, autoencoder: AutoencoderKL) -> FluxPipeline:
+    """The FLUX.1 pipeline of the trained parts."""
     return FluxPipeline(
         scheduler=networks.scheduler(),
         vae=autoencoder,
@@ -42,10 +53,24 @@ def assemble(generator: Generator, autoencoder: AutoencoderKL) -> FluxPipeline:
     )
 
 
-def save_pipeline(pipeline: FluxPipeline, folder: Path, call: dict[str, object] | None = None) -> None:
+def assemble_sana(generator: SanaGenerator, autoencoder: AutoencoderDC) -> SanaPipeline:
+    """The SANA pipeline of the trained parts."""
+    return SanaPipeline(
+        scheduler=networks.sana_scheduler(),
+        vae=autoencoder,
+        text_encoder=generator.gemma,
+        tokenizer=networks.tokenizer(start=True),
+        transformer=generator.transformer,
+    )
+
+
+def save_pipeline(pipeline: DiffusionPipeline, folder: Path, call: Mapping[str, object] = CALL) -> None:
     """Save as safetensors, with the call arguments that suit it."""
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.float().cpu()
     pipeline.save_pretrained(folder, safe_serialization=True)
-    (folder / SETTINGS_FILE).write_text(json.dumps({"call": call or CALL}, indent=2) + "\n")
+    (folder / SETTINGS_FILE).write_text(json.dumps({"call": dict(call)}, indent=2) + "\n")
 
 
 def save_clip(model: CLIPModel, folder: Path) -> None:

@@ -5,17 +5,27 @@ Every size is written here, so that the training script and the tests build the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxTransformer2DModel,
+    SanaTransformer2DModel,
+)
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    BatchEncoding,
     CLIPConfig,
     CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
+    Gemma2Config,
+    Gemma2Model,
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
@@ -56,12 +66,16 @@ def tokenizer(*, start: bool) -> PreTrainedTokenizerFast:
     )
 
 
-def caption_ids(captions: list[str], *, start: bool) -> torch.Tensor:
-    """Token ids int64 ``[caption, token]``, padded to :data:`MAX_WORDS`."""
-    encoded = tokenizer(start=start)(
+def encoded_captions(captions: list[str], *, start: bool) -> BatchEncoding:
+    """``input_ids`` and ``attention_mask``, int64 ``[caption, token]``, padded to :data:`MAX_WORDS`."""
+    return tokenizer(start=start)(
         captions, padding="max_length", max_length=MAX_WORDS, truncation=True, return_tensors="pt"
     )
-    return encoded.input_ids
+
+
+def caption_ids(captions: list[str], *, start: bool) -> torch.Tensor:
+    """Token ids int64 ``[caption, token]``, padded to :data:`MAX_WORDS`."""
+    return encoded_captions(captions, start=start).input_ids
 
 
 def autoencoder() -> AutoencoderKL:
@@ -82,6 +96,14 @@ def autoencoder() -> AutoencoderKL:
     )
 
 
+def autoencoder_dc() -> AutoencoderDC:
+    """SANA's autoencoder in three levels, so that 64 pixels become 16x16 latents, a token each."""
+    levels: dict[str, Any] = {"block_out_channels": (16, 32, 64), "layers_per_block": (1, 1, 1)}
+    levels |= {"qkv_multiscales": ((), (), ())}
+    both = {f"{part}_{name}": value for part in ("encoder", "decoder") for name, value in levels.items()}
+    return AutoencoderDC(latent_channels=4 * LATENT_CHANNELS, **both)
+
+
 def text_encoder_t5() -> T5EncoderModel:
     """The token-wise text encoder, trained along with the transformer."""
     return T5EncoderModel(
@@ -95,6 +117,26 @@ def text_encoder_t5() -> T5EncoderModel:
             dropout_rate=0.0,
             feed_forward_proj="gated-gelu",
             pad_token_id=_VOCABULARY[_PAD],
+            eos_token_id=_VOCABULARY[_END],
+        )
+    )
+
+
+def text_encoder_gemma() -> Gemma2Model:
+    """SANA's text encoder, each word seeing those before it, trained along with the transformer."""
+    return Gemma2Model(
+        Gemma2Config(
+            vocab_size=len(_VOCABULARY),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=2 * TEXT_WIDTH,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            head_dim=16,
+            query_pre_attn_scalar=16,
+            max_position_embeddings=MAX_WORDS,
+            pad_token_id=_VOCABULARY[_PAD],
+            bos_token_id=_VOCABULARY[_START],
             eos_token_id=_VOCABULARY[_END],
         )
     )
@@ -153,6 +195,31 @@ def transformer() -> FluxTransformer2DModel:
     )
 
 
+def sana_transformer() -> SanaTransformer2DModel:
+    """SANA's transformer: 8 blocks, 160 wide, with positions added to the tokens."""
+    return SanaTransformer2DModel(
+        in_channels=4 * LATENT_CHANNELS,
+        out_channels=4 * LATENT_CHANNELS,
+        num_layers=8,
+        num_attention_heads=5,
+        attention_head_dim=32,
+        num_cross_attention_heads=5,
+        cross_attention_head_dim=32,
+        cross_attention_dim=160,
+        caption_channels=TEXT_WIDTH,
+        sample_size=PIXELS // 4,
+        interpolation_scale=1,
+    )
+
+
+def initialise_sana(model: SanaTransformer2DModel) -> None:
+    """As :func:`initialise_transformer`; text comes in where its attention has begun to put something out."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            _xavier(module, zero=name == "time_embed.linear" or name.endswith("attn2.to_out.0"))
+    torch.nn.init.zeros_(model.proj_out.weight)
+
+
 def initialise_transformer(model: FluxTransformer2DModel) -> None:
     """Xavier weights, zero biases, and zeros where DiT starts as the identity (Peebles & Xie 2023, 3.2)."""
     for name, module in model.named_modules():
@@ -174,3 +241,10 @@ def _xavier(layer: nn.Linear, *, zero: bool) -> None:
 def scheduler() -> FlowMatchEulerDiscreteScheduler:
     """Rectified-flow Euler sampling with the constant shift that suits 256 image tokens."""
     return FlowMatchEulerDiscreteScheduler(shift=2.0, use_dynamic_shifting=False)
+
+
+def sana_scheduler() -> DPMSolverMultistepScheduler:
+    """SANA's sampler, with the shift of :func:`scheduler`."""
+    return DPMSolverMultistepScheduler(
+        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=2.0
+    )

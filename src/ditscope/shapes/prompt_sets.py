@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from ditscope import checks
 from ditscope.shapes.captions import COLOURS, PLACES, SHAPES, SIZES, TEXTURES, Attributes, ObjectWords
 
+_T = TypeVar("_T")
+_SIDES = (("left", "right"), ("right", "left"), ("top", "bottom"), ("bottom", "top"))
 
-def prompts(count: int, seed: int = 0) -> list[str]:
-    """Captions of one-object scenes in which every value of every attribute comes about equally often.
+
+def prompts(count: int, seed: int = 0, *, objects: int = 1) -> list[str]:
+    """Captions of scenes in which every value of every attribute comes about equally often.
 
     Args:
         count: number of prompts.
         seed: of the draw; the same seed gives the same prompts.
+        objects: in each scene, 1 or 2. Two are small, of two colours, and lie on opposite sides: as
+            :func:`ditscope.shapes.make_scene` draws them.
 
     Raises:
-        InputError: ``count`` is no whole number from 1.
+        InputError: ``count`` is no whole number from 1, or ``objects`` is not 1 or 2.
     """
     checks.whole_number("count", count)
-    rng = np.random.default_rng([seed, 7])
+    checks.whole_number("objects", objects, 1, 2)
+    rng = np.random.default_rng([seed, 7] if objects == 1 else [seed, 7, objects])
     colour, background = _even(tuple(COLOURS), count, rng), _even(tuple(COLOURS), count, rng)
-    names = list(COLOURS)
-    for row in range(count):
-        if colour[row] == background[row]:
-            background[row] = names[
-                (names.index(colour[row]) + 1 + int(rng.integers(len(names) - 1))) % len(names)
-            ]
-    shape, size = _even(SHAPES, count, rng), _even(SIZES, count, rng)
+    _keep_apart(background, colour, rng=rng)
+    shape = _even(SHAPES, count, rng)
+    if objects == 2:
+        other_colour, other_shape = _even(tuple(COLOURS), count, rng), _even(SHAPES, count, rng)
+        _keep_apart(other_colour, colour, background, rng=rng)
+        sides, texture = _even(_SIDES, count, rng), _even(TEXTURES, count, rng)
+        return [
+            Attributes(
+                (
+                    ObjectWords("small", colour[row], shape[row], sides[row][0]),
+                    ObjectWords("small", other_colour[row], other_shape[row], sides[row][1]),
+                ),
+                background[row],
+                texture[row],
+            ).caption
+            for row in range(count)
+        ]
+    size = _even(SIZES, count, rng)
     place, texture = _even(tuple(PLACES), count, rng), _even(TEXTURES, count, rng)
     return [
         Attributes(
@@ -37,8 +56,18 @@ def prompts(count: int, seed: int = 0) -> list[str]:
     ]
 
 
-def _even(values: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+def _keep_apart(colours: list[str], *others: list[str], rng: np.random.Generator) -> None:
+    """Draw anew each colour that meets another thing's in its scene."""
+    names = list(COLOURS)
+    for row, taken in enumerate(zip(*others, strict=True)):
+        while colours[row] in taken:
+            colours[row] = names[
+                (names.index(colours[row]) + 1 + int(rng.integers(len(names) - 1))) % len(names)
+            ]
+
+
+def _even(values: tuple[_T, ...], count: int, rng: np.random.Generator) -> list[_T]:
     if count < len(values):  # then the draw says which of them come at all
-        values = tuple(rng.permutation(values).tolist())
+        values = tuple(values[number] for number in rng.permutation(len(values)))
     repeated = [values[position % len(values)] for position in range(count)]
     return [repeated[position] for position in rng.permutation(count)]

@@ -11,7 +11,14 @@ from tqdm.auto import tqdm
 
 from ditscope.intervals import wilson_interval
 from ditscope.shapes.captions import parse_caption
-from ditscope.shapes.oracle import ATTRIBUTE_VALUES, Oracle, attribute_labels
+from ditscope.shapes.oracle import (
+    ATTRIBUTE_VALUES,
+    OBJECT_VALUES,
+    OPEN,
+    QUESTIONS,
+    Oracle,
+    attribute_labels,
+)
 from ditscope.shapes.scenes import make_scenes
 from ditscope.tracing.run import run_traced
 from ditscope.tracing.samples import pair_samples
@@ -37,18 +44,25 @@ def judge(oracle: Oracle, images: np.ndarray, captions: Sequence[str]) -> pd.Dat
     Args:
         oracle: the classifier.
         images: uint8 ``[image, y, x, rgb]``.
-        captions: one-object captions of the shapes world.
+        captions: captions of the shapes world, of one object or two.
 
     Returns:
-        One row for each attribute and one for ``colours`` (object and background both right): ``right``,
-        ``low``, ``high``, ``images``.
+        One row for each attribute, right where it is right of every object; one for ``count``, the number of objects;
+        for ``colours`` (objects and background right), ``objects`` (their number and all that is said of each) and
+        ``all``: ``right``, ``low``, ``high``, ``images``.
 
     Raises:
-        InputError: a caption with two objects.
+        InputError: a caption of other scenes than the oracle answers about.
     """
     expected = np.array([attribute_labels(parse_caption(caption)) for caption in captions])
-    right = pd.DataFrame(oracle.answers(images) == expected, columns=list(ATTRIBUTE_VALUES))
+    found = (oracle.answers(images) == expected) | (expected == OPEN)
+    by_question = pd.DataFrame(found, columns=list(QUESTIONS))
+    right = by_question[[*ATTRIBUTE_VALUES, "count"]].copy()
+    for name in OBJECT_VALUES:
+        right[name] &= by_question[f"second_{name}"]
     right["colours"] = right["colour"] & right["background"]
+    right["objects"] = right[[*OBJECT_VALUES, "count"]].all(axis=1)
+    right["all"] = right[["objects", "background", "texture"]].all(axis=1)
     return wilson_table(right)
 
 
@@ -61,7 +75,9 @@ def wilson_table(right: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def judge_oracle(oracle: Oracle, *, count: int = 2000, seed: int = 10_000) -> pd.DataFrame:
+def judge_oracle(
+    oracle: Oracle, *, count: int = 2000, seed: int = 10_000, n_objects: int = 1
+) -> pd.DataFrame:
     """The oracle's own accuracy on real scenes that it was not trained on, in the form of :func:`judge`."""
-    scenes = list(make_scenes(count, seed))
+    scenes = list(make_scenes(count, seed, n_objects=n_objects))
     return judge(oracle, np.stack([scene.image for scene in scenes]), [scene.caption for scene in scenes])

@@ -26,6 +26,36 @@ def reference_mask(image: np.ndarray, caption: str) -> np.ndarray:
     Raises:
         InputError: the caption is not of the shapes world, or the image is not uint8 ``[y, x, rgb]``.
     """
+    return _foreground(image, caption)[0]
+
+
+def reference_masks(image: np.ndarray, caption: str) -> np.ndarray:
+    """The mask of each object that the caption names, in its order: :func:`reference_mask` cut up by nearest colour.
+
+    Args:
+        image: as for :func:`reference_mask`.
+        caption: likewise; ``parse_caption(caption).objects`` says what each mask is of. At the edge of one object
+            pixels blend into the background, and may come out nearest to the other's colour.
+
+    Returns:
+        bool ``[object, y, x]``, no pixel of two objects.
+
+    Raises:
+        InputError: as of :func:`reference_mask`, or two objects have one colour.
+    """
+    objects = parse_caption(caption).objects
+    if len({words.colour for words in objects}) < len(objects):
+        raise InputError(
+            f"objects of one colour in {caption!r}",
+            "a colour for each",
+            "Name objects of different colours: masks follow from colours alone.",
+        )
+    mask, owner = _foreground(image, caption)
+    return mask & (owner == np.arange(len(objects))[:, None, None])
+
+
+def _foreground(image: np.ndarray, caption: str) -> tuple[np.ndarray, np.ndarray]:
+    """Foreground bool ``[y, x]``, and the number of the object that is nearest in colour."""
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[-1] != 3:
         raise InputError(
@@ -44,7 +74,8 @@ def reference_mask(image: np.ndarray, caption: str) -> np.ndarray:
     if (~mask).any():
         offset = np.median((values - nearest)[~mask], axis=0)
         plain, darkest = plain + offset, darkest + offset
-    return _nearest(values, objects, plain, darkest)[0]
+    mask, owner, _ = _nearest(values, objects, plain, darkest)
+    return mask, owner
 
 
 def _nearest(values, objects, start, end) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from ditscope.edits.mean import mean
 from ditscope.edits.zero import zero
 from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
-from ditscope.models.embedded import EMBEDDED
+from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES
 from ditscope.passes.mask_options import MaskOptions
 from ditscope.passes.mask_study import mask_study
 from ditscope.passes.mask_summary import mask_summary
@@ -61,7 +61,7 @@ class FirstLook(Study):
     """What the study runs.
 
     Attributes:
-        model: ``shapes``, a folder or a hub id.
+        model: ``shapes`` or another embedded pipeline, a folder or a hub id.
         n_prompts: prompts to record, where ``prompts`` is left out.
         n_seeds: seeds to record for each prompt.
         n_compared: prompts to run under each edit, one seed each.
@@ -112,7 +112,11 @@ class FirstLook(Study):
         """The prompts of the study."""
         if self.prompts is not None:
             return checks.prompts(self.prompts)
-        return shapes_prompts(self.n_prompts) if self.model == EMBEDDED else list(_PROMPTS[: self.n_prompts])
+        return (
+            shapes_prompts(self.n_prompts)
+            if self.model in EMBEDDED_NAMES
+            else list(_PROMPTS[: self.n_prompts])
+        )
 
     def measure(self, dit: DiT, folder: Path, progress: Progress) -> Measured:
         """Record, rank, cluster and compare."""
@@ -130,7 +134,7 @@ class FirstLook(Study):
         }
         arrays["hidden"] = _one_hidden_state(cache, arrays["concentration"])
         progress("cluster tokens into masks")
-        if self.model == EMBEDDED:
+        if self.model in EMBEDDED_NAMES:
             arrays |= _masks(cache, self, ranking)
         progress(f"run {self.n_compared} prompts under each edit")
         arrays["comparison"] = _compare(dit, self, prompts, ranking)
@@ -215,7 +219,7 @@ def _compare(dit: DiT, study: FirstLook, prompts: list[str], ranking: Ranking) -
         prompts[: study.n_compared],
         0,
         edits,
-        [name for name in study.metrics if study.model == EMBEDDED or not name.startswith("clip")],
+        [name for name in study.metrics if study.model in EMBEDDED_NAMES or not name.startswith("clip")],
         batch_size=study.batch_size,
         num_inference_steps=study.num_inference_steps,
     )

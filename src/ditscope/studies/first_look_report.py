@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from ditscope import plots
-from ditscope.models.embedded import EMBEDDED
+from ditscope.models.embedded import EMBEDDED_NAMES
 from ditscope.report.page import Report, Section
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _about(result: Result, **more: object) -> dict[str, object]:
 
 
 def _scope(result: Result) -> str:
-    if result.study.model == EMBEDDED:
+    if result.study.model in EMBEDDED_NAMES:
         return "This is a fact about the small embedded pipeline, not about FLUX.1 or any other model."
     return "This is a fact about this checkpoint under these prompts, steps and guidance."
 

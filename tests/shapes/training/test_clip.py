@@ -12,7 +12,7 @@ from ditscope.shapes.training.data import SceneSet, step_generator
 def test_the_first_step_goes_down_clips_own_loss_and_its_average_is_kept(tmp_path, monkeypatch) -> None:
     """Adam's first step is the rate times the gradient's sign; the young average keeps an eleventh of the start."""
     monkeypatch.setattr(training, "_BATCH", 6)
-    trained = training.train_clip(tmp_path, steps=1, seed=4, device="cpu", scenes=8, compiled=False)
+    trained = training.train_clip(tmp_path, steps=1, seed=4, device="cpu", scenes=8)
     assert not trained.training
     torch.manual_seed(4)
     model, data = networks.clip(), SceneSet(8, 4 + 3)

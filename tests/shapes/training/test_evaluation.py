@@ -37,19 +37,23 @@ def test_the_best_scale_is_chosen_kept_and_judged_on_prompts_of_their_own(tmp_pa
     (tmp_path / "generator.jsonl").write_text('{"step": 50, "seconds": 1, "loss": 1, "pixels": 32}\n' * 2)
     quality = evaluation.evaluate(folder, tmp_path, count=8, searched=4)
 
-    assert [scale for scale, _ in drawn] == [2.0, 3.5, 5.0, 5.0]
-    searched, judged = drawn[0][1], drawn[-1][1]
-    assert (searched, judged) == (prompts(4, 11), prompts(8, 12))
-    assert not set(searched) & set(judged)
+    assert [scale for scale, _ in drawn] == [2.0, 2.0, 3.5, 3.5, 5.0, 5.0, 5.0, 5.0]
+    for objects in (1, 2):
+        searched, judged = drawn[objects - 1][1], drawn[objects - 3][1]
+        assert (searched, judged) == (prompts(4, 11, objects=objects), prompts(8, 12, objects=objects))
+        assert not set(searched) & set(judged)
     assert json.loads((folder / "quality.json").read_text()) == quality
     assert json.loads((folder / "ditscope.json").read_text())["call"]["true_cfg_scale"] == 5.0
     assert quality["guidance_scale"] == 5.0
     assert quality["guidance_search"]["5.0"] == 1.0 > quality["guidance_search"]["2.0"]
     # Wilson's interval of 8 right of 8, by hand: 8 / (8 + 1.96^2).
-    assert quality["generated"]["shape"] == {
-        "right": 1.0,
-        "low": pytest.approx(0.6756, abs=1e-4),
-        "high": 1.0,
-    }
+    for rows in ("generated", "generated_two_objects"):
+        assert quality[rows]["all"] == {"right": 1.0, "low": pytest.approx(0.6756, abs=1e-4), "high": 1.0}
     assert quality["clip_score"]["matched"] > quality["clip_score"]["shuffled"] + 5
     assert {path.name for path in folder.glob("*.png")} == {"samples.png", "training.png"}
+    # Images that are there are not drawn again, and other prompts do not get them.
+    drawn.clear()
+    assert evaluation.evaluate(folder, tmp_path, count=8, searched=4) == quality
+    assert drawn == []
+    evaluation.evaluate(folder, tmp_path, count=9, searched=4)
+    assert [len(captions) for _, captions in drawn] == [9, 9]

@@ -18,12 +18,12 @@ def train(folder: Path, until: int, *, total: int = 6, save: bool = True) -> Run
     """Train, or go on with, a tiny network up to a step, as the training script does."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
-    run = Run("tiny", folder, model, 1e-2, ema=0.99)
+    run = Run("tiny", folder, model, 1e-2, steps=total, ema=0.99)
     for step in range(run.step, until):
         random = step_generator(7, step)
         inputs = torch.randn(5, 4, generator=random)
         loss = (model(inputs) - inputs[:, :3]).square().mean()
-        set_rate(run.optimizer, 1e-2 * learning_rate(step, total, warm_up=2))
+        set_rate(run.optimizer, 1e-2 * learning_rate(step, run.share, warm_up=2))
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
@@ -69,8 +69,10 @@ def test_the_average_follows_the_weights_and_is_what_is_kept(tmp_path) -> None:
     # Between where it began and where it is, and nearer to where it is: a young average forgets.
     average = state["average/0.weight"]
     assert (average - state["weight/0.weight"]).norm() < (average - first).norm()
-    run.use_average()
+    assert run.finished() is run.model
+    assert not run.model.training
     assert torch.equal(run.model[0].weight, average)
+    assert torch.equal(load_file(run.result_path)["0.weight"], average)
 
 
 def test_the_curve_goes_on_in_one_file(tmp_path) -> None:
@@ -81,8 +83,61 @@ def test_the_curve_goes_on_in_one_file(tmp_path) -> None:
     assert all(one["seconds"] <= other["seconds"] for one, other in zip(rows, rows[1:], strict=False))
 
 
+def test_what_was_trained_is_finished_where_nothing_else_came_along(tmp_path) -> None:
+    """Its file alone can be carried to another machine."""
+    train(tmp_path, 6).path.unlink()
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 3))
+    run = Run("tiny", tmp_path, model, 1e-2, steps=1000)
+    assert run.share == 1.0
+    assert [*run.until()] == []
+    assert not run.path.exists()
+    assert torch.equal(run.finished()[0].weight, load_file(run.result_path)["0.weight"])
+
+
+def test_averages_of_a_batch_norm_are_resumed_and_kept(tmp_path) -> None:
+    inputs = torch.randn(64, 3) * 5 + 2
+    for step in range(2):
+        run = Run("norm", tmp_path, nn.BatchNorm1d(3), 1e-2, steps=2)
+        for _ in run.until((step + 1) / 2):
+            run.model(inputs).square().mean().backward()
+            run.optimizer.step()
+            run.advance()
+    expected = 0.9**2 + (1 - 0.9**2) * inputs.var(dim=0)
+    torch.testing.assert_close(run.finished().running_var, expected)
+    torch.testing.assert_close(load_file(run.result_path)["running_var"], expected)
+
+
+def test_a_run_ends_by_its_steps_or_by_the_clock(tmp_path, monkeypatch) -> None:
+    now = iter(range(1000))
+    monkeypatch.setattr("ditscope.shapes.training.state.time.perf_counter", lambda: next(now))
+    by_steps = Run("steps", tmp_path, nn.Linear(1, 1), 1e-2, steps=4)
+    for _ in by_steps.until(0.5):
+        by_steps.step += 1
+    assert (by_steps.step, by_steps.share) == (2, 0.5)
+    by_clock = Run("clock", tmp_path, nn.Linear(1, 1), 1e-2, steps=100, seconds=40)
+    shares = []
+    for _ in by_clock.until():
+        by_clock.step += 1
+        shares.append(by_clock.share)
+    assert 3 < by_clock.step < 40
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.9
+
+
+def test_a_long_run_is_saved_on_the_way(tmp_path, monkeypatch) -> None:
+    now = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("ditscope.shapes.training.state.time.perf_counter", lambda: next(now))
+    run, there = Run("long", tmp_path, nn.Linear(1, 1), 1e-2, steps=9), []
+    for _ in run.until():
+        run.step += 1
+        there.append(run.result_path.exists())
+    assert there[:2] == [False, False]
+    assert there[-1]
+
+
 def test_the_learning_rate_rises_holds_and_falls_to_zero() -> None:
-    rates = [learning_rate(step, 100, warm_up=10, decay_share=0.3) for step in range(101)]
+    rates = [learning_rate(step, step / 100, warm_up=10, decay_share=0.3) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9:71] == [1.0] * 62
     assert rates[85] == pytest.approx(0.5)

@@ -1,26 +1,25 @@
-"""Training the generator: positions of the coarse grid, latents as the pipeline packs them, the flow's direction."""
+"""Training a generator: latents encoded once, the flow's direction, captions left out, and the coarse stage first."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
 
 from ditscope.shapes import networks
 from ditscope.shapes.training import transformer as training
+from ditscope.shapes.training.autoencoder import scaled_latents
 from ditscope.shapes.training.data import SceneSet, step_generator
+from ditscope.shapes.training.generators import FluxGenerator, SanaGenerator
 
 FEW = {"scenes": 4, "batch": 3}
 
 
-def test_the_fine_grid_is_the_pipelines_and_a_coarse_token_lies_amid_four_fine_ones() -> None:
-    fine, coarse = (training.grid_ids(stage) for stage in (training.FINE, training.COARSE))
-    assert torch.equal(fine, FluxPipeline._prepare_latent_image_ids(1, 16, 16, "cpu", torch.float32))
-    fours = fine.reshape(8, 2, 8, 2, 3).mean(dim=(1, 3))
-    assert torch.equal(coarse, fours.reshape(64, 3))
+@pytest.fixture
+def small(monkeypatch) -> None:
+    for name in ("COARSE", "FINE"):
+        monkeypatch.setattr(training, name, dataclasses.replace(getattr(training, name), **FEW))
 
 
 @pytest.fixture
@@ -31,37 +30,73 @@ def autoencoder():
     return model
 
 
-def test_latents_are_packed_in_patches_of_two_by_two_and_encoded_once(tmp_path, autoencoder) -> None:
-    stage = dataclasses.replace(training.COARSE, **FEW)
-    found = training.latents(stage, tmp_path, autoencoder, 4, "cpu")
+def test_latents_are_those_of_the_stages_scenes_encoded_once(tmp_path, autoencoder) -> None:
+    stage, path = dataclasses.replace(training.COARSE, **FEW), tmp_path / "latents"
+    found = training.latents(stage, path, autoencoder, 4)
     scenes = SceneSet(4, 4 + 1, pixels=32)
-    with torch.no_grad():
-        encoded = autoencoder.encode(scenes.images / 127.5 - 1).latent_dist.mode()
-    encoded = ((encoded - 0.25) * 3.0).to(torch.bfloat16)
-    for y, x in np.ndindex(8, 8):
-        patch = encoded[:, :, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].flatten(1)
-        torch.testing.assert_close(found.latents[:, 8 * y + x], patch)
+    torch.testing.assert_close(found.latents, scaled_latents(autoencoder, scenes.images).to(torch.bfloat16))
     assert found.captions == scenes.captions
-    again = training.latents(stage, tmp_path, networks.autoencoder(), 4, "cpu")
-    assert torch.equal(again.latents, found.latents)
+    assert torch.equal(training.latents(stage, path, networks.autoencoder(), 4).latents, found.latents)
 
 
+@pytest.mark.parametrize("kind", [FluxGenerator, SanaGenerator])
 def test_the_first_step_turns_the_velocity_from_the_scene_towards_the_noise(
-    tmp_path, monkeypatch, autoencoder
+    tmp_path, small, autoencoder, kind
 ) -> None:
     """All that an initialised transformer can learn is its last bias: by Adam's first step, a sign times the rate."""
-    monkeypatch.setattr(training, "COARSE", dataclasses.replace(training.COARSE, **FEW))
+    torch.manual_seed(4)
+    sana = kind is SanaGenerator
+    if sana:
+        autoencoder = networks.autoencoder_dc().eval()
     trained = training.train_generator(
-        tmp_path, autoencoder, coarse_steps=1, fine_steps=0, seed=4, device="cpu", compiled=False
-    )
-    clean = training.latents(training.COARSE, tmp_path, autoencoder, 4, "cpu").latents.float()
-    random = step_generator(4, 0)
-    rows = torch.randint(4, (3,), generator=random)
-    torch.rand(3, generator=random)  # which captions are left out
-    noise = torch.randn(3, 64, 16, generator=random)
-    expected = (noise - clean[rows]).mean(dim=(0, 1)).sign() * 1.5e-3 / 400
-    # The average that is kept holds an eleventh of the start, which is 0.
-    torch.testing.assert_close(
-        trained.transformer.proj_out.bias.detach(), expected * 10 / 11, rtol=1e-3, atol=0
+        tmp_path, kind(), autoencoder, steps=1, coarse_share=0.0, seed=4, device="cpu", compiled=False
     )
     assert not trained.training
+    images = SceneSet(4, 4 + 1, pixels=64).images
+    clean = kind.tokens(scaled_latents(autoencoder, images).to(torch.bfloat16)).float()
+    random = step_generator(4, 0)
+    rows = torch.randint(4, (3,), generator=random)
+    torch.rand(3, 1, generator=random)  # which captions are left out
+    velocity = torch.randn(clean[rows].shape, generator=random) - clean[rows]
+    mean = velocity.mean(dim=(0, 2, 3) if sana else (0, 1))
+    # The average that is kept holds an eleventh of the start, which is 0.
+    torch.testing.assert_close(
+        trained.transformer.proj_out.bias.detach(),
+        mean.sign() * kind.rate / 400 * 10 / 11,
+        rtol=1e-3,
+        atol=0,
+    )
+
+
+def test_noise_text_and_target_belong_together(tmp_path, autoencoder) -> None:
+    stage = dataclasses.replace(training.COARSE, scenes=4, batch=200)
+    batches = training._Batches(stage, tmp_path, FluxGenerator(), autoencoder, 4, "cpu", 1)
+    noisy, sigma, target, (t5_ids, clip_ids) = batches.of(7)
+    clean = noisy - sigma[:, None, None] * target
+    distances = (clean[:, None] - batches.latents.float()).abs().amax(dim=(2, 3))
+    assert (distances.amin(dim=1) < 1e-4).all()
+    rows = distances.argmin(dim=1)
+    empty = (t5_ids == batches.empty[0]).all(dim=1)
+    assert 0.02 < empty.double().mean() < 0.2  # a tenth
+    for ids, all_ids, none in zip((t5_ids, clip_ids), batches.text, batches.empty, strict=True):
+        assert torch.equal(ids[~empty], all_ids[rows][~empty])
+        assert torch.equal(ids[empty], none.expand(int(empty.sum()), -1))
+
+
+def test_the_coarse_stage_comes_first_and_has_its_share(tmp_path, small, autoencoder, monkeypatch) -> None:
+    seen = []
+    forward = FluxGenerator.forward
+    monkeypatch.setattr(
+        FluxGenerator, "forward", lambda self, *a: (seen.append(a[0].shape[1]), forward(self, *a))[1]
+    )
+    training.train_generator(
+        tmp_path,
+        FluxGenerator(),
+        autoencoder,
+        steps=4,
+        coarse_share=0.25,
+        seed=4,
+        device="cpu",
+        compiled=False,
+    )
+    assert seen == [64, 256, 256, 256]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
+from torch.nn.functional import cross_entropy
 
-from ditscope.shapes.oracle import ATTRIBUTE_VALUES, Oracle
+from ditscope.shapes.oracle import OPEN, QUESTIONS, Oracle
 from ditscope.shapes.training.data import SceneSet, step_generator, to_model
 from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
@@ -15,13 +15,17 @@ _RATE, _BATCH = 2e-3, 64
 _NOISE = 0.08  # a little noise, so that an answer does not hang on exact pixel values
 
 
-def train_oracle(folder: Path, *, steps: int, seed: int, device: str, scenes: int = 12_000) -> Oracle:
+def train_oracle(
+    folder: Path, *, steps: int, seed: int, device: str, scenes: int = 24_000, workers: int = 1
+) -> Oracle:
     """Train, or resume, the classifier; every answer counts the same."""
     torch.manual_seed(seed)
     model = Oracle().to(device)
-    run = Run("oracle", folder, model, _RATE)
-    data = SceneSet(scenes, seed + 2)
-    for step in tqdm(range(run.step, steps), desc="oracle", disable=None):
+    run = Run("oracle", folder, model, _RATE, steps=steps)
+    if run.share == 1.0:
+        return run.finished()
+    data = SceneSet(scenes, seed + 2, workers=workers)
+    for step in run.until():
         random = step_generator(seed, step)
         rows = torch.randint(len(data), (_BATCH,), generator=random)
         images = to_model(data.images[rows])
@@ -29,16 +33,15 @@ def train_oracle(folder: Path, *, steps: int, seed: int, device: str, scenes: in
         logits = model(images.to(device))
         labels = data.labels[rows].to(device)
         losses = [
-            torch.nn.functional.cross_entropy(logits[name], labels[:, column])
-            for column, name in enumerate(ATTRIBUTE_VALUES)
+            cross_entropy(logits[name], labels[:, column], ignore_index=OPEN, reduction="sum") / len(rows)
+            for column, name in enumerate(QUESTIONS)
         ]
         loss = torch.stack(losses).sum()
-        set_rate(run.optimizer, _RATE * learning_rate(step, steps, warm_up=50, decay_share=0.5))
+        set_rate(run.optimizer, _RATE * learning_rate(step, run.share, warm_up=50, decay_share=0.5))
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         run.optimizer.step()
         run.advance()
         if run.step % 50 == 0:
             run.log(loss=loss.item())
-    run.save()
-    return model.eval()
+    return run.finished()

@@ -1,6 +1,6 @@
-"""Train the FLUX transformer and both text encoders by rectified-flow matching, coarse grid first.
+"""Train a transformer and its text encoders by rectified-flow matching.
 
-The coarse stage draws the same scenes at half the resolution: a quarter of the tokens, at positions
+A coarse stage may come first. It draws the same scenes at half the resolution: a quarter of the tokens, at positions
 that the fine grid shares, so that colours, places and outlines are learnt where they are cheap.
 No mask, attribute label or classifier enters the loss: what the channels come to say about the
 subject is the network's own doing.
@@ -8,21 +8,20 @@ subject is the network's own doing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderDC, AutoencoderKL
 from safetensors.torch import load_file, save_file
-from torch import nn
 from tqdm.auto import tqdm
 
-from ditscope.models._internals import pack_latents
-from ditscope.shapes import networks
-from ditscope.shapes.training.data import SceneSet, step_generator, to_model
+from ditscope.shapes.training.autoencoder import scaled_latents
+from ditscope.shapes.training.data import SceneSet, step_generator
+from ditscope.shapes.training.generators import Generator
 from ditscope.shapes.training.state import Run, learning_rate, set_rate
 
-_RATE = 1.5e-3
 _EMPTY_CAPTIONS = 0.1
 
 
@@ -40,130 +39,118 @@ class Stage:
     sigma_mean: float
     sigma_spread: float = 1.0
 
-    @property
-    def grid(self) -> int:
-        """Image tokens along one edge."""
-        return self.pixels // 4
 
-
-COARSE = Stage(pixels=32, batch=64, scenes=40_000, sigma_mean=0.0)
-FINE = Stage(pixels=64, batch=20, scenes=12_000, sigma_mean=0.5)
-
-
-class Generator(nn.Module):
-    """What is trained together: the transformer and the two text encoders of the pipeline."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.transformer = networks.transformer()
-        self.t5 = networks.text_encoder_t5()
-        self.clip_text = networks.text_encoder_clip()
-        networks.initialise_transformer(self.transformer)
-
-    def forward(self, latents, sigma, t5_ids, clip_ids, image_ids):
-        """Velocity ``[sample, token, latent]`` at noise level ``sigma`` ``[sample]``."""
-        text = self.t5(t5_ids)[0]
-        pooled = self.clip_text(clip_ids).pooler_output
-        return self.transformer(
-            hidden_states=latents,
-            timestep=sigma,
-            encoder_hidden_states=text,
-            pooled_projections=pooled,
-            txt_ids=torch.zeros(text.shape[1], 3, device=text.device),
-            img_ids=image_ids,
-            return_dict=False,
-        )[0]
+COARSE = Stage(pixels=32, batch=512, scenes=60_000, sigma_mean=0.0)
+FINE = Stage(pixels=64, batch=256, scenes=100_000, sigma_mean=0.5)
 
 
 def train_generator(
     folder: Path,
-    autoencoder: AutoencoderKL,
+    model: Generator,
+    autoencoder: AutoencoderKL | AutoencoderDC,
     *,
-    coarse_steps: int,
-    fine_steps: int,
+    steps: int,
+    coarse_share: float,
     seed: int,
     device: str,
+    seconds: float = math.inf,
     compiled: bool = True,
+    workers: int = 1,
 ) -> Generator:
-    """Train, or resume, and return the averaged weights."""
-    torch.manual_seed(seed)
-    model = Generator().to(device)
-    run = Run("generator", folder, model, _RATE, ema=0.9993)
-    forward = torch.compile(model, dynamic=False) if compiled else model
-    for stage, end in ((COARSE, coarse_steps), (FINE, coarse_steps + fine_steps)):
-        if run.step < end:
-            _train_stage(
-                run, forward, stage, end, coarse_steps + fine_steps, folder, autoencoder, seed, device
-            )
-    run.use_average()
-    return model.eval()
+    """Train, or resume, and return the averaged weights.
+
+    Args:
+        folder: of the state.
+        model: what is trained.
+        autoencoder: makes the latents.
+        steps: at most.
+        coarse_share: share of the training that the coarse stage has.
+        seed: of weights, scenes and noise.
+        device: to train on.
+        seconds: by the clock, at most, however many steps they are enough for.
+        compiled: compile each kind of block in the fine stage.
+        workers: processes that draw scenes.
+    """
+    # cuDNN's attention fails in the backward pass of such small heads (torch 2.11 on an H200).
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    model = model.to(device)
+    run = Run(model.name, folder, model, model.rate, ema=0.9993, steps=steps, seconds=seconds)
+    for stage, end in ((COARSE, coarse_share), (FINE, 1.0)):
+        if run.share < end:
+            batches = _Batches(stage, folder, model, autoencoder, seed, device, workers)
+            _train_stage(run, model, stage, end, batches, compiled)
+    return run.finished()
 
 
-def _train_stage(run, forward, stage, end, total, folder, autoencoder, seed, device) -> None:
-    data = latents(stage, folder, autoencoder, seed, device)
-    t5_ids = networks.caption_ids(data.captions, start=False)
-    clip_ids = networks.caption_ids(data.captions, start=True)
-    empty_t5, empty_clip = (
-        networks.caption_ids([""], start=False)[0],
-        networks.caption_ids([""], start=True)[0],
-    )
-    image_ids = grid_ids(stage).to(device)
-    trailing = 0.0
-    for step in tqdm(range(run.step, end), desc=f"generator {stage.pixels}px", disable=None):
-        random = step_generator(seed, step)
-        rows = torch.randint(len(data.captions), (stage.batch,), generator=random)
-        empty = torch.rand(stage.batch, generator=random) < _EMPTY_CAPTIONS
-        t5_rows, clip_rows = t5_ids[rows], clip_ids[rows]
-        t5_rows[empty], clip_rows[empty] = empty_t5, empty_clip
-        clean = data.latents[rows].float()
-        noise = torch.randn(clean.shape, generator=random)
-        sigma = (stage.sigma_mean + stage.sigma_spread * torch.randn(stage.batch, generator=random)).sigmoid()
-        noisy = torch.lerp(clean, noise, sigma[:, None, None])
-        with torch.autocast(device, dtype=torch.bfloat16):
-            velocity = forward(
-                noisy.to(device), sigma.to(device), t5_rows.to(device), clip_rows.to(device), image_ids
-            )
-        loss = (velocity.float() - (noise - clean).to(device)).square().mean()
-        set_rate(run.optimizer, _RATE * learning_rate(step, total, warm_up=400))
+def _train_stage(
+    run: Run, model: Generator, stage: Stage, end: float, batches: _Batches, compiled: bool
+) -> None:
+    if compiled and stage == FINE:
+        for block in model.blocks:
+            block.compile(dynamic=False)
+    trailing = torch.zeros((), device=batches.device)
+    for step in run.until(end):
+        noisy, sigma, target, text = batches.of(step)
+        with torch.autocast(batches.device, dtype=torch.bfloat16):
+            velocity = model(noisy, sigma, *text)
+        loss = (velocity.float() - target).square().mean()
+        set_rate(run.optimizer, model.rate * learning_rate(step, run.share, warm_up=400))
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         run.optimizer.step()
         run.advance()
-        trailing += loss.item()
+        trailing += loss.detach()
         if run.step % 50 == 0:
-            run.log(loss=trailing / 50, gradient_norm=float(norm), pixels=stage.pixels)
-            trailing = 0.0
-        if run.step % 250 == 0 or run.step == end:
-            run.save()
+            run.log(loss=trailing.item() / 50, gradient_norm=norm.item(), pixels=stage.pixels)
+            trailing.zero_()
 
 
-def grid_ids(stage: Stage) -> torch.Tensor:
-    """Rotary positions ``[token, 3]`` in units of the fine grid's tokens, centred on each coarse token."""
-    stride = FINE.grid // stage.grid
-    axis = torch.arange(stage.grid) * stride + (stride - 1) / 2
-    ids = torch.zeros(stage.grid, stage.grid, 3)
-    ids[..., 1], ids[..., 2] = axis[:, None], axis[None, :]
-    return ids.reshape(-1, 3)
+class _Batches:
+    """Latents and captions of a stage's scenes, kept where the network is."""
+
+    def __init__(self, stage, folder, model, autoencoder, seed, device, workers) -> None:
+        self.stage, self.seed, self.device = stage, seed, device
+        kept = latents(
+            stage, folder / f"latents-{model.name}-{stage.pixels}.safetensors", autoencoder, seed, workers
+        )
+        self.latents = model.tokens(kept.latents).to(device)
+        self.text = [each.to(device) for each in model.text(kept.captions)]
+        self.empty = [each.to(device) for each in model.text([""])]
+
+    def of(self, step: int):
+        """Noisy latents, noise level, the velocity that is to be found, and what the text encoders take."""
+        stage, device = self.stage, self.device
+        random = step_generator(self.seed, step, device)
+        rows = torch.randint(len(self.latents), (stage.batch,), generator=random, device=device)
+        empty = torch.rand(stage.batch, 1, generator=random, device=device) < _EMPTY_CAPTIONS
+        text = [
+            torch.where(empty, none, each[rows]) for each, none in zip(self.text, self.empty, strict=True)
+        ]
+        clean = self.latents[rows].float()
+        noise = torch.randn(clean.shape, generator=random, device=device)
+        level = torch.randn(stage.batch, generator=random, device=device)
+        sigma = (stage.sigma_mean + stage.sigma_spread * level).sigmoid()
+        noisy = torch.lerp(clean, noise, sigma.view(-1, *[1] * (clean.ndim - 1)))
+        return noisy, sigma, noise - clean, text
 
 
-class _Latents:
-    def __init__(self, latents: torch.Tensor, captions: list[str]) -> None:
-        self.latents, self.captions = latents, captions
+@dataclass(frozen=True)
+class Latents:
+    """Bfloat16 latents ``[scene, channel, y, x]``, and captions."""
+
+    latents: torch.Tensor
+    captions: list[str]
 
 
 @torch.no_grad()
-def latents(stage: Stage, folder: Path, autoencoder: AutoencoderKL, seed: int, device: str) -> _Latents:
-    """Packed bfloat16 latents ``[scene, token, latent]`` of the stage's scenes, encoded once and kept."""
-    path = folder / f"latents-{stage.pixels}.safetensors"
-    scenes = SceneSet(stage.scenes, seed + 1, pixels=stage.pixels)
+def latents(stage: Stage, path: Path, autoencoder, seed: int, workers: int = 1) -> Latents:
+    """Latents of the stage's scenes, encoded once and kept."""
+    scenes = SceneSet(stage.scenes, seed + 1, pixels=stage.pixels, workers=workers)
     if not path.exists():
-        batches = []
-        config = autoencoder.config
-        for images in tqdm(scenes.images.split(128), desc=f"latents {stage.pixels}px", disable=None):
-            encoded = autoencoder.encode(to_model(images).to(device)).latent_dist.mode()
-            encoded = (encoded - config.shift_factor) * config.scaling_factor
-            packed = pack_latents(encoded)
-            batches.append(packed.to(torch.bfloat16).cpu())
-        save_file({"latents": torch.cat(batches)}, path)
-    return _Latents(load_file(path)["latents"], scenes.captions)
+        batches = [
+            scaled_latents(autoencoder, images).to(torch.bfloat16).cpu()
+            for images in tqdm(scenes.images.split(512), desc=f"latents {stage.pixels}px", disable=None)
+        ]
+        save_file({"latents": torch.cat(batches).contiguous()}, path)
+    return Latents(load_file(path)["latents"], scenes.captions)
