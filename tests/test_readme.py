@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_notebook_snippets_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     # nnsight reads a trace's body from its file, so the snippets have to be one.
     script = tmp_path / "snippet.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
@@ -26,6 +26,8 @@ def test_the_notebook_snippets_run_as_printed(tmp_path: Path, monkeypatch: pytes
     assert found["masks"]["mask"].dims == ("sample", "y", "x")
     assert len(found["out"].images) == 1
     assert found["cache"].complete
+    assert len(found["images"]) == 2
+    assert dict(found["sweep"]["mean"].sizes) == {"metric": 1, "block": 2, "step": 2, "edit": 1}
     assert repr(found["mine"]) == "DiT('mine': closed)"
 
 

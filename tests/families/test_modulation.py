@@ -140,14 +140,14 @@ def test_channels_and_single_branches_of_modulation(opened, tmp_path) -> None:
         assert np.array_equal(picked.values, expected.sel(channel=[30]).values)
 
 
-def test_modulation_is_not_edited_and_a_site_that_a_block_lacks_is_refused(opened, tmp_path) -> None:
+def test_a_site_that_a_block_lacks_is_refused(opened, tmp_path) -> None:
     dit = opened("flux")
     with pytest.raises(UnsupportedError, match="site 'mlp_gate' asked of a single block"):
         ds.record(dit, tmp_path / "a.zarr", sites=["mlp_gate"], blocks=[0, "single"])
-    with pytest.raises(InputError, match="site 'attn_gate'"):
-        ds.edits.zero([1], site="attn_gate")
-    with pytest.raises(InputError, match="site to write 'attn_gate'"):
-        dit.blocks[0].write("attn_gate", "image", torch.zeros(1))
+    with pytest.raises(UnsupportedError, match="site 'mlp_gate' asked of a single block"):
+        ds.edits.zero([1], site="mlp_gate", blocks="single").check(dit, range(N_STEPS))
+    with pytest.raises(InputError, match="site to write 'middle'"):
+        dit.blocks[0].write("middle", "image", torch.zeros(1))
     with pytest.raises(InputError, match="site 'middle'"):
         dit.blocks[0].read("middle", "image")
     assert not (tmp_path / "a.zarr").exists()

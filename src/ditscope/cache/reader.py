@@ -110,8 +110,8 @@ class Cache(Recorded):
             return statistics_of_one(self.hidden(stream, site, committed_only=committed_only))
         if not self.schema.stats:
             raise CacheError("a cache without statistics", "statistics", "Record with stats=True.")
-        samples = self._samples(committed_only)
-        labels = self._labels(samples) | site_labels(self.schema, own)
+        samples = self.chosen_samples(committed_only)
+        labels = self.labels_of(samples) | site_labels(self.schema, own)
         attributes = {"stream": stream, "site": site, "dtype": self.schema.dtype}
         arrays = {name: self._statistic(stream, site, name, samples) for name in STATISTIC_ARRAYS}
         return xr.Dataset(arrays, coords=labels, attrs=attributes)

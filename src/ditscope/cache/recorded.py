@@ -91,8 +91,8 @@ class Recorded(ABC):
             CacheError: the cache has statistics only.
         """
         own, of_stream = self.site_with_values(stream, site), self.schema.stream(stream)
-        samples = self._samples(committed_only)
-        labels = self._labels(samples) | site_labels(self.schema, own)
+        samples = self.chosen_samples(committed_only)
+        labels = self.labels_of(samples) | site_labels(self.schema, own)
         attributes: dict[str, Any] = {"stream": stream, "site": site, "dtype": self.schema.dtype}
         if own.has_tokens:
             labels |= token_labels(of_stream)
@@ -180,7 +180,9 @@ class Recorded(ABC):
         if "images" not in self.plans:
             raise CacheError("a cache without images", "images", "Record with the images' size.")
         return (
-            self._array("images", self.committed).rename("images").assign_coords(self._labels(self.committed))
+            self._array("images", self.committed)
+            .rename("images")
+            .assign_coords(self.labels_of(self.committed))
         )
 
     @cached_property
@@ -197,7 +199,7 @@ class Recorded(ABC):
             name: self._array(f"trajectory/{name}", self.committed)
             for name in ("latents", "transformer_output")
         }
-        return xr.Dataset(arrays, coords=self._labels(self.committed) | trajectory_labels(self.schema))
+        return xr.Dataset(arrays, coords=self.labels_of(self.committed) | trajectory_labels(self.schema))
 
     @property
     def samples(self) -> pd.DataFrame:
@@ -235,10 +237,11 @@ class Recorded(ABC):
         ]
         return pd.DataFrame(rows, columns=["sample", "prompt", "text_encoder", "cut"])
 
-    def _samples(self, committed_only: bool) -> tuple[int, ...]:
+    def chosen_samples(self, committed_only: bool) -> tuple[int, ...]:
+        """The committed samples, or all."""
         return self.committed if committed_only else tuple(range(len(self.specs)))
 
-    def _labels(self, samples: Sequence[int]) -> Labels:
+    def labels_of(self, samples: Sequence[int]) -> Labels:
         """Labels of samples, with what the ledger says: ``done``; ``truncated`` and ``encoded_text`` where known."""
         entries = [self.ledger.get(sample) for sample in samples]
         done = np.array([entry is not None for entry in entries], dtype=bool)

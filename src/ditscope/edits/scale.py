@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import torch
 import xarray as xr
 
-from ditscope.checks import find_steps, finite_number
+from ditscope.checks import find_steps
 from ditscope.edits.context import EditContext
 from ditscope.edits.edit import Edit, Where
 from ditscope.edits.given_values import given_values
-from ditscope.errors import InputError
+from ditscope.edits.schedule import Strength, strength, strength_at
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scale", "scale"]
 
-Factor = float | tuple[tuple[float, float], ...] | xr.DataArray
+Factor = Strength | xr.DataArray
 """A number, pairs of noise level and factor, or a factor for each step."""
 
 
@@ -51,12 +51,9 @@ class Scale(Edit):
 
     def factor_at(self, visit: Visit) -> float:
         """The factor at a visit."""
-        if isinstance(self.factor, float):
-            return self.factor
         if isinstance(self.factor, xr.DataArray):
             return float(self.factor.sel(step=visit.step))
-        sigmas, factors = zip(*self.factor, strict=True)
-        return float(np.interp(visit.sigma, sigmas, factors))
+        return strength_at(self.factor, visit.sigma)
 
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
         """Refuse, before a run, factors that lack a step of the edit."""
@@ -66,23 +63,11 @@ class Scale(Edit):
 
 
 def _schedule(factor: Any) -> Factor:
-    if isinstance(factor, xr.DataArray) and factor.ndim:
-        table = given_values("factor", factor, [("sigma",), ("step",)])
-        if table.dims == ("step",) and np.isfinite(table.values).all():
+    if isinstance(factor, xr.DataArray) and factor.dims == ("step",):
+        table = given_values("factor", factor, [("step",)])
+        if np.isfinite(table.values).all():
             return table
-        if "sigma" in table.indexes:
-            factor = list(zip(table["sigma"].values.tolist(), table.values.tolist(), strict=True))
-    if not isinstance(factor, list | tuple):
-        return finite_number("factor", factor)
-    pairs = [tuple(pair) if isinstance(pair, Iterable) else (pair,) for pair in factor]
-    if pairs and {len(pair) for pair in pairs} == {2} and len({pair[0] for pair in pairs}) == len(pairs):
-        checked = [(finite_number("sigma", sigma), finite_number("factor", by)) for sigma, by in pairs]
-        return tuple(sorted(checked))
-    raise InputError(
-        f"factor={factor!r}",
-        "a finite number, pairs (sigma, factor) with each sigma once, or a DataArray [sigma] or [step]",
-        "Pass scale(channels, [(0.0, 1.0), (1.0, 0.5)]), say.",
-    )
+    return strength("factor", factor)
 
 
 def scale(channels: Any, factor: Any, **where: Unpack[Where]) -> Scale:

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,10 @@ class SweepStore(Kept):
         """As of :class:`Kept`, read when they are asked for."""
         if self.outline.image_size is None:
             return {}
-        stored = xr.open_zarr(self.path, consolidated=False, chunks=None)
+        with warnings.catch_warnings():
+            # zarr is told of the journal, which is no array.
+            warnings.filterwarnings("ignore", f"Object at {JOURNAL}")
+            stored = xr.open_zarr(self.path, consolidated=False, chunks=None)
         return {name: stored[name].variable for name in _ARRAYS}
 
     def _keep(self, key: RunKey | int, images: np.ndarray | None) -> None:

@@ -34,7 +34,15 @@ def _labels(prompts: Sequence[str]) -> np.ndarray:
     from ditscope.shapes.captions import parse_caption
     from ditscope.shapes.oracle import attribute_labels
 
-    return np.array([attribute_labels(parse_caption(prompt)) for prompt in prompts])
+    captions = [parse_caption(prompt) for prompt in prompts]
+    several = next((each for each in captions if len(each.objects) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"{len(several.objects)} objects in {several.caption!r}",
+            "captions of one object, whose attributes these are",
+            "Leave the others out, or ask the oracle itself, which answers about both.",
+        )
+    return np.array([attribute_labels(each)[: len(ATTRIBUTES)] for each in captions])
 
 
 def _opened(prompts: Sequence[str]) -> None:
@@ -65,7 +73,7 @@ def shapes_attributes(images: Any, prompts: Sequence[str]) -> dict[str, np.ndarr
         raise InputError(
             f"{len(images)} images and {len(prompts)} prompts", "one prompt per image", "Pair them."
         )
-    right = _oracle().answers(images) == _labels(prompts)
+    right = _oracle().answers(images)[:, : len(ATTRIBUTES)] == _labels(prompts)
     return dict(zip(ATTRIBUTES, right.T, strict=True))
 
 
