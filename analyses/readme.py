@@ -54,8 +54,8 @@ def readme() -> str:
         "Written by `python analyses/readme.py` from the scripts and from `results/`, which `make analyses` renews: "
         "it runs all of them on the embedded pipeline, in order, and goes on where it was broken off. Every script "
         "states claim, design, controls and decision rule as data that were committed before it ran; the rule looks at "
-        "prompts on which no choice was made; `results/*/verdict.json` has its numbers. A claim is supported or refuted "
-        "where whole intervals, which hold together in 95 % of studies, lie beyond thresholds; else it is undecided.",
+        "prompts on which no choice was made; `results/*/verdict.json` has its numbers. A claim is supported or refuted"
+        " where whole intervals, which hold together in 95 % of studies, lie beyond thresholds; else it is undecided.",
         "",
         "**What is found here is a fact about the small embedded pipeline `shapes`, and about no other model.** For "
         "another model, run the script on it: the verdict is open until then.",
