@@ -40,7 +40,7 @@ class Criticality(Claim):
     )
     controls = (
         "random other channels that the edit changes by as much, at each place of each image (equal edit norm)",
-        "as many random channels, in three draws",
+        "as many random channels, in two draws",
         "as many bottom channels",
         "the massive channels at their own mean over tokens, which removes no constant",
     )
@@ -72,8 +72,8 @@ class Criticality(Claim):
         edits = {
             "zero massive": zero,
             "mean of massive": ds.edits.mean(massive, **where),
-            "zero matched": ds.controls.matched(zero, draws=3),
-            "zero random": ds.edits.zero(ranking.random(self.k, draws=3), **where),
+            "zero matched": ds.controls.matched(zero, draws=2),
+            "zero random": ds.edits.zero(ranking.random(self.k, draws=2), **where),
             "zero bottom": ds.edits.zero(ranking.bottom(self.k), **where),
         }
         compared = trial.compare("edits", edits, METRICS)
@@ -112,10 +112,10 @@ class Criticality(Claim):
         }
 
     def work(self) -> Work:
-        """One unedited image and nine edited ones of each prompt."""
+        """One unedited image and seven edited ones of each prompt."""
         prompts = self.n_choosing + self.n_most
         return Work(
-            (self.n_choosing + 10 * prompts) * len(self.seeds),
+            (self.n_choosing + 8 * prompts) * len(self.seeds),
             {"statistics": (self.n_choosing * len(self.seeds), {"tensors": False})},
         )
 

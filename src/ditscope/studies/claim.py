@@ -108,11 +108,11 @@ class Claim(Study):
     rule: ClassVar[Rule]
 
     model: str = EMBEDDED
-    n_choosing: int = 12
+    n_choosing: int = 10
     n_least: int = 40
     n_most: int = 40
     seeds: tuple[int, ...] = (0,)
-    num_inference_steps: int = 20
+    num_inference_steps: int = 8
     k: int = 6
     batch_size: int = 20
     prompts: tuple[str, ...] | None = None
