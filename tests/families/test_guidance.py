@@ -12,6 +12,7 @@ from family_calls import IN_BOTH_WAYS, ONE_OF_EACH_FAMILY, SEEDS, batch, branche
 from plain_modules import modules_of
 
 import ditscope as ds
+from ditscope.tracing.replay import BY_BLOCK
 
 CHANNELS, W, SCALE = [3, 7], 2.0, 3.0
 RENORMED = ("qwen-image", "lumina2")
@@ -136,3 +137,18 @@ def test_a_degraded_branch_may_be_edited_inside_a_block(opened, folder_of, name,
     loop = PlainLoop(pipeline, name, plain_hooks.blocks_of(pipeline)[1].get_submodule(module), item)
     edits = [ds.edits.zero(CHANNELS, blocks=1, site=site, stream=stream) for stream in streams]
     assert np.array_equal(images(opened(name), name, ds.guidance.from_edits(edits, W)), loop.images)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+def test_a_comparison_guides_as_the_context_does(opened, name) -> None:
+    """The guidance begins in the second step: the first is the unedited run's, whose visits are not made again."""
+    dit = opened(name)
+    guidance = ds.guidance.detail(CHANNELS, W, 1, steps=[1])
+    expected = images(dit, name, guidance)
+    found = ds.compare(
+        dit, batch(name), SEEDS, {"guided": guidance}, ["psnr"], batch_size=2, resamples=2, **call(name)
+    )
+    assert found.attrs["replay"] == BY_BLOCK
+    assert np.array_equal(found["images"][0, 0], expected)
+    assert not np.array_equal(found["baseline_images"], expected)
+    assert dit.run_state.n_forwards == 2  # of the last run
