@@ -26,7 +26,7 @@ def compare(
     dit: DiT,
     prompts: Prompt | Sequence[Prompt],
     seeds: Seed | Sequence[Seed] = 0,
-    edits: Mapping[str, Edit | Sequence[Edit]] | None = None,
+    edits: Edit | Mapping[str, Edit | Sequence[Edit]] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
     *,
     path: str | os.PathLike[str] | None = None,
@@ -45,8 +45,8 @@ def compare(
         prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
         seeds: one or more seeds or generators, as of :meth:`ditscope.recording.record.Recording.generate`; samples are
             prompts x seeds, prompt-major.
-        edits: name -> edit, or several edits applied together; at least one. The first is what the others are
-            compared with. An edit of random channels with several draws is run once a draw.
+        edits: name -> edit, or several edits applied together; at least one, or one edit by itself. The first is
+            what the others are compared with. An edit of random channels with several draws is run once a draw.
         metrics: names of :data:`ditscope.metrics.METRICS`, or Metric objects.
         path: folder of a store, in which every finished run is at once, and with which a comparison that was broken off
             goes on; :func:`ditscope.experiments.sweep.open_sweep` opens it. None for a comparison in memory.

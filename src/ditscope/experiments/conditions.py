@@ -43,12 +43,14 @@ class Condition:
             EditedVisit(dit, self.draw(number), probe.schedule.steps, probe, samples=samples)
 
 
-def conditions(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:
-    """The conditions that a mapping of names to edits means.
+def conditions(edits: Edit | Mapping[str, Edit | Sequence[Edit]] | None) -> list[Condition]:
+    """The conditions that a mapping of names to edits means; one edit goes by its label.
 
     Raises:
         InputError: there are none, or something else than edits is among them.
     """
+    if isinstance(edits, Edit):
+        edits = {edits.label: edits}
     if not isinstance(edits, Mapping) or not edits:
         what = f"edits as a {type(edits).__name__}" if edits else "no edits"
         raise InputError(what, "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}.")

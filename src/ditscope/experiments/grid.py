@@ -116,7 +116,7 @@ def grid(factory: Callable[..., Mapping[str, Edit | Sequence[Edit]]], **dims: It
     return Grid(labelled, tuple(cells))
 
 
-def single_cell(edits: Mapping[str, Edit | Sequence[Edit]] | None) -> Grid:
+def single_cell(edits: Edit | Mapping[str, Edit | Sequence[Edit]] | None) -> Grid:
     """A grid of no dimensions."""
     return Grid({}, (tuple(conditions(edits)),))
 
