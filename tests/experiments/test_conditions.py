@@ -56,10 +56,15 @@ def test_what_is_no_edit_under_a_name_is_refused(given) -> None:
         conditions(given)
 
 
-@pytest.mark.parametrize("given", [None, {}, [drawn(1, 0)], drawn(1, 0)])
+@pytest.mark.parametrize("given", [None, {}, [drawn(1, 0)]])
 def test_what_is_no_mapping_or_an_empty_one_is_refused(given) -> None:
     with pytest.raises(InputError, match="expected a dict of name -> edit"):
         conditions(given)
+
+
+def test_one_edit_goes_by_its_label() -> None:
+    (condition,) = conditions(ds.edits.zero([3], blocks="single"))
+    assert (condition.name, condition.edits[0].label) == (ds.edits.zero([3]).label,) * 2
 
 
 def test_a_later_draw_that_the_model_lacks_is_refused_before_the_first(dit) -> None:

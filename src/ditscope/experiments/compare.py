@@ -26,7 +26,7 @@ def compare(
     dit: DiT,
     prompts: Prompt | Sequence[Prompt],
     seeds: Seed | Sequence[Seed] = 0,
-    edits: Mapping[str, Given] | None = None,
+    edits: Given | Mapping[str, Given] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
     *,
     path: str | os.PathLike[str] | None = None,
@@ -46,8 +46,8 @@ def compare(
         seeds: one or more seeds or generators, as of :meth:`ditscope.recording.record.Recording.generate`; samples are
             prompts x seeds, prompt-major.
         edits: name -> edit, several edits applied together, or a guidance (:mod:`ditscope.guidance`), whose firings and
-            energies are those of its degraded branch; at least one. The first is what the others are compared with. An
-            edit of random channels with several draws is run once a draw.
+            energies are those of its degraded branch; at least one, or one of them by itself. The first is what
+            the others are compared with. An edit of random channels with several draws is run once a draw.
         metrics: names of :data:`ditscope.metrics.METRICS`, or Metric objects.
         path: folder of a store, in which every finished run is at once, and with which a comparison that was broken off
             goes on; :func:`ditscope.experiments.sweep.open_sweep` opens it. None for a comparison in memory.

@@ -89,12 +89,14 @@ class Condition:
         return [edit.to_json() for edit in self.edits] if self.guidance is None else self.guidance.to_json()
 
 
-def conditions(given: Mapping[str, Given] | None) -> list[Condition]:
-    """The conditions that a mapping of names to edits and guidances means.
+def conditions(given: Given | Mapping[str, Given] | None) -> list[Condition]:
+    """The conditions that a mapping of names to edits and guidances means; one by itself goes by its label.
 
     Raises:
         InputError: there are none, or something else is among them.
     """
+    if isinstance(given, Edit | Guidance):
+        given = {given.label: given}
     if not isinstance(given, Mapping) or not given:
         what = f"edits as a {type(given).__name__}" if given else "no edits"
         raise InputError(what, "a dict of name -> edit", "Pass edits={'massive': ds.edits.zero(massive)}.")

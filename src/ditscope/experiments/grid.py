@@ -115,7 +115,7 @@ def grid(factory: Callable[..., Mapping[str, Given]], **dims: Iterable[Any]) -> 
     return Grid(labelled, tuple(cells))
 
 
-def single_cell(edits: Mapping[str, Given] | None) -> Grid:
+def single_cell(edits: Given | Mapping[str, Given] | None) -> Grid:
     """A grid of no dimensions."""
     return Grid({}, (tuple(conditions(edits)),))
 
