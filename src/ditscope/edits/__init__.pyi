@@ -15,6 +15,8 @@ from .firings import Firings as Firings
 from .flip_sign import flip_sign as flip_sign
 from .function import Function as Function
 from .function import function as function
+from .identity_attention import IdentityAttention as IdentityAttention
+from .identity_attention import identity_attention as identity_attention
 from .keep_only import KeepOnly as KeepOnly
 from .keep_only import keep_only as keep_only
 from .lock_step import LockStep as LockStep

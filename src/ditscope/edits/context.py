@@ -36,6 +36,7 @@ class EditContext:
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
         grid: (height, width) of the image in tokens, where the edit's mask or values have one; else None.
+        looked: what the edit's ``look`` gave, of the branch's rows ``[row, every token, channel]``.
         real: which tokens of the stream attention reads, bool ``[row, every token]``; None if all.
     """
 
@@ -53,6 +54,7 @@ class EditContext:
     channels: torch.Tensor
     grid: tuple[int, int] | None = None
     real: torch.Tensor | None = None
+    looked: torch.Tensor | None = None
 
     def token_mean(self) -> torch.Tensor:
         """Mean of the old values over the tokens on which the edit acts, float32 ``[row, 1, channel]``."""

@@ -45,11 +45,14 @@ class EditedTogether:
         if self._copies == 1:
             self.visitors[0](visit)
             return
+        # As of require_apart, all are edited.
+        visitors = [visitor for visitor in self.visitors if isinstance(visitor, EditedVisit)]
         own = [OwnVisit(**vars(visit), copy=copy, copies=self._copies) for copy in range(self._copies)]
         for block in self._dit.blocks:
             for site, stream in self._places:
-                for visitor, own_visit in zip(self.visitors, own, strict=True):
-                    assert isinstance(visitor, EditedVisit)  # as of require_apart
+                for visitor, own_visit in zip(visitors, own, strict=True):
+                    visitor.look(own_visit, block, site)
+                for visitor, own_visit in zip(visitors, own, strict=True):
                     visitor.apply_at(own_visit, block, site, stream)
 
 
