@@ -43,8 +43,9 @@ def residual_growth(source: CacheLike, *, stream: str = "image") -> xr.Dataset:
         ``[sample, step, branch, block, part, channel]``: ``energy_added`` and ``mean_added``, means over tokens of
         what the part adds to x squared and to x; ``gate_excess`` and ``output_excess``, doublings over the geometric
         mean of channels. NaN where a block has not the part, or not that gate; where no block has attention's output
-        the recording does not say what ``attn_gate`` gates. ``[sample, step, branch, block, channel]``: ``energy`` of the
-        output, and ``energy_growth``, which the parts add up to. Nothing is read until it is computed, chunk by chunk.
+        the recording does not say what ``attn_gate`` gates. ``[sample, step, branch, block, channel]``: ``energy``
+        of the output, and ``energy_growth``, which the parts add up to. Nothing is read until it is computed, chunk
+        by chunk.
 
     Raises:
         InputError: sites that were not recorded, by name; or a stream with padding.
