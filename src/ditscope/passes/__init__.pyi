@@ -1,9 +1,12 @@
 # Written by `python -m ditscope._discovery`.
+from .agreement import agreement as agreement
 from .channel_statistics import channel_statistics as channel_statistics
 from .concentration import energy_share as energy_share
 from .concentration import exceeds_threshold as exceeds_threshold
 from .concentration import gini as gini
 from .concentration import measure_concentration as measure_concentration
+from .correspondence import correspondence as correspondence
+from .ditf_features import ditf_features as ditf_features
 from .iou import iou as iou
 from .mask_options import MaskOptions as MaskOptions
 from .mask_study import mask_study as mask_study
@@ -15,8 +18,11 @@ from .overlap import spearman as spearman
 from .rank_agreement import rank_agreement as rank_agreement
 from .rank_channels import rank_channels as rank_channels
 from .ranking import Ranking as Ranking
+from .registers import registers as registers
+from .residual_growth import residual_growth as residual_growth
 from .samples_needed import samples_needed as samples_needed
 from .score_masks import score_masks as score_masks
 from .spatial_masks import spatial_masks as spatial_masks
 from .stability import stability as stability
 from .token_statistics import token_statistics as token_statistics
+from .variance_components import variance_components as variance_components
