@@ -46,7 +46,7 @@ class EditedTogether:
             EditedVisit(dit, each, steps, positions=batch.positions, samples=batch.samples) for each in edits
         ]
         self._places = passing_order(
-            {edit.scope.site for edit in every}, {edit.scope.stream for edit in every}
+            {site for edit in every for site in edit.read_sites}, {edit.scope.stream for edit in every}
         )
 
     def __call__(self, visit: Visit) -> None:
