@@ -11,6 +11,9 @@ from .context import EditContext as EditContext
 from .edit import Edit as Edit
 from .edit import Where as Where
 from .edit import from_json as from_json
+from .fake_quantize import FakeQuantize as FakeQuantize
+from .fake_quantize import FakeQuantizeRest as FakeQuantizeRest
+from .fake_quantize import fake_quantize as fake_quantize
 from .firings import Firings as Firings
 from .flip_sign import flip_sign as flip_sign
 from .function import Function as Function
@@ -33,6 +36,8 @@ from .recorded_source import RecordedSource as RecordedSource
 from .replace import Replace as Replace
 from .replace import replace as replace
 from .resample import resample as resample
+from .reuse import Reuse as Reuse
+from .reuse import reuse as reuse
 from .scale import Scale as Scale
 from .scale import scale as scale
 from .scope import Scope as Scope

@@ -37,7 +37,7 @@ class EditedTogether:
         ]
         every = [edit for each in conditions for edit in each.edits]
         self._places = passing_order(
-            {edit.scope.site for edit in every}, {edit.scope.stream for edit in every}
+            {site for edit in every for site in edit.read_sites}, {edit.scope.stream for edit in every}
         )
 
     def __call__(self, visit: Visit) -> None:

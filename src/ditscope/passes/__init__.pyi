@@ -1,5 +1,6 @@
 # Written by `python -m ditscope._discovery`.
 from .agreement import agreement as agreement
+from .channel_ranges import channel_ranges as channel_ranges
 from .channel_statistics import channel_statistics as channel_statistics
 from .concentration import energy_share as energy_share
 from .concentration import exceeds_threshold as exceeds_threshold
@@ -11,13 +12,18 @@ from .iou import iou as iou
 from .mask_options import MaskOptions as MaskOptions
 from .mask_study import mask_study as mask_study
 from .mask_summary import mask_summary as mask_summary
+from .number_formats import SCHEMES as SCHEMES
+from .number_formats import Scheme as Scheme
 from .overlap import expected_jaccard as expected_jaccard
 from .overlap import jaccard as jaccard
 from .overlap import rank_biased_overlap as rank_biased_overlap
 from .overlap import spearman as spearman
+from .probe import probe as probe
+from .quantization_error import quantization_error as quantization_error
 from .rank_agreement import rank_agreement as rank_agreement
 from .rank_channels import rank_channels as rank_channels
 from .ranking import Ranking as Ranking
+from .redundancy import redundancy as redundancy
 from .registers import registers as registers
 from .residual_growth import residual_growth as residual_growth
 from .samples_needed import samples_needed as samples_needed

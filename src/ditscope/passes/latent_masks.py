@@ -17,13 +17,13 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.checks import Address
 from ditscope.errors import InputError
 from ditscope.passes.clustering import foreground
 from ditscope.passes.mask_options import MaskOptions
-from ditscope.passes.source import Source, array_blocks, hidden_states, own_dtype, whole_chunks
+from ditscope.passes.source import Source, hidden_states, own_dtype, whole_chunks
+from ditscope.passes.tensors import chosen_ids, chosen_places, with_places
 from ditscope.precision import at_limit
 
 Channels: TypeAlias = ChannelSet | Sequence[int] | str
@@ -49,19 +49,8 @@ class ImageStates:
             raise InputError(
                 "tokens without y and x", "tokens with the latent grid's y and x", "Pass the image stream."
             )
-        for dim in ("sample", "step", "branch", "block"):
-            if dim not in hidden.dims:
-                hidden = hidden.expand_dims(dim)
-        branches = (
-            [str(name) for name in hidden["branch"].values] if "branch" in hidden.coords else [self.branch]
-        )
-        branch = branches.index(checks.name_of("branch", self.branch, branches))
-        known = array_blocks(hidden)
-        blocks = [known.index(block) for block in checks.find_blocks(known, self.blocks)]
-        labels = hidden["step"].values.tolist()
-        steps = [labels.index(step) for step in checks.find_steps(labels, self.steps)]
-        hidden = hidden.isel(branch=branch, block=blocks, step=steps)
-        return hidden.transpose("block", "step", "sample", "token", "channel")
+        chosen = chosen_places(with_places(hidden), self.blocks, self.steps, self.branch)
+        return chosen.isel(branch=0).transpose("block", "step", "sample", "token", "channel")
 
 
 def make_masks(
@@ -191,16 +180,8 @@ class _MaskTable:
         labels: dict[str, Any] = {dim: self._hidden[dim].values[position] for dim, position in at.items()}
         if "branch" in self._hidden.coords:
             labels["branch"] = self._hidden["branch"].item()
-        kept = [dim for dim in chosen.kept if dim != "block"]
-        ids = (chosen.sel(**{dim: labels[dim] for dim in kept}) if kept else chosen)[labels["block"]]
-        missing = ids[~np.isin(ids, recorded)]
-        if len(missing):
-            raise InputError(
-                f"channel {missing[0]} in the set",
-                f"one of the {len(recorded)} recorded channels",
-                "Record all channels.",
-            )
-        return ids
+        wanted = {dim: labels[dim] for dim in ("block", *chosen.kept)}
+        return chosen_ids(chosen, wanted, recorded)
 
 
 def _draws(channels: Channels) -> list[ChannelSet | None]:
