@@ -3,6 +3,7 @@ from .ablation import ablation as ablation
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .channel_magnitude import channel_magnitude as channel_magnitude
 from .channel_spectrum import channel_spectrum as channel_spectrum
+from .grid_effects import grid_effects as grid_effects
 from .image_grid import image_grid as image_grid
 from .interpolation_curve import interpolation_curve as interpolation_curve
 from .iou_by_block import iou_by_block as iou_by_block
