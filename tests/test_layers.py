@@ -41,6 +41,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 UPWARD = {
     ("ditscope.models.dit", "checking"),  # DiT.check
     ("ditscope.models.dit", "tracing"),  # DiT.generate_images
+    ("ditscope.cache.recorded", "recording"),  # Cache.torch
     ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
     ("ditscope.metrics.shapes_attributes", "shapes"),
 }

@@ -35,4 +35,5 @@ from .recording.capture import capture as capture
 from .recording.capture_image import capture_image as capture_image
 from .recording.record import record as record
 from .recording.repair import repair as repair
+from .tracing.crossed_prompts import crossed_prompts as crossed_prompts
 from .tracing.prompt_embeds import PromptEmbeds as PromptEmbeds

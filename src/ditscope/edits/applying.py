@@ -78,6 +78,9 @@ class EditedVisit:
         self._places = passing_order({site for e in edits for site in e.read_sites}, {e.scope.stream for e in edits})
         self._channels: dict[tuple[int, int, int], ActingChannels] = {}
         self._norms = FrozenNorms(dit, [(e.scope, e.freeze_layernorm) for e in edits], self._blocks)
+        self._looking = {at: edit for at, edit in enumerate(edits) if type(edit).look is not Edit.look}
+        self._looked_at: tuple[int, int, str] | None = None
+        self._looked: dict[int, torch.Tensor | None] = {}
         self._earlier = Earlier()
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
@@ -89,9 +92,23 @@ class EditedVisit:
             for place in first:
                 self.apply_at(visit, block, *place)
             self._norms.freeze(block)
-            for place in self._places[len(first) :]:
-                self.apply_at(visit, block, *place)
+            for site, stream in self._places[len(first) :]:
+                self.look(visit, block, site)
+                self.apply_at(visit, block, site, stream)
         self._norms.freeze(None)
+
+    def look(self, visit: Visit, block: Block, site: str) -> None:
+        """Let edits of a site read what comes before it in a block; to be called before anything there is read."""
+        at = (visit.index, block.index, site)
+        if self._looking and at != self._looked_at:
+            self._looked_at = at
+            self._looked = {
+                position: edit.look(block)
+                for position, edit in self._looking.items()
+                if edit.scope.site == site
+                and block.index in self._blocks[position]
+                and edit.scope.branches_at(visit, self._steps)
+            }
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
@@ -125,7 +142,7 @@ class EditedVisit:
         self, position: int, visit: Visit, branches: Sequence[str], block: Block, acting: ActingChannels
     ) -> bool:
         edit, run = self._edits[position], self._dit.run_state
-        scope = edit.scope
+        scope, looked = edit.scope, self._looked.get(position)
         hidden = block.read(scope.site, scope.stream)
         # Asking for the grid waits for the device.
         selected = tokens_at(scope.tokens, visit.step, block.index)
@@ -158,6 +175,7 @@ class EditedVisit:
                 old=hidden[place].float(),
                 acts=acts,
                 real=every,
+                looked=None if looked is None else looked[rows],
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,

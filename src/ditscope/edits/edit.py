@@ -125,6 +125,10 @@ class Edit(JsonForm, ABC):
                 "Rank that stream, or drop stream=.",
             )
 
+    def look(self, block: Block) -> torch.Tensor | None:
+        """What is to be read of a block before the edit's site, ``[row, token, channel]``: the context's ``looked``."""
+        return None
+
     @abstractmethod
     def values(self, context: EditContext) -> torch.Tensor:
         """What takes the place of ``context.old``: any shape that broadcasts to ``[row, token, channel]``."""

@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.checks import Address
 from ditscope.errors import InputError

@@ -13,3 +13,4 @@ from .save_png import save_png as save_png
 from .stability_curve import stability_curve as stability_curve
 from .sweep_heatmap import sweep_heatmap as sweep_heatmap
 from .token_channel import token_channel as token_channel
+from .verdicts import verdicts as verdicts

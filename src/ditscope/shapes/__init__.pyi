@@ -10,6 +10,8 @@ from .oracle import load_oracle as load_oracle
 from .prompt_sets import prompts as prompts
 from .reference import reference_mask as reference_mask
 from .reference import reference_masks as reference_masks
+from .scene_pairs import ScenePairs as ScenePairs
+from .scene_pairs import scene_pairs as scene_pairs
 from .scenes import Scene as Scene
 from .scenes import draw_scene as draw_scene
 from .scenes import make_scene as make_scene
