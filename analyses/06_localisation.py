@@ -1,9 +1,9 @@
 """Do massive channels mark the subject, and do they because they are massive?
 
-Tokens are clustered by the massive channels alone (K-means, two clusters, after min-max), and one cluster is held against
-the subject's mask. Any channels make some mask, so the same is done with random channels, with those of the ranks in the
-middle, and with those that vary most over tokens, which is what a mask is made of. Polarity is not part of this claim: of
-mask and complement the better counts (07 is about the rule that chooses).
+Tokens are clustered by the massive channels alone (K-means, two clusters, after min-max), and one cluster is held
+against the subject's mask. Any channels make some mask, so the same is done with random channels, with those of the
+ranks in the middle, and with those that vary most over tokens, which is what a mask is made of. Polarity is not part
+of this claim: of mask and complement the better counts (07 is about the rule that chooses).
 
     python analyses/06_localisation.py --out runs/06_localisation
 """
@@ -83,7 +83,9 @@ class Localisation(Claim):
         }
         last, middle = (self._study(trial, sets, step=step, pca=self.k) for step in (-1, self._middle()))
         found = last["iou_oracle"].sel(block=chosen["block"], drop=True).mean("draw").fillna(0.0)
-        found = found.drop_vars([name for name in found.coords if name not in ("sample", "selector", "prompt")])
+        found = found.drop_vars(
+            [name for name in found.coords if name not in ("sample", "selector", "prompt")]
+        )
 
         def less(selector: str):
             return found.sel(selector="massive", drop=True) - found.sel(selector=selector, drop=True)
@@ -108,9 +110,7 @@ class Localisation(Claim):
         about = {"model": self.model, "k": self.k}
         return {
             name: (
-                plots.iou_by_block(
-                    result.arrays[name], title=f"IoU with the subject, {words}", about=about
-                ),
+                plots.iou_by_block(result.arrays[name], title=f"IoU with the subject, {words}", about=about),
                 f"Mean IoU by block, {words}, with intervals over prompts.",
             )
             for name, words in (("last", "last step"), ("middle", "step in the middle"))
@@ -132,14 +132,12 @@ class Localisation(Claim):
         return self.num_inference_steps // 2
 
     def _study(self, trial, sets, *, step, pca):
-        cache = trial.record(
-            "states", streams=["image"], sites=["block_output"], steps=[self._middle(), -1]
-        )
+        cache = trial.record("states", streams=["image"], sites=["block_output"], steps=[self._middle(), -1])
         reference = reference_of(self, cache, self.reference)
-        also = {"words": self._words(trial)} if pca is not None and step == -1 and _attends(trial.dit) else None
-        return ds.passes.mask_study(
-            cache, sets, reference, step=step, pca=pca, options=OPTIONS, also=also
+        also = (
+            {"words": self._words(trial)} if pca is not None and step == -1 and _attends(trial.dit) else None
         )
+        return ds.passes.mask_study(cache, sets, reference, step=step, pca=pca, options=OPTIONS, also=also)
 
     def _words(self, trial):
         """Masks by the outputs of attention of the caption's words."""

@@ -1,8 +1,9 @@
 """Does the sign rule find the foreground, and do masks collapse onto a few tokens?
 
-The rule "the foreground is the cluster where the scaled channels are larger" depends on the sign of the channels, which
-nothing fixes. A public attempt at reproduction failed, and two causes were suspected: polarity, and a few extreme tokens
-that take a cluster for themselves. Here the side of the subject is known, so both are counted, and other rules stand beside.
+The rule "the foreground is the cluster where the scaled channels are larger" depends on the sign of the channels,
+which nothing fixes. A public attempt at reproduction failed, and two causes were suspected: polarity, and a few
+extreme tokens that take a cluster for themselves. Here the side of the subject is known, so both are counted, and
+other rules stand beside.
 
     python analyses/07_polarity_and_collapse.py --out runs/07_polarity_and_collapse
 """
@@ -42,7 +43,9 @@ class PolarityAndCollapse(Claim):
 
     name = "polarity_and_collapse"
     claim = "The foreground is where scaled massive channels are larger, and masks do not collapse onto a few tokens."
-    source = "Turri et al., arXiv 2605.13974, 3.2; the failed reproduction and its suspected causes in public code"
+    source = (
+        "Turri et al., arXiv 2605.13974, 3.2; the failed reproduction and its suspected causes in public code"
+    )
     design = (
         "Masks as in 06 (the massive channels of each block, last step, K-means in two clusters after min-max), at the "
         "block where on the choosing prompts the better of mask and complement is best: there polarity is all that can "
@@ -85,7 +88,9 @@ class PolarityAndCollapse(Claim):
     def test(self, trial, chosen):
         """Score the masks of every rule."""
         studies = {name: self._study(trial, options) for name, options in RULES.items()}
-        every = xr.concat([each.drop_vars("control") for each in studies.values()], "selector", combine_attrs="override")
+        every = xr.concat(
+            [each.drop_vars("control") for each in studies.values()], "selector", combine_attrs="override"
+        )
         every = every.assign_coords(
             selector=list(studies), control=("selector", [name != next(iter(RULES)) for name in studies])
         )
@@ -132,7 +137,9 @@ class PolarityAndCollapse(Claim):
         cache = trial.record("states", streams=["image"], sites=["block_output"], steps=[-1])
         reference = reference_of(self, cache, self.reference)
         made = ds.passes.MaskOptions(n_init=4, **options)
-        return ds.passes.mask_study(cache, {"massive": trial.ranking().top(self.k)}, reference, pca=None, options=made)
+        return ds.passes.mask_study(
+            cache, {"massive": trial.ranking().top(self.k)}, reference, pca=None, options=made
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Do massive channels change less from step to step than the others, and can a cache keep them at less cost?
 
-Caches of features (Chipmunk, ProCache) reuse what a block added in an earlier step, and judge by the size of changes what to
-compute anew. If massive channels stay while the others move, the relative change of the whole says little of the others.
+Caches of features (Chipmunk, ProCache) reuse what a block added in an earlier step, and judge by the size of changes
+what to compute anew. If massive channels stay while the others move, the relative change of the whole says little of
+the others.
 
     python analyses/14_redundancy.py --out runs/14_redundancy
 """
@@ -10,12 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ditscope.studies.reading import effects_table, match_finding
+
 import ditscope as ds
 from ditscope import plots
 from ditscope.cli.claim import run_claim
 from ditscope.studies.claim import Claim, Evidence, effect_of
 from ditscope.studies.cost import Work
-from ditscope.studies.reading import effects_table, match_finding
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")
@@ -26,13 +28,16 @@ class Redundancy(Claim):
     """Massive channels are the redundant ones."""
 
     name = "redundancy"
-    claim = "Massive channels change less from step to step than others, hide how much these change, and cost less to reuse."
+    claim = (
+        "Massive channels change less from step to step than others, hide how much these change, and cost less to "
+        "reuse."
+    )
     source = "What Chipmunk and ProCache (arXiv 2512.17298) would need to know; claim 13 of compressibility"
     design = (
-        "The output of every block, image stream, is recorded at every step. Relative change is the root sum of squares "
-        "of the change to the next step over that of the state; of each image, means over blocks and steps. What "
-        "reuse costs is measured on images: at the block in the middle, in every second step, channels of what the "
-        "block adds are taken from the step before; PSNR to the unedited image, for the massive channels less as many "
+        "The output of every block, image stream, is recorded at every step. Relative change is the root sum of "
+        "squares of the change to the next step over that of the state; of each image, means over blocks and steps. "
+        "What reuse costs is measured on images: at the block in the middle, in every second step, channels of what "
+        "the block adds are taken from the step before; PSNR to the unedited image, for the massive channels less as many "
         "random ones. At which blocks reuse of all channels costs how much is reported, on the choosing prompts."
     )
     controls = (
@@ -71,7 +76,9 @@ class Redundancy(Claim):
         place = ("step", "branch", "block")
         where = {"blocks": [trial.block_at(0.5)], "steps": range(1, self.num_inference_steps, 2)}
         reuse = ds.edits.reuse(sets["massive"], **where)
-        others = [c for c in range(trial.dit.width) if c not in set(sets["massive"][trial.block_at(0.5)].tolist())]
+        others = [
+            c for c in range(trial.dit.width) if c not in set(sets["massive"][trial.block_at(0.5)].tolist())
+        ]
         compared = trial.compare(
             "reuse",
             {
@@ -94,8 +101,12 @@ class Redundancy(Claim):
             arrays["by_block"] = trial.sweep("by_block", blocks, METRICS)
         return Evidence(
             {
-                "slower": _bare((massive["relative_change_of"] / massive["relative_change_without"]).mean(place)),
-                "hidden": _bare((massive["relative_change_without"] / changes["relative_change"]).mean(place)),
+                "slower": _bare(
+                    (massive["relative_change_of"] / massive["relative_change_without"]).mean(place)
+                ),
+                "hidden": _bare(
+                    (massive["relative_change_without"] / changes["relative_change"]).mean(place)
+                ),
                 "cheap": psnr.sel(edit="reuse massive", drop=True) - psnr.sel(edit="reuse random", drop=True),
             },
             arrays,

@@ -26,5 +26,13 @@ def test_a_block_that_cuts_otherwise_has_little_weight() -> None:
 
 
 def test_one_sided_masks_stay_and_do_not_vote() -> None:
-    masks = np.array([[True] * 4, [False] * 4, [True, False, False, False], [True, False, False, False], [False, True, True, True]])
+    masks = np.array(
+        [
+            [True] * 4,
+            [False] * 4,
+            [True, False, False, False],
+            [True, False, False, False],
+            [False, True, True, True],
+        ]
+    )
     assert turned_over(masks).tolist() == [False, False, False, False, True]

@@ -29,9 +29,7 @@ def test_captions_say_six_things() -> None:
 def test_tokens_of_the_object_and_of_the_background() -> None:
     found = ds.shapes.caption_tokens([*PROMPTS, TWO], 24)
     words = [prompt.split() for prompt in (*PROMPTS, TWO)]
-    named = [
-        [[words[s][t] for t in np.flatnonzero(found.values[c, s])] for s in range(3)] for c in range(2)
-    ]
+    named = [[[words[s][t] for t in np.flatnonzero(found.values[c, s])] for s in range(3)] for c in range(2)]
     assert named[0] == [["red", "circle"], ["white", "star"], ["red", "circle", "green", "star"]]
     assert named[1] == [["striped", "blue"], ["plain", "red"], ["plain", "blue"]]
     with pytest.raises(InputError, match="11 words|12 words"):

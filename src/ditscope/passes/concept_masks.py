@@ -1,10 +1,11 @@
 """Foreground masks from what image and text tokens put out of attention: after ConceptAttention (arXiv 2502.04320).
 
-ConceptAttention adds tokens of concepts that attend to the image and change nothing, and compares their outputs of attention
-with the image tokens'. Here the prompt's own words are the concepts, so that the masks follow from a recording, and outputs
-are taken after attention's last projection. It takes blocks in which both streams go through one attention and come out of
-it apart: the double blocks of FLUX.1, FLUX.2 and Chroma, and the blocks of Qwen-Image, SD3, CogView4, AuraFlow and Lumina2.
-In SANA and PixArt-Sigma the text is read by cross-attention: there is no text stream, and what is attended to is at no site.
+ConceptAttention adds tokens of concepts that attend to the image and change nothing, and compares their outputs of
+attention with the image tokens'. Here the prompt's own words are the concepts, so that the masks follow from a
+recording, and outputs are taken after attention's last projection. It takes blocks in which both streams go through
+one attention and come out of it apart: the double blocks of FLUX.1, FLUX.2 and Chroma, and the blocks of Qwen-Image,
+SD3, CogView4, AuraFlow and Lumina2. In SANA and PixArt-Sigma the text is read by cross-attention: there is no text
+stream, and what is attended to is at no site.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ def concept_masks(
 
     Args:
         source: a cache of ``attn_output`` of both streams.
-        concepts: text tokens of each concept, bool ``[concept, sample, token]``, the foreground first; samples are found
-            by their labels where they have them. :func:`ditscope.shapes.caption_tokens` gives those of its captions.
+        concepts: text tokens of each concept, bool ``[concept, sample, token]``, the foreground first; samples are
+            found by their labels where they have them. :func:`ditscope.shapes.caption_tokens` gives those of its
+            captions.
         blocks: blocks by index, name or kind; None for all that have the site.
         steps: scheduler steps, -1 for the last recorded; None for all.
         branch: ``cond`` or ``uncond``.
@@ -51,8 +53,8 @@ def concept_masks(
         average: average the heat over blocks and steps first, as ConceptAttention does.
 
     Returns:
-        ``heat``, the foreground's share of the softmax over concepts of the dot products of a token's output with the mean
-        over the concept's tokens, and ``mask``, bool, ``[(block, step,) sample, y, x]``.
+        ``heat``, the foreground's share of the softmax over concepts of the dot products of a token's output with the
+        mean over the concept's tokens, and ``mask``, bool, ``[(block, step,) sample, y, x]``.
 
     Raises:
         InputError: a recording without the site in both streams, concepts that do not fit or have no token in a sample,
@@ -68,18 +70,24 @@ def concept_masks(
         for tensor in each_tensor(text, "words")
     }
     y, x = (image[name].values.astype(int) for name in ("y", "x"))
-    heat = np.zeros((image.sizes["block"], image.sizes["step"], image.sizes["sample"], y.max() + 1, x.max() + 1))
+    heat = np.zeros(
+        (image.sizes["block"], image.sizes["step"], image.sizes["sample"], y.max() + 1, x.max() + 1)
+    )
     for tensor in each_tensor(image, "concepts"):
         sample, step, _, block = tensor.at
         likeness = tensor.values.astype(np.float64) @ words[tensor.at].T
         if not np.isfinite(likeness).all():
             raise InputError(
-                f"NaN or infinity in block {image['block'].values[block]}", "finite values", "Leave that block out."
+                f"NaN or infinity in block {image['block'].values[block]}",
+                "finite values",
+                "Leave that block out.",
             )
         heat[block, step, sample, y, x] = softmax(likeness, axis=1)[:, 0]
     dims = ("block", "step", "sample", "y", "x")
     coords = {name: c for name, c in image.coords.items() if c.dims and set(c.dims) <= set(dims[:3])}
-    found = xr.DataArray(heat, dims=dims, coords=coords | {"y": range(heat.shape[3]), "x": range(heat.shape[4])})
+    found = xr.DataArray(
+        heat, dims=dims, coords=coords | {"y": range(heat.shape[3]), "x": range(heat.shape[4])}
+    )
     found = found.mean(("block", "step")) if average else found
     least = found.mean(("y", "x")) if threshold == "mean" else 0.5
     return xr.Dataset(
@@ -118,8 +126,8 @@ def _marked(concepts: xr.DataArray, text: xr.DataArray) -> np.ndarray:
     marked = marked[:, :, : text.sizes["token"]]
     if not fits or beyond or not marked.any(2).all():
         raise InputError(
-            f"{concepts.sizes['concept']} concepts of {concepts.sizes['sample']} samples, some without a token or beyond "
-            f"the {text.sizes['token']} recorded",
+            f"{concepts.sizes['concept']} concepts of {concepts.sizes['sample']} samples, some without a token or "
+            f"beyond the {text.sizes['token']} recorded",
             f"two or more, each with a token in each of {text.sizes['sample']} samples",
             "Mark tokens of every concept in every prompt.",
         )

@@ -115,7 +115,9 @@ class _MaskTable:
         self._border = (self._y == 0) | (self._x == 0) | (self._y == last_y) | (self._x == last_x)
         if options.vote and hidden.sizes["block"] < 3:
             raise InputError(
-                f"a vote of {hidden.sizes['block']} blocks", "three or more", "Name more blocks, or leave vote out."
+                f"a vote of {hidden.sizes['block']} blocks",
+                "three or more",
+                "Name more blocks, or leave vote out.",
             )
         self._draws = _draws(channels)
         self._ids = {at: self._chosen(*at) for at in np.ndindex(len(self._draws), *hidden.shape[:3])}

@@ -65,4 +65,6 @@ class MaskOptions:
 
     def attributes(self) -> dict[str, Any]:
         """The options as attributes of a dataset."""
-        return {name: value for name, value in asdict(self).items() if value is not None} | {"vote": int(self.vote)}
+        return {name: value for name, value in asdict(self).items() if value is not None} | {
+            "vote": int(self.vote)
+        }

@@ -52,8 +52,8 @@ def mask_study(
         pca: add a selector ``pca`` of this many principal components of all channels; None leaves it out.
         resize: as in ``score_masks``.
         options: how masks are made, as in ``spatial_masks``.
-        also: masks that are made otherwise, by name, such as those of ``concept_masks``: ``mask [(block,) sample, y, x]``,
-            scored as controls beside the others. Without blocks they stand beside each.
+        also: masks that are made otherwise, by name, such as those of ``concept_masks``: ``mask [(block,) sample, y,
+            x]``, scored as controls beside the others. Without blocks they stand beside each.
 
     Returns:
         ``iou``, ``iou_oracle``, ``polarity_right``, ``foreground_share``, ``reference_share``, ``collapsed``
@@ -69,7 +69,9 @@ def mask_study(
     also = dict(also or {})
     names = [*sets, *([] if pca is None else ["pca"]), *also]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"two selectors named {twice[0]!r}", "a name for each", "Rename one, or pass pca=None.")
+        raise InputError(
+            f"two selectors named {twice[0]!r}", "a name for each", "Rename one, or pass pca=None."
+        )
     if not checks.is_whole(step):
         raise InputError(f"step={step!r}", "one step", "Call once per step.")
     states = ImageStates(source, blocks, step, branch, site)

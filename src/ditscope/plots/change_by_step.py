@@ -21,7 +21,10 @@ _SOURCE = "what redundancy returns"
 _LINES = {
     "relative_change": ("all channels", {"color": INK, "linestyle": "-", "marker": "o"}),
     "relative_change_of": ("the set", {"color": ACCENT, "linestyle": "-", "marker": "s"}),
-    "relative_change_without": ("all but the set", {"color": ACCENT, "linestyle": (0, (4, 2)), "marker": "D"}),
+    "relative_change_without": (
+        "all but the set",
+        {"color": ACCENT, "linestyle": (0, (4, 2)), "marker": "D"},
+    ),
 }
 
 
@@ -35,8 +38,8 @@ def change_by_step(
 ) -> Figure:
     """Draws what :func:`ditscope.passes.redundancy` returns: change by step, and the set's share of it by block.
 
-    Lines are medians over samples, branches and blocks, bands the middle half of the blocks (of their means). The map is
-    the mean over samples and branches.
+    Lines are medians over samples, branches and blocks, bands the middle half of the blocks (of their means). The map
+    is the mean over samples and branches.
 
     Args:
         changes: the whole result; draws are averaged.
@@ -63,8 +66,8 @@ def change_by_step(
         3.6,
         title=title or "Change of hidden states from step to step",
         headline=headline(first.assign_attrs(changes.attrs | first.attrs), {"set": name} | dict(about or {})),
-        note="Left: medians over blocks, bands from the lower to the upper quarter. Right: the set's part of the squared "
-        "change; 1 is all of it.",
+        note="Left: medians over blocks, bands from the lower to the upper quarter. Right: the set's part of the "
+        "squared change; 1 is all of it.",
         legend=[
             Line2D([], [], label=words.replace("the set", name), **style) for words, style in _LINES.values()
         ],
@@ -77,7 +80,7 @@ def change_by_step(
         left.plot(at, middle, gid=variable, **style)
     ticks, shown = some(labels(first, "step"), 16)
     left.set_xticks(ticks, shown)
-    left.set(xlabel="step", ylabel="relative change |x′ − x| / |x|", ylim=(0, None))
+    left.set(xlabel="step", ylabel="relative change, of the size before", ylim=(0, None))
     grid(left)
     share = values(drawn["change_share"].transpose("block", "step"))
     mesh = right.pcolormesh(share, cmap=AGREEMENT, vmin=0, vmax=1)

@@ -34,7 +34,8 @@ def probe_accuracy(
     Intervals are bands. Dotted lines of a set's colour are its probes of shuffled labels.
 
     Args:
-        probed: of one step; ``accuracy``, ``accuracy_low``, ``accuracy_high`` and ``chance`` ``[label, selector, block]``.
+        probed: of one step; ``accuracy``, ``accuracy_low``, ``accuracy_high`` and ``chance`` ``[label, selector,
+            block]``.
         title: another title.
         about: entries for the line below it.
 
@@ -56,8 +57,8 @@ def probe_accuracy(
         2.5 * rows,
         title=title or "What linear probes read from hidden states, by block",
         headline=headline(first.assign_attrs(probed.attrs | first.attrs), about),
-        note="Share that is right, of prompts that no probe learned from. Bands are intervals over prompts. Dotted: the same "
-        "probes of shuffled labels.",
+        note="Share that is right, of prompts that no probe learned from. Bands are intervals over prompts. Dotted: "
+        "the same probes of shuffled labels.",
         legend=[
             Line2D([], [], label=literal(name), color=look.colour, linestyle=look.dash, marker=look.marker)
             for name, look in zip(selectors, styles, strict=True)
@@ -76,7 +77,9 @@ def probe_accuracy(
             ax.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
             style = {"linewidth": 1.3 if look.control else 2.0, "markersize": 3.6}
             ax.plot(at, middle, color=look.colour, linestyle=look.dash, marker=look.marker, gid=name, **style)
-            ax.plot(at, chance, color=look.colour if not look.control else FAINT, linestyle=":", linewidth=1.0)
+            ax.plot(
+                at, chance, color=look.colour if not look.control else FAINT, linestyle=":", linewidth=1.0
+            )
         ax.set_title(literal(sentence(names[panel])))
         ax.set(ylim=(0, 1.02), xlim=(-0.4, len(at) - 0.6))
         if panel % columns == 0:

@@ -29,8 +29,8 @@ def rounding_error(
 ) -> Figure:
     """Draws what :func:`ditscope.passes.quantization_error` returns: signal to rounding noise of each scheme.
 
-    One row a scheme, one mark a set that is kept apart, and a black one where nothing is. Marks are means over all places of
-    the ratio in dB, lines reach from the 5th to the 95th percentile of places.
+    One row a scheme, one mark a set that is kept apart, and a black one where nothing is. Marks are means over all
+    places of the ratio in dB, lines reach from the 5th to the 95th percentile of places.
 
     Args:
         errors: the whole result.
@@ -56,15 +56,18 @@ def rounding_error(
         0.9 + 0.42 * len(schemes),
         title=title or "Signal to rounding noise of low-precision formats",
         headline=headline(first.assign_attrs(errors.attrs | first.attrs), about),
-        note=f"Higher is better. What is apart is kept in {apart}. Right: the noise of the first set's complement alone where "
-        "nothing is apart, and of each set's own complement. Lines: 5th to 95th percentile over samples, steps and blocks.",
+        note=f"Higher is better. What is apart is kept in {apart}. Right: the noise of the first set's complement "
+        "alone where nothing is apart, and of each set's own complement. Lines: 5th to 95th percentile over samples, "
+        "steps and blocks.",
         legend=[
             Line2D([], [], label=literal(name), color=colour, marker=marker, linestyle="none")
             for name, _, colour, marker in marks
         ],
     )
     panels = figure.subplots(1, 2, sharey=True)
-    for ax, array, heading in zip(panels, arrays, ("all channels", "channels outside of the set"), strict=True):
+    for ax, array, heading in zip(
+        panels, arrays, ("all channels", "channels outside of the set"), strict=True
+    ):
         for number, (name, kept, colour, marker) in enumerate(marks):
             own = array.isel(kept=kept, selector=max(number - 1, 0))
             numbers = values(own.transpose("scheme", ...)).reshape(len(schemes), -1)

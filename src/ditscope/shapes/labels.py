@@ -14,7 +14,7 @@ from ditscope.shapes.reference import reference_mask
 
 
 def caption_labels(prompts: Sequence[str] | xr.DataArray) -> xr.DataArray:
-    """What captions of one object say: text ``[label, sample]``, labels shape, colour, size, place, background, texture.
+    """What captions of one object say, text ``[label, sample]``: shape, colour, size, place, background, texture.
 
     Args:
         prompts: captions, or a coord ``prompt`` along ``sample``, whose labels stay.
@@ -41,8 +41,8 @@ def caption_labels(prompts: Sequence[str] | xr.DataArray) -> xr.DataArray:
 def caption_tokens(prompts: Sequence[str] | xr.DataArray, n_tokens: int) -> xr.DataArray:
     """Which tokens of captions name the object and which the background, bool ``[concept, sample, token]``.
 
-    Of the FLUX.1 pipeline of the shapes world, whose T5 tokens are the words of the caption in their order. The object's
-    are its colour and shape, the background's its texture and colour.
+    Of the FLUX.1 pipeline of the shapes world, whose T5 tokens are the words of the caption in their order. The
+    object's are its colour and shape, the background's its texture and colour.
 
     Args:
         prompts: as of :func:`caption_labels`; of two objects both are the object's.
@@ -55,7 +55,9 @@ def caption_tokens(prompts: Sequence[str] | xr.DataArray, n_tokens: int) -> xr.D
     for sample, prompt in enumerate(map(str, np.asarray(prompts))):
         caption, words = parse_caption(prompt), prompt.split()
         if len(words) > n_tokens:
-            raise InputError(f"{len(words)} words in {prompt!r}", f"at most {n_tokens}", "Pass the stream's tokens.")
+            raise InputError(
+                f"{len(words)} words in {prompt!r}", f"at most {n_tokens}", "Pass the stream's tokens."
+            )
         objects = {word for each in caption.objects for word in (each.colour, each.shape)}
         behind = words.index("on")
         for at, word in enumerate(words):
@@ -89,4 +91,8 @@ def foreground(images: xr.DataArray, grid: tuple[int, int] | None = None) -> xr.
 
 def _sample(prompts: Sequence[str] | xr.DataArray) -> dict[str, xr.DataArray]:
     """The coord ``sample`` where prompts have it."""
-    return {"sample": prompts["sample"]} if isinstance(prompts, xr.DataArray) and "sample" in prompts.coords else {}
+    return (
+        {"sample": prompts["sample"]}
+        if isinstance(prompts, xr.DataArray) and "sample" in prompts.coords
+        else {}
+    )
