@@ -37,8 +37,9 @@ class Redundancy(Claim):
         "The output of every block, image stream, is recorded at every step. Relative change is the root sum of "
         "squares of the change to the next step over that of the state; of each image, means over blocks and steps. "
         "What reuse costs is measured on images: at the block in the middle, in every second step, channels of what "
-        "the block adds are taken from the step before; PSNR to the unedited image, for the massive channels less as many "
-        "random ones. At which blocks reuse of all channels costs how much is reported, on the choosing prompts."
+        "the block adds are taken from the step before; PSNR to the unedited image, for the massive channels less as "
+        "many random ones. At which blocks reuse of all channels costs how much is reported, on the choosing "
+        "prompts."
     )
     controls = (
         "as many random channels, in two draws",

@@ -34,10 +34,11 @@ class Readable(Claim):
     claim = "What the prompt says, and where the subject is, is readable from massive channels more than from others."
     source = "Turri et al. (arXiv 2605.13974) against Gan et al. (2510.11538): meaning or detail"
     design = (
-        "Logistic regression on standardised channels of the image stream's block output, last step, in five folds by "
-        "prompt: the caption's words from the channels' means over 4 x 4 parts of the image, and each token's "
-        "foreground from its own channels, as balanced accuracy. The rule looks at the block in the "
-        "middle of the model. Meaning is the mean over shape, colour, size, place and background; texture, which is detail, is reported beside."
+        "Logistic regression on standardised channels of the image stream's block output, last step, in five folds "
+        "by prompt: the caption's words from the channels' means over 4 x 4 parts of the image, and each token's "
+        "foreground from its own channels, as balanced accuracy. The rule looks at the block in the middle of the "
+        "model. Meaning is the mean over shape, colour, size, place and background; texture, which is detail, is "
+        "reported beside."
     )
     controls = (
         "as many random other channels, in two draws",
