@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +19,7 @@ from ditscope.plots._text import literal
 __all__ = ["change_by_step"]
 
 _SOURCE = "what redundancy returns"
-_LINES = {
+_LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "relative_change": ("all channels", {"color": INK, "linestyle": "-", "marker": "o"}),
     "relative_change_of": ("the set", {"color": ACCENT, "linestyle": "-", "marker": "s"}),
     "relative_change_without": (
