@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import ditscope as ds
 from ditscope import plots
 from ditscope.cli.claim import run_claim
+from ditscope.models.embedded import is_embedded
 from ditscope.studies.claim import Claim, Evidence
 from ditscope.studies.cost import Work
 from ditscope.studies.rule import Quantity, Rule
@@ -150,7 +151,7 @@ class Localisation(Claim):
 def _attends(dit) -> bool:
     """Whether image and text go through one attention, in the embedded FLUX.1 pipeline, whose tokens are words."""
     taps = [block.layout.taps.get("text", {}) for block in dit.blocks]
-    return dit.repo_id == "shapes" and any("attn_output" in each for each in taps)
+    return is_embedded(dit.repo_id) and any("attn_output" in each for each in taps)
 
 
 if __name__ == "__main__":

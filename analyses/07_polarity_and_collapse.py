@@ -116,7 +116,7 @@ class PolarityAndCollapse(Claim):
         return {
             "rules": (
                 plots.iou_by_block(
-                    result.arrays["rules"],
+                    result.arrays["rules"].sel(polarity="signed", drop=True),
                     title="IoU with the subject by block, under each rule for the foreground",
                     about={"model": self.model, "k": self.k},
                 ),
