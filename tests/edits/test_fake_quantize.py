@@ -20,7 +20,9 @@ def to_int8(values: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("per", "dims"), [("tensor", (1, 2)), ("channel", (1,)), ("token", (2,))], ids=["tensor", "channel", "token"]
+    ("per", "dims"),
+    [("tensor", (1, 2)), ("channel", (1,)), ("token", (2,))],
+    ids=["tensor", "channel", "token"],
 )
 def test_integers_are_what_a_plain_hook_makes_of_each_image(assert_does, per, dims) -> None:
     edit = ds.edits.fake_quantize(IDS, f"int8 per {per}")

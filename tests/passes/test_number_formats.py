@@ -77,7 +77,9 @@ def test_blocks_that_hold_a_number_exactly_keep_it() -> None:
     assert np.array_equal(rounded(exact, Scheme(3, "block", 4)), exact)
     assert np.array_equal(rounded(exact, Scheme(2, "block", 4)), [[1.0, 0.5, -1.0, 1.5]])
     # The second pair is small enough for one bit more.
-    assert np.array_equal(rounded(np.array([[1.0, 1.5, 0.75, 0.25]]), Scheme(2, "block", 4, 2)), [[1, 1.5, 0.75, 0.25]])
+    assert np.array_equal(
+        rounded(np.array([[1.0, 1.5, 0.75, 0.25]]), Scheme(2, "block", 4, 2)), [[1, 1.5, 0.75, 0.25]]
+    )
 
 
 def test_a_zero_tensor_stays() -> None:
@@ -86,7 +88,12 @@ def test_a_zero_tensor_stays() -> None:
 
 
 def test_schemes_are_refused_by_what_is_wrong() -> None:
-    for wrong in ({"bits": 0}, {"bits": 3, "per": "row"}, {"bits": 3, "width": 0}, {"bits": 3, "width": 6, "pair": 4}):
+    for wrong in (
+        {"bits": 0},
+        {"bits": 3, "per": "row"},
+        {"bits": 3, "width": 0},
+        {"bits": 3, "width": 6, "pair": 4},
+    ):
         with pytest.raises(InputError):
             Scheme(**wrong)
     assert scheme_of("mx9") == Scheme(7, "block", 16, 2)

@@ -74,7 +74,9 @@ def test_labels_of_tokens_are_read_at_tokens(told) -> None:
             right, own = fitted.predict(values[sample]) == inside.values[sample], inside.values[sample]
             expected = (right[own].mean() + right[~own].mean()) / 2
             # The order of tokens moves the last bits of the fit.
-            assert float(found["score"].sel(selector="planted", sample=sample).squeeze()) == pytest.approx(expected)
+            assert float(found["score"].sel(selector="planted", sample=sample).squeeze()) == pytest.approx(
+                expected
+            )
     assert float(found["accuracy"].sel(selector="planted").squeeze()) > 0.95
     assert abs(found["chance"].squeeze() - 0.5).max() < 0.1
     grid = xr.DataArray(inside.values.reshape(20, 6, 6), dims=("sample", "y", "x"))
@@ -85,11 +87,13 @@ def test_labels_of_tokens_are_read_at_tokens(told) -> None:
 
 
 def test_a_prompt_is_never_both_learned_from_and_judged(told) -> None:
-    """Each prompt has a mark of its own: learned by heart it would tell the class, of other prompts it tells nothing."""
+    """Each prompt has a mark of its own: learned by heart it would tell the class; of others it tells nothing."""
     hidden, colours, _ = told
     values = hidden.values.copy()
     values[..., 10] = 50 * (np.arange(20) // 2)[:, None, None, None, None]
-    sure = passes.probe(hidden.copy(data=values), colours, {"mark": ChannelSet.of([10])}, blocks=0, shuffles=1)
+    sure = passes.probe(
+        hidden.copy(data=values), colours, {"mark": ChannelSet.of([10])}, blocks=0, shuffles=1
+    )
     assert float(sure["accuracy"].sel(selector="mark").squeeze()) < 0.8
 
 

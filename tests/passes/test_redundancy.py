@@ -93,7 +93,10 @@ def test_channels_that_are_not_finite_are_left_out(make_hidden, sets) -> None:
     without = passes.redundancy(hidden.isel(channel=kept), {"massive": ChannelSet.of([2, 20])})
     for name in ("relative_change", "relative_change_of", "entry_share", "channel_share"):
         first = {"step": 0, "selector": 0, "draw": 0}
-        one, other = (each[name].isel({d: i for d, i in first.items() if d in each[name].dims}) for each in (found, without))
+        one, other = (
+            each[name].isel({d: i for d, i in first.items() if d in each[name].dims})
+            for each in (found, without)
+        )
         np.testing.assert_allclose(one, other)
 
 

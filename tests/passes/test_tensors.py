@@ -22,7 +22,9 @@ def test_every_tensor_comes_once_with_steps_in_order(make_hidden, monkeypatch) -
         return block
 
     lazy = hidden.chunk(sample=1, step=1, block=2)
-    lazy = lazy.copy(data=da.map_blocks(read, lazy.data, dtype=lazy.dtype, meta=np.empty((0,) * 6, hidden.dtype)))
+    lazy = lazy.copy(
+        data=da.map_blocks(read, lazy.data, dtype=lazy.dtype, meta=np.empty((0,) * 6, hidden.dtype))
+    )
     monkeypatch.setattr(tensors, "_SLAB_BYTES", 4 * 36 * 24 * 3)  # fewer than a chunk of blocks and steps
     seen = list(each_tensor(lazy, "test"))
     assert sorted(tensor.at for tensor in seen) == list(np.ndindex(3, 4, 2, 4))
@@ -51,7 +53,9 @@ def test_dims_that_were_selected_away_come_back(make_hidden) -> None:
 
 
 def test_members_are_those_of_the_place(make_hidden) -> None:
-    hidden = with_places(make_hidden(samples=2, blocks=2, chunks=None).assign_coords(channel=np.arange(24) * 2))
+    hidden = with_places(
+        make_hidden(samples=2, blocks=2, chunks=None).assign_coords(channel=np.arange(24) * 2)
+    )
     by_step = xr.DataArray(
         [[[4], [6]], [[8], [10]], [[0], [2]]],
         dims=("step", "block", "rank"),

@@ -75,7 +75,9 @@ class EditedVisit:
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
         # In the order in which the model passes them; where a block passes one stream first, so do the edits.
-        self._places = passing_order({site for e in edits for site in e.read_sites}, {e.scope.stream for e in edits})
+        self._places = passing_order(
+            {site for e in edits for site in e.read_sites}, {e.scope.stream for e in edits}
+        )
         self._channels: dict[tuple[int, int, int], ActingChannels] = {}
         self._norms = FrozenNorms(dit, [(e.scope, e.freeze_layernorm) for e in edits], self._blocks)
         self._looking = {at: edit for at, edit in enumerate(edits) if type(edit).look is not Edit.look}

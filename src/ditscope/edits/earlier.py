@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Earlier:
     """What edits that look back are told, by edit, block and branch, in float32.
 
-    At ``block_output`` that is what a block adds to a stream, elsewhere the hidden state itself. It is read in each step
-    after which the edit begins to act, and stays until the next such step.
+    At ``block_output`` that is what a block adds to a stream, elsewhere the hidden state itself. It is read in each
+    step after which the edit begins to act, and stays until the next such step.
     """
 
     def __init__(self) -> None:

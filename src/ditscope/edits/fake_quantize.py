@@ -67,7 +67,8 @@ def fake_quantize(
                                      "massive in mx9": [ds.edits.fake_quantize(massive, "mx6", spare=True),
                                                         ds.edits.fake_quantize(massive, "mx9")]})
 
-    Scales are those of the values at hand (dynamic), of each image, over the tokens and channels on which the edit acts.
+    Scales are those of the values at hand (dynamic), of each image, over the tokens and channels on which the edit
+    acts.
 
     Args:
         channels: a ChannelSet, or channel ids for every block; None for all channels.

@@ -22,9 +22,7 @@ def first_blocks(
         visits: of the run.
         steps: the steps that the run makes.
     """
-    blocks = [
-        (edit, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits
-    ]
+    blocks = [(edit, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits]
     return [
         min(
             (block for edit, block in blocks if block is not None and edit.branches_read(visit, steps)),

@@ -71,9 +71,9 @@ def reuse(channels: Any = None, **where: Unpack[Where]) -> Reuse:
     """Put what an earlier step computed in place of what is computed now, as a cache of blocks does.
 
     ``steps`` are those that reuse; each takes what the last step before it has that is none of them. At
-    ``site="attn_output"`` and ``"mlp_output"`` the output of attention and MLP stays (their gates are computed afresh);
-    at ``block_output`` what the block adds to the stream stays, so that the hidden state is what the block takes now and
-    what it added then. The numbers are those of a cache; the time that one would save is not saved::
+    ``site="attn_output"`` and ``"mlp_output"`` the output of attention and MLP stays (their gates are computed
+    afresh); at ``block_output`` what the block adds to the stream stays, so that the hidden state is what the block
+    takes now and what it added then. The numbers are those of a cache; the time that one would save is not saved::
 
         ds.edits.reuse(blocks="single.3", steps=[3, 5, 7])              # every second step
         ds.edits.reuse(massive, blocks="single.3", steps=range(2, 10))  # the massive channels alone are stale
@@ -83,7 +83,7 @@ def reuse(channels: Any = None, **where: Unpack[Where]) -> Reuse:
         **where: parts of the scope, ``steps`` among them, and ``control``; as for :func:`~ditscope.edits.zero.zero`.
 
     Raises:
-        InputError: no ``steps``, ``sigmas``, or an unknown or empty part of the scope. Before a run: the run's first step
-            is one of them.
+        InputError: no ``steps``, ``sigmas``, or an unknown or empty part of the scope. Before a run: the run's first
+            step is one of them.
     """
     return Reuse.of(channels, where)

@@ -6,6 +6,7 @@ from .concentration import energy_share as energy_share
 from .concentration import exceeds_threshold as exceeds_threshold
 from .concentration import gini as gini
 from .concentration import measure_concentration as measure_concentration
+from .concept_masks import concept_masks as concept_masks
 from .correspondence import correspondence as correspondence
 from .ditf_features import ditf_features as ditf_features
 from .iou import iou as iou

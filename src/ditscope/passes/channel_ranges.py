@@ -33,9 +33,10 @@ def channel_ranges(
         site: where in a block.
 
     Returns:
-        Float64 ``[step, branch, block, channel]``: ``abs_max``, the largest abs(x) of any sample, ``least_abs_max``, the
-        smallest of the samples' largest, and ``at_percentile`` ``[percentile, ...]``, the mean over samples of each one's
-        percentile, linear between values. A coord ``sigma`` stays on ``step``. Over finite values; NaN without one.
+        Float64 ``[step, branch, block, channel]``: ``abs_max``, the largest abs(x) of any sample, ``least_abs_max``,
+        the smallest of the samples' largest, and ``at_percentile`` ``[percentile, ...]``, the mean over samples of
+        each one's percentile, linear between values. A coord ``sigma`` stays on ``step``. Over finite values; NaN
+        without one.
 
     Raises:
         InputError: no percentiles, one that is none, or what a source refuses.

@@ -22,6 +22,7 @@ from ditscope.checks import Address
 from ditscope.errors import InputError
 from ditscope.passes.clustering import foreground
 from ditscope.passes.mask_options import MaskOptions
+from ditscope.passes.polarity_vote import turned_over
 from ditscope.passes.source import Source, hidden_states, own_dtype, whole_chunks
 from ditscope.passes.tensors import chosen_ids, chosen_places, with_places
 from ditscope.precision import at_limit
@@ -112,6 +113,12 @@ class _MaskTable:
             )
         last_y, last_x = self._height - 1, self._width - 1
         self._border = (self._y == 0) | (self._x == 0) | (self._y == last_y) | (self._x == last_x)
+        if options.vote and hidden.sizes["block"] < 3:
+            raise InputError(
+                f"a vote of {hidden.sizes['block']} blocks",
+                "three or more",
+                "Name more blocks, or leave vote out.",
+            )
         self._draws = _draws(channels)
         self._ids = {at: self._chosen(*at) for at in np.ndindex(len(self._draws), *hidden.shape[:3])}
         shape = (hidden.sizes["block"], hidden.sizes["step"], len(self._draws), hidden.sizes["sample"])
@@ -154,6 +161,10 @@ class _MaskTable:
                 stacklevel=4,
             )
         dims = ("block", "step", "draw", "sample")
+        if self._options.vote:
+            for at in np.ndindex(self._mask.shape[1:4]):
+                masks = self._mask[(slice(None), *at)]
+                masks[turned_over(masks.reshape(len(masks), -1))] ^= True
         share = self._mask.mean((-2, -1))
         coords = {
             name: c for name, c in self._hidden.coords.items() if not {"token", "channel"} & set(c.dims)

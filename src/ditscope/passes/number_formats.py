@@ -24,11 +24,11 @@ PER = ("tensor", "channel", "token", "block")
 class Scheme:
     """A way to round hidden states.
 
-    Per ``tensor`` (one image at one block), ``channel`` or ``token`` values are whole multiples of a step, which is the
-    largest magnitude there over ``2**bits - 1``: symmetric integers of ``bits`` and a sign. Per ``block`` of ``width``
-    neighbouring channels of a token they are multiples of a power of two: the block's largest magnitude has ``bits`` bits
-    before and after the point, as in microscaling (MX). With ``pair`` above 1, each so many neighbours whose exponent is
-    smaller than the block's have one bit more (the shared microexponent of MX9, MX6 and MX4).
+    Per ``tensor`` (one image at one block), ``channel`` or ``token`` values are whole multiples of a step, which is
+    the largest magnitude there over ``2**bits - 1``: symmetric integers of ``bits`` and a sign. Per ``block`` of
+    ``width`` neighbouring channels of a token they are multiples of a power of two: the block's largest magnitude has
+    ``bits`` bits before and after the point, as in microscaling (MX). With ``pair`` above 1, each so many neighbours
+    whose exponent is smaller than the block's have one bit more (the shared microexponent of MX9, MX6 and MX4).
 
     Attributes:
         bits: of the magnitude, without the sign: 7 for int8.
@@ -52,7 +52,9 @@ class Scheme:
         checks.whole_number("pair", self.pair)
         if self.width % self.pair:
             raise InputError(
-                f"blocks of {self.width} in parts of {self.pair}", "parts that fill a block", "Pass pair=2, say."
+                f"blocks of {self.width} in parts of {self.pair}",
+                "parts that fill a block",
+                "Pass pair=2, say.",
             )
 
     @property
@@ -102,7 +104,9 @@ def rounded(values: Any, scheme: Scheme, xp: Any = np) -> Any:
     if scheme.per == "block":
         return _in_blocks(values, scheme, xp)
     axes = {"tensor": (-2, -1), "channel": (-2,), "token": (-1,)}[scheme.per]
-    return _multiples(values, xp.amax(abs(values), axis=axes, keepdims=True) / (2**scheme.bits - 1), scheme, xp)
+    return _multiples(
+        values, xp.amax(abs(values), axis=axes, keepdims=True) / (2**scheme.bits - 1), scheme, xp
+    )
 
 
 def _in_blocks(values: Any, scheme: Scheme, xp: Any) -> Any:

@@ -50,8 +50,8 @@ def probe(
 ) -> xr.Dataset:
     """Linear probes (logistic regression on standardised channels), cross-validated by prompt.
 
-    No prompt is both learned from and judged by. The control learns, and is judged by, the labels of another prompt: those
-    of whole prompts are permuted, and the map of a sample's tokens stays as it is.
+    No prompt is both learned from and judged by. The control learns, and is judged by, the labels of another prompt:
+    those of whole prompts are permuted, and the map of a sample's tokens stays as it is.
 
     Args:
         source: a cache, or hidden states.
@@ -63,8 +63,8 @@ def probe(
         branch: ``cond`` or ``uncond``.
         stream: ``image`` or ``text``; of text, labels of samples alone.
         site: where in a block.
-        cells: labels of samples are read from the channels' means over tokens, in each of ``cells`` times ``cells`` parts
-            of the image side by side: 1 knows no place.
+        cells: labels of samples are read from the channels' means over tokens, in each of ``cells`` times ``cells``
+            parts of the image side by side: 1 knows no place.
         tokens: for labels of tokens, how many of each sample are drawn at random, to learn from and to judge.
         folds: of the cross-validation.
         regularisation: scikit-learn's ``C``.
@@ -74,9 +74,9 @@ def probe(
         seed: of the drawn tokens, the permutations and the bootstrap.
 
     Returns:
-        ``score`` ``[label, selector, draw, step, block, sample]``: of a sample's label, 1 where the probe is right and 0
-        where it is not; of tokens' labels, the mean over the classes in a sample of the share of their tokens that is
-        right. ``shuffled``, the same of the control, the mean over permutations. ``accuracy``, ``accuracy_low``,
+        ``score`` ``[label, selector, draw, step, block, sample]``: of a sample's label, 1 where the probe is right and
+        0 where it is not; of tokens' labels, the mean over the classes in a sample of the share of their tokens that
+        is right. ``shuffled``, the same of the control, the mean over permutations. ``accuracy``, ``accuracy_low``,
         ``accuracy_high`` and ``chance`` (of the control) ``[label, selector, step, block]`` are means over draws and
         samples; so are ``lead``, ``lead_low`` and ``lead_high``, the first selector minus each, paired by sample. The
         figure is ``plots.probe_accuracy``.
@@ -118,7 +118,9 @@ def probe(
             features = np.stack(read)  # [sample, part or token, channel]
             if not np.isfinite(features).all():
                 where = f"step {hidden['step'].values[step]} of block {hidden['block'].values[block]}"
-                raise InputError(f"NaN or infinity in {where}", "finite values", "Leave that block or step out.")
+                raise InputError(
+                    f"NaN or infinity in {where}", "finite values", "Leave that block or step out."
+                )
             for key, member in (*table.at((0, step, 0, block)), every):
                 for number, own in enumerate(classes):
                     at = (number, *key, step, block)
@@ -142,7 +144,7 @@ def probe(
 
 
 def _classes(labels: xr.DataArray, hidden: xr.DataArray) -> tuple[list[str], list[np.ndarray]]:
-    """Names of labels, and the classes of each ``[sample]`` or ``[sample, token]``, in the order of the hidden states."""
+    """Names of labels, and classes of each, ``[sample]`` or ``[sample, token]``, in the order of the hidden states."""
     dims = set(labels.dims) - {"label"}
     of_text = hidden.attrs.get("stream") == "text"  # whose tokens mean another thing in each prompt
     known = ({"sample"}, *([] if of_text else [{"sample", "token"}, {"sample", "y", "x"}]))
@@ -167,7 +169,9 @@ def _classes(labels: xr.DataArray, hidden: xr.DataArray) -> tuple[list[str], lis
         found = labels.transpose("label", "sample", *(["token"] if "token" in dims else [])).values
     wanted = (hidden.sizes["sample"], *([hidden.sizes["token"]] if len(dims) > 1 else []))
     if found.shape[1:] != wanted:
-        raise InputError(f"labels of shape {found.shape[1:]}", f"{wanted}, as of the hidden states", "Label them all.")
+        raise InputError(
+            f"labels of shape {found.shape[1:]}", f"{wanted}, as of the hidden states", "Label them all."
+        )
     return [str(name) for name in labels["label"].values], list(found)
 
 
@@ -181,11 +185,15 @@ def _groups(hidden: xr.DataArray) -> np.ndarray:
 def _folds(classes: list[np.ndarray], groups: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Samples to learn from and to judge, of each fold."""
     if len(np.unique(groups)) < folds:
-        raise InputError(f"{len(np.unique(groups))} prompts", f"{folds} or more, one a fold", "Pass fewer folds.")
+        raise InputError(
+            f"{len(np.unique(groups))} prompts", f"{folds} or more, one a fold", "Pass fewer folds."
+        )
     made = list(GroupKFold(folds).split(groups, groups=groups))
     for own in classes:
         if any(len(np.unique(own[learned])) < 2 for learned, _ in made):
-            raise InputError("a fold that leaves one class to learn from", "two or more", "Leave that label out.")
+            raise InputError(
+                "a fold that leaves one class to learn from", "two or more", "Leave that label out."
+            )
     return made
 
 
@@ -207,7 +215,9 @@ def _parts(hidden: xr.DataArray, cells: int) -> np.ndarray | None:
         raise InputError(f"cells={cells} of tokens without y and x", "tokens of an image", "Pass cells=1.")
     y, x = (hidden[name].values.astype(int) for name in ("y", "x"))
     if cells > min(y.max(), x.max()) + 1:
-        raise InputError(f"cells={cells} on {y.max() + 1} x {x.max() + 1} tokens", "no more than tokens", "Pass 4, say.")
+        raise InputError(
+            f"cells={cells} on {y.max() + 1} x {x.max() + 1} tokens", "no more than tokens", "Pass 4, say."
+        )
     part = y * cells // (y.max() + 1) * cells + x * cells // (x.max() + 1)
     member = part == np.arange(cells**2)[:, None]
     return member / member.sum(1, keepdims=True)
@@ -232,7 +242,9 @@ def _judged(
         model = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=1000))
         if classes.ndim == 1:
             rows = features.reshape(len(features), -1)
-            score[judged] = model.fit(rows[learned], classes[learned]).predict(rows[judged]) == classes[judged]
+            score[judged] = (
+                model.fit(rows[learned], classes[learned]).predict(rows[judged]) == classes[judged]
+            )
             continue
         width = features.shape[-1]
         model.fit(features[learned].reshape(-1, width), classes[learned].ravel())

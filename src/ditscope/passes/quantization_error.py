@@ -1,7 +1,7 @@
 """What rounding to a low-precision format costs hidden states, with and without massive channels kept apart.
 
-A scheme whose scale is shared by many channels spends its range on the largest. Mixed schemes (MixDiT, arXiv 2504.08398)
-keep the channels of large magnitude in a wider format, so that the others have a scale of their own.
+A scheme whose scale is shared by many channels spends its range on the largest. Mixed schemes (MixDiT, arXiv
+2504.08398) keep the channels of large magnitude in a wider format, so that the others have a scale of their own.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def quantization_error(
         site: where in a block.
 
     Returns:
-        ``relative_mse`` ``[kept, scheme, selector, draw, sample, step, branch, block]``, the sum of squared errors over
-        that of squares, over tokens and channels; ``kept`` is ``together``, where all channels share scales, or ``apart``.
-        ``rest_relative_mse``, the same over the channels outside of the set alone, which the size of the set's cannot
-        hide. ``sqnr`` and ``rest_sqnr``, in dB, ``-10 log10`` of them. NaN past a set's draws, and where all is zero.
-        Channels with NaN or infinity are left out where they have it: ``nonfinite_channels`` counts them.
+        ``relative_mse`` ``[kept, scheme, selector, draw, sample, step, branch, block]``, the sum of squared errors
+        over that of squares, over tokens and channels; ``kept`` is ``together``, where all channels share scales, or
+        ``apart``. ``rest_relative_mse``, the same over the channels outside of the set alone, which the size of the
+        set's cannot hide. ``sqnr`` and ``rest_sqnr``, in dB, ``-10 log10`` of them. NaN past a set's draws, and where
+        all is zero. Channels with NaN or infinity are left out where they have it: ``nonfinite_channels`` counts them.
 
     Raises:
         InputError: no sets, an unknown scheme, or what a source refuses.
@@ -90,7 +90,11 @@ def quantization_error(
             coords=coords
             | table.coords()
             | {"kept": ["together", "apart"], "scheme": [scheme.label for scheme in chosen]},
-            attrs={"stream": stream, "site": site, "apart": "full precision" if wider is None else wider.label},
+            attrs={
+                "stream": stream,
+                "site": site,
+                "apart": "full precision" if wider is None else wider.label,
+            },
         )
     by_channel = xr.DataArray(nonfinite, dims=(*PLACES, "channel"), coords={"channel": hidden["channel"]})
     warn_left_out(by_channel, "left out where they are not finite")

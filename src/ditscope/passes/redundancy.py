@@ -46,14 +46,15 @@ def redundancy(
         keep: share of the largest changes that the rule chooses, above 0 to 1.
 
     Returns:
-        Float64 ``[sample, step, branch, block]``, step the later one (``step_before`` is the other): ``relative_change``
-        ``|x' - x| / |x|`` (root sums of squares over tokens and channels) and ``cosine`` of x and x'; and
-        ``channel_change`` ``[..., channel]``, the sum over tokens of ``|x' - x|`` over that of ``|x|``. Of each set
-        ``[selector, draw, sample, step, branch, block]``, NaN past its draws: ``relative_change_of`` and ``cosine_of`` its
-        channels, ``relative_change_without`` and ``cosine_without`` them; ``change_share``, ``energy_share`` and
-        ``channel_share``, its part of the squared change, of the squares of x and of all channels; ``token_jaccard``, of
-        the tokens chosen with and without it; and ``entry_share``, its part of the chosen entries. Channels with NaN or
-        infinity in one of two steps are left out there: ``nonfinite_channels`` counts them.
+        Float64 ``[sample, step, branch, block]``, step the later one (``step_before`` is the other):
+        ``relative_change`` ``|x' - x| / |x|`` (root sums of squares over tokens and channels) and ``cosine`` of x and
+        x'; and ``channel_change`` ``[..., channel]``, the sum over tokens of ``|x' - x|`` over that of ``|x|``. Of
+        each set ``[selector, draw, sample, step, branch, block]``, NaN past its draws: ``relative_change_of`` and
+        ``cosine_of`` its channels, ``relative_change_without`` and ``cosine_without`` them; ``change_share``,
+        ``energy_share`` and ``channel_share``, its part of the squared change, of the squares of x and of all
+        channels; ``token_jaccard``, of the tokens chosen with and without it; and ``entry_share``, its part of the
+        chosen entries. Channels with NaN or infinity in one of two steps are left out there: ``nonfinite_channels``
+        counts them.
 
     Raises:
         InputError: fewer than two steps, no sets, a share that is none, or what a source refuses.
@@ -149,4 +150,3 @@ class _Change:
     def _largest(self, by_token: np.ndarray) -> np.ndarray:
         """Tokens of the largest changes; of equal ones the first."""
         return np.argsort(-by_token, kind="stable")[: self._n_tokens]
-

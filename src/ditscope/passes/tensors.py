@@ -112,7 +112,9 @@ class MemberTable:
         for name, chosen in sets.items():
             if chosen.stream != stream:
                 raise InputError(
-                    f"{name!r}: channels of the {chosen.stream} stream", f"the {stream} stream", "Rank that stream."
+                    f"{name!r}: channels of the {chosen.stream} stream",
+                    f"the {stream} stream",
+                    "Rank that stream.",
                 )
         self.shape = (len(sets), max(chosen.draws for chosen in sets.values()))
         self._at = functools.cache(self._members)
