@@ -273,3 +273,17 @@ def test_equal_selections_have_equal_dask_names_until_a_sample_is_recorded_anew(
     assert one.hidden(channels=[3]).data.name != one.hidden().data.name
     assert one.hidden("text").data.name != one.hidden().data.name
     assert len({one.stats()[name].data.name for name in STATISTIC_ARRAYS}) == len(STATISTIC_ARRAYS)
+
+
+def test_a_statistic_at_an_address_is_the_recorded_one(store):
+    cache = open_cache(store)
+    for address in addresses(cache.schema)[::3]:
+        place = at(address)
+        for name in RECORDED_STATISTICS:
+            found = cache.statistic_at("image", "block_output", name, samples=[1, 0], **place)
+            expected = cache.stats()[name].sel(place).sel(sample=[1, 0]).values
+            assert found.tobytes() == expected.tobytes()
+    with pytest.raises(InputError, match="statistic 'median'"):
+        cache.statistic_at("image", "block_output", "median", samples=[0], **place)
+    with pytest.raises(InputError, match="block 2"):
+        cache.statistic_at("image", "block_output", "mean", samples=[0], **place | {"block": 2})
