@@ -36,6 +36,8 @@ class BlockList:
         modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
         attended: stream -> where the stream with its gated attention is, in blocks that do not keep the sum: they
             pass it to the MLP and add the MLP's output to the stream as it came.
+        value_path: submodules through which what attention is passed of an image token becomes its part of
+            ``attn_output`` if the token attends to itself alone; none where that is not so simple.
     """
 
     path: str
@@ -50,6 +52,7 @@ class BlockList:
     also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
     modulated: Mapping[str, Mapping[str, Modulated]] = field(default_factory=dict)
     attended: Mapping[str, Tap] = field(default_factory=dict)
+    value_path: tuple[str, ...] = ()
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""
@@ -156,6 +159,7 @@ class Family:
         positions_along_edge: whether the transformer's ``pos_embed_max_size`` counts positions along one edge, and
             not all of a square.
         text_length_varies: whether the number of text tokens depends on the prompt.
+        text_before: tokens of other text encoders that go before the ``max_sequence_length`` ones.
         text_prefix: attribute of the pipeline with the number of tokens that it takes off the front of the encoded
             text, where it then cuts that text to ``max_sequence_length``; None where tokenizers alone cut.
         width: entries of the transformer's config whose product is the number of channels.
@@ -178,6 +182,7 @@ class Family:
     readout: str | None = "norm_out"
     text_padding_kept: bool = True
     text_length_varies: bool = False
+    text_before: int = 0
     text_prefix: str | None = None
     nominal_cell: int | None = None
     size_step: int = 1

@@ -1,6 +1,7 @@
 # Written by `python -m ditscope._discovery`.
 from .ablation import ablation as ablation
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
+from .change_by_step import change_by_step as change_by_step
 from .channel_magnitude import channel_magnitude as channel_magnitude
 from .channel_spectrum import channel_spectrum as channel_spectrum
 from .grid_effects import grid_effects as grid_effects
@@ -10,6 +11,8 @@ from .iou_by_block import iou_by_block as iou_by_block
 from .jaccard_matrix import jaccard_matrix as jaccard_matrix
 from .loss_curve import loss_curve as loss_curve
 from .mask_grid import mask_grid as mask_grid
+from .probe_accuracy import probe_accuracy as probe_accuracy
+from .rounding_error import rounding_error as rounding_error
 from .save_png import save_png as save_png
 from .stability_curve import stability_curve as stability_curve
 from .sweep_heatmap import sweep_heatmap as sweep_heatmap

@@ -25,3 +25,5 @@ from .study import Measured as Measured
 from .study import Progress as Progress
 from .study import Result as Result
 from .study import Study as Study
+from .subject import reference_finding as reference_finding
+from .subject import reference_of as reference_of
