@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
+import readme
 from ditscope.cli.claim import run_claim
-
-SCRIPT = Path(__file__).parents[2] / "analyses/01_criticality.py"
+from ditscope.studies import Claim, Evidence, Quantity, Rule
 
 
 @pytest.fixture(scope="module")
 def criticality():
-    spec = importlib.util.spec_from_file_location("criticality", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Criticality
+    return readme.scripts()["01_criticality"]
 
 
 def run(kind, *arguments: str) -> int:
@@ -44,10 +39,6 @@ def test_mistakes_are_a_line(criticality, capsys) -> None:
 
 
 def test_it_is_run_and_what_is_small_is_kept(tmp_path: Path, capsys) -> None:
-    import xarray as xr
-
-    from ditscope.studies import Claim, Quantity, Rule
-
     class Width(Claim):
         """A claim that needs no run."""
 
@@ -55,8 +46,6 @@ def test_it_is_run_and_what_is_small_is_kept(tmp_path: Path, capsys) -> None:
         rule = Rule((Quantity.above("width", "width", 100.0),))
 
         def test(self, trial, chosen):
-            from ditscope.studies import Evidence
-
             coords = {"sample": range(len(trial.prompts)), "prompt": ("sample", list(trial.prompts))}
             return Evidence(
                 {"width": xr.DataArray([trial.dit.width] * len(trial.prompts), coords, ["sample"])}
