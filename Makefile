@@ -57,7 +57,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks,explorer]"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
 		--target $(QUANTIZERS) --upgrade torchao
 	touch $(STAMP)

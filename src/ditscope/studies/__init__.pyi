@@ -11,6 +11,12 @@ from .cost import cost as cost
 from .first_look import FirstLook as FirstLook
 from .power import prompts_needed as prompts_needed
 from .power import spread_over_prompts as spread_over_prompts
+from .reading import effects_table as effects_table
+from .reading import judge_finding as judge_finding
+from .reading import match_finding as match_finding
+from .reading import meaning_change as meaning_change
+from .reading import meaning_metrics as meaning_metrics
+from .reading import relative_change as relative_change
 from .rule import Decision as Decision
 from .rule import Quantity as Quantity
 from .rule import Rule as Rule

@@ -100,6 +100,7 @@ class Claim(Study):
         batch_size: images generated together.
         prompts: to use in place of the model's own; the first ``n_choosing`` are to choose on.
         call: further arguments of the pipeline.
+        clip: the CLIP that judges other models' images; an embedded pipeline brings its own.
     """
 
     source: ClassVar[str]
@@ -117,6 +118,7 @@ class Claim(Study):
     batch_size: int = 20
     prompts: tuple[str, ...] | None = None
     call: Mapping[str, Any] = field(default_factory=dict)
+    clip: str = "openai/clip-vit-large-patch14"
 
     def __post_init__(self) -> None:
         for name in ("n_choosing", "n_least", "n_most", "num_inference_steps", "k", "batch_size"):
@@ -289,6 +291,10 @@ class Trial:
         """Channels ranked on the choosing prompts."""
         return rank_channels(self.statistics, statistic=statistic)
 
+    def block_at(self, depth: float) -> int:
+        """The block at a share of the model's depth, 0 for the first and 1 for the last."""
+        return round(depth * (len(self.dit.blocks) - 1))
+
     def record(self, name: str, **kept: Any) -> Cache:
         """Record the trial's prompts; ``kept`` as of :func:`ditscope.record`."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -307,19 +313,23 @@ class Trial:
         """Compare edits on the trial's prompts; ``more`` as of :func:`ditscope.compare`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.sweep"
-        given = {**self._batch, **self._call, **more}
+        given = {**self._batch, **self._scored, **self._call, **more}
         return compare(self.dit, list(self.prompts), self.claim.seeds, edits, metrics, path=path, **given)
 
     def sweep(self, name: str, grid: Grid, metrics: Iterable[str | Metric], **more: Any) -> xr.Dataset:
         """Sweep a grid on the trial's prompts, keeping no images; ``more`` as of :func:`ditscope.sweep`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.sweep"
-        given = {"images": "drop", **self._batch, **self._call, **more}
+        given = {"images": "drop", **self._batch, **self._scored, **self._call, **more}
         return sweep(self.dit, list(self.prompts), self.claim.seeds, grid, metrics, path, **given)
 
     @property
     def _batch(self) -> dict[str, Any]:
         return {"batch_size": self.claim.batch_size}
+
+    @property
+    def _scored(self) -> dict[str, Any]:
+        return {} if self.claim.embedded else {"clip": self.claim.clip}
 
     @property
     def _call(self) -> dict[str, Any]:
