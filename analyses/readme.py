@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 from ditscope.cache.layout import readable_bytes
@@ -31,6 +32,7 @@ def claim_of(path: Path) -> type[Claim]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look up what annotations mean
     spec.loader.exec_module(module)
     (found,) = [
         each
