@@ -3,6 +3,7 @@ from .ablation import ablation as ablation
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .change_by_step import change_by_step as change_by_step
 from .channel_magnitude import channel_magnitude as channel_magnitude
+from .channel_range import channel_range as channel_range
 from .channel_spectrum import channel_spectrum as channel_spectrum
 from .grid_effects import grid_effects as grid_effects
 from .image_grid import image_grid as image_grid
