@@ -5,6 +5,7 @@ from . import controls as controls
 from . import edits as edits
 from . import errors as errors
 from . import experiments as experiments
+from . import explorer as explorer
 from . import guidance as guidance
 from . import intervals as intervals
 from . import metrics as metrics

@@ -13,9 +13,6 @@ from ditscope.vocabulary import BRANCHES, SITES, STATISTICS, STREAMS
 
 T = TypeVar("T")
 
-Address = int | str
-"""A block: an index, a negative index counting from the last, a name (``single.5``) or a kind (``single``)."""
-
 
 def several(values: Any, single: type | tuple[type, ...] = str) -> tuple[Any, ...]:
     """One or several values as a tuple; a value of a ``single`` type is one, as is what cannot be iterated."""
@@ -174,6 +171,9 @@ class NamedBlock(Protocol):
         """Position in the model's execution order."""
 
 
+Address = int | str | NamedBlock
+"""A block: itself, an index, a negative index counting from the last, a name (``single.5``) or a kind (``single``)."""
+
 AnyBlock = TypeVar("AnyBlock", bound=NamedBlock)
 
 
@@ -207,13 +207,14 @@ def find_blocks(
     return [blocks[position] for position in sorted(positions)]
 
 
-def block_addresses(wanted: Address | Iterable[Address]) -> tuple[Address, ...]:
-    """The addresses, when the model they are meant for is not known yet.
+def block_addresses(wanted: Address | Iterable[Address]) -> tuple[int | str, ...]:
+    """The addresses, when the model they are meant for is not known yet; a block of one gives its index.
 
     Raises:
-        InputError: there are none, or one is neither a whole number nor text.
+        InputError: there are none, or one is neither a block, a whole number nor text.
     """
-    addresses = several(wanted)
+    given = (wanted,) if hasattr(wanted, "kind") else several(wanted)
+    addresses = tuple(block.index if hasattr(block, "kind") else block for block in given)
     if not addresses:
         raise InputError("no blocks", "at least one", "Leave blocks= out for all.")
     for address in addresses:
@@ -226,7 +227,7 @@ def block_addresses(wanted: Address | Iterable[Address]) -> tuple[Address, ...]:
     return tuple(address if isinstance(address, str) else int(address) for address in addresses)
 
 
-def _positions(blocks: Sequence[NamedBlock], address: Address) -> list[int]:
+def _positions(blocks: Sequence[NamedBlock], address: int | str) -> list[int]:
     if isinstance(address, str):
         return [position for position, block in enumerate(blocks) if address in (block.name, block.kind)]
     if address < 0:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from store_recording import (
     addresses,
     at,
@@ -273,3 +274,41 @@ def test_equal_selections_have_equal_dask_names_until_a_sample_is_recorded_anew(
     assert one.hidden(channels=[3]).data.name != one.hidden().data.name
     assert one.hidden("text").data.name != one.hidden().data.name
     assert len({one.stats()[name].data.name for name in STATISTIC_ARRAYS}) == len(STATISTIC_ARRAYS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_hidden_states_in_a_dtype_that_numpy_computes_in(store, dtype):
+    cache = open_cache(store)
+    hidden = cache.hidden(dtype=dtype)
+    assert (hidden.dtype, hidden.attrs["dtype"]) == (dtype, "bfloat16")
+    assert hidden.chunks == cache.hidden().chunks  # nothing is read yet
+    assert np.array_equal(hidden.values, cache.hidden().values.astype(dtype))
+    assert np.isfinite(hidden.mean("token").values).all()
+    with pytest.raises(InputError, match="dtype 'float16'"):
+        cache.hidden(dtype="float16")
+
+
+def test_torch_gets_the_stored_bits_at_the_labels_asked_for(store):
+    cache = open_cache(store)
+    whole = cache.torch("text")
+    assert (whole.dtype, tuple(whole.shape)) == (torch.bfloat16, cache.hidden("text").shape)
+    part = cache.torch(samples=[1], steps=-1, branches="uncond", blocks=["double.4", 0], channels=[70, 3])
+    expected = cache.hidden(channels=[70, 3]).sel(sample=[1], step=[3], branch=["uncond"], block=[0, 4])
+    assert np.array_equal(part.view(torch.uint16).numpy(), expected.values.view(np.uint16))
+    for wrong in ({"samples": 5}, {"steps": 2}, {"blocks": 2}, {"branches": "other"}, {"channels": [1]}):
+        with pytest.raises(InputError):
+            cache.torch(**wrong)
+
+
+def test_a_statistic_at_an_address_is_the_recorded_one(store):
+    cache = open_cache(store)
+    for address in addresses(cache.schema)[::3]:
+        place = at(address)
+        for name in RECORDED_STATISTICS:
+            found = cache.statistic_at("image", "block_output", name, samples=[1, 0], **place)
+            expected = cache.stats()[name].sel(place).sel(sample=[1, 0]).values
+            assert found.tobytes() == expected.tobytes()
+    with pytest.raises(InputError, match="statistic 'median'"):
+        cache.statistic_at("image", "block_output", "median", samples=[0], **place)
+    with pytest.raises(InputError, match="block 2"):
+        cache.statistic_at("image", "block_output", "mean", samples=[0], **place | {"block": 2})

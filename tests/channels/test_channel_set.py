@@ -103,7 +103,7 @@ def test_blocks_by_name_kind_and_negative_index_of_a_model():
     assert ChannelSet.of([7], blocks=BLOCKS[:2])["double.1"].tolist() == [7]
 
 
-@pytest.mark.parametrize("bad", [{"single.5": [1]}, {-1: [1]}, {1.5: [1]}, {True: [1]}, {None: [1]}])
+@pytest.mark.parametrize("bad", [{"single": [1]}, {-1: [1]}, {1.5: [1]}, {True: [1]}, {None: [1]}])
 def test_blocks_that_only_a_model_knows_are_refused_without_one(bad):
     with pytest.raises(InputError, match="blocks=dit.blocks"):
         ChannelSet.of(bad)
@@ -153,3 +153,25 @@ def test_parts_of_a_control_are_controls():
     assert not ChannelSet.of([1]).control
     assert "a control" in repr(channels)
     assert "<script" not in ChannelSet.of([1], label="<script>")._repr_html_()
+
+
+def test_blocks_by_name_without_a_model():
+    channels = ChannelSet.of({"single.2": [1, 4], "double.1": [3]})
+    assert channels.blocks == ["single.2", "double.1"]
+    assert channels["single.2"].tolist() == channels[BLOCKS[4]].tolist() == [1, 4]
+    assert channels.sel(block="double.1")["double"].tolist() == [3]
+    assert ChannelSet.from_json(json.loads(json.dumps(channels.to_json()))) == channels
+    for unknown in (-1, 0, BLOCKS[0], "single.0"):  # only a model knows which index a name has
+        with pytest.raises(InputError, match="block"):
+            channels[unknown]
+    with pytest.raises(InputError, match="all by index or all by name"):
+        ChannelSet.of({"single.2": [1], 0: [2]})
+
+
+def test_a_set_comes_back_from_its_file(tmp_path):
+    channels = full_set()
+    channels.to_file(tmp_path / "set.json")
+    assert ChannelSet.from_file(tmp_path / "set.json") == channels
+    (tmp_path / "set.json").write_text("{")
+    with pytest.raises(InputError, match=r"set\.json, which is no JSON"):
+        ChannelSet.from_file(tmp_path / "set.json")

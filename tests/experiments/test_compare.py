@@ -16,6 +16,7 @@ from ditscope.errors import ConfigMismatchError, DitscopeError, EditError, Input
 from ditscope.metrics.metric import Metric
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
+from ditscope.plots._images import as_pixels
 from ditscope.tracing.samples import pair_samples
 
 PROMPTS = ["a red circle", "a white star"]
@@ -339,3 +340,11 @@ def test_weights_that_a_callback_writes_in_place_are_found_out(dit, result) -> N
         compare(dit, {"massive": EDITS["massive"]}, **more)
     weight.data.copy_(kept)
     assert steps == [0, 1, 0, 1]
+
+
+def test_a_result_goes_through_netcdf_and_its_images_are_still_drawn(result, tmp_path) -> None:
+    result.to_netcdf(tmp_path / "result.nc", engine="scipy")
+    again = xr.load_dataset(tmp_path / "result.nc", engine="scipy")
+    for name in ("value", "mean", "images", "baseline_images"):
+        np.testing.assert_array_equal(again[name], result[name])
+    assert np.array_equal(as_pixels(again["images"]), result["images"])

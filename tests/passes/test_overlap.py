@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from ditscope import passes
+from ditscope.channels import ChannelSet
 from ditscope.errors import InputError
 
 
@@ -64,3 +66,21 @@ def test_refusals():
         passes.rank_biased_overlap(scores, persistence=1)
     with pytest.raises(InputError, match="not finite"):
         passes.spearman(np.array([[np.nan, 1.0]]))
+
+
+def test_two_sets_of_channels_are_compared_block_by_block():
+    one = ChannelSet.of({0: [1, 2, 3], 4: [5, 6]})
+    other = ChannelSet.of({4: [5, 6], 0: [3, 4, 5]})
+    found = passes.jaccard(one, one)
+    assert found.dims == ("block",)
+    assert found.values.tolist() == [1, 1]
+    draws = xr.DataArray(
+        [[[1, 2, 3], [3, 7, -1]]] * 2, dims=("block", "draw", "rank"), coords={"block": [0, 4]}
+    )
+    assert passes.jaccard(one, ChannelSet(draws)).sel(block=0).values.tolist() == [1, 1 / 4]
+    assert passes.jaccard(ChannelSet.of([1, 2]), ChannelSet.of([2])).item() == 0.5
+    for wrong in (other, ChannelSet.of({0: [1]}), ChannelSet.of({0: [1], 4: [1]}, stream="text")):
+        with pytest.raises(InputError, match="sets of one stream at the same places"):
+            passes.jaccard(one, wrong)
+    with pytest.raises(InputError, match="one ChannelSet"):
+        passes.jaccard(one, 12)

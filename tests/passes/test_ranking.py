@@ -128,3 +128,28 @@ def test_repr_names_the_leaders_and_escapes_html(make_hidden):
     assert "&lt;b&gt;x" in ranking._repr_html_()
     assert "<b>x" not in ranking._repr_html_()
     assert "<b>x" not in ranking.top(2)._repr_html_()
+
+
+def test_a_ranking_comes_back_from_its_file(make_hidden, tmp_path):
+    ranking = passes.rank_channels(make_hidden(), over=["sample", "step", "branch", "token"])
+    ranking.to_file(tmp_path / "ranking.nc")
+    again = passes.Ranking.from_file(tmp_path / "ranking.nc")
+    assert again.top(5) == ranking.top(5)
+    assert again.energy_matched(ranking.top(2), draws=2) == ranking.energy_matched(ranking.top(2), draws=2)
+    np.testing.assert_array_equal(again.scores, ranking.scores)
+    assert (again.statistic, again.stream, again.site, again.over) == (
+        "mean_abs",
+        "image",
+        "block_output",
+        ranking.over,
+    )
+    with pytest.raises(InputError):  # samples were averaged before it was written
+        passes.stability(again, across=["sample"])
+
+
+def test_what_is_no_rankings_file_is_refused(tmp_path):
+    xr.Dataset({"a": ("x", [1])}).to_netcdf(tmp_path / "other.nc", engine="scipy")
+    (tmp_path / "text.nc").write_text("none")
+    for name in ("other.nc", "text.nc"):
+        with pytest.raises(InputError, match=f"{name}, which holds no ranking"):
+            passes.Ranking.from_file(tmp_path / name)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from figure_checks import check_readable, drawn, lines_of, same_picture, shuffled, words
 from figure_data import make_needed
 
 import ditscope as ds
+from ditscope.errors import InputError
 from ditscope.plots import stability_curve
 
 
@@ -33,6 +35,11 @@ def test_other_orders_are_thin_lines_and_a_note() -> None:
     assert sorted(x for x in upright(figure.axes[0]) if np.isfinite(x)) == [64, 72, 96]
     assert "In 3 other orders" in words(figure)
     assert "stops at 64 to 96 samples, in 1 of them never" in words(figure).replace("\n", " ")
+
+
+def test_what_another_pass_returns_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match="Pass the whole of what samples_needed returns"):
+        stability_curve(xr.Dataset({"agreement": ("across", [1.0])}))
 
 
 def test_every_stream_has_its_panel() -> None:

@@ -591,3 +591,9 @@ def test_files_are_cut_by_shard_bytes_and_hold_the_same(dit, whole, tmp_path, co
     for site in FEW["sites"]:
         assert np.array_equal(bits(cache.hidden("image", site)), bits(whole.hidden("image", site)))
     assert ds.verify(cache.path).ok
+
+
+def test_an_open_recording_says_what_it_is(dit, tmp_path) -> None:
+    with ds.record(dit, tmp_path / "store", tensors=False, blocks="single") as rec:
+        assert "store, open: statistics of image at block_output in 6 blocks" in repr(rec)
+    assert "closed" in repr(rec)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ditscope import checks
 from ditscope.cache.labels import Labels, sample_labels, site_labels, token_labels, trajectory_labels
 from ditscope.cache.layout import ArrayPlan, values_path
 from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema, StoredSite
 from ditscope.errors import CacheError, InputError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Recorded(ABC):
@@ -71,6 +75,7 @@ class Recorded(ABC):
         *,
         channels: Sequence[int] | None = None,
         committed_only: bool = True,
+        dtype: str | None = None,
     ) -> xr.DataArray:
         """Hidden states of a site, or its modulation.
 
@@ -80,11 +85,13 @@ class Recorded(ABC):
             channels: true ids of the channels to take, in this order; only their chunks are read.
                 ``.sel(channel=[...])`` gives the same values, but reads all channels of what it needs.
             committed_only: leave out samples that are not committed; else they are there, as NaN.
+            dtype: to convert to, chunk by chunk when computed. bfloat16, which numpy, pandas and matplotlib do not
+                know, is then ``float32``; the attribute ``dtype`` stays the stored one.
 
         Returns:
-            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype; of modulation, float32
-            ``[sample, step, branch, block, channel]``. Where tokens were drawn at random, ``token_id``, ``y`` and
-            ``x`` ``[sample, token]`` say which.
+            Lazy ``[sample, step, branch, block, token, channel]`` in the stored dtype, or ``dtype``; of modulation,
+            float32 ``[sample, step, branch, block, channel]``. Where tokens were drawn at random, ``token_id``, ``y``
+            and ``x`` ``[sample, token]`` say which.
 
         Raises:
             InputError: the stream, site or a channel was not recorded.
@@ -110,7 +117,54 @@ class Recorded(ABC):
         if positions is not None:
             labels["channel"] = (("channel",), labels["channel"][1][positions])
         array = self._array(values_path(own), samples, positions)
+        if dtype is not None:
+            array = array.astype(checks.name_of("dtype", dtype, ("float32", "float64")))
         return array.rename(site).assign_coords(labels).assign_attrs(attributes)
+
+    def torch(
+        self,
+        stream: str = "image",
+        site: str = "block_output",
+        *,
+        samples: Sequence[int] | None = None,
+        steps: int | Sequence[int] | None = None,
+        branches: str | Sequence[str] | None = None,
+        blocks: checks.Address | Sequence[checks.Address] | None = None,
+        channels: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Hidden states of a site as a tensor in memory, bit for bit: bfloat16 is torch's own.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site.
+            samples: positions of recorded samples; all by default, as of the rest.
+            steps: indices into the scheduler's timesteps, negative ones counting from the last recorded.
+            branches: ``cond``, ``uncond``.
+            blocks: indices, negative indices, names (``single.5``) or kinds.
+            channels: true ids, in this order; only their chunks are read.
+
+        Returns:
+            ``[sample, step, branch, block, token, channel]``; of modulation, float32 without ``token``.
+
+        Raises:
+            InputError: something that was not recorded.
+            CacheError: the cache has statistics only.
+        """
+        from ditscope.recording.transfer import from_host  # where torch begins; this is only a door
+
+        own = self.site_with_values(stream, site)
+        here = [block for block in self.schema.blocks if block.index in own.blocks]
+        kept = {
+            "sample": self.committed if samples is None else checks.whole_numbers("samples", samples),
+            "step": checks.find_steps([step.index for step in self.schema.steps], steps),
+            "branch": self.schema.branches if branches is None else checks.branches(branches),
+            "block": [block.index for block in checks.find_blocks(here, blocks)],
+        }
+        for dim, known in (("sample", self.committed), ("branch", self.schema.branches)):
+            for label in kept[dim]:
+                _position(dim, label, known)
+        hidden = self.hidden(stream, site, channels=channels)
+        return from_host(hidden.sel({dim: list(labels) for dim, labels in kept.items()}).values)
 
     def site_with_values(self, stream: str, site: str) -> StoredSite:
         """A site whose values are there, and not statistics alone.
@@ -158,20 +212,15 @@ class Recorded(ABC):
             CacheError: there are statistics only; or what is read is not what was recorded.
         """
         own = self.site_with_values(stream, site)
-        at = (
-            _position("step", step, [step.index for step in self.schema.steps]),
-            _position("branch", branch, self.schema.branches),
-            _position("block", block, own.blocks),
-        )
         positions = None if channels is None else self._channel_positions(channels)
-        return self._at(values_path(own), samples, at, positions)
+        return self._at(values_path(own), samples, self._place(own, step, branch, block), positions)
 
     def token_mask(self, stream: str, samples: Sequence[int], branch: str) -> np.ndarray[Any, Any]:
         """Which tokens of a stream are real, bool ``[sample, token]``."""
         spec = self.schema.stream(stream)
         if spec.has_grid:
             return np.ones((len(samples), spec.tokens), bool)
-        at = _position("branch", branch, self.schema.branches)
+        at = position("branch", branch, self.schema.branches)
         return self._at(f"{stream}/token_mask", samples, (at,), None)
 
     @cached_property
@@ -253,6 +302,14 @@ class Recorded(ABC):
             labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
         return labels
 
+    def _place(self, site: StoredSite, step: int, branch: str, block: int) -> tuple[int, int, int]:
+        """Positions of an address along a site's steps, branches and blocks."""
+        return (
+            position("step", step, [step.index for step in self.schema.steps]),
+            position("branch", branch, self.schema.branches),
+            position("block", block, site.blocks),
+        )
+
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
         position = {channel: i for i, channel in enumerate(self.schema.channels)}
         wanted = [int(channel) for channel in channels]
@@ -266,7 +323,12 @@ class Recorded(ABC):
         return [position[channel] for channel in wanted]
 
 
-def _position(what: str, label: Any, labels: Sequence[Any]) -> int:
+def position(what: str, label: Any, labels: Sequence[Any]) -> int:
+    """Where a label is among those there are.
+
+    Raises:
+        InputError: it is not among them.
+    """
     if label not in labels:
         raise unknown_name(what, label, labels)
     return labels.index(label)

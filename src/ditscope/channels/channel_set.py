@@ -21,7 +21,9 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class _SetBlock:
-    """A block that a set has channels for; name and kind are empty where the set knows only the index."""
+    """A block that a set has channels for; name and kind are empty where it knows only the index, which is -1 where
+    it knows only the name.
+    """
 
     index: int
     name: str = ""
@@ -89,7 +91,8 @@ class ChannelSet(JsonForm):
         Args:
             channels: the ids of each block, or one list of ids for all ``blocks``.
             blocks: the blocks that the one list is for; None means any block. With ``blocks=dit.blocks`` the ids
-                of each block can be given by name (``single.5``), kind (``single``) or negative index as well.
+                of each block can be given by kind (``single``) or negative index as well. Without, they are given
+                by index, or all by name (``single.5``), and go by those names wherever the set is used.
             stream: ``image`` or ``text``.
             label: what to call the set.
             control: whether the set is a control.
@@ -109,10 +112,12 @@ class ChannelSet(JsonForm):
             if listed is None:
                 return cls(xr.DataArray(ids, dims="rank"), stream, label, control=control)
             pairs = [(block, ids) for block in listed]
-        indices = [block.index for block, _ in pairs]
-        if not pairs or len(set(indices)) < len(indices):
+        indices = [block.name if block.index < 0 else block.index for block, _ in pairs]
+        if not pairs or len(set(indices)) < len(indices) or len(set(map(type, indices))) > 1:
             raise InputError(
-                f"channels for blocks {indices}", "each block once, and at least one", "Pass {0: [3, 7]}."
+                f"channels for blocks {indices}",
+                "each block once, at least one, and all by index or all by name",
+                "Pass {0: [3, 7]}.",
             )
         table = np.full((len(pairs), max(len(ids) for _, ids in pairs)), PADDING)
         for row, (_, ids) in zip(table, pairs, strict=True):
@@ -200,9 +205,9 @@ class ChannelSet(JsonForm):
         return int(self.ids.sizes.get("draw", 1))
 
     @property
-    def blocks(self) -> list[int] | None:
-        """Indices of the blocks that have a set; None where one set holds for any block."""
-        return [int(block) for block in self.ids["block"].values] if "block" in self.ids.dims else None
+    def blocks(self) -> list[int | str] | None:
+        """Indices of the blocks that have a set, or names where it has only those; None where one holds for any."""
+        return self.ids["block"].values.tolist() if "block" in self.ids.dims else None
 
     def _position(self, block: Any) -> int:
         """Where a block's set is along ``block``."""
@@ -210,12 +215,19 @@ class ChannelSet(JsonForm):
         names, kinds = (
             coords[word].values.tolist() if word in coords else None for word in ("block_name", "block_kind")
         )
+        named = self.ids["block"].dtype.kind not in "iu"
         own = [
-            _SetBlock(index, names[position] if names else "", kinds[position] if kinds else "")
-            for position, index in enumerate(self.blocks or ())
+            _SetBlock(
+                -1 if isinstance(index, str) else index,
+                names[at] if names else "",
+                kinds[at] if kinds else "",
+            )
+            for at, index in enumerate(self.blocks or ())
         ]
-        address = block.index if hasattr(block, "kind") else block
+        address = (block.name if named else block.index) if hasattr(block, "kind") else block
         try:
+            if named and not isinstance(address, str):
+                raise InputError(f"block {block!r}", "the name of a block", "Pass dit.blocks[...].name.")
             matching = find_blocks(sorted(own, key=lambda entry: entry.index), [address])
         except InputError as error:
             listed = _short([entry.name or entry.index for entry in own], 12)
@@ -257,11 +269,13 @@ def _set_block(block: Any) -> NamedBlock:
     """A block as a set knows it, from a model's block or from an index."""
     if hasattr(block, "kind"):
         return block
+    if isinstance(block, str) and block.rpartition(".")[2].isdecimal():
+        return _SetBlock(-1, block, block.rpartition(".")[0])
     if not checks.is_whole(block) or block < 0:
         raise InputError(
             f"block {block!r} of explicit channels",
-            "the block's index, from 0",
-            "For names, kinds and negative indices pass ChannelSet.of({...}, blocks=dit.blocks).",
+            "the block's index, from 0, or its name",
+            "For kinds and negative indices pass ChannelSet.of({...}, blocks=dit.blocks).",
         )
     return _SetBlock(int(block))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope.errors import InputError, unknown_name
+from ditscope.paths import local_path
 
 _TEXT, _NUMBERS = "str", "biuf"
 
@@ -61,6 +63,29 @@ class JsonForm:
                 "Pass what to_json gave.",
             )
         return made
+
+    def to_file(self, path: str | os.PathLike[str]) -> None:
+        """Write the plain form to a JSON file.
+
+        Raises:
+            InputError: a field has no plain form, or the path cannot be used.
+        """
+        local_path(path).write_text(json.dumps(self.to_json()), encoding="utf-8")
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """What :meth:`to_file` wrote, equal to the object that it was written from.
+
+        Raises:
+            InputError: the file is no JSON, or as of :meth:`from_json`.
+        """
+        try:
+            data = json.loads(local_path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(
+                f"{path}, which is no JSON ({error})", "a file that to_file wrote", "Pass another file."
+            ) from error
+        return cls.from_json(data)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self._text() == other._text()

@@ -83,7 +83,7 @@ class LiveChannels(JsonForm, ABC):
         return ""
 
     @property
-    def blocks(self) -> list[int] | None:
+    def blocks(self) -> list[int | str] | None:
         """Indices of the blocks in which there are such channels; None for any block."""
         return None
 

@@ -55,7 +55,7 @@ class MatchedChannels(DrawnChannels):
         return self.by
 
     @property
-    def blocks(self) -> list[int] | None:
+    def blocks(self) -> list[int | str] | None:
         """The blocks of the channels to match."""
         return self.own.blocks
 

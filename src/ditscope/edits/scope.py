@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditscope import checks
 from ditscope.channels.json_form import JsonForm
-from ditscope.checks import Address, block_addresses
+from ditscope.checks import block_addresses
 from ditscope.edits.tokens import Tokens, has_grid, token_selection
 from ditscope.errors import InputError
 from ditscope.vocabulary import EDITABLE_SITES, SITES
@@ -42,7 +42,7 @@ class Scope(JsonForm):
             neither a mask nor positions, or tokens of modulation, which has none.
     """
 
-    blocks: tuple[Address, ...] | None = None
+    blocks: tuple[int | str, ...] | None = None
     steps: tuple[int, ...] | None = None
     sigmas: tuple[float, float] | None = None
     branches: tuple[str, ...] | None = None

@@ -124,6 +124,8 @@ def assemble(
         images: variables of images by name.
         resamples: bootstrap draws of the intervals.
     """
+    for variable in images.values():
+        variable.encoding["dtype"] = "int16"  # netCDF 3, which xarray always writes, has no uint8
     n_metrics, n_samples = len(outline.metrics), len(outline.prompts)
     by_run = (len(outline.draws), len(outline.edits), outline.most_draws)
     value = np.full((n_metrics, *by_run, n_samples), np.nan)

@@ -11,6 +11,7 @@ import torch
 from ditscope.errors import not_copied
 from ditscope.models._internals import OpenedPipeline, compute_device
 from ditscope.models.block import Block
+from ditscope.models.blocks import Blocks
 from ditscope.models.family import Family
 from ditscope.models.pipeline import CallablePipeline, ClosedPipeline
 from ditscope.models.pipeline_call import call_defaults
@@ -43,12 +44,12 @@ class DiT(OpenedPipeline):
     Attributes:
         name: what the model was opened by, or what a pipeline in memory is called.
         run_state: the run in progress, or the last one: its call, its visits, what the transformer is passed.
-        blocks: the transformer's blocks in execution order.
+        blocks: the transformer's blocks in execution order, by position or name: ``dit.blocks["single.5"]``.
     """
 
     name: str
     run_state: RunState
-    blocks: tuple[Block, ...]
+    blocks: Blocks
 
     def __init__(self, source: Any, *, name: str, family: Family, **kwargs: Any) -> None:
         in_memory = not isinstance(source, str)
@@ -175,7 +176,7 @@ class DiT(OpenedPipeline):
 
     def skip_visit(self, output: Any) -> None:
         """Let the transformer return ``output``, in its own form, in the visit in progress, and compute nothing."""
-        self.run_state.skips.update(block.index for block in self.blocks)
+        self.run_state.n_forwards -= 1
         self.transformer.skip(output)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -208,7 +209,7 @@ class DiT(OpenedPipeline):
 
         return generate_images(self, prompts, seeds, batch_size=batch_size, **call)
 
-    def _described_blocks(self) -> tuple[Block, ...]:
+    def _described_blocks(self) -> Blocks:
         blocks: list[Block] = []
         for described in self.family.block_lists:
             members = list(getattr(self.transformer, described.path, ()))
@@ -216,7 +217,7 @@ class DiT(OpenedPipeline):
                 if isinstance(members[position], Block):  # what else is there is refused when visits are read
                     members[position].describe(self.run_state, len(blocks), position, layout)
                     blocks.append(members[position])
-        return tuple(blocks)
+        return Blocks(blocks)
 
     def __repr__(self) -> str:
         if self.pipeline is None:

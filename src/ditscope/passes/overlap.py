@@ -6,10 +6,14 @@ matrix, so that one call serves a mean, a plot and a permutation null.
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import numpy as np
+import xarray as xr
 from scipy.stats import hypergeom, rankdata
 
 from ditscope import checks
+from ditscope.channels.channel_set import PADDING, ChannelSet
 from ditscope.errors import InputError
 
 __all__ = ["expected_jaccard", "jaccard", "rank_biased_overlap", "spearman"]
@@ -26,13 +30,26 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return rank
 
 
-def jaccard(scores: np.ndarray, k: int) -> np.ndarray:
-    """Jaccard index of the items' top-k sets, ``[item, item]``.
+@overload
+def jaccard(scores: ChannelSet, k: ChannelSet) -> xr.DataArray: ...
+
+
+@overload
+def jaccard(scores: np.ndarray, k: int) -> np.ndarray: ...
+
+
+def jaccard(scores: Any, k: Any) -> Any:
+    """Jaccard index of the items' top-k sets, ``[item, item]``; or of two sets of channels, ``[*kept]``.
 
     Args:
-        scores: finite ``[item, channel]``; ties go to the lower channel.
-        k: size of each set.
+        scores: finite ``[item, channel]``; ties go to the lower channel. Or a set of channels.
+        k: size of each set. Or the other set: of the same stream, and of the same blocks where both have blocks.
+
+    Raises:
+        InputError: scores that are not finite, a k larger than the width, or sets of other streams or places.
     """
+    if isinstance(scores, ChannelSet) and isinstance(k, ChannelSet):
+        return _jaccard_of_sets(scores, k)
     scores = _check(scores)
     return jaccard_of_ranks(ranks(scores), checks.whole_number("k", k, most=scores.shape[1], of=" channels"))
 
@@ -120,7 +137,27 @@ def rbo_of_ranks(rank: np.ndarray, persistence: float, depth: int) -> np.ndarray
     return overlap
 
 
-def _check(scores: np.ndarray) -> np.ndarray:
+def _jaccard_of_sets(one: ChannelSet, other: ChannelSet) -> xr.DataArray:
+    try:
+        if one.stream != other.stream:
+            raise ValueError
+        first, second = xr.align(one.ids, other.ids, join="exact", exclude=["rank"])
+    except ValueError as error:
+        found = [f"{each.label!r} of the {each.stream} stream, blocks {each.blocks}" for each in (one, other)]
+        raise InputError(
+            " and ".join(found),
+            "sets of one stream at the same places",
+            "Choose places by .sel(block=[...]).",
+        ) from error
+    named = xr.DataArray(np.unique([*np.unique(first), *np.unique(second)]), dims="channel")
+    named = named[named != PADDING]
+    first, second = ((ids == named).any("rank") for ids in (first, second))
+    return ((first & second).sum("channel") / (first | second).sum("channel")).rename("jaccard")
+
+
+def _check(scores: Any) -> np.ndarray:
+    if isinstance(scores, ChannelSet):
+        raise InputError("one ChannelSet", "two", "Pass jaccard(one, other).")
     scores = np.asarray(scores, dtype=float)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         raise InputError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +18,7 @@ from ditscope.channels.channel_set import PADDING, ChannelSet
 from ditscope.errors import InputError
 from ditscope.passes.concentration import MAGNITUDE, RATIO, measure_concentration
 from ditscope.passes.source import Source, own_dtype
+from ditscope.paths import local_path
 from ditscope.precision import spacing
 
 __all__ = ["Ranking"]
@@ -88,6 +91,49 @@ class Ranking:
         ids = self.excluded["channel"].values[positions]
         ids = np.where(np.take_along_axis(np.isnan(keys), positions, axis=-1), PADDING, ids)
         return self._labelled(ids, "rank")
+
+    def to_file(self, path: str | os.PathLike[str]) -> None:
+        """Write the ranking to a netCDF file, which xarray opens: every statistic, ``excluded``, and what it is of.
+
+        Raises:
+            InputError: the path cannot be used.
+        """
+        about = {
+            "statistic": self.statistic,
+            "stream": self.stream,
+            "site": self.site,
+            "over": list(self.over),
+        }
+        whole = self.statistics.assign(excluded=self.excluded).assign_attrs(ranking=json.dumps(about))
+        whole.compute().to_netcdf(local_path(path), engine="scipy")
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Ranking:
+        """What :meth:`to_file` wrote. Its ``source`` is its own statistics: what they reduced is not there.
+
+        Raises:
+            InputError: the file is no ranking's.
+        """
+        try:
+            whole = xr.load_dataset(local_path(path), engine="scipy")
+            about = json.loads(whole.attrs.pop("ranking"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}, which holds no ranking", "a file of to_file", "Pass another file."
+            ) from error
+        whole = whole.assign(
+            {name: each.astype("int64") for name, each in whole.items() if each.dtype.kind == "i"}
+        )
+        whole = whole.assign_coords(
+            {name: each.astype("int64") for name, each in whole.coords.items() if each.dtype.kind == "i"}
+        )
+        statistics = whole.drop_vars("excluded")
+        return cls(
+            statistics,
+            **{**about, "over": tuple(about["over"])},
+            excluded=whole["excluded"],
+            source=statistics,
+        )
 
     def top(self, k: int) -> ChannelSet:
         """The ``k`` channels of largest score, largest first: the massive channels."""

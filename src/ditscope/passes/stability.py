@@ -459,4 +459,4 @@ def _assemble(results: dict[str, _Agreement], settings: _Settings) -> xr.Dataset
     for name, one in results.items():
         chance = expected_jaccard(settings.k, one.channels)
         result[f"jaccard_{'sample' if name in _BETWEEN else name}"] = one.matrix.assign_attrs(chance=chance)
-    return result
+    return result.compute()  # coordinates of a lazy source are lazy

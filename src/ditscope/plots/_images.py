@@ -31,14 +31,14 @@ def image_dims(array: xr.DataArray) -> tuple[str, str, str]:
 
 
 def as_pixels(images: xr.DataArray) -> np.ndarray:
-    """uint8 as it is; floats from 0 to 1 rounded to uint8.
+    """uint8 as it is; whole numbers from 0 to 255, as netCDF keeps them; floats from 0 to 1 rounded to uint8.
 
     Raises:
-        InputError: floats outside 0 to 1, or not finite.
+        InputError: numbers outside 0 to 255, floats outside 0 to 1, or not finite.
     """
     raw = images.values
-    if raw.dtype == np.uint8:
-        return raw
+    if raw.dtype.kind in "iu" and raw.min(initial=0) >= 0 and raw.max(initial=0) <= 255:
+        return raw.astype(np.uint8, copy=False)
     numbers = raw.astype(np.float64)
     if not np.isfinite(numbers).all() or numbers.min() < -1e-6 or numbers.max() > 1 + 1e-6:
         raise InputError(

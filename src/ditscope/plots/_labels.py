@@ -59,7 +59,7 @@ def require_variables(dataset: Any, names: Sequence[str], what: str) -> xr.Datas
     if any(name not in dataset for name in names):
         variables = ", ".join(map(str, dataset.data_vars)) or "none"
         raise InputError(
-            f"the variables {variables}", f"{', '.join(names)}: {what}", "Pass the whole result."
+            f"the variables {variables}", f"{', '.join(names)}: {what}", f"Pass the whole of {what}."
         )
     return dataset
 

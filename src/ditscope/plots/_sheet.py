@@ -134,7 +134,7 @@ def _columns(labels: Sequence[str], room: float) -> int:
     """As many legend entries side by side as fit."""
     widths = [text_width(label, LEGEND_SIZE) + (_HANDLE + 0.8 + 1.6) * LEGEND_SIZE / 72.0 for label in labels]
     for columns in range(len(labels), 1, -1):
-        # As matplotlib fills a legend, column by column.
+        # matplotlib fills a legend column by column, the first ones with one entry more.
         if sum(map(max, np.array_split(widths, columns))) <= room:
             return columns
     return 1

@@ -181,6 +181,18 @@ class Recording:
     def __exit__(self, *exception: object) -> None:
         self._open = False
 
+    def __repr__(self) -> str:
+        chosen, kept = self._selection, self._settings.kept
+        what = [
+            word for word, is_kept in (("tensors", kept["tensors"]), ("statistics", kept["stats"])) if is_kept
+        ]
+        state = "open" if self._open else "closed"
+        return (
+            f"<Recording of {self._dit.name!r} into {self._path}, {state}: {' and '.join(what)} of "
+            f"{', '.join(chosen.streams)} at {', '.join(chosen.sites)} in "
+            f"{len(set().union(*chosen.places.values()))} blocks>"
+        )
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise not_copied(
             "an open recording", "Pass its path; the cache that generate returns can be pickled."

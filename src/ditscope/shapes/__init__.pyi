@@ -1,6 +1,9 @@
 from .captions import Attributes as Attributes
 from .captions import ObjectWords as ObjectWords
 from .captions import parse_caption as parse_caption
+from .labels import caption_labels as caption_labels
+from .labels import caption_tokens as caption_tokens
+from .labels import foreground as foreground
 from .oracle import ATTRIBUTE_VALUES as ATTRIBUTE_VALUES
 from .oracle import QUESTIONS as QUESTIONS
 from .oracle import load_oracle as load_oracle
