@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ditscope.studies.reading import effects_table, match_finding
-
 import ditscope as ds
 from ditscope import plots
 from ditscope.cli.claim import run_claim
 from ditscope.studies.claim import Claim, Evidence, effect_of
 from ditscope.studies.cost import Work
+from ditscope.studies.reading import effects_table, match_finding
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from ditscope.studies.reading import effects_table
 
 import ditscope as ds
 from ditscope import plots
 from ditscope.cli.claim import run_claim
 from ditscope.studies.claim import Claim, Evidence, effect_of
 from ditscope.studies.cost import Work
+from ditscope.studies.reading import effects_table
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")

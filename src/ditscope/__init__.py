@@ -18,7 +18,10 @@ from typing import Any
 
 import lazy_loader
 
+from ditscope._quiet import without_notes_on_torchvision
 from ditscope.errors import no_attribute
+
+without_notes_on_torchvision()
 
 # The names are in the stub beside this file, where editors and type checkers read them too.
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

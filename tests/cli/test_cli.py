@@ -73,3 +73,23 @@ def test_an_error_of_the_disk_is_one_line(
     assert "No space left" in message
     assert "committed samples are safe" in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["record"], ["forecast"]])
+def test_help_has_a_short_name(command: list[str]) -> None:
+    assert CliRunner().invoke(cli.app, [*command, "-h"]).output.startswith("Usage")
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--steps", "a"], ["--streams", "picture"], ["--branches", "none"], ["--sites", "x"]]
+)
+def test_a_slip_is_refused_before_anything_heavy_is_loaded(wrong: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from ditscope.cli import main\n"
+        f"try: main(['record', 'shapes', '--out', {str(tmp_path / 'a')!r}, *{wrong!r}])\n"
+        "except SystemExit as stop: assert stop.code == 2\n"
+        "assert not {'torch', 'numpy', 'diffusers', 'xarray'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.startswith(f"ditscope: found {wrong[0]}")

@@ -37,3 +37,9 @@ def test_what_record_refuses_is_refused(untrained_folder: Path, options: list[st
     )
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_the_size_of_a_call_is_the_folders_own(untrained_folder: Path) -> None:
+    result = CliRunner().invoke(app, ["forecast", str(untrained_folder), "--streams", "image, text"])
+    assert "16 x 16 image tokens and 24 text tokens" in result.output
+    assert "--no-tensors" in result.output

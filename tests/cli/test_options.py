@@ -25,7 +25,7 @@ def test_what_is_no_number_is_refused_with_the_option(text: str) -> None:
 
 
 def test_a_selection_holds_what_was_given() -> None:
-    kept = selection("image,text", "block_output", "0,-1,--1,single.5,double", "0,-1", "cond", None)
+    kept = selection("image, text", "block_output", "0,-1, --1,single.5 , double", "0, -1", " cond", None)
     assert kept == {
         "streams": ["image", "text"],
         "sites": ["block_output"],
@@ -61,3 +61,15 @@ def test_prompts_are_the_lines_that_are_not_empty(tmp_path: Path) -> None:
     assert read_prompts(path) == ["one", "two"]
     with pytest.raises(InputError, match="no file"):
         read_prompts(tmp_path / "other.txt")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("picture", "block_output"), "--streams name 'picture'"),
+        (("image", "output"), "--sites name 'output'"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_option(given: tuple[str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        selection(*given, None, None, None, None)

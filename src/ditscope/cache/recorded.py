@@ -162,7 +162,7 @@ class Recorded(ABC):
         }
         for dim, known in (("sample", self.committed), ("branch", self.schema.branches)):
             for label in kept[dim]:
-                _position(dim, label, known)
+                position(dim, label, known)
         hidden = self.hidden(stream, site, channels=channels)
         return from_host(hidden.sel({dim: list(labels) for dim, labels in kept.items()}).values)
 

@@ -28,6 +28,7 @@ app = typer.Typer(
     cls=_Commands,
     help="Record, rank, test and transport the hidden states of Diffusion Transformers.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # which would cut off long option names

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ditscope.errors import InputError
+from ditscope.errors import InputError, unknown_name
 from ditscope.paths import local_path
+from ditscope.vocabulary import BRANCHES, SITES, STREAMS
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -59,6 +60,10 @@ Steps = Annotated[
 ]
 Branches = Annotated[str | None, typer.Option(help="Comma-separated: cond, uncond; all that run by default.")]
 Channels = Annotated[str | None, typer.Option(help="Channel ids, such as 7,60 or 0:64; all by default.")]
+ImageTokens = Annotated[
+    int | None, typer.Option(help="Number of image tokens to keep, drawn at random; all by default.")
+]
+Tensors = Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")]
 Seeds = Annotated[str, typer.Option(help="Seeds for each prompt, such as 0,1,7; four of them are 0:4.")]
 
 
@@ -69,17 +74,30 @@ def selection(
     steps: str | None,
     branches: str | None,
     channels: str | None,
+    tokens: int | None = None,
 ) -> dict[str, Any]:
     """What to keep, as ``ditscope.record`` takes it; what is left out is not in it."""
     chosen = {
-        "streams": streams.split(","),
-        "sites": sites.split(","),
-        "blocks": blocks and [_block(address) for address in blocks.split(",")],
+        "streams": [one_of("--streams", name, STREAMS) for name in _listed(streams)],
+        "sites": [one_of("--sites", name, SITES) for name in _listed(sites)],
+        "blocks": blocks and [_block(address) for address in _listed(blocks)],
         "steps": steps and numbers("--steps", steps),
-        "branches": branches and branches.split(","),
+        "branches": branches and [one_of("--branches", name, BRANCHES) for name in _listed(branches)],
         "channels": channels and numbers("--channels", channels),
+        "tokens": tokens,
     }
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+def one_of(option: str, name: str, known: Collection[str]) -> str:
+    """A name, if it is among the known ones: known before any library is loaded."""
+    if name not in known:
+        raise unknown_name(f"{option} name", name, known)
+    return name
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def numbers(option: str, text: str) -> list[int]:

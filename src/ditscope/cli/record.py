@@ -28,14 +28,15 @@ def record(
     steps: options.Steps = None,
     branches: options.Branches = None,
     channels: options.Channels = None,
-    tensors: Annotated[bool, typer.Option(help="Keep hidden states, not only statistics.")] = True,
+    tokens: options.ImageTokens = None,
+    tensors: options.Tensors = True,
     batch_size: Annotated[int, typer.Option(help="Images generated together.")] = 1,
     forecast_only: Annotated[bool, typer.Option("--forecast", help="Only say what it would take.")] = False,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:
     """Record hidden states into a zarr store."""
-    kept = options.selection(streams, sites, blocks, steps, branches, channels)
+    kept = options.selection(streams, sites, blocks, steps, branches, channels, tokens)
     arguments = options.named_values(
         "--call", call, height=height, width=width, num_inference_steps=num_inference_steps
     )

@@ -17,10 +17,11 @@ import diffusers
 import torch
 
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.families import family_of
+from ditscope.models.families import family_of, known_families
 from ditscope.models.family import BlockList, Family
 from ditscope.models.loading import named_class, pipeline_config, source_of, transformer_class
 from ditscope.models.pipeline_call import call_defaults, signature_defaults
+from ditscope.models.published import PUBLISHED
 from ditscope.models.sizes import Sizes, is_binned
 
 
@@ -77,6 +78,17 @@ class ModelConfiguration:
         """Channels of a latent token."""
         return self.latent_channels * (1 if self.packed else self.family.token_pixels**2)
 
+    @property
+    def text_tokens(self) -> int | None:
+        """The most text tokens of a call that does not set their number; None where its class does not say it."""
+        longest = self.full_call.get("max_sequence_length")
+        return None if longest is None else int(longest) + self.family.text_before
+
+    def size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """(height, width) in pixels of a call; what is left out is the folder's own, or the published 1024."""
+        own = (self.full_call.get("height"), self.full_call.get("width"))
+        return (height or own[0] or _PUBLISHED_PIXELS, width or own[1] or _PUBLISHED_PIXELS)
+
     def branches(self, guided: bool | None = None) -> tuple[str, ...]:
         """The branches of a step.
 
@@ -113,11 +125,15 @@ class ModelConfiguration:
         return is_binned(self.full_call) if binned is None else binned
 
 
+_PUBLISHED_PIXELS = 1024
+
+
 def read_configuration(name: str, revision: str | None = None) -> ModelConfiguration:
     """A pipeline's configuration, read without its weights.
 
     Args:
-        name: ``"shapes"``, a pipeline folder, or a hub id, of which only configurations are fetched.
+        name: ``"shapes"``, a pipeline folder, or a hub id, of which only configurations are fetched; those of
+            :data:`ditscope.models.published.PUBLISHED`, unless a revision is named, are known without the network.
         revision: of a hub id.
 
     Raises:
@@ -125,6 +141,17 @@ def read_configuration(name: str, revision: str | None = None) -> ModelConfigura
         UnsupportedError: no family is known for the pipeline's class, or its autoencoder is of an unknown kind.
     """
     source = source_of(name)
+    if source in PUBLISHED and revision is None:
+        known = PUBLISHED[source]
+        family = next(family for family in known_families() if source in family.examples)
+        return configuration_of(
+            family,
+            known.transformer,
+            vae_pixels=known.vae_pixels,
+            name=name,
+            pipeline=known.pipeline,
+            full_call=known.index,
+        )
     index = pipeline_config(source, revision)
     family = family_of(index["_class_name"], transformer_class(index))
     pipeline = named_class(index).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -143,7 +144,9 @@ def opening(source: str) -> Iterator[None]:
         InputError: it cannot be opened, or a network of it lacks weights.
     """
     try:
-        with whole_weights():
+        with whole_weights(), warnings.catch_warnings():
+            # Which nnsight alone still understands, whatever its caller wrote.
+            warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             yield
     except (DitscopeError, torch.OutOfMemoryError):
         raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
+from ditscope._display import text_table
 from ditscope.cache.layout import Forecast, forecast, readable_bytes
 from ditscope.cache.schema import Schema, StreamSpec
 from ditscope.checks import whole_number
@@ -12,6 +13,8 @@ from ditscope.errors import InputError
 from ditscope.models.configuration import ModelConfiguration
 from ditscope.models.visits import Schedule
 from ditscope.recording.selection import Selection
+
+_FEW_TOKENS, _FEW_CHANNELS = 256, 64
 
 
 def recording_schema(
@@ -41,16 +44,18 @@ def recording_schema(
         binned: whether the image is generated at the nearest trained size and resized; None for the
             pipeline's own default.
         dtype: of the hidden states.
-        text_tokens: length of the text stream, which no configuration has.
+        text_tokens: length of the text stream; by default the longest that the pipeline's call makes of a prompt.
         **selected: streams, sites, blocks, steps, branches and channels, as of :func:`ditscope.record`.
 
     Raises:
         InputError: the pipeline does not accept the size, a number or name cannot be used, or text tokens
-            are given without the text stream or the other way round.
+            are given without the text stream, or left out where the pipeline's call does not say their number.
         UnsupportedError: a selected block does not carry a stream at a site, or the pipeline has no trained
             sizes to choose from.
     """
     chosen = Selection.of(configuration, **selected)
+    if text_tokens is None and "text" in chosen.streams:
+        text_tokens = configuration.text_tokens
     if ("text" in chosen.streams) != (text_tokens is not None):
         raise InputError(
             f"streams {', '.join(chosen.streams)} and text_tokens={text_tokens}",
@@ -79,24 +84,49 @@ def forecast_recording(
     return forecast(recording_schema(configuration, height, width, num_inference_steps, **kept), 1)
 
 
-def describe_recording(configuration: ModelConfiguration, schema: Schema) -> str:
-    """What :func:`recording_schema` is of, and what a sample takes in full and as statistics only, in three lines."""
+def choices(configuration: ModelConfiguration, schema: Schema) -> dict[str, dict[str, Any]]:
+    """Ways to keep less than a schema does: option of the command line -> the same in Python."""
+    kinds = dict.fromkeys(block.kind for block in schema.blocks)
+    steps, image = [step.index for step in schema.steps], [s for s in schema.streams if s.has_grid]
+    found: dict[str, dict[str, Any]] = {"--no-tensors": {"tensors": False}}
+    if len(kinds) > 1 and len(schema.blocks) == len(configuration.blocks):
+        found |= {f"--blocks {kind}": {"blocks": kind} for kind in kinds}
+    if len(steps) > 4:
+        found[f"--steps {steps[0]}:{steps[-1] + 1}:4"] = {"steps": range(steps[0], steps[-1] + 1, 4)}
+    if len(steps) > 1:
+        found["--steps -1"] = {"steps": -1}
+    if len(schema.branches) > 1:
+        found["--branches cond"] = {"branches": "cond"}
+    if image and image[0].keeps_all and image[0].tokens > _FEW_TOKENS:
+        found[f"--tokens {_FEW_TOKENS}"] = {"tokens": _FEW_TOKENS}
+    if len(schema.channels) > _FEW_CHANNELS:
+        found[f"--channels 0:{_FEW_CHANNELS}"] = {"channels": range(_FEW_CHANNELS)}
+    return found
+
+
+def describe_recording(configuration: ModelConfiguration, schema: Schema, fewer: Mapping[str, Schema]) -> str:
+    """What :func:`recording_schema` is of, what a sample takes of it, and what it would take of ``fewer``, by name."""
     kept, every = len(schema.blocks), len(configuration.blocks)
-    full, statistics = (
-        forecast(replace(schema, tensors=tensors, stats=True), 1) for tensors in (True, False)
+    full = forecast(schema, 1)
+    rows = [("a sample", f"{readable_bytes(full.total)} in {full.shards} files")]
+    for option, less in fewer.items():
+        total = forecast(less, 1).total
+        rows.append((option, f"{readable_bytes(total)}, {100 * total / full.total:.2g} % of it"))
+    varies = "up to " * (
+        configuration.family.text_length_varies or not configuration.family.text_padding_kept
     )
-    return "\n".join(
-        (
-            f"{configuration.name}: {configuration.family.name}, "
-            f"{kept if kept == every else f'{kept} of {every}'} blocks of {schema.width} channels, "
-            f"{' and '.join(map(_tokens, schema.streams))}, {len(schema.steps)} steps, "
-            f"branches {' '.join(schema.branches)}",
-            f"  a full recording of a sample   {readable_bytes(full.total)} in {full.shards} files",
-            f"  statistics only                {readable_bytes(statistics.total)} in {statistics.shards} files",
-        )
+    return text_table(
+        f"{configuration.name}: {configuration.family.name}, "
+        f"{kept if kept == every else f'{kept} of {every}'} blocks of {schema.width} channels, "
+        f"{' and '.join(_tokens(stream, varies) for stream in schema.streams)}, {len(schema.steps)} steps, "
+        f"branches {' '.join(schema.branches)}",
+        rows,
     )
 
 
-def _tokens(stream: StreamSpec) -> str:
-    size = f"{stream.grid_height} x {stream.grid_width}" if stream.has_grid else str(stream.tokens)
+def _tokens(stream: StreamSpec, varies: str) -> str:
+    kept = "" if stream.keeps_all else f"{stream.kept_tokens} of "
+    size = (
+        f"{kept}{stream.grid_height} x {stream.grid_width}" if stream.has_grid else f"{varies}{stream.tokens}"
+    )
     return f"{size} {stream.name} tokens"

@@ -32,6 +32,7 @@ SD3 = Family(
     timestep_scale=1.0,
     token_pixels=2,
     grid_argument="hidden_states",
+    text_before=77,  # of CLIP, before those of T5
     examples=(
         "stabilityai/stable-diffusion-3-medium-diffusers",
         "stabilityai/stable-diffusion-3.5-medium",
