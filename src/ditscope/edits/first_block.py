@@ -1,4 +1,4 @@
-"""Where edits first act in a visit: what comes before is that of the unedited run."""
+"""Where edits first tell in a visit: what comes before is that of the unedited run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def first_blocks(
     edits: Iterable[Edit], dit: DiT, visits: Sequence[Visit], steps: Sequence[int]
 ) -> list[int | None]:
-    """For each visit, the index of the first block on which an edit acts; None where none does.
+    """For each visit, the index of the first block that runs otherwise under edits; None where none act.
+
+    It is one behind the model's last block where that one's output is edited.
 
     Args:
         edits: each with one draw.
@@ -23,7 +25,7 @@ def first_blocks(
         steps: the steps that the run makes.
     """
     blocks = [
-        (edit.scope, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits
+        (edit.scope, edit.first_changed(dit.blocks) if edit.chosen(dit.blocks) else None) for edit in edits
     ]
     return [
         min(
