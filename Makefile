@@ -7,10 +7,16 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo test faults test-versions matrix lint format stubs docs clean
+.PHONY: demo analyses test faults test-versions matrix lint format stubs docs clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
+
+# Every claim of analyses/ on the embedded pipeline, in order: under an hour. Broken off, it goes on.
+analyses: $(STAMP)
+	for script in analyses/[0-9][0-9]_*.py; do name=$$(basename $$script .py); \
+		$(BIN)/python $$script --out runs/analyses/$$name --keep analyses/results/$$name || exit 1; done
+	$(BIN)/python analyses/readme.py
 
 test: $(STAMP)
 	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
@@ -51,7 +57,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks,explorer]"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
 		--target $(QUANTIZERS) --upgrade torchao
 	touch $(STAMP)

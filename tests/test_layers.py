@@ -35,6 +35,7 @@ LAYERS = [
     ["report"],
     ["shapes"],
     ["studies"],
+    ["explorer"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -42,6 +43,7 @@ UPWARD = {
     ("ditscope.models.dit", "checking"),  # DiT.check
     ("ditscope.models.dit", "tracing"),  # DiT.generate_images
     ("ditscope.cache.recorded", "recording"),  # Cache.torch
+    ("ditscope.cache.reader", "explorer"),  # Cache.view
     ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
     ("ditscope.metrics.shapes_attributes", "shapes"),
 }
@@ -117,7 +119,9 @@ def test_modules_of_a_package_that_finds_its_names_do_not_import_it():
                 assert package not in imports(module, at_import=True), f"{module} imports {package}"
 
 
-@pytest.mark.parametrize("package", ["cache", "passes", "plots", "intervals", "channels", "metrics"])
+@pytest.mark.parametrize(
+    "package", ["cache", "passes", "plots", "intervals", "channels", "metrics", "explorer.views"]
+)
 def test_what_needs_no_model_loads_no_torch(package):
     code = (
         f"import sys, ditscope.{package}; assert not {{'torch', 'diffusers', 'nnsight'}} & set(sys.modules)"

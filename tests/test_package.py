@@ -68,6 +68,7 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "edits",
         "controls",
         "guidance",
+        "explorer",
         "metrics",
         "plots",
         "shapes",

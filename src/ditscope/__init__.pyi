@@ -5,6 +5,7 @@ from . import controls as controls
 from . import edits as edits
 from . import errors as errors
 from . import experiments as experiments
+from . import explorer as explorer
 from . import guidance as guidance
 from . import intervals as intervals
 from . import metrics as metrics
@@ -35,4 +36,5 @@ from .recording.capture import capture as capture
 from .recording.capture_image import capture_image as capture_image
 from .recording.record import record as record
 from .recording.repair import repair as repair
+from .tracing.crossed_prompts import crossed_prompts as crossed_prompts
 from .tracing.prompt_embeds import PromptEmbeds as PromptEmbeds

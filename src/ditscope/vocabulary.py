@@ -15,6 +15,9 @@ from types import MappingProxyType
 STREAMS = ("image", "text")
 BRANCHES = ("cond", "uncond")
 
+EMBEDDED_NAMES = ("shapes", "shapes-sana")
+"""Names of all embedded pipelines: the second is of SANA, trained on the same scenes."""
+
 HIDDEN_DIMS = ("sample", "step", "branch", "block", "token", "channel")
 """Dims of hidden states, in order."""
 

@@ -298,3 +298,17 @@ def test_torch_gets_the_stored_bits_at_the_labels_asked_for(store):
     for wrong in ({"samples": 5}, {"steps": 2}, {"blocks": 2}, {"branches": "other"}, {"channels": [1]}):
         with pytest.raises(InputError):
             cache.torch(**wrong)
+
+
+def test_a_statistic_at_an_address_is_the_recorded_one(store):
+    cache = open_cache(store)
+    for address in addresses(cache.schema)[::3]:
+        place = at(address)
+        for name in RECORDED_STATISTICS:
+            found = cache.statistic_at("image", "block_output", name, samples=[1, 0], **place)
+            expected = cache.stats()[name].sel(place).sel(sample=[1, 0]).values
+            assert found.tobytes() == expected.tobytes()
+    with pytest.raises(InputError, match="statistic 'median'"):
+        cache.statistic_at("image", "block_output", "median", samples=[0], **place)
+    with pytest.raises(InputError, match="block 2"):
+        cache.statistic_at("image", "block_output", "mean", samples=[0], **place | {"block": 2})

@@ -174,7 +174,6 @@ def test_draws_are_taken_one_at_a_time() -> None:
         ([3, 3], "channels"),
         ("37", "channels of type str"),
         (12, "channels of type int"),
-        ({"single.5": [3]}, r"block 'single.5' .*blocks=dit.blocks"),
         ({-1: [3]}, "block -1"),
         (ChannelSet.of(IDS, stream="text"), "channels of the text stream in an edit of the image stream"),
     ],

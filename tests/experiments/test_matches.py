@@ -8,6 +8,7 @@ import pytest
 
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
+from ditscope.experiments.conditions import Condition, conditions
 from ditscope.experiments.matches import match_ratio, matched_to
 
 EDIT = ds.edits.zero(ChannelSet.of([3], label="three"))
@@ -39,9 +40,12 @@ def test_frozen_matches_are_those_of_the_recording() -> None:
     edit = frozen([0.5, 1.0])
     assert match_ratio([edit], FIRINGS, 2).tolist() == [0.75, 0.75]
     assert np.isnan(match_ratio([edit, LIVE], FIRINGS, 3)).all()
-    assert matched_to([edit, edit]) == "energy-matched to three"
+    assert matched_to(Condition("", (edit, edit))) == "energy-matched to three"
 
 
 def test_what_is_matched_is_said_in_words() -> None:
-    assert matched_to([EDIT]) == matched_to([ds.edits.zero(None)]) == ""
-    assert matched_to([LIVE, EDIT]) == "random channels of the squared change of three"
+    assert matched_to(Condition("", (EDIT,))) == matched_to(Condition("", (ds.edits.zero(None),))) == ""
+    assert matched_to(Condition("", (LIVE, EDIT))) == "random channels of the squared change of three"
+    guidance = ds.guidance.from_edits(LIVE, 1.0, match_norm_of=EDIT)
+    (condition,) = conditions({"guided": guidance})
+    assert matched_to(condition) == "random channels of the squared change of three; norm of zero three"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -124,7 +126,11 @@ def test_images_may_be_small_or_dropped(dit, result, tmp_path, monkeypatch) -> N
         assert np.array_equal(small["effect"], result["effect"], equal_nan=True)
     dropped = sweep(dit, path=tmp_path / "none", images="drop")
     assert "images" not in dropped
-    assert sorted(each.name for each in (tmp_path / "none").iterdir()) == ["journal.jsonl", "zarr.json"]
+    assert sorted(each.name for each in (tmp_path / "none").iterdir()) == [
+        "edits.json",
+        "journal.jsonl",
+        "zarr.json",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,3 +200,56 @@ def test_a_comparison_has_the_same_store(dit, tmp_path) -> None:
     assert numbers(ds.open_sweep(tmp_path / "one", resamples=50)).identical(numbers(alone))
     with pytest.raises(CacheError, match="dims.block"):
         sweep(dit, path=tmp_path / "one", prompts=PROMPTS[:2])
+
+
+def test_guidance_is_swept_beside_edits_as_the_context_guides(dit, tmp_path, monkeypatch) -> None:
+    def guided(w, block, spare=5):
+        massive = ds.guidance.detail(range(12), w, block, steps=[1])
+        random = ds.guidance.from_edits(
+            ds.edits.zero(DRAWN, blocks=block, steps=[1]), w, match_norm_of=massive
+        )
+        return {
+            "massive": massive,
+            "random": random,
+            "zero": ds.edits.zero(range(12), blocks=block, steps=spare),
+        }
+
+    grid, path = ds.grid(partial(guided, spare=1), w=[1.0, 3.0], block=[7]), tmp_path / "guided"
+    call = {"metrics": ["mean_abs_difference"], "prompts": PROMPTS[:2], "path": path}
+    found = sweep(dit, grid, **call)
+    for number, w in enumerate((1.0, 3.0)):
+        given = guided(w, 7)
+        for name, draw in (("massive", 0), ("random", 1)):
+            with given[name].draw(draw):
+                expected = dit.generate_images(PROMPTS[:2], 5, batch_size=2, **CALL)
+            images = found["images"].isel(w=number, block=0, draw=draw).sel(edit=name)
+            assert np.array_equal(images, expected), (w, name)
+    assert found["control"].values.tolist() == [False, True, False]
+    assert found["matched_to"].values.tolist() == ["", "norm of zero explicit channels", ""]
+    assert found["draws"].values.tolist() == [1, 2, 1]
+    zero, massive = (found.sel(edit=name).isel(draw=0) for name in ("zero", "massive"))
+    # The degraded branch is edited where the run itself is; both are the unedited one before that.
+    assert np.array_equal(zero["energy_removed_by_sample"], massive["energy_removed_by_sample"])
+    assert (found["contrast_mean"].sel(edit="zero") != 0).all()
+    assert numbers(ds.open_sweep(path, resamples=50)).identical(numbers(found))
+    forms = json.loads((path / sweep_store.EDITS).read_text())
+    assert set(
+        map(ds.guidance.Guidance.from_json, [form for form in forms.values() if isinstance(form, dict)])
+    ) == {guided(w, 7)[name] for w in (1.0, 3.0) for name in ("massive", "random")}
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    assert numbers(sweep(dit, grid, **call)).identical(numbers(found))
+    with pytest.raises(ConfigMismatchError, match=r"edits\.massive\[1\]"):
+        sweep(dit, ds.grid(lambda w, block: guided(min(w, 2.0), block, 1), w=[1.0, 3.0], block=[7]), **call)
+
+
+def test_a_guidance_of_a_step_or_sample_that_is_not_there_is_refused_before_a_run(dit, monkeypatch) -> None:
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    masks = xr.DataArray(
+        np.ones((1, 96), bool),
+        dims=("sample", "token"),
+        coords={"prompt": ("sample", ["x"]), "seed": ("sample", [5])},
+    )
+    for where, words in (({"steps": [4]}, "step 4"), ({"tokens": masks}, "masks")):
+        grid = ds.grid(lambda w, where=where: {"guided": ds.guidance.detail([3], w, 7, **where)}, w=[1])
+        with pytest.raises(DitscopeError, match=words):
+            sweep(dit, grid)

@@ -22,7 +22,7 @@ KEPT = {"images": "keep", "image_size": (2, 3)}
 
 
 def filled(path, outline):
-    with opened(path, outline, {"call": {"steps": 1}}) as store:
+    with opened(path, outline, {"call": {"steps": 1}}, {}) as store:
         store.add_baseline(0, SCORED, [False, True], None, "digest")
         for number in range(2):
             images = np.full((2, 2, 3, 3), 7 + number, np.uint8)
@@ -91,7 +91,7 @@ def test_what_is_something_else_is_left_alone(tmp_path, outline) -> None:
         ("cache", "a cache of hidden states"),
         ("group", "a zarr group of something else"),
     ):
-        with pytest.raises(CacheError, match=words), opened(tmp_path / name, outline, {}):
+        with pytest.raises(CacheError, match=words), opened(tmp_path / name, outline, {}, {}):
             pass
     for name in ("file", "folder", "group", "nothing"):
         with pytest.raises(CacheError, match="expected a store that ds.sweep made"):
@@ -113,7 +113,7 @@ def test_a_creation_that_was_cut_off_begins_again(tmp_path, outline) -> None:
 
 
 def test_one_process_at_a_time_goes_on_with_it(tmp_path, outline) -> None:
-    with opened(tmp_path / "a", outline, {}):
-        with pytest.raises(CacheError, match="elsewhere"), opened(tmp_path / "a", outline, {}):
+    with opened(tmp_path / "a", outline, {}, {}):
+        with pytest.raises(CacheError, match="elsewhere"), opened(tmp_path / "a", outline, {}, {}):
             pass
         assert read(tmp_path / "a").runs == {}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 import bare_pipeline
 import ditscope as ds
 from ditscope.edits.edit import Edit
+from ditscope.errors import InputError
+from ditscope.experiments.conditions import Condition
 from ditscope.experiments.together import EditedTogether, OwnVisit, first_of
 from ditscope.models.visits import Visit
 from ditscope.tracing.batches import Batch
@@ -63,9 +66,21 @@ seen: list = []
 
 
 def test_an_edit_is_shown_its_own_samples(dit) -> None:
-    edits = [[Noted.of([number], {"blocks": 0, "steps": 0})] for number in range(2)]
+    edits = [Condition("", (Noted.of([number], {"blocks": 0, "steps": 0}),)) for number in range(2)]
     samples = [(prompt, 5) for prompt in PROMPTS]
     batch = Batch(range(2), samples, {})
     call = {"num_inference_steps": 1, **bare_pipeline.PLAIN}
     run_traced(dit, samples * 2, EditedTogether(dit, edits, range(1), batch), **call)
     assert seen == [(number, tuple(samples), 2) for number in range(2)]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [ds.edits.zero([3], freeze_layernorm=True), ds.guidance.detail([3], 2.0, 1)],
+    ids=["frozen", "guidance"],
+)
+def test_what_cannot_share_a_forward_is_refused_before_a_run(dit, monkeypatch, given) -> None:
+    monkeypatch.setattr("ditscope.experiments.running.run_traced", lambda *a, **k: pytest.fail("a run"))
+    grid = ds.grid(lambda k: {"zero": ds.edits.zero([k]), "other": given}, k=[1, 2])
+    with pytest.raises(InputError, match="with several edits in a forward pass"):
+        ds.sweep(dit, PROMPTS, 5, grid, ["latent_norm"], edits_per_forward=2, **CALL)

@@ -31,6 +31,11 @@ def averaged(old: torch.Tensor, *_: Any) -> torch.Tensor:
     return old.mean(dim=1, keepdim=True).expand_as(old)
 
 
+def in_int8(old: torch.Tensor, *_: Any) -> torch.Tensor:
+    step = old.abs().amax(dim=(1, 2), keepdim=True) / 127
+    return (old / step).round() * step
+
+
 def without_the_largest(old: torch.Tensor, *_: Any) -> torch.Tensor:
     own = old.double().abs().mean(dim=1).argsort(dim=1, descending=True)[:, :2]
     return old.masked_fill(torch.zeros(len(old), WIDTH).scatter_(1, own, 1).bool()[:, None], 0)
@@ -95,6 +100,11 @@ def kinds(
             e.function([26, 27], lambda context: context.old.sin(), **where),
             [26, 27],
             lambda old, *_: old.sin(),
+        ),
+        (
+            e.fake_quantize([28], "int8 per tensor", **where),
+            [28],
+            in_int8,
         ),
         (e.keep_only(KEPT, **where), [29, 30], lambda old, *_: 0 * old),
         (e.zero(ds.controls.top(2), **where), every, without_the_largest),

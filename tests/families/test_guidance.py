@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from family_calls import IN_BOTH_WAYS, ONE_OF_EACH_FAMILY, SEEDS, batch, branche
 from plain_modules import modules_of
 
 import ditscope as ds
+from ditscope.errors import UnsupportedError
+from ditscope.tracing.replay import BY_BLOCK
 
 CHANNELS, W, SCALE = [3, 7], 2.0, 3.0
 RENORMED = ("qwen-image", "lumina2")
@@ -33,6 +36,7 @@ class PlainLoop:
         module: torch.nn.Module | int,
         item: int | None = None,
         square: bool = False,
+        rule: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         self.again, self.seen = False, []
         transformer, scheduler = pipeline.transformer, pipeline.scheduler
@@ -69,19 +73,18 @@ class PlainLoop:
             output[:, :, CHANNELS] = 0
             return output
 
-        def hook(_module: Any, _args: Any, output: Any) -> Any:
+        def hook(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
             if not self.again:
                 return output
-            return (
-                zeroed(output)
-                if item is None
-                else (*output[:item], zeroed(output[item]), *output[item + 1 :])
-            )
+            own = output if item is None else output[item]
+            passed = kwargs.get("hidden_states", args[0] if args else None)
+            new = zeroed(own) if rule is None else rule(module, passed, own)
+            return new if item is None else (*output[:item], new, *output[item + 1 :])
 
         def edit(_visit: int, image: torch.Tensor) -> torch.Tensor:
             return zeroed(image) if self.again else image
 
-        handle = None if isinstance(module, int) else module.register_forward_hook(hook)
+        handle = None if isinstance(module, int) else module.register_forward_hook(hook, with_kwargs=True)
         transformer.forward, scheduler.step = twice, watched
         try:
             block = (module, edit) if isinstance(module, int) else None
@@ -136,3 +139,52 @@ def test_a_degraded_branch_may_be_edited_inside_a_block(opened, folder_of, name,
     loop = PlainLoop(pipeline, name, plain_hooks.blocks_of(pipeline)[1].get_submodule(module), item)
     edits = [ds.edits.zero(CHANNELS, blocks=1, site=site, stream=stream) for stream in streams]
     assert np.array_equal(images(opened(name), name, ds.guidance.from_edits(edits, W)), loop.images)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
+def test_a_comparison_guides_as_the_context_does(opened, name) -> None:
+    """The guidance begins in the second step: the first is the unedited run's, whose visits are not made again."""
+    dit = opened(name)
+    guidance = ds.guidance.detail(CHANNELS, W, 1, steps=[1])
+    expected = images(dit, name, guidance)
+    found = ds.compare(
+        dit, batch(name), SEEDS, {"guided": guidance}, ["psnr"], batch_size=2, resamples=2, **call(name)
+    )
+    assert found.attrs["replay"] == BY_BLOCK
+    assert np.array_equal(found["images"][0, 0], expected)
+    assert not np.array_equal(found["baseline_images"], expected)
+    assert dit.run_state.n_forwards == 2  # of the last run
+
+
+def attended_alone(n_image: int) -> Callable[..., torch.Tensor]:
+    """Each image token, of those that come last, puts out the projection of its own value."""
+
+    def rule(attention: Any, passed: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        alone = attention.to_out[0](attention.to_v(passed))
+        return torch.cat([output[:, :-n_image], alone[:, -n_image:]], dim=1)
+
+    return rule
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize(
+    ("name", "block"), [*((name, 1) for name in ONE_OF_EACH_FAMILY if name != "lumina2"), ("auraflow", -1)]
+)
+def test_perturbed_attention_is_a_loop_of_values_alone(
+    opened, folder_of, plainly, name, block, dtype, square
+) -> None:
+    dit, pipeline = opened(name, dtype), plain_hooks.opened(folder_of(name), dtype)
+    module, item = modules_of(name)["attn_output", "image"]
+    place = plain_hooks.blocks_of(pipeline)[block].get_submodule(module)
+    n_image = plainly(name, dtype, square)[0].hidden[0, 1, "image"].shape[1]
+    rule = attended_alone(n_image)
+    loop = PlainLoop(pipeline, name, place, None if block == -1 else item, square, rule)
+    guidance = ds.guidance.perturbed_attention(W, block)
+    assert np.array_equal(images(dit, name, guidance, square), loop.images)
+    zeroed = ds.guidance.from_edits(ds.edits.zero(None, blocks=block, site="attn_output"), W)
+    assert square or not np.array_equal(images(dit, name, zeroed), loop.images)
+
+
+def test_perturbed_attention_is_refused_where_values_do_not_tell_the_output(opened) -> None:
+    with pytest.raises(UnsupportedError, match="identity attention in joint.1"):
+        images(opened("lumina2"), "lumina2", ds.guidance.perturbed_attention(W, 1))

@@ -49,7 +49,7 @@ def test_a_small_object_is_the_foreground_though_the_rest_has_more_heat_in_sum()
     np.testing.assert_array_equal(foreground(values, BORDER, MaskOptions()).mask, spot)
 
 
-@pytest.mark.parametrize("polarity", ["abs", "border", "minority"])
+@pytest.mark.parametrize("polarity", ["abs", "border", "border_majority", "minority"])
 def test_other_rules_do_not_care_for_the_sign(polarity):
     for sign in (1, -1):
         assert share(foreground(planted(sign), BORDER, MaskOptions(polarity=polarity)).mask) > 0.95
@@ -105,3 +105,12 @@ def test_non_finite_channels_and_flat_features():
     infinite = foreground(np.full((EDGE**2, 2), np.inf), BORDER, MaskOptions())
     assert not infinite.mask.any()
     assert infinite.nonfinite == 2
+
+
+def test_a_large_object_at_the_border_is_told_by_most_of_the_border_alone():
+    """Of the object a smaller part is on the border, and of the border a larger part is background's."""
+    left = X < EDGE // 2 - 2
+    values = 3.0 * left[:, None] + np.random.default_rng(0).uniform(0, 0.1, (EDGE**2, 4))
+    found = foreground(values, BORDER, MaskOptions(polarity="border_majority")).mask
+    np.testing.assert_array_equal(found, left)
+    np.testing.assert_array_equal(foreground(values, BORDER, MaskOptions(polarity="border")).mask, ~left)

@@ -88,3 +88,21 @@ def test_slabs_do_not_change_the_result(hidden, monkeypatch) -> None:
     whole = make_masks(states(hidden), {"all": ("all", MaskOptions())})["all"]
     monkeypatch.setattr(latent_masks, "_SLAB_BYTES", 1)
     xr.testing.assert_equal(whole, make_masks(states(hidden), {"all": ("all", MaskOptions())})["all"])
+
+
+def test_blocks_vote_on_the_side_of_the_foreground(hidden) -> None:
+    truth = np.arange(16) < 5
+    signs = [1, -1, 1]
+    noise = np.random.default_rng(0).normal(0, 0.1, hidden.shape)
+    values = noise + truth[:, None] * np.array(signs)[:, None, None]  # [..., block, token, channel]
+    signed, voted = (
+        make_masks(states(hidden.copy(data=values)), {"a": ("all", MaskOptions(vote=vote))})["a"]
+        for vote in (False, True)
+    )
+    flat = voted["mask"].values.reshape(3, 2, 1, 2, 16)
+    assert (flat == truth).all()
+    np.testing.assert_array_equal(signed["mask"].values[1], ~voted["mask"].values[1])
+    np.testing.assert_allclose(voted["foreground_share"], 5 / 16)
+    assert voted.attrs["vote"] == 1
+    with pytest.raises(InputError, match="a vote of 2 blocks"):
+        make_masks(states(hidden, blocks=[0, 1]), {"a": ("all", MaskOptions(vote=True))})

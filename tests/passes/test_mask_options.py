@@ -16,6 +16,7 @@ from ditscope.passes import MaskOptions
         ({"n_init": 0}, "n_init"),
         ({"components": 0}, "components"),
         ({"collapse_share": 0.6}, "collapse_share"),
+        ({"vote": True, "n_clusters": 3}, "a vote on 3 clusters"),
     ],
 )
 def test_impossible_options_are_refused(options, words):

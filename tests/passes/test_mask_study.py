@@ -46,9 +46,30 @@ def test_bad_input(study):
     hidden, sets, reference = study
     with pytest.raises(InputError, match="no channel sets"):
         passes.mask_study(hidden, {}, reference)
-    with pytest.raises(InputError, match="'pca'"):
+    with pytest.raises(InputError, match="two selectors named 'pca'"):
         passes.mask_study(hidden, {"pca": sets["bottom"]}, reference)
+    with pytest.raises(InputError, match="every sample"):
+        few = passes.spatial_masks(hidden, sets["planted"]).isel(sample=[0, 1])
+        passes.mask_study(hidden, sets, reference, also={"few": few})
     with pytest.raises(InputError, match="one step"):
         passes.mask_study(hidden, sets, reference, step=[0, 1])
     with pytest.raises(InputError, match="6 samples"):
         passes.mask_study(hidden, sets, reference[:3])
+
+
+def test_masks_made_otherwise_stand_beside(study):
+    hidden, sets, reference = study
+    one = passes.spatial_masks(hidden, sets["planted"], blocks=[1])
+    everywhere = passes.spatial_masks(hidden, sets["bottom"], blocks=0).drop_vars(["foreground_share"])
+    found = passes.mask_study(
+        hidden, {"planted": sets["planted"]}, reference, pca=None, also={"one": one, "everywhere": everywhere}
+    )
+    assert found["selector"].values.tolist() == ["planted", "one", "everywhere"]
+    assert found["control"].values.tolist() == [False, True, True]
+    rows = found["iou"].squeeze("draw")
+    assert rows.sel(selector="one", block=0).isnull().all()
+    np.testing.assert_array_equal(rows.sel(selector="one", block=1), rows.sel(selector="planted", block=1))
+    expected = passes.score_masks(everywhere, reference)["iou"]
+    for block in (0, 1):
+        np.testing.assert_array_equal(rows.sel(selector="everywhere", block=block), expected)
+    assert passes.mask_summary(found)["iou"].sel(selector="planted", polarity="signed").values.min() == 1

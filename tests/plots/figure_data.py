@@ -310,3 +310,29 @@ def make_rows() -> list[dict[str, float]]:
         }
         for step in range(50, 15001, 50)
     ]
+
+
+def make_decided() -> xr.Dataset:
+    """What a rule of two quantities said of two results."""
+    ends = np.array([[[-4.0, -2.0], [-0.05, 0.3]], [[-1.5, 1.5], [-0.08, 0.06]]])
+    dims = ("result", "quantity")
+    refutes = [[[0.0, np.inf], [np.nan, np.nan]], [[-np.inf, -0.1], [0.1, np.inf]]]
+    return xr.Dataset(
+        {
+            "mean": (dims, ends.mean(-1)),
+            "low": (dims, ends[..., 0]),
+            "high": (dims, ends[..., 1]),
+            "supports": (("quantity", "end"), [[-np.inf, -1.0], [-0.1, 0.1]]),
+            "refutes": (("quantity", "range", "end"), refutes),
+        },
+        coords={
+            "result": ["shapes", "shapes-sana"],
+            "quantity": ["less", "same"],
+            "words": (
+                "quantity",
+                ["PSNR, massive less random of equal edit norm", "change of right answers"],
+            ),
+            "unit": ("quantity", ["dB", ""]),
+            "verdict": (dims, [["supported", "undecided"], ["undecided", "supported"]]),
+        },
+    )

@@ -15,6 +15,7 @@ from figure_data import (
     MASSIVE,
     make_comparison,
     make_curves,
+    make_decided,
     make_hidden,
     make_images,
     make_iou,
@@ -58,6 +59,7 @@ FIGURES = {
     "stability_curve": lambda: plots.stability_curve(make_needed(), about=ABOUT),
     "stability_curve orders": lambda: plots.stability_curve(make_needed(4, 2), about=ABOUT),
     "sweep_heatmap": lambda: plots.sweep_heatmap(make_sweep(), about=ABOUT),
+    "verdicts": lambda: plots.verdicts(make_decided(), about=ABOUT),
     "loss_curve": lambda: plots.loss_curve(make_rows(), stages="pixels", about=ABOUT),
 }
 

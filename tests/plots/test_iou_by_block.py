@@ -53,3 +53,16 @@ def test_what_mask_summary_returns_is_drawn_whole(recording) -> None:
     check_readable(figure)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["top", "random", "pca"]
     assert np.array_equal(lines_of(figure.axes[1])["top"], summary.iou.sel(polarity="oracle", selector="top"))
+
+
+def test_many_long_names_stay_within_the_figure() -> None:
+    names = [
+        "larger (the paper's)",
+        "larger magnitude",
+        "least of it on the border",
+        "least of the border",
+        "smaller",
+    ]
+    iou = make_iou().isel(selector=[0, 1, 2, 3, 4, 5, 0])
+    named = iou.assign_coords(selector=[*names, "larger, blocks vote", "least of the border, blocks vote"])
+    check_readable(drawn(iou_by_block(named.drop_vars("control", errors="ignore"))))

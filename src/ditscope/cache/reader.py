@@ -21,7 +21,7 @@ from ditscope.cache.chunk_reading import ChunkSource
 from ditscope.cache.labels import site_labels
 from ditscope.cache.layout import statistics_path
 from ditscope.cache.lazy_array import StoredArray
-from ditscope.cache.recorded import Recorded, statistics_of_one
+from ditscope.cache.recorded import Recorded, position, statistics_of_one
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.store_opening import Store, open_store
 from ditscope.errors import CacheError
@@ -116,6 +116,31 @@ class Cache(Recorded):
         arrays = {name: self._statistic(stream, site, name, samples) for name in STATISTIC_ARRAYS}
         return xr.Dataset(arrays, coords=labels, attrs=attributes)
 
+    def statistic_at(
+        self, stream: str, site: str, name: str, *, samples: Sequence[int], step: int, branch: str, block: int
+    ) -> np.ndarray[Any, Any]:
+        """A recorded statistic at one address, and nothing else is read for it.
+
+        Args:
+            stream: recorded stream.
+            site: recorded site, with tokens.
+            name: ``mean``, ``mean_abs``, ``std``, ``abs_max``, or ``nonfinite``.
+            samples: positions of recorded samples.
+            step: index into the scheduler's timesteps.
+            branch: ``cond`` or ``uncond``.
+            block: index in the model's execution order.
+
+        Returns:
+            float32 ``[sample, channel]``.
+
+        Raises:
+            InputError: the address or the statistic was not recorded.
+            CacheError: what is read is not what was recorded.
+        """
+        at = self._place(self.schema.site(stream, site), step, branch, block)
+        which = position("statistic", name, self.schema.statistics)
+        return self._at(statistics_path(stream, site), samples, (*at, which), None)
+
     @property
     def config(self) -> Mapping[str, Any]:
         """By which model, in which state, and by which call the numbers were made."""
@@ -161,6 +186,23 @@ class Cache(Recorded):
     def complete(self) -> bool:
         """Whether every sample is committed."""
         return len(self.ledger) == len(self.specs)
+
+    def view(self, **state: Any) -> Any:
+        """Look at the recording in a notebook: sliders, maps of channels, rankings, masks.
+
+        Args:
+            **state: where to begin, such as ``step=7, block=9``; see :func:`ditscope.explorer.view`.
+
+        Returns:
+            A widget; show it by leaving it as the last line of a cell. ``ditscope view PATH`` shows the same in a
+            browser, without a notebook.
+
+        Raises:
+            UnsupportedError: anywidget is not installed.
+        """
+        from ditscope.explorer.widget import view
+
+        return view(self, **state)
 
     def __repr__(self) -> str:
         return text_table(f"<Cache {self.path}>", display.rows(self))

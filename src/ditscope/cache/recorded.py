@@ -162,7 +162,7 @@ class Recorded(ABC):
         }
         for dim, known in (("sample", self.committed), ("branch", self.schema.branches)):
             for label in kept[dim]:
-                _position(dim, label, known)
+                position(dim, label, known)
         hidden = self.hidden(stream, site, channels=channels)
         return from_host(hidden.sel({dim: list(labels) for dim, labels in kept.items()}).values)
 
@@ -212,20 +212,15 @@ class Recorded(ABC):
             CacheError: there are statistics only; or what is read is not what was recorded.
         """
         own = self.site_with_values(stream, site)
-        at = (
-            _position("step", step, [step.index for step in self.schema.steps]),
-            _position("branch", branch, self.schema.branches),
-            _position("block", block, own.blocks),
-        )
         positions = None if channels is None else self._channel_positions(channels)
-        return self._at(values_path(own), samples, at, positions)
+        return self._at(values_path(own), samples, self._place(own, step, branch, block), positions)
 
     def token_mask(self, stream: str, samples: Sequence[int], branch: str) -> np.ndarray[Any, Any]:
         """Which tokens of a stream are real, bool ``[sample, token]``."""
         spec = self.schema.stream(stream)
         if spec.has_grid:
             return np.ones((len(samples), spec.tokens), bool)
-        at = _position("branch", branch, self.schema.branches)
+        at = position("branch", branch, self.schema.branches)
         return self._at(f"{stream}/token_mask", samples, (at,), None)
 
     @cached_property
@@ -307,6 +302,14 @@ class Recorded(ABC):
             labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
         return labels
 
+    def _place(self, site: StoredSite, step: int, branch: str, block: int) -> tuple[int, int, int]:
+        """Positions of an address along a site's steps, branches and blocks."""
+        return (
+            position("step", step, [step.index for step in self.schema.steps]),
+            position("branch", branch, self.schema.branches),
+            position("block", block, site.blocks),
+        )
+
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
         position = {channel: i for i, channel in enumerate(self.schema.channels)}
         wanted = [int(channel) for channel in channels]
@@ -320,7 +323,12 @@ class Recorded(ABC):
         return [position[channel] for channel in wanted]
 
 
-def _position(what: str, label: Any, labels: Sequence[Any]) -> int:
+def position(what: str, label: Any, labels: Sequence[Any]) -> int:
+    """Where a label is among those there are.
+
+    Raises:
+        InputError: it is not among them.
+    """
     if label not in labels:
         raise unknown_name(what, label, labels)
     return labels.index(label)

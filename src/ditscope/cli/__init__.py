@@ -6,7 +6,6 @@ and its arguments' names are the command's. Heavy libraries load inside the comm
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,28 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from ditscope._discovery import public_names
-from ditscope._display import printable
 from ditscope._version import __version__
-from ditscope.errors import DitscopeError
+from ditscope.cli._errors import errors_in_a_line, quiet_libraries
 
 
 class _Commands(TyperGroup):
-    """An error of ours, or of the disk, is one line and exit code 2; any other shows where it came from.
-
-    Ctrl-C is one line too, and exit code 130.
-    """
-
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with errors_in_a_line():
             return super().invoke(ctx)
-        except (DitscopeError, OSError) as error:
-            said = [str(error), *getattr(error, "__notes__", ())]
-            typer.echo(f"ditscope: {printable(' '.join('; '.join(said).split()))}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt as stop:
-            said = "; ".join(("stopped", *getattr(stop, "__notes__", ()), "run it again to go on"))
-            typer.echo(f"\nditscope: {said}", err=True)
-            raise typer.Exit(130) from None
 
 
 app = typer.Typer(
@@ -75,7 +60,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what stands behind the command's name; by default what the process was started with.
     """
-    # Notes of the libraries about optional packages are not for who runs a command.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    quiet_libraries()
     app(arguments)

@@ -32,6 +32,17 @@ Call = Annotated[
 Dtype = Annotated[str | None, typer.Option(help="torch dtype, such as bfloat16.")]
 Device = Annotated[str | None, typer.Option(help="Device, such as cuda.")]
 PromptFile = Annotated[Path | None, typer.Option("--prompts", help="Text file with one prompt a line.")]
+Out = Annotated[Path | None, typer.Option(help="Folder to write to.")]
+StudiedModel = Annotated[str, typer.Option("--model", help="'shapes', a pipeline folder, or a hub id.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting of the study, such as num_inference_steps=28 or steps=[0,-1]. May be repeated.",
+    ),
+]
+Redraw = Annotated[bool, typer.Option("--redraw", help="Only draw the report of the result in --out again.")]
 
 Streams = Annotated[str, typer.Option(help="Comma-separated: image, text.")]
 Sites = Annotated[

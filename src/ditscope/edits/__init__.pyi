@@ -11,10 +11,15 @@ from .context import EditContext as EditContext
 from .edit import Edit as Edit
 from .edit import Where as Where
 from .edit import from_json as from_json
+from .fake_quantize import FakeQuantize as FakeQuantize
+from .fake_quantize import FakeQuantizeRest as FakeQuantizeRest
+from .fake_quantize import fake_quantize as fake_quantize
 from .firings import Firings as Firings
 from .flip_sign import flip_sign as flip_sign
 from .function import Function as Function
 from .function import function as function
+from .identity_attention import IdentityAttention as IdentityAttention
+from .identity_attention import identity_attention as identity_attention
 from .keep_only import KeepOnly as KeepOnly
 from .keep_only import keep_only as keep_only
 from .lock_step import LockStep as LockStep
@@ -31,6 +36,8 @@ from .recorded_source import RecordedSource as RecordedSource
 from .replace import Replace as Replace
 from .replace import replace as replace
 from .resample import resample as resample
+from .reuse import Reuse as Reuse
+from .reuse import reuse as reuse
 from .scale import Scale as Scale
 from .scale import scale as scale
 from .scope import Scope as Scope

@@ -12,6 +12,7 @@ import xarray as xr
 
 from ditscope.edits.acting_channels import ActingChannels, acting_channels
 from ditscope.edits.context import EditContext
+from ditscope.edits.earlier import Earlier
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
 from ditscope.edits.frozen_norms import FrozenNorms
@@ -74,9 +75,15 @@ class EditedVisit:
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
         # In the order in which the model passes them; where a block passes one stream first, so do the edits.
-        self._places = passing_order({e.scope.site for e in edits}, {e.scope.stream for e in edits})
+        self._places = passing_order(
+            {site for e in edits for site in e.read_sites}, {e.scope.stream for e in edits}
+        )
         self._channels: dict[tuple[int, int, int], ActingChannels] = {}
         self._norms = FrozenNorms(dit, [(e.scope, e.freeze_layernorm) for e in edits], self._blocks)
+        self._looking = {at: edit for at, edit in enumerate(edits) if type(edit).look is not Edit.look}
+        self._looked_at: tuple[int, int, str] | None = None
+        self._looked: dict[int, torch.Tensor | None] = {}
+        self._earlier = Earlier()
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
 
@@ -87,9 +94,23 @@ class EditedVisit:
             for place in first:
                 self.apply_at(visit, block, *place)
             self._norms.freeze(block)
-            for place in self._places[len(first) :]:
-                self.apply_at(visit, block, *place)
+            for site, stream in self._places[len(first) :]:
+                self.look(visit, block, site)
+                self.apply_at(visit, block, site, stream)
         self._norms.freeze(None)
+
+    def look(self, visit: Visit, block: Block, site: str) -> None:
+        """Let edits of a site read what comes before it in a block; to be called before anything there is read."""
+        at = (visit.index, block.index, site)
+        if self._looking and at != self._looked_at:
+            self._looked_at = at
+            self._looked = {
+                position: edit.look(block)
+                for position, edit in self._looking.items()
+                if edit.scope.site == site
+                and block.index in self._blocks[position]
+                and edit.scope.branches_at(visit, self._steps)
+            }
 
     def apply(self, visit: Visit, block: Block, site: str) -> None:
         """Apply the edits that cover one site of one block."""
@@ -102,6 +123,9 @@ class EditedVisit:
         for position, edit in enumerate(self._edits):
             if (edit.scope.site, edit.scope.stream) == (site, stream):
                 self._apply_covering(position, edit, visit, block)
+        for position, edit in enumerate(self._edits):
+            if edit.looks_back and edit.scope.stream == stream and block.index in self._blocks[position]:
+                self._earlier.read(position, edit, visit, block, site, self._steps)
 
     def _apply_covering(self, position: int, edit: Edit, visit: Visit, block: Block) -> None:
         if block.index not in self._blocks[position]:
@@ -114,12 +138,13 @@ class EditedVisit:
             self._channels[at] = acting_channels(edit, block, visit.step, self._dit.width)
         # What keeps all channels fires, and changes nothing.
         if len(self._channels[at].ids) or edit.spares_channels:
-            self._fired[position] |= self._apply(edit, visit, branches, block, self._channels[at])
+            self._fired[position] |= self._apply(position, visit, branches, block, self._channels[at])
 
     def _apply(
-        self, edit: Edit, visit: Visit, branches: Sequence[str], block: Block, acting: ActingChannels
+        self, position: int, visit: Visit, branches: Sequence[str], block: Block, acting: ActingChannels
     ) -> bool:
-        scope, run = edit.scope, self._dit.run_state
+        edit, run = self._edits[position], self._dit.run_state
+        scope, looked = edit.scope, self._looked.get(position)
         hidden = block.read(scope.site, scope.stream)
         # Asking for the grid waits for the device.
         selected = tokens_at(scope.tokens, visit.step, block.index)
@@ -152,6 +177,7 @@ class EditedVisit:
                 old=hidden[place].float(),
                 acts=acts,
                 real=every,
+                looked=None if looked is None else looked[rows],
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
                 visit=visit,
                 branch=branch,
@@ -163,6 +189,7 @@ class EditedVisit:
                 tokens=tokens,
                 channels=channels,
                 grid=grid,
+                earlier=self._earlier.at(position, visit, block, branch) if edit.looks_back else None,
             )
             context, chosen = narrowed(edit, context, functools.partial(_new_values, edit))
             new = self.new_values(edit, context).to(hidden.dtype)

@@ -36,7 +36,10 @@ class EditContext:
         tokens: positions int64 ``[token]`` of the old values in the stream.
         channels: ids int64 ``[channel]`` of the old values.
         grid: (height, width) of the image in tokens, where the edit's mask or values have one; else None.
+        looked: what the edit's ``look`` gave, of the branch's rows ``[row, every token, channel]``.
         real: which tokens of the stream attention reads, bool ``[row, every token]``; None if all.
+        earlier: for edits that look back, float32 ``[row, every token, every channel]``: what was here in the last step
+            in which the edit did not act; at ``block_output``, what the block takes now and what it added then.
     """
 
     old: torch.Tensor
@@ -53,6 +56,8 @@ class EditContext:
     channels: torch.Tensor
     grid: tuple[int, int] | None = None
     real: torch.Tensor | None = None
+    looked: torch.Tensor | None = None
+    earlier: torch.Tensor | None = None
 
     def token_mean(self) -> torch.Tensor:
         """Mean of the old values over the tokens on which the edit acts, float32 ``[row, 1, channel]``."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
+    from ditscope.models.visits import Visit
     from ditscope.tracing.probe import Probe
 
 __all__ = ["Edit", "Where", "from_json"]
@@ -86,6 +87,9 @@ class Edit(JsonForm, ABC):
     spares_channels: ClassVar[bool] = False
     """Whether edits of this kind act on all channels but those that they name."""
 
+    looks_back: ClassVar[bool] = False
+    """Whether edits of this kind are told what was at their place in an earlier step (``context.earlier``)."""
+
     channelwise: ClassVar[bool] = False
     """Whether what becomes of a channel depends on its own old values alone; only then can other channels be found that
     an edit changes as much."""
@@ -120,6 +124,10 @@ class Edit(JsonForm, ABC):
                 "one stream",
                 "Rank that stream, or drop stream=.",
             )
+
+    def look(self, block: Block) -> torch.Tensor | None:
+        """What is to be read of a block before the edit's site, ``[row, token, channel]``: the context's ``looked``."""
+        return None
 
     @abstractmethod
     def values(self, context: EditContext) -> torch.Tensor:
@@ -185,6 +193,19 @@ class Edit(JsonForm, ABC):
         Raises:
             InputError: naming both.
         """
+
+    @property
+    def read_sites(self) -> tuple[str, ...]:
+        """The sites at which hidden states are read for it: what a block adds is what it returns less what it takes."""
+        both = self.looks_back and self.scope.site == "block_output"
+        return BLOCK_ENDS if both else (self.scope.site,)
+
+    def branches_read(self, visit: Visit, steps: Sequence[int]) -> tuple[str, ...]:
+        """The branches of a visit that it acts on, or that it keeps something of for the step after."""
+        acting = self.scope.branches_at(visit, steps)
+        if acting or not self.looks_back:
+            return acting
+        return self.scope.branches_at(replace(visit, step=visit.step + 1), steps)
 
     def chosen(self, blocks: Sequence[Block]) -> list[Block]:
         """The blocks on which the edit acts, of a model's: they are in scope, and it has channels there.

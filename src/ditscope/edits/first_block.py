@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def first_blocks(
     edits: Iterable[Edit], dit: DiT, visits: Sequence[Visit], steps: Sequence[int]
 ) -> list[int | None]:
-    """For each visit, the index of the first block on which an edit acts; None where none does.
+    """For each visit, the index of the first block on which an edit acts, or that it looks back at; else None.
 
     Args:
         edits: each with one draw.
@@ -22,12 +22,10 @@ def first_blocks(
         visits: of the run.
         steps: the steps that the run makes.
     """
-    blocks = [
-        (edit.scope, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits
-    ]
+    blocks = [(edit, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits]
     return [
         min(
-            (block for scope, block in blocks if block is not None and scope.branches_at(visit, steps)),
+            (block for edit, block in blocks if block is not None and edit.branches_read(visit, steps)),
             default=None,
         )
         for visit in visits

@@ -286,6 +286,7 @@ def _run(
     looked = probe(dit, batches[0].samples, **batches[0].call)
     steps = looked.schedule.steps
     EditedVisit(dit, [edit], steps, looked)
+    edit.first_changed(dit.blocks)  # refuses what has no meaning in a visit alone
     n_tokens = looked.tokens[edit.scope.stream] if SITES[edit.scope.site].has_tokens else 1
     result = _empty(dit, [sample for batch in batches for sample in batch.samples], edit, looked, channels)
     if by_token:

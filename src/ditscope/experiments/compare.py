@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from ditscope.edits.edit import Edit
+from ditscope.experiments.conditions import Given
 from ditscope.experiments.grid import single_cell
 from ditscope.experiments.sweep import run_sweep
 from ditscope.metrics.metric import Metric
@@ -26,7 +26,7 @@ def compare(
     dit: DiT,
     prompts: Prompt | Sequence[Prompt],
     seeds: Seed | Sequence[Seed] = 0,
-    edits: Edit | Mapping[str, Edit | Sequence[Edit]] | None = None,
+    edits: Given | Mapping[str, Given] | None = None,
     metrics: Iterable[str | Metric] = ("clip_score", "psnr", "ssim", "high_frequency_energy"),
     *,
     path: str | os.PathLike[str] | None = None,
@@ -45,8 +45,9 @@ def compare(
         prompts: one or more texts, or one or more ``ds.PromptEmbeds``, by whose labels samples are called.
         seeds: one or more seeds or generators, as of :meth:`ditscope.recording.record.Recording.generate`; samples are
             prompts x seeds, prompt-major.
-        edits: name -> edit, or several edits applied together; at least one, or one edit by itself. The first is
-            what the others are compared with. An edit of random channels with several draws is run once a draw.
+        edits: name -> edit, several edits applied together, or a guidance (:mod:`ditscope.guidance`), whose firings and
+            energies are those of its degraded branch; at least one, or one of them by itself. The first is what
+            the others are compared with. An edit of random channels with several draws is run once a draw.
         metrics: names of :data:`ditscope.metrics.METRICS`, or Metric objects.
         path: folder of a store, in which every finished run is at once, and with which a comparison that was broken off
             goes on; :func:`ditscope.experiments.sweep.open_sweep` opens it. None for a comparison in memory.
@@ -75,14 +76,15 @@ def compare(
         * ``fired`` ``[edit, draw]``: firings a sample; ``energy_removed``: share of the edited stream's
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
         * ``match_ratio`` ``[edit, draw, sample]``: of controls whose channels match others, what they reached over what
-          was wanted: in the run, or on the recording that frozen channels were matched on; NaN for all others;
+          was wanted: in the run, or on the recording that frozen channels were matched on; NaN for all others, and for
+          a guidance that is scaled to the norm of another, which it reaches;
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control;
-        ``matched_to`` ``[edit]``: what its channels match of others, in words; ``over`` ``[metric]``: whether its
-        numbers are of an ``image`` or a ``set``; ``binary`` ``[metric]``, bool; and ``truncated`` ``[sample]``, bool:
-        whether the prompt was cut in every text encoder. Its attribute ``live`` is the model's live state, as JSON,
-        beside ``weights_fingerprint``.
+        ``matched_to`` ``[edit]``: what its channels, or its guidance's norm, match of others, in words; ``over``
+        ``[metric]``: whether its numbers are of an ``image`` or a ``set``; ``binary`` ``[metric]``, bool; and
+        ``truncated`` ``[sample]``, bool: whether the prompt was cut in every text encoder. Its attribute ``live`` is
+        the model's live state, as JSON, beside ``weights_fingerprint``.
 
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text

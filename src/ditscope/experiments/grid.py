@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ditscope.checks import several
-from ditscope.edits.edit import Edit
 from ditscope.errors import InputError
-from ditscope.experiments.conditions import Condition, conditions
+from ditscope.experiments.conditions import Condition, Given, conditions
 
 RESERVED = (
     *("metric", "edit", "draw", "draws", "sample", "prompt", "seed", "unit", "paired", "label", "damage"),
@@ -55,7 +54,7 @@ class Grid:
         return f"<Grid: {size}, edits {', '.join(self.edits)}, {self.n_runs} runs of every sample>"
 
 
-def grid(factory: Callable[..., Mapping[str, Edit | Sequence[Edit]]], **dims: Iterable[Any]) -> Grid:
+def grid(factory: Callable[..., Mapping[str, Given]], **dims: Iterable[Any]) -> Grid:
     """What a sweep goes over: the edits for every combination of labels, such as of blocks and steps.
 
     ::
@@ -69,9 +68,9 @@ def grid(factory: Callable[..., Mapping[str, Edit | Sequence[Edit]]], **dims: It
         )
 
     Args:
-        factory: called once for each combination, with a label of each dimension by name; returns name -> edit, or
-            several edits applied together, under the same names each time. The first is what the others are compared
-            with.
+        factory: called once for each combination, with a label of each dimension by name; returns name -> edit, several
+            edits applied together, or a guidance, under the same names each time. The first is what the others are
+            compared with.
         **dims: dimension -> labels: different numbers, or different texts.
 
     Raises:
@@ -116,7 +115,7 @@ def grid(factory: Callable[..., Mapping[str, Edit | Sequence[Edit]]], **dims: It
     return Grid(labelled, tuple(cells))
 
 
-def single_cell(edits: Edit | Mapping[str, Edit | Sequence[Edit]] | None) -> Grid:
+def single_cell(edits: Given | Mapping[str, Given] | None) -> Grid:
     """A grid of no dimensions."""
     return Grid({}, (tuple(conditions(edits)),))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ditscope.edits.first_block import first_blocks
 from ditscope.errors import ConfigMismatchError
 from ditscope.experiments.kept import Kept
 from ditscope.experiments.outline import RunKey
@@ -20,7 +19,7 @@ from ditscope.tracing.run import LATENT, STOP, Outcome, run_traced
 from ditscope.tracing.unchanged import require_unchanged
 
 if TYPE_CHECKING:
-    from ditscope.edits.edit import Edit
+    from ditscope.experiments.conditions import Condition
     from ditscope.experiments.grid import Grid
     from ditscope.metrics.metric import Metric
     from ditscope.models.dit import DiT
@@ -87,21 +86,22 @@ class Runs:
         progress.update(len(self._visits))
         for at in range(0, len(keys), self._per_forward):
             group = keys[at : at + self._per_forward]
-            edits = [self._edits(key) for key in group]
+            conditions = [self._condition(key) for key in group]
             steps = [self._steps(starts[key]) for key in group]
-            together = EditedTogether(self._dit, edits, self._probe.schedule.steps, batch)
+            together = EditedTogether(self._dit, conditions, self._probe.schedule.steps, batch)
             begun = replay.run_from(first_of([starts[key] for key in group]), together, len(group))
             outcome = self._run(batch.repeated(len(group)), begun, max(steps))
             for copy, (key, visitor) in enumerate(zip(group, together.visitors, strict=True)):
                 visitor.require_fired()
                 made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
                 firings = visitor.firings.table()
-                scored = score_run(self._scorers, made, baseline, prompts, edits[copy], firings, steps[copy])
+                edits = conditions[copy].edits
+                scored = score_run(self._scorers, made, baseline, prompts, edits, firings, steps[copy])
                 kept.add(key, scored, made.images)
                 progress.update(_computed(starts[key]))
         return f"{replay.how} ({replay.why})" if replay.why else replay.how
 
-    def _edits(self, key: RunKey) -> list[Edit]:
+    def _condition(self, key: RunKey) -> Condition:
         return self._grid.cells[key.cell][key.edit].draw(key.draw)
 
     def _run(self, batch: Batch, at_visit: Callable[[Visit], object], steps: int | None = None) -> Outcome:
@@ -125,7 +125,7 @@ class Runs:
         )
 
     def _start(self, key: RunKey) -> list[int | None]:
-        return first_blocks(self._edits(key), self._dit, self._visits, self._probe.schedule.steps)
+        return self._condition(key).first_blocks(self._dit, self._visits, self._probe.schedule.steps)
 
     def _steps(self, start: Sequence[int | None]) -> int:
         """How many steps there are up to the last edited one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from ditscope.experiments.outline import IMAGES, Images, Outline
 from ditscope.experiments.running import Runs
 from ditscope.experiments.scoring import assemble
 from ditscope.experiments.set_scoring import with_sets
+from ditscope.experiments.together import require_apart
 from ditscope.intervals import LEVEL, check_interval
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
@@ -60,7 +60,8 @@ def sweep(
     edits_per_forward: int = 1,
     **call: Any,
 ) -> xr.Dataset:
-    """Generate every sample without edits, and under each edit of each cell of a grid, and score the difference.
+    """Generate every sample without edits, and under each edit or guidance of each cell of a grid, and score the
+    difference.
 
     ::
 
@@ -195,6 +196,8 @@ def run_sweep(
     looked = probe(dit, batches[0].samples, **batches[0].call)
     for cell in grid.cells:
         for condition in cell:
+            if edits_per_forward > 1:
+                require_apart(condition)
             condition.check(dit, looked, samples)
     attrs = {
         "model": dit.name,
@@ -209,8 +212,9 @@ def run_sweep(
         _require_room(outline)
         holding: Any = contextlib.nullcontext(Kept(outline))
     else:
-        config |= {"edits_per_forward": edits_per_forward, **model, "edits": _digests(grid)}
-        holding = sweep_store.opened(path, outline, config)
+        config |= {"edits_per_forward": edits_per_forward, **model}
+        edits = [[condition.to_json() for condition in column] for column in zip(*grid.cells, strict=True)]
+        holding = sweep_store.opened(path, outline, config, dict(zip(grid.edits, edits, strict=True)))
     with holding as kept:
         shared = Runs(title, dit, batches, grid, scorers, looked, memory_budget, edits_per_forward).make(
             kept, model
@@ -249,7 +253,7 @@ def _outline(
         edits=list(grid.edits),
         draws=[[condition.draws for condition in cell] for cell in grid.cells],
         control=[all(edit.control for edit in column) for column in zip(*grid.cells, strict=True)],
-        matched_to=[matched_to(condition.edits) for condition in grid.cells[0]],
+        matched_to=[matched_to(condition) for condition in grid.cells[0]],
         metrics=[_about(metric) for metric in scorers.values()],
         prompts=[str(prompt) for prompt, _ in samples],
         seeds=[int(seed) for _, seed in samples],
@@ -270,19 +274,6 @@ def _about(metric: Metric) -> dict[str, Any]:
         "label": metric.label if metric.paired else f"change in {metric.label}",
         "damage": metric.damage,
         "direction": metric.better,
-    }
-
-
-def _digests(grid: Grid) -> dict[str, list[str]]:
-    """Name of an edit -> the digest of what is applied under that name, cell by cell."""
-    return {
-        name: [
-            hashlib.sha256(
-                json.dumps([edit.to_json() for edit in each.edits], sort_keys=True).encode()
-            ).hexdigest()
-            for each in column
-        ]
-        for name, column in zip(grid.edits, zip(*grid.cells, strict=True), strict=True)
     }
 
 

@@ -1,7 +1,8 @@
 """A sweep on disk: one zarr v3 group of images, and a journal of the runs that are finished.
 
 ``zarr.json`` has, in its attribute ``ditscope_sweep``, what the sweep consists of and with which model and call it is
-made: another one is refused by naming the fields. ``journal.jsonl`` has a line for each finished run, with its scores,
+made: another one is refused by naming the fields. The plain forms of the edits and guidances are in ``edits.json``, by
+their digests, which are there cell by cell. ``journal.jsonl`` has a line for each finished run, with its scores,
 behind its own CRC-32C; a run counts once its line is there, which is written after its images. What is behind the last
 whole line was cut off while it was written. ``images`` and ``baseline_images`` are arrays of zarr, a chunk for each run
 of a batch.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import warnings
@@ -33,7 +35,7 @@ from ditscope.experiments.scoring import Scored
 from ditscope.paths import local_path
 
 ATTRIBUTE, VERSION = "ditscope_sweep", 1
-ROOT, JOURNAL = "zarr.json", "journal.jsonl"
+ROOT, JOURNAL, EDITS = "zarr.json", "journal.jsonl", "edits.json"
 _ARRAYS = ("images", "baseline_images")
 _MOST_JOURNAL_BYTES = 2**31
 
@@ -101,8 +103,8 @@ class SweepStore(Kept):
         if self.outline.image_size is None:
             return {}
         with warnings.catch_warnings():
-            # zarr is told of the journal, which is no array.
-            warnings.filterwarnings("ignore", f"Object at {JOURNAL}")
+            # zarr is told of the journal and the edits, which are no arrays.
+            warnings.filterwarnings("ignore", f"Object at ({JOURNAL}|{EDITS})")
             stored = xr.open_zarr(self.path, consolidated=False, chunks=None)
         return {name: stored[name].variable for name in _ARRAYS}
 
@@ -155,19 +157,28 @@ class SweepStore(Kept):
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str], outline: Outline, config: Mapping[str, Any]) -> Iterator[SweepStore]:
+def opened(
+    path: str | os.PathLike[str],
+    outline: Outline,
+    config: Mapping[str, Any],
+    edits: Mapping[str, Sequence[Any]],
+) -> Iterator[SweepStore]:
     """The store of a sweep at a path, to go on with; a new one where there is none. It is held meanwhile.
 
     Args:
         path: where it is.
         outline: what the sweep consists of.
         config: all else that decides its numbers, as JSON values.
+        edits: name -> what is applied under it, cell by cell, likewise.
 
     Raises:
         ConfigMismatchError: there is one of another sweep; the message names the fields that differ.
         CacheError: there is something else, or another process is at it.
     """
     folder = local_path(path)
+    forms = {name: [json.dumps(each, sort_keys=True).encode() for each in of] for name, of in edits.items()}
+    digests = {name: [hashlib.sha256(form).hexdigest() for form in of] for name, of in forms.items()}
+    config = {**config, "edits": digests}
     asked = json_values({"outline": outline.to_json(), "config": config}, "sweep")
     manifest = {"version": VERSION, **asked}
     _require_free(folder)
@@ -179,7 +190,12 @@ def opened(path: str | os.PathLike[str], outline: Outline, config: Mapping[str, 
         ) from error
     with held(folder):
         if files.size(folder / ROOT) is None:
-            _create(folder, outline, manifest)
+            known = {
+                digest: form
+                for name in forms
+                for digest, form in zip(digests[name], forms[name], strict=True)
+            }
+            _create(folder, outline, manifest, known)
         found = [_deciding(each) for each in (_manifest(folder), manifest)]
         if found[0] != found[1]:
             raise ConfigMismatchError(
@@ -213,7 +229,9 @@ def _require_free(folder: Path) -> None:
     if not folder.is_dir():
         raise CacheError(f"a file at {folder}", "a path of its own for a sweep", "Choose another path.")
     if not (folder / ROOT).exists():
-        other = [name for name in files.names(folder) if name not in (*_ARRAYS, JOURNAL, f".{ROOT}.partial")]
+        other = [
+            name for name in files.names(folder) if name not in (*_ARRAYS, JOURNAL, EDITS, f".{ROOT}.partial")
+        ]
         if other:
             raise CacheError(
                 f"a folder with {other[0]} and no sweep at {folder}",
@@ -245,7 +263,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _create(folder: Path, outline: Outline, manifest: Mapping[str, Any]) -> None:
+def _create(folder: Path, outline: Outline, manifest: Mapping[str, Any], edits: Mapping[str, bytes]) -> None:
     """Lay out a new store; the root comes last, so that there is a whole empty one or none."""
     if outline.image_size is not None:
         samples = (len(outline.prompts), *outline.image_size, 3)
@@ -260,6 +278,10 @@ def _create(folder: Path, outline: Outline, manifest: Mapping[str, Any]) -> None
             text = _array(shape, chunks, (*dims, "sample", *PIXELS))
             files.write_new(folder / name / ROOT, text)
             files.sync_folder(folder / name)
+    files.write_new(
+        folder / EDITS,
+        b"{" + b",\n".join(b'"%s":%s' % (key.encode(), form) for key, form in edits.items()) + b"}",
+    )
     files.write_new(folder / JOURNAL, b"")
     root = {"zarr_format": 3, "node_type": "group", "attributes": {ATTRIBUTE: manifest}}
     files.replace(folder / ROOT, json.dumps(root).encode())

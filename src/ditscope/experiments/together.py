@@ -12,7 +12,7 @@ from ditscope.models.visits import Visit
 from ditscope.vocabulary import passing_order
 
 if TYPE_CHECKING:
-    from ditscope.edits.edit import Edit
+    from ditscope.experiments.conditions import Condition
     from ditscope.models.dit import DiT
     from ditscope.tracing.batches import Batch
 
@@ -22,31 +22,22 @@ class EditedTogether:
 
     Args:
         dit: the model.
-        edits: of each copy, with one draw.
+        conditions: of each copy, with one draw.
         steps: the steps that the run makes.
         batch: the samples, of which the run has a copy for each of these.
 
     Attributes:
         visitors: of each copy, with its firings.
-
-    Raises:
-        InputError: several copies with an edit that freezes a LayerNorm, which all copies share.
     """
 
-    def __init__(self, dit: DiT, edits: Sequence[Sequence[Edit]], steps: Sequence[int], batch: Batch) -> None:
-        self._dit, self._copies = dit, len(edits)
-        every = [edit for each in edits for edit in each]
-        if self._copies > 1 and any(edit.freeze_layernorm for edit in every):
-            raise InputError(
-                "freeze_layernorm with several edits in a forward pass",
-                "one edit in each",
-                "Leave edits_per_forward out.",
-            )
+    def __init__(self, dit: DiT, conditions: Sequence[Condition], steps: Sequence[int], batch: Batch) -> None:
+        self._dit, self._copies = dit, len(conditions)
         self.visitors = [
-            EditedVisit(dit, each, steps, positions=batch.positions, samples=batch.samples) for each in edits
+            each.visitor(dit, steps, positions=batch.positions, samples=batch.samples) for each in conditions
         ]
+        every = [edit for each in conditions for edit in each.edits]
         self._places = passing_order(
-            {edit.scope.site for edit in every}, {edit.scope.stream for edit in every}
+            {site for edit in every for site in edit.read_sites}, {edit.scope.stream for edit in every}
         )
 
     def __call__(self, visit: Visit) -> None:
@@ -54,11 +45,29 @@ class EditedTogether:
         if self._copies == 1:
             self.visitors[0](visit)
             return
+        # As of require_apart, all are edited.
+        visitors = [visitor for visitor in self.visitors if isinstance(visitor, EditedVisit)]
         own = [OwnVisit(**vars(visit), copy=copy, copies=self._copies) for copy in range(self._copies)]
         for block in self._dit.blocks:
             for site, stream in self._places:
-                for visitor, own_visit in zip(self.visitors, own, strict=True):
+                for visitor, own_visit in zip(visitors, own, strict=True):
+                    visitor.look(own_visit, block, site)
+                for visitor, own_visit in zip(visitors, own, strict=True):
                     visitor.apply_at(own_visit, block, site, stream)
+
+
+def require_apart(condition: Condition) -> None:
+    """Refuse, before a run, what cannot share a forward pass with others.
+
+    Raises:
+        InputError: a guidance, which makes further forwards; or an edit that freezes a LayerNorm, which all copies
+            share.
+    """
+    if condition.guidance is not None or any(edit.freeze_layernorm for edit in condition.edits):
+        what = "freeze_layernorm" if condition.guidance is None else repr(condition.guidance)
+        raise InputError(
+            f"{what} with several edits in a forward pass", "one edit in each", "Leave edits_per_forward out."
+        )
 
 
 def first_of(starts: Sequence[Sequence[int | None]]) -> list[int | None]:

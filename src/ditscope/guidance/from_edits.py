@@ -15,6 +15,7 @@ from ditscope.models.run_state import GUIDANCE
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
 
 __all__ = ["Guidance", "from_edits"]
@@ -28,7 +29,8 @@ class Guidance(JsonForm):
     with D(c) + (s - 1) (D(c) - D(0)) + w (D(c) - D_m(c)): what it combines is D(c) + w / s (D(c) - D_m(c)) and D(0).
     Qwen-Image, and Lumina2 by default, then scale the combination to the norm of the first of the two.
 
-    As a context, it guides what ``dit.generate_images`` makes in it, and every other run in it is refused::
+    ``ds.compare`` and ``ds.sweep`` take it under a name beside edits. As a context, it guides what
+    ``dit.generate_images`` makes in it, and every other run in it is refused::
 
         with ds.guidance.detail(massive, w=2.0, block="double.2"):
             images = dit.generate_images(prompts, seeds, num_inference_steps=20)
@@ -56,10 +58,14 @@ class Guidance(JsonForm):
     @property
     def label(self) -> str:
         """What the model is led away from, in words."""
+        degraded = " and ".join(edit.label for edit in self.edits)
+        return ", ".join(filter(None, (f"guidance w={self.w:g} from {degraded}", self.matched_to)))
+
+    @property
+    def matched_to(self) -> str:
+        """What the difference is scaled to, in words; "" where it is left alone."""
         matched = self.match_norm_of
-        return f"guidance w={self.w:g} from {' and '.join(edit.label for edit in self.edits)}" + (
-            f", norm of {' and '.join(edit.label for edit in matched)}" if matched else ""
-        )
+        return f"norm of {' and '.join(edit.label for edit in matched)}" if matched else ""
 
     @property
     def draws(self) -> int:
@@ -75,9 +81,9 @@ class Guidance(JsonForm):
         }
         return replace(self, **drawn)  # type: ignore[arg-type]
 
-    def visitor(self, dit: DiT, probe: Probe, positions: Sequence[int] | None = None) -> GuidedVisit:
+    def visitor(self, dit: DiT, probe: Probe, batch: Batch) -> GuidedVisit:
         """What to do at each visit of a run of the probed call; errors as of :class:`GuidedVisit`."""
-        return GuidedVisit(dit, self, probe.schedule.steps, probe, positions)
+        return GuidedVisit(dit, self, probe.schedule.steps, probe, batch.positions, batch.samples)
 
     def __enter__(self) -> Self:
         if GUIDANCE.get() is not None:
@@ -107,8 +113,7 @@ def from_edits(
 
         massive = ds.guidance.detail(ranking.top(12), w=2.0, block="double.2")
         blurred = ds.guidance.from_edits(ds.edits.blur(None, 1.5, blocks="double.2"), 2.0, match_norm_of=massive)
-        skipped = ds.guidance.from_edits(ds.edits.zero(None, blocks="double.2", site="attn_output"), 2.0,
-                                         match_norm_of=massive)   # the block adds nothing from attention
+        perturbed = ds.guidance.perturbed_attention(2.0, "double.2", match_norm_of=massive)
 
     Args:
         edits: one or several, applied together; of the ``cond`` branch, which is what they act on if their scope has

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -31,6 +31,7 @@ class GuidedVisit:
         steps: the steps that the run makes, such as ``range(20)``.
         probe: of the very call, where there is one: then what can never fire is refused before the run.
         positions: of the batch's samples among all samples of the run; counted from 0 by default.
+        samples: (prompt, seed) of each, as of :class:`~ditscope.edits.applying.EditedVisit`.
 
     Raises:
         InputError: an edit names what the model or the run does not have.
@@ -45,11 +46,12 @@ class GuidedVisit:
         steps: Sequence[int],
         probe: Probe | None = None,
         positions: Sequence[int] | None = None,
+        samples: Sequence[tuple[Any, Any]] | None = None,
     ) -> None:
         require_repeatable(dit)
         self._dit, self._w = dit, guidance.w
         sets = [edits for edits in (guidance.edits, guidance.match_norm_of) if edits is not None]
-        self._degraded = [_Degraded(dit, edits, steps, probe, positions) for edits in sets]
+        self._degraded = [_Degraded(dit, edits, steps, probe, positions, samples) for edits in sets]
         self._visits: list[tuple[int, float]] = []
         self._norms: list[torch.Tensor] = []
 
@@ -125,8 +127,9 @@ class _Degraded:
         steps: Sequence[int],
         probe: Probe | None,
         positions: Sequence[int] | None,
+        samples: Sequence[tuple[Any, Any]] | None,
     ) -> None:
-        self.edited = EditedVisit(dit, edits, steps, probe, positions)
+        self.edited = EditedVisit(dit, edits, steps, probe, positions, samples)
         self._edits, self._steps = edits, steps
         self._firsts = [edit.first_changed(dit.blocks) for edit in edits]
 

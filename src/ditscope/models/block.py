@@ -195,13 +195,14 @@ class Block(Envoy):
         """What nnsight serves at a hook point inside the block: an argument of a submodule, or its output."""
         if not hook_point.module:
             return argument(self._parameters, self.inputs, hook_point.argument)
-        envoy = self._submodule(hook_point.module)
+        envoy = self.submodule(hook_point.module)
         with self._at_call(hook_point):
             if not hook_point.argument:
                 return envoy.output
             return argument(parameter_names(module_of(envoy)), envoy.inputs, hook_point.argument)
 
-    def _submodule(self, path: str) -> Envoy:
+    def submodule(self, path: str) -> Envoy:
+        """A module inside the block; called in a trace, it computes apart from the run."""
         return functools.reduce(getattr, path.split("."), self)
 
     def _at_call(self, hook_point: HookPoint) -> Any:
@@ -229,7 +230,7 @@ class Block(Envoy):
             self._replace_argument(tap.argument, tensor)
             return
         with self._at_call(tap.hook_point):
-            self._submodule(tap.module).output = tensor
+            self.submodule(tap.module).output = tensor
 
     def _replace_argument(self, name: str, tensor: Any) -> None:
         envoy: Any = self

@@ -49,7 +49,8 @@ def dual_stream(
             "attn": Modulated(Tap(attn_norms[item]), Tap(attn, argument)),
             "mlp": Modulated(Tap(mlp_norms[item]), Tap(mlps[item], mlp_argument, call=call)),
         }
-    return BlockList(path, kind, block_class, _APART, outputs, taps=taps, modulated=modulated, **more)
+    alone = {"value_path": (f"{attn}.to_v", f"{attn}.to_out.0"), **more}
+    return BlockList(path, kind, block_class, _APART, outputs, taps=taps, modulated=modulated, **alone)
 
 
 def single_stream(
@@ -60,6 +61,7 @@ def single_stream(
     *,
     kind: str = "single",
     inputs: Mapping[str, str] = _TOGETHER,
+    value_path: tuple[str, ...] = (),
     **more: Any,
 ) -> BlockList:
     """Blocks that run text and image as one tensor, under one description for both; ``more`` likewise."""
@@ -71,6 +73,7 @@ def single_stream(
         inputs,
         ("text", "image"),
         joined=inputs is _TOGETHER,
+        value_path=value_path,
         **{name: {"image": value, "text": value} for name, value in both.items()},  # type: ignore[arg-type]
     )
 
@@ -120,5 +123,6 @@ def cross_attention(block_class: str, *, planar: bool = False) -> BlockList:
         joined=True,
         taps={"image": taps},
         also_added={"image": ((Tap("attn2"), None),)},  # cross-attention has no gate
+        value_path=("attn1.to_v", "attn1.to_out.0"),
         modulated={"image": modulated},
     )

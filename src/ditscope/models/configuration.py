@@ -54,6 +54,7 @@ class ModelConfiguration:
         family: what is known of this kind of transformer.
         blocks: every block in execution order.
         width: hidden width: the number of channels.
+        parameters: of the transformer.
         latent_channels: channels of a latent cell, or of a packed latent token.
         packed: whether latents come as tokens.
         vae_pixels: image pixels along one edge of a latent cell.
@@ -65,6 +66,7 @@ class ModelConfiguration:
     family: Family
     blocks: tuple[ConfiguredBlock, ...]
     width: int
+    parameters: int
     latent_channels: int
     packed: bool
     vae_pixels: int
@@ -211,6 +213,7 @@ def configuration_of(
         family=family,
         blocks=tuple(ConfiguredBlock(index, *named) for index, named in enumerate(layouts)),
         width=family.channels(config),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
         latent_channels=int(config.in_channels),
         packed=packed,
         vae_pixels=vae_pixels,

@@ -176,7 +176,7 @@ class DiT(OpenedPipeline):
 
     def skip_visit(self, output: Any) -> None:
         """Let the transformer return ``output``, in its own form, in the visit in progress, and compute nothing."""
-        self.run_state.skips.update(block.index for block in self.blocks)
+        self.run_state.n_forwards -= 1
         self.transformer.skip(output)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ditscope.errors import InputError
+from ditscope.vocabulary import EMBEDDED_NAMES
 
 EMBEDDED = "shapes"
 """Name under which the embedded FLUX.1 pipeline is opened."""
-
-EMBEDDED_NAMES = (EMBEDDED, "shapes-sana")
-"""Names of all embedded pipelines: the second is of SANA, trained on the same scenes."""
 
 _PACKAGED = Path(__file__).parents[1] / "data"
 _CHECKOUT = Path(__file__).parents[3] / "data"

@@ -36,6 +36,8 @@ class BlockList:
         modulated: stream -> ``attn`` or ``mlp`` -> what its shift and scale are applied to.
         attended: stream -> where the stream with its gated attention is, in blocks that do not keep the sum: they
             pass it to the MLP and add the MLP's output to the stream as it came.
+        value_path: submodules through which what attention is passed of an image token becomes its part of
+            ``attn_output`` if the token attends to itself alone; none where that is not so simple.
     """
 
     path: str
@@ -50,6 +52,7 @@ class BlockList:
     also_added: Mapping[str, tuple[Term, ...]] = field(default_factory=dict)
     modulated: Mapping[str, Mapping[str, Modulated]] = field(default_factory=dict)
     attended: Mapping[str, Tap] = field(default_factory=dict)
+    value_path: tuple[str, ...] = ()
 
     def streams(self, site: str) -> tuple[str, ...]:
         """The streams that there are at a site, in the order of ``outputs``."""

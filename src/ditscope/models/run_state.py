@@ -40,8 +40,9 @@ class RunState:
         call: the arguments of the run, completed.
         samples: (prompt, seed) of every image, in the order of the rows of one branch; None for what is not known.
         n_visits: visits begun in the run in progress, or made in the last one.
-        skips: index of a block -> visits of the run in which something took the place of computing it.
-        n_forwards: forwards of the transformer begun so far: one a visit, and those that a visit repeats.
+        skips: index of a block -> forwards of the run in which something took the place of computing it.
+        n_forwards: forwards of the transformer begun so far: one for each visit that is not skipped, and those that a
+            visit repeats.
         inputs: what the transformer is passed at the visit in progress, or at the last one.
         texts: what the text encoders were given of each prompt, once the run is over; None for what is not known.
         progress: how far the loop over the visits has come; None before its first visit, and without a loop.

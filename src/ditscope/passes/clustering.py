@@ -60,6 +60,8 @@ def foreground(values: np.ndarray, border: np.ndarray, options: MaskOptions) -> 
     member = np.eye(options.n_clusters, dtype=bool)[cluster].T  # [cluster, token]
     if options.polarity == "border":
         chosen = np.argmin([border[m].mean() for m in member])
+    elif options.polarity == "border_majority":
+        chosen = np.argmin([border[m].sum() for m in member])
     elif options.polarity == "minority":
         chosen = np.argmin(member.sum(1))
     else:

@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.checks import Address
 from ditscope.errors import InputError
 from ditscope.passes.clustering import foreground
 from ditscope.passes.mask_options import MaskOptions
-from ditscope.passes.source import Source, array_blocks, hidden_states, own_dtype, whole_chunks
+from ditscope.passes.polarity_vote import turned_over
+from ditscope.passes.source import Source, hidden_states, own_dtype, whole_chunks
+from ditscope.passes.tensors import chosen_ids, chosen_places, with_places
 from ditscope.precision import at_limit
 
 Channels: TypeAlias = ChannelSet | Sequence[int] | str
@@ -49,19 +50,8 @@ class ImageStates:
             raise InputError(
                 "tokens without y and x", "tokens with the latent grid's y and x", "Pass the image stream."
             )
-        for dim in ("sample", "step", "branch", "block"):
-            if dim not in hidden.dims:
-                hidden = hidden.expand_dims(dim)
-        branches = (
-            [str(name) for name in hidden["branch"].values] if "branch" in hidden.coords else [self.branch]
-        )
-        branch = branches.index(checks.name_of("branch", self.branch, branches))
-        known = array_blocks(hidden)
-        blocks = [known.index(block) for block in checks.find_blocks(known, self.blocks)]
-        labels = hidden["step"].values.tolist()
-        steps = [labels.index(step) for step in checks.find_steps(labels, self.steps)]
-        hidden = hidden.isel(branch=branch, block=blocks, step=steps)
-        return hidden.transpose("block", "step", "sample", "token", "channel")
+        chosen = chosen_places(with_places(hidden), self.blocks, self.steps, self.branch)
+        return chosen.isel(branch=0).transpose("block", "step", "sample", "token", "channel")
 
 
 def make_masks(
@@ -123,6 +113,12 @@ class _MaskTable:
             )
         last_y, last_x = self._height - 1, self._width - 1
         self._border = (self._y == 0) | (self._x == 0) | (self._y == last_y) | (self._x == last_x)
+        if options.vote and hidden.sizes["block"] < 3:
+            raise InputError(
+                f"a vote of {hidden.sizes['block']} blocks",
+                "three or more",
+                "Name more blocks, or leave vote out.",
+            )
         self._draws = _draws(channels)
         self._ids = {at: self._chosen(*at) for at in np.ndindex(len(self._draws), *hidden.shape[:3])}
         shape = (hidden.sizes["block"], hidden.sizes["step"], len(self._draws), hidden.sizes["sample"])
@@ -165,6 +161,10 @@ class _MaskTable:
                 stacklevel=4,
             )
         dims = ("block", "step", "draw", "sample")
+        if self._options.vote:
+            for at in np.ndindex(self._mask.shape[1:4]):
+                masks = self._mask[(slice(None), *at)]
+                masks[turned_over(masks.reshape(len(masks), -1))] ^= True
         share = self._mask.mean((-2, -1))
         coords = {
             name: c for name, c in self._hidden.coords.items() if not {"token", "channel"} & set(c.dims)
@@ -191,16 +191,8 @@ class _MaskTable:
         labels: dict[str, Any] = {dim: self._hidden[dim].values[position] for dim, position in at.items()}
         if "branch" in self._hidden.coords:
             labels["branch"] = self._hidden["branch"].item()
-        kept = [dim for dim in chosen.kept if dim != "block"]
-        ids = (chosen.sel(**{dim: labels[dim] for dim in kept}) if kept else chosen)[labels["block"]]
-        missing = ids[~np.isin(ids, recorded)]
-        if len(missing):
-            raise InputError(
-                f"channel {missing[0]} in the set",
-                f"one of the {len(recorded)} recorded channels",
-                "Record all channels.",
-            )
-        return ids
+        wanted = {dim: labels[dim] for dim in ("block", *chosen.kept)}
+        return chosen_ids(chosen, wanted, recorded)
 
 
 def _draws(channels: Channels) -> list[ChannelSet | None]:

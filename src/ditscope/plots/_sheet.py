@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -133,8 +134,8 @@ def _columns(labels: Sequence[str], room: float) -> int:
     """As many legend entries side by side as fit."""
     widths = [text_width(label, LEGEND_SIZE) + (_HANDLE + 0.8 + 1.6) * LEGEND_SIZE / 72.0 for label in labels]
     for columns in range(len(labels), 1, -1):
-        rows = -(-len(labels) // columns)  # matplotlib fills a legend column by column
-        if sum(max(widths[start : start + rows]) for start in range(0, len(widths), rows)) <= room:
+        # matplotlib fills a legend column by column, the first ones with one entry more.
+        if sum(map(max, np.array_split(widths, columns))) <= room:
             return columns
     return 1
 

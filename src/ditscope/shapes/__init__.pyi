@@ -1,12 +1,17 @@
 from .captions import Attributes as Attributes
 from .captions import ObjectWords as ObjectWords
 from .captions import parse_caption as parse_caption
+from .labels import caption_labels as caption_labels
+from .labels import caption_tokens as caption_tokens
+from .labels import foreground as foreground
 from .oracle import ATTRIBUTE_VALUES as ATTRIBUTE_VALUES
 from .oracle import QUESTIONS as QUESTIONS
 from .oracle import load_oracle as load_oracle
 from .prompt_sets import prompts as prompts
 from .reference import reference_mask as reference_mask
 from .reference import reference_masks as reference_masks
+from .scene_pairs import ScenePairs as ScenePairs
+from .scene_pairs import scene_pairs as scene_pairs
 from .scenes import Scene as Scene
 from .scenes import draw_scene as draw_scene
 from .scenes import make_scene as make_scene

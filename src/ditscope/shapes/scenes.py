@@ -33,6 +33,28 @@ _RADII = {"small": (0.145, 0.175), "large": (0.235, 0.265)}
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where an object's own frame, in which it has radius 1 and ``v`` points down, lies in a scene.
+
+    Attributes:
+        centre: ``(x, y)``, in edge lengths of the image.
+        radius: in edge lengths.
+        tilt: in radians.
+    """
+
+    centre: tuple[float, float]
+    radius: float
+    tilt: float
+
+    def pixels_of(self, points: np.ndarray, pixels: int) -> np.ndarray:
+        """Points ``(u, v)`` of the frame as ``(y, x)`` in pixels of an image, pixel 0 reaching from 0 to 1."""
+        u, v = np.asarray(points, dtype=float).T
+        x = self.centre[0] + self.radius * (np.cos(self.tilt) * u - np.sin(self.tilt) * v)
+        y = self.centre[1] + self.radius * (np.sin(self.tilt) * u + np.cos(self.tilt) * v)
+        return np.stack([y, x], axis=-1) * pixels
+
+
+@dataclass(frozen=True)
 class Scene:
     """One drawn scene.
 
@@ -40,11 +62,13 @@ class Scene:
         image: uint8 ``[y, x, rgb]``, pixels.
         masks: bool ``[object, y, x]``, True where the object covers more than half of the pixel.
         attributes: what the caption says.
+        placements: where each object lies.
     """
 
     image: np.ndarray
     masks: np.ndarray
     attributes: Attributes
+    placements: tuple[Placement, ...]
 
     @property
     def caption(self) -> str:
@@ -98,15 +122,15 @@ def draw_scene(attributes: Attributes, rng: np.random.Generator, *, pixels: int 
     pattern = _texture(attributes.texture, x, y, phase, period, diagonal, pixels)[..., None]
     canvas = background_rgb + TEXTURE_DEPTH * pattern * (MID_GREY - background_rgb)
     masks = []
-    for words, (centre, radius, tilt, rgb) in zip(attributes.objects, placed, strict=True):
-        dx, dy = (x - centre[0]) / radius, (y - centre[1]) / radius
-        u = np.cos(tilt) * dx + np.sin(tilt) * dy
-        v = -np.sin(tilt) * dx + np.cos(tilt) * dy
-        cover = np.clip(0.5 - signed_distance(words.shape, u, v) * radius * pixels, 0.0, 1.0)
+    for words, (at, rgb) in zip(attributes.objects, placed, strict=True):
+        dx, dy = (x - at.centre[0]) / at.radius, (y - at.centre[1]) / at.radius
+        u = np.cos(at.tilt) * dx + np.sin(at.tilt) * dy
+        v = -np.sin(at.tilt) * dx + np.cos(at.tilt) * dy
+        cover = np.clip(0.5 - signed_distance(words.shape, u, v) * at.radius * pixels, 0.0, 1.0)
         canvas = canvas * (1.0 - cover[..., None]) + cover[..., None] * rgb
         masks.append(cover > 0.5)
     image = np.clip(np.round(canvas), 0, 255).astype(np.uint8)
-    return Scene(image=image, masks=np.stack(masks), attributes=attributes)
+    return Scene(image, np.stack(masks), attributes, tuple(at for at, _ in placed))
 
 
 def signed_distance(shape: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -166,10 +190,10 @@ def _draw_attributes(rng: np.random.Generator, n_objects: int) -> Attributes:
     return Attributes(objects, background=str(colours[0]), texture=str(rng.choice(TEXTURES)))
 
 
-def _place_object(words: ObjectWords, rng: np.random.Generator):
-    centre = np.asarray(_CENTRES[words.place]) + rng.uniform(-0.03, 0.03, size=2)
+def _place_object(words: ObjectWords, rng: np.random.Generator) -> tuple[Placement, np.ndarray]:
+    x, y = np.asarray(_CENTRES[words.place]) + rng.uniform(-0.03, 0.03, size=2)
     radius = rng.uniform(*_RADII[words.size])
-    return centre, radius, rng.uniform(-0.15, 0.15), _tint(words.colour, rng)
+    return Placement((x, y), radius, rng.uniform(-0.15, 0.15)), _tint(words.colour, rng)
 
 
 def _tint(colour: str, rng: np.random.Generator) -> np.ndarray:

@@ -8,8 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from ditscope import plots
-from ditscope.models.embedded import EMBEDDED_NAMES
 from ditscope.report.page import Report, Section
+from ditscope.studies.study import scope_of
 
 if TYPE_CHECKING:
     from ditscope.studies.study import Result
@@ -52,9 +52,7 @@ def _about(result: Result, **more: object) -> dict[str, object]:
 
 
 def _scope(result: Result) -> str:
-    if result.study.model in EMBEDDED_NAMES:
-        return "This is a fact about the small embedded pipeline, not about FLUX.1 or any other model."
-    return "This is a fact about this checkpoint under these prompts, steps and guidance."
+    return scope_of(result.study.model)
 
 
 def _key_numbers(report: Report, result: Result) -> None:

@@ -14,6 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from inspect import isabstract
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -24,6 +25,7 @@ import xarray as xr
 from ditscope._discovery import public_names
 from ditscope._display import text_table
 from ditscope.errors import InputError, unknown_name
+from ditscope.models.embedded import EMBEDDED_NAMES
 from ditscope.paths import local_path
 
 if TYPE_CHECKING:
@@ -31,6 +33,13 @@ if TYPE_CHECKING:
     from ditscope.report.page import Report
 
 __all__ = ["Measured", "Progress", "Result", "Study"]
+
+
+def scope_of(model: str) -> str:
+    """What a result on a model is a fact about, in a sentence."""
+    if model in EMBEDDED_NAMES:
+        return "This is a fact about the small embedded pipeline, not about FLUX.1 or any other model."
+    return "This is a fact about this checkpoint under these prompts, steps and guidance."
 
 
 class Measured(NamedTuple):
@@ -230,7 +239,7 @@ def known_studies() -> dict[str, type[Study]]:
     """Every study that the package and installed distributions offer, by name."""
     offered = public_names("ditscope.studies").values()
     studies = [each for each in offered if isinstance(each, type) and issubclass(each, Study)]
-    return {study.name: study for study in studies if study is not Study}
+    return {study.name: study for study in studies if not isabstract(study)}
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:

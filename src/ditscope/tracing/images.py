@@ -60,7 +60,7 @@ def generate_images(
         looked = None if guidance is None else probe(dit, batches[0].samples, **batches[0].call)
         images, cut = [], []
         for batch in batches:
-            visitor = None if guidance is None else guidance.visitor(dit, looked, batch.positions)
+            visitor = None if guidance is None else guidance.visitor(dit, looked, batch)
             outcome = run_traced(dit, batch.samples, visitor, **batch.call)
             if visitor is not None:
                 visitor.require_fired()

@@ -40,6 +40,7 @@ AURAFLOW = Family(
             _SINGLE,
             _SINGLE_MODULATED,
             attended=Tap("norm2", "inputs", joined=True),
+            value_path=("attn.to_v", "attn.to_out.0"),
         ),
     ),
     guidance=Guidance(branches=("uncond", "cond"), scale="guidance_scale", doubled=True),

@@ -1,0 +1,166 @@
+"""Are low-statistic channels harmless, or do they merely hold nothing that could be taken?
+
+Zeroing as many low-statistic channels as there are massive ones hardly changes the image, which is taken to show that
+they do not matter. But it hardly changes anything. Here as much is taken from low-statistic channels as from massive
+ones: so many of the smallest as hold the same energy, and a shift of the k smallest by the same norm.
+
+    python analyses/03_low_statistic_channels.py --out runs/03_low_statistic_channels
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import ditscope as ds
+from ditscope import plots
+from ditscope.cli.claim import run_claim
+from ditscope.edits.edit import Edit
+from ditscope.edits.seeded import seeded
+from ditscope.studies.claim import Claim, Evidence, Finding, effect_of
+from ditscope.studies.cost import Work
+from ditscope.studies.reading import effects_table
+from ditscope.studies.rule import Quantity, Rule
+
+METRICS = ("psnr", "ssim", "feature_distance", "clip_score")
+
+
+class AddedNoise(Edit):
+    """Noise of one size added to channels, whatever they hold."""
+
+    size: float
+    channelwise = True
+
+    @property
+    def words(self):
+        """The size, and where it goes."""
+        return f"noise of {self.size:.3g} in"
+
+    def values(self, context):
+        """The old values with noise that follows from sample and place."""
+        shape = context.old.shape[1:]
+        made = [seeded(context, row, 0, "place").standard_normal(shape) for row in range(len(context.old))]
+        return context.old + self.size * context.old.new_tensor(np.stack(made))
+
+
+@dataclass(frozen=True)
+class LowStatisticChannels(Claim):
+    """Low-statistic channels are harmless even where as much is taken from them."""
+
+    name = "low_statistic_channels"
+    claim = "Low-statistic channels matter less to the image than massive ones, even where as much is changed in them."
+    source = "Turri et al., arXiv 2605.13974, claim (i) disruption, and the controls it lacks"
+    design = (
+        "At the output of the block in the middle, in every step: the k massive channels are zeroed; so are the k "
+        "smallest; so are as many of the smallest as hold, on the choosing prompts, the energy of the k massive "
+        "ones. And noise is added to the k massive channels, and to the k smallest, with the same norm for each: "
+        "the root mean square that the massive channels have there. PSNR to the unedited image decides."
+    )
+    controls = (
+        "as many of the smallest channels as hold the same energy (equal energy)",
+        "noise of one norm added to massive and to the smallest channels (equal edit norm)",
+        "as many of the smallest channels (the published control)",
+    )
+    rule = Rule(
+        (
+            Quantity.above(
+                "published", "PSNR, as many smallest less massive", 1.0, refuted_below=0.0, unit="dB"
+            ),
+            Quantity.above(
+                "equal_energy",
+                "PSNR, smallest of equal energy less massive",
+                1.0,
+                refuted_below=0.0,
+                unit="dB",
+                half_width=1.0,
+            ),
+            Quantity.above(
+                "equal_norm",
+                "PSNR, noise in the smallest less the same noise in massive",
+                1.0,
+                refuted_below=0.0,
+                unit="dB",
+                half_width=1.0,
+            ),
+        )
+    )
+
+    def choose(self, trial):
+        """How many of the smallest channels hold the energy of the massive ones, and the size of the noise."""
+        block = trial.block_at(0.5)
+        energy = np.sort(trial.ranking().energy.sel(block=block).values.astype(float))
+        wanted = energy[-self.k :].sum()
+        count = int(np.argmin(np.abs(np.cumsum(energy[: -self.k]) - wanted))) + 1
+        return {"block": block, "smallest": count, "noise": float(np.sqrt(energy[-self.k :].mean()))}
+
+    def test(self, trial, chosen):
+        """Compare the edits."""
+        ranking, where, size = trial.ranking(), {"blocks": [chosen["block"]]}, chosen["noise"]
+        massive, bottom = ranking.top(self.k), ranking.bottom(self.k)
+
+        edits = {
+            "zero massive": ds.edits.zero(massive, **where),
+            "zero smallest": ds.edits.zero(bottom, **where),
+            "zero smallest of equal energy": ds.edits.zero(ranking.bottom(chosen["smallest"]), **where),
+            "noise in massive": AddedNoise.of(massive, where, size=size),
+            "noise in smallest": AddedNoise.of(bottom, where, size=size),
+        }
+        compared = trial.compare("edits", edits, METRICS)
+        psnr = effect_of(compared, "psnr").clip(max=60.0)  # of equal images it is infinite
+
+        def less(edit, other):
+            return psnr.sel(edit=edit, drop=True) - psnr.sel(edit=other, drop=True)
+
+        moved = compared["energy_moved"].drop_vars(
+            [n for n in compared["energy_moved"].coords if n != "edit"]
+        )
+        ratio = float(moved.sel(edit="noise in smallest") / moved.sel(edit="noise in massive"))
+        energy = float(moved.sel(edit="zero smallest of equal energy") / moved.sel(edit="zero massive"))
+        return Evidence(
+            {
+                "published": less("zero smallest", "zero massive"),
+                "equal_energy": less("zero smallest of equal energy", "zero massive"),
+                "equal_norm": less("noise in smallest", "noise in massive"),
+            },
+            {
+                "comparison": compared.drop_vars(["images", "baseline_images"]).load(),
+                "images": compared[["images", "baseline_images"]].isel(sample=slice(0, 5)).load(),
+            },
+            {"effects": effects_table(compared)},
+            [
+                Finding(
+                    f"The {chosen['smallest']} smallest channels changed by {100 * energy:.0f} % of what the massive "
+                    "ones changed by.",
+                    0.8 < energy < 1.25,
+                ),
+                Finding(
+                    f"The noise in the smallest channels had {100 * ratio:.0f} % of the energy of that in massive.",
+                    0.95 < ratio < 1.05,
+                ),
+            ],
+        )
+
+    def figures(self, result):
+        """Effects and images."""
+        about = {"model": self.model, "k": self.k}
+        return {
+            "effects": (
+                plots.ablation(result.arrays["comparison"], about=about),
+                "Effect of each edit with intervals over prompts, and the energy that it removed.",
+            ),
+            "images": (
+                plots.image_grid(result.arrays["images"], title="The same prompts and seeds", about=about),
+                "The first tested prompts under each edit.",
+            ),
+        }
+
+    def work(self):
+        """One unedited image and five edited ones of each prompt."""
+        every, seeds = self.n_choosing + self.n_most, len(self.seeds)
+        kept = {"statistics": (self.n_choosing * seeds, {"tensors": False})}
+        return Work((self.n_choosing + 6 * every) * seeds, kept)
+
+
+if __name__ == "__main__":
+    run_claim(LowStatisticChannels)

@@ -1,0 +1,163 @@
+"""What is readable from massive channels: what the prompt says, and where the subject is, more than from others?
+
+One paper calls massive channels carriers of the prompt's meaning, another of local detail. Linear probes say what can
+be read: of shape, colour, size, place, background and texture from channels' means over parts of the image, and of the
+foreground token by token. A probe shows what is there, not what is used.
+
+    python analyses/16_readable.py --out runs/16_readable
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+import ditscope as ds
+from ditscope import plots
+from ditscope.cli.claim import run_claim
+from ditscope.errors import InputError
+from ditscope.studies.claim import Claim, Evidence, Finding
+from ditscope.studies.cost import Work
+from ditscope.studies.rule import Quantity, Rule
+from ditscope.studies.subject import reference_of
+
+MEANING = ("shape", "colour", "size", "place", "background")
+
+
+@dataclass(frozen=True)
+class Readable(Claim):
+    """What the prompt says is readable from massive channels more than from others."""
+
+    name = "readable"
+    claim = "What the prompt says, and where the subject is, is readable from massive channels more than from others."
+    source = "Turri et al. (arXiv 2605.13974) against Gan et al. (2510.11538): meaning or detail"
+    design = (
+        "Logistic regression on standardised channels of the image stream's block output, last step, in five folds "
+        "by prompt: the caption's words from the channels' means over 3 x 3 parts of the image, and each token's "
+        "foreground from its own channels, as balanced accuracy. The rule looks at the block in the middle of the "
+        "model. Meaning is the mean over shape, colour, size, place and background; texture, which is detail, is "
+        "reported beside."
+    )
+    controls = (
+        "as many random other channels, in two draws",
+        "the same probes of shuffled labels",
+        "as many channels of largest spread, of the smallest magnitude, and all channels (reported)",
+    )
+    rule = Rule(
+        (
+            Quantity.above(
+                "meaning",
+                "accuracy of what the prompt says, massive less random",
+                0.05,
+                refuted_below=0.0,
+                half_width=0.05,
+            ),
+            Quantity.above(
+                "foreground",
+                "balanced accuracy of the foreground, massive less random",
+                0.02,
+                refuted_below=0.0,
+            ),
+            Quantity.above(
+                "learned", "accuracy of what the prompt says, massive less its shuffled labels", 0.1
+            ),
+        )
+    )
+
+    n_choosing: int = 24
+    n_least: int = 80
+    n_most: int = 80
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.embedded:
+            raise InputError(
+                f"{self.model}, whose captions have no known attributes",
+                "an embedded model",
+                "Use ds.passes.probe with labels of your own.",
+            )
+
+    def test(self, trial, chosen):
+        """Probe five blocks."""
+        ranking = trial.ranking()
+        sets = {
+            "massive": ranking.top(self.k),
+            "random": ranking.random(self.k, draws=2),
+            "largest spread": trial.ranking("std").top(self.k),
+            "bottom": ranking.bottom(self.k),
+        }
+        cache = trial.record("states", streams=["image"], sites=["block_output"], steps=[-1])
+        labels = ds.shapes.caption_labels(cache.images["prompt"])
+        blocks = sorted({trial.block_at(depth) for depth in (0, 0.25, 0.5, 0.75, 1)})
+        options = {"blocks": blocks, "shuffles": 1, "resamples": 500}
+        said = ds.passes.probe(cache, labels, sets, cells=3, **options)
+        tokens = cache.hidden()["y"].max().item() + 1, cache.hidden()["x"].max().item() + 1
+        inside = ds.shapes.foreground(cache.images, tokens).rename("foreground")
+        where = ds.passes.probe(cache, inside, sets, **options)
+        at, meaning = trial.block_at(0.5), said.sel(label=list(MEANING)).mean("label")
+
+        def score(probed, name, selector):
+            values = probed[name].sel(selector=selector, block=at).squeeze("step").mean("draw")
+            if "label" in values.dims:
+                values = values.squeeze("label")
+            return values.drop_vars([n for n in values.coords if n not in ("sample", "prompt", "seed")])
+
+        massive = score(meaning, "score", "massive")
+        reference = reference_of(self, cache, "").mean(("y_pixel", "x_pixel"))
+        probed = xr.concat([said, where], "label", combine_attrs="override")
+        means = probed[["accuracy", "accuracy_low", "accuracy_high", "chance"]].sel(block=at).squeeze("step")
+        plain = means.drop_vars([name for name in means.coords if name not in means.dims])
+        return Evidence(
+            {
+                "meaning": massive - score(meaning, "score", "random"),
+                "foreground": score(where, "score", "massive") - score(where, "score", "random"),
+                "learned": massive - score(meaning, "shuffled", "massive"),
+            },
+            {"probed": probed.drop_vars(["score", "shuffled"])},
+            {"at_the_middle": plain.to_dataframe().reset_index().round(4)},
+            [_chance_finding(probed), _share_finding(reference)],
+        )
+
+    def figures(self, result):
+        """Accuracy by block of each label."""
+        return {
+            "readable": (
+                plots.probe_accuracy(result.arrays["probed"], about={"model": self.model, "k": self.k}),
+                "What linear probes read by block, with intervals over prompts.",
+            )
+        }
+
+    def work(self):
+        """The images, recorded at the last step."""
+        images = (self.n_choosing + self.n_most) * len(self.seeds)
+        kept = {"streams": ["image"], "sites": ["block_output"], "steps": [-1]}
+        return Work(
+            images + self.n_choosing * len(self.seeds),
+            {"statistics": (self.n_choosing * len(self.seeds), {"tensors": False}), "states": (images, kept)},
+        )
+
+
+def _chance_finding(probed) -> Finding:
+    """Whether probes of shuffled labels are as good as guessing."""
+    classes = {"shape": 6, "colour": 8, "size": 2, "place": 5, "background": 8, "texture": 4, "foreground": 2}
+    chance = probed["chance"].mean(("selector", "block", "step"))
+    above = float(np.mean([float(chance.sel(label=name)) - 1 / n for name, n in classes.items()]))
+    return Finding(
+        f"Probes of shuffled labels are right {100 * above:+.1f} points beside guessing, on the mean of seven labels.",
+        abs(above) < 0.05,
+    )
+
+
+def _share_finding(reference) -> Finding:
+    """Whether the subject is neither nothing nor everything."""
+    low, high = float(reference.min()), float(reference.max())
+    return Finding(
+        f"The subject's reference mask covers {100 * low:.0f} to {100 * high:.0f} % of the image.",
+        0 < low < high < 0.8,
+    )
+
+
+if __name__ == "__main__":
+    run_claim(Readable)

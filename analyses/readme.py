@@ -1,0 +1,117 @@
+"""``analyses/README.md``, made from the scripts and from what is kept of their results.
+
+``python analyses/readme.py`` writes it; a test keeps it current.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+from ditscope.cache.layout import readable_bytes
+from ditscope.models.configuration import ModelConfiguration, configuration_of
+from ditscope.models.families.flux import FLUX
+from ditscope.studies.claim import Claim
+from ditscope.studies.claim_report import interval_words
+from ditscope.studies.cost import OPERATIONS_PER_SECOND, cost
+
+HERE = Path(__file__).parent
+REAL, REAL_STEPS, REAL_BATCH = "black-forest-labs/FLUX.1-dev", 28, 4
+
+
+def scripts() -> dict[str, type[Claim]]:
+    """Name of a script -> the claim in it, in order."""
+    return {path.stem: claim_of(path) for path in sorted(HERE.glob("[0-9][0-9]_*.py"))}
+
+
+def claim_of(path: Path) -> type[Claim]:
+    """The one claim that a script defines."""
+    spec = importlib.util.spec_from_file_location(f"analysis_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (found,) = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Claim) and each.__module__ == module.__name__
+    ]
+    return found
+
+
+def real_model() -> ModelConfiguration:
+    """FLUX.1-dev by its published configuration, which is the library's default but for the embedded scale."""
+    return configuration_of(FLUX, {"guidance_embeds": True}, vae_pixels=8, name=REAL)
+
+
+def readme() -> str:
+    """The page as Markdown."""
+    every, real = scripts(), real_model()
+    lines = [
+        "# Claims of papers, one script each",
+        "",
+        "Written by `python analyses/readme.py` from the scripts and from `results/`, which `make analyses` renews: "
+        "it runs all of them on the embedded pipeline, in order, and goes on where it was broken off. Every script "
+        "states claim, design, controls and decision rule as data that were committed before it ran; the rule looks at "
+        "prompts on which no choice was made; `results/*/verdict.json` has its numbers. A claim is supported or refuted"
+        " where whole intervals, which hold together in 95 % of studies, lie beyond thresholds; else it is undecided.",
+        "",
+        "**What is found here is a fact about the small embedded pipeline `shapes`, and about no other model.** For "
+        "another model, run the script on it: the verdict is open until then.",
+        "",
+        "| | claim | source | on shapes | what decided |",
+        "| --- | --- | --- | --- | --- |",
+        *(_row(name, claim) for name, claim in every.items()),
+        "",
+        "## What the method found where the truth is known",
+        "",
+        *(line for name in every for line in _validity(name)),
+        "",
+        "## On a real checkpoint",
+        "",
+        f"For {REAL.partition('/')[2]} at 1024 x 1024, {REAL_STEPS} steps, bfloat16. Hours are on one H100, from the "
+        f"number of operations at {OPERATIONS_PER_SECOND:.0e} a second; an upper estimate by less than a factor of two "
+        "of what an H200 took (`benchmarks/on_a_gpu.md`). Metrics, decoding and loading come on top. Disk is that of "
+        "recordings. `--forecast` in place of `--out` says the same for any model; `--prompts FILE` brings prompts.",
+        "",
+        "| command | GPU hours | disk |",
+        "| --- | --- | --- |",
+    ]
+    for name, claim in every.items():
+        study = claim(model=REAL, num_inference_steps=REAL_STEPS)
+        expected = cost(study.work(), real, REAL_STEPS)
+        lines.append(
+            f"| `python analyses/{name}.py --model {REAL} --dtype bfloat16 --device cuda "
+            f"--set num_inference_steps={REAL_STEPS} --set batch_size={REAL_BATCH} --set k=12 --out runs/{name}` | "
+            f"{expected.gpu_hours:.2g} | {readable_bytes(expected.disk_bytes)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, claim: type[Claim]) -> str:
+    kept = _kept(name)
+    linked = f"[{name[:2]}]({name}.py)"
+    if kept is None:
+        return f"| {linked} | {claim.claim} | {claim.source} | not run | |"
+    decided = "<br>".join(f"{each['words']}: {interval_words(each)}" for each in kept["quantities"])
+    verdict = f"[{kept['verdict']}](results/{name}/verdict.png), {kept['prompts_tested']} prompts"
+    return f"| {linked} | {claim.claim} | {claim.source} | {verdict} | {decided} |"
+
+
+def _validity(name: str) -> list[str]:
+    kept = _kept(name)
+    said = {True: "trusted", False: "**not trusted**", None: "cannot be told"}
+    return [
+        f"* {name[:2]}: {each['statement']} ({said[each['trusted']]})"
+        for each in (kept or {}).get("validity", [])
+    ]
+
+
+def _kept(name: str) -> dict | None:
+    path = HERE / "results" / name / "verdict.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+if __name__ == "__main__":
+    (HERE / "README.md").write_text(readme(), encoding="utf-8")

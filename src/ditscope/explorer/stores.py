@@ -1,0 +1,134 @@
+"""What can be looked at: recordings, and comparisons of images with and without edits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import xarray as xr
+
+from ditscope.cache.reader import Cache, open_cache
+from ditscope.errors import CacheError, InputError
+from ditscope.paths import local_path
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What ``ds.compare`` or ``ds.sweep`` returned.
+
+    Attributes:
+        name: what it is called.
+        result: the dataset.
+        code: Python that opens it as ``result``.
+    """
+
+    name: str
+    result: xr.Dataset
+    code: str
+
+    @property
+    def grid(self) -> tuple[str, ...]:
+        """Dimensions of the grid."""
+        return tuple(str(dim) for dim in self.result["fired"].dims if dim not in ("edit", "draw"))
+
+    def place(self, cell: Sequence[int]) -> dict[str, int]:
+        """Positions along the grid's dimensions by name.
+
+        Raises:
+            InputError: there are more or fewer dimensions.
+        """
+        if len(cell) != len(self.grid):
+            raise InputError(f"the cell {list(cell)}", f"a position along each of {self.grid}", "Ask again.")
+        return dict(zip(self.grid, cell, strict=True))
+
+    def checked(self, place: Mapping[str, int]) -> xr.Dataset:
+        """The dataset, once all of a place's positions are there.
+
+        Raises:
+            InputError: one is not.
+        """
+        for dim, position in place.items():
+            if not 0 <= position < self.result.sizes[dim]:
+                raise InputError(f"{dim} {position}", f"0 to {self.result.sizes[dim] - 1}", "Choose another.")
+        return self.result
+
+
+Store: TypeAlias = Cache | Comparison
+"""What one looks at."""
+
+
+class Listed(NamedTuple):
+    """A store's name, and its kind: the view that says what it has, and which panels show it."""
+
+    name: str
+    kind: str
+
+
+def listed(store: Store) -> Listed:
+    """What a store is called."""
+    return (
+        Listed(store.path.name, "recording") if isinstance(store, Cache) else Listed(store.name, "comparison")
+    )
+
+
+def opened(sources: Sequence[str | os.PathLike[str] | Cache | xr.Dataset]) -> list[Store]:
+    """What is at paths, or in memory: of the folder of a study its comparisons, and its recording if it is there.
+
+    Raises:
+        InputError: there is nothing of that kind.
+        CacheError: there is something else at a path, or it is damaged.
+    """
+    if not sources:
+        raise InputError("no store", "one or more", "Pass a path.")
+    return [store for source in sources for store in _opened(source)]
+
+
+def _opened(source: Any) -> list[Store]:
+    if isinstance(source, Cache):
+        return [source]
+    if isinstance(source, xr.Dataset):
+        if "baseline_value" not in source:
+            raise InputError(
+                "a dataset without baseline_value", "what ds.compare returns", "Pass its result."
+            )
+        return [Comparison("comparison", source, "# result is what ds.compare returned")]
+    path = local_path(source)
+    if (path / "results.json").is_file():
+        return _of_study(path)
+    try:
+        return [open_cache(path)]
+    except CacheError as error:
+        from ditscope.experiments.sweep import open_sweep
+
+        try:
+            result = open_sweep(path)
+        except CacheError:
+            raise error from None
+    return [Comparison(path.name, result, f"import ditscope as ds\n\nresult = ds.open_sweep({str(path)!r})")]
+
+
+def _of_study(folder: Path) -> list[Store]:
+    arrays = folder / "arrays.zarr"
+    tree = xr.open_datatree(arrays, engine="zarr", consolidated=False)
+    opening = f"xr.open_datatree({str(arrays)!r}, engine='zarr', consolidated=False)"
+    stores: list[Store] = [
+        Comparison(
+            f"{folder.name}: {name}",
+            node.to_dataset(),
+            f"import xarray as xr\n\nresult = {opening}[{str(name)!r}].to_dataset()",
+        )
+        for name, node in tree.children.items()
+        if "baseline_value" in node and "baseline_images" in node
+    ]
+    if (folder / "cache.zarr").is_dir():
+        stores.append(open_cache(folder / "cache.zarr"))
+    if not stores:
+        raise InputError(
+            f"a study in {folder} without comparison or recording",
+            "one that has either",
+            "Open its report.html.",
+        )
+    return stores

@@ -1,0 +1,160 @@
+"""The report of a claim under test: what was claimed, the rule, the verdict, and whether the method can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ditscope import plots
+from ditscope.report.page import Report, Section
+from ditscope.studies.study import scope_of
+
+if TYPE_CHECKING:
+    from ditscope.studies.claim import Claim
+    from ditscope.studies.study import Result
+
+
+def draw_claim(result: Result) -> Report:
+    """The report of a saved result of a :class:`ditscope.studies.claim.Claim`."""
+    claim: Claim = result.study  # type: ignore[assignment]
+    numbers = result.numbers
+    report = Report(claim.claim, f"{claim.source}. Tested on {claim.model}.")
+    report.key_number(numbers["verdict"], f"on {claim.model}, by a rule written before the run")
+    report.key_number(numbers["prompts_tested"], "prompts that no choice was made on")
+    _design(report.section("Design and rule"), result)
+    _verdict(report.section("Verdict"), result)
+    section = report.section("What was measured")
+    for name, (figure, caption) in claim.figures(result).items():
+        section.figure(figure, caption, name=name)
+    for name, table in numbers["tables"].items():
+        section.table(pd.DataFrame(table["data"], columns=table["columns"]), name.replace("_", " "))
+    _validity(report.section("Can the method be trusted?"), numbers["validity"])
+    return report.provenance(
+        {
+            "model": numbers["model"],
+            "settings": {name: str(value) for name, value in numbers["config"].items() if value is not None},
+            "versions": result.provenance["versions"],
+        }
+    )
+
+
+def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr.Dataset:
+    """Quantities of one or several results under one rule, as ``plots.verdicts`` draws them.
+
+    Args:
+        results: by name of the result, the ``quantities`` of its numbers.
+    """
+    first = next(iter(results.values()))
+    most = max(len(each["refutes"]) for each in first)
+    refutes = np.full((len(first), most, 2), np.nan)
+    for row, each in enumerate(first):
+        for at, ends in enumerate(each["refutes"]):
+            refutes[row, at] = _ends(ends)
+    dims = ("result", "quantity")
+    measured = {
+        part: (dims, [[_value(each[part]) for each in quantities] for quantities in results.values()])
+        for part in ("mean", "low", "high")
+    }
+    return xr.Dataset(
+        {
+            **measured,
+            "supports": (("quantity", "end"), [_ends(each["supports"]) for each in first]),
+            "refutes": (("quantity", "range", "end"), refutes),
+        },
+        coords={
+            "result": list(results),
+            "quantity": [each["name"] for each in first],
+            "words": ("quantity", [each["words"] for each in first]),
+            "unit": ("quantity", [each["unit"] for each in first]),
+            "verdict": (dims, [[each["verdict"] for each in quantities] for quantities in results.values()]),
+        },
+    )
+
+
+def _design(section: Section, result: Result) -> None:
+    claim: Claim = result.study  # type: ignore[assignment]
+    numbers = result.numbers
+    section.text(claim.design)
+    section.text("**Held against:** " + "; ".join(claim.controls) + ".")
+    chosen = ", ".join(f"{name} {value}" for name, value in numbers["chosen"].items())
+    section.text(
+        f"Choices were made on {claim.n_choosing} prompts ({chosen or 'nothing but the channels of the ranking'}); the "
+        f"rule looks at {numbers['prompts_tested']} others, seeds {', '.join(map(str, claim.seeds))}, "
+        f"{claim.num_inference_steps} steps. {claim.rule.sentence} Intervals are over prompts and hold together in "
+        f"{100 * claim.rule.level:g} % of studies."
+    )
+    rows = [
+        {"quantity": each["words"], "unit": each["unit"], "rule": each["condition"]}
+        for each in numbers["quantities"]
+    ]
+    section.table(rows, "The rule, written before the run.")
+    if numbers["power"]:
+        section.table(
+            [{name.replace("_", " "): value for name, value in row.items()} for row in numbers["power"]],
+            "Prompts needed for an interval of this half-width, from the spread over the choosing prompts.",
+        )
+
+
+def _verdict(section: Section, result: Result) -> None:
+    numbers, model = result.numbers, result.study.model
+    quantities = numbers["quantities"]
+    section.figure(
+        plots.verdicts(
+            decided_quantities({model: quantities}),
+            about={"model": model, "prompts": numbers["prompts_tested"]},
+        ),
+        "What the rule looks at, against its thresholds.",
+        name="verdict",
+    )
+    rows = [
+        {
+            "quantity": each["words"],
+            "unit": each["unit"],
+            **{part: each[part] for part in ("mean", "low", "high")},
+            "verdict": each["verdict"],
+        }
+        for each in quantities
+    ]
+    section.table(rows, "Quantities with their intervals.")
+    parts = "; ".join(f"{each['words']}: {interval_words(each)} ({each['verdict']})" for each in quantities)
+    section.finding(
+        f"On {model} the claim is **{numbers['verdict']}**. {parts}.",
+        {
+            "supported": "What the claim says was found here, against the controls that it was held to.",
+            "refuted": "What the claim says was not found here: the interval lies where the rule said that it would "
+            "speak against it.",
+            "undecided": "The intervals do not lie on one side: the data fit the claim and its contrary.",
+        }[numbers["verdict"]],
+        f"{scope_of(model)} The rule has thresholds, which are choices; they were made before the run.",
+    )
+
+
+def _validity(section: Section, findings: Sequence[Mapping[str, Any]]) -> None:
+    if not findings:
+        section.text("Nothing is known here of how far the method itself can be trusted.")
+        return
+    said = {True: "yes", False: "NO", None: "cannot be told"}
+    rows = [{"what was looked at": each["statement"], "trusted": said[each["trusted"]]} for each in findings]
+    section.table(rows, "Where the truth is known, does the method find it?")
+
+
+def interval_words(quantity: Mapping[str, Any]) -> str:
+    """``0.12 [0.05, 0.2] dB``, or what is there of it."""
+    if quantity["low"] is None:
+        return "no interval"
+    unit = f" {quantity['unit']}" if quantity["unit"] else ""
+    return f"{quantity['mean']:.3g} [{quantity['low']:.3g}, {quantity['high']:.3g}]{unit}"
+
+
+def _ends(ends: Sequence[float | None]) -> list[float]:
+    low, high = ends
+    return [-math.inf if low is None else low, math.inf if high is None else high]
+
+
+def _value(number: float | None) -> float:
+    return math.nan if number is None else number

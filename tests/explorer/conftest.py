@@ -1,0 +1,133 @@
+"""Stores to look at, written without a model so that every value is known, and a browser to look with."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from page_reading import settled
+from store_recording import make_schema, record
+
+from ditscope.cache import SampleSpec, open_cache
+from ditscope.experiments.outline import Outline, RunKey
+from ditscope.experiments.scoring import Scored
+from ditscope.experiments.sweep_store import opened
+
+SAMPLES = tuple(
+    SampleSpec(prompt, seed) for prompt in ("a red circle", "ein grünes Dreieck <b>") for seed in (0, 7)
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A recording in bfloat16 of two prompts and two seeds, one sample of which is not committed."""
+    path = tmp_path_factory.mktemp("explorer") / "a.zarr"
+    return open_cache(record(path, make_schema(("block_output", "attn_gate")), [0, 1, 2], SAMPLES))
+
+
+@pytest.fixture(scope="session")
+def place(cache):
+    """What a question has of a place in it, as texts."""
+    del cache
+    return {
+        "stream": "image",
+        "site": "block_output",
+        "sample": "1",
+        "step": "3",
+        "branch": "uncond",
+        "block": "4",
+    }
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory):
+    """Path of a sweep over two blocks, with images: two edits, the second with two draws; one run is missing."""
+    path = tmp_path_factory.mktemp("sweep") / "sweep.zarr"
+    metric = {"metric": "psnr", "unit": "dB", "paired": True, "over": "image", "binary": False}
+    outline = Outline(
+        dims={"block": ["double.0", "single.5"]},
+        edits=["massive", "random"],
+        draws=[[1, 2], [1, 2]],
+        control=[False, True],
+        matched_to=["", ""],
+        metrics=[metric | {"label": "PSNR", "damage": "lower", "direction": "higher"}],
+        prompts=["x", "y", "y"],
+        seeds=[0, 0, 1],
+        batch_size=3,
+        images="keep",
+        image_size=(4, 5),
+        attrs={"model": "tests/tiny"},
+    )
+    rng = np.random.default_rng(0)
+
+    def scored(at):
+        rows = rng.random((3, 3))
+        return Scored(at + rng.random((1, 3)), np.array([2, 2, 2]), *rows)
+
+    with opened(path, outline, {}) as store:
+        image = lambda: rng.integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)  # noqa: E731
+        baseline = replace(scored(0), scores=np.full((1, 3), np.nan))
+        store.add_baseline(0, baseline, [False] * 3, image(), "digest")
+        for number, key in enumerate(outline.runs(0)[:-1]):
+            store.add(RunKey(*key), scored(number), image())
+    return path
+
+
+@pytest.fixture(scope="session")
+def stores(cache, sweep):
+    """What the pages of the tests show."""
+    from ditscope.explorer.stores import opened
+
+    return opened([cache, sweep])
+
+
+@pytest.fixture(scope="session")
+def server(stores):
+    """A running server."""
+    from ditscope.explorer.server import Server
+
+    running = Server(stores)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    yield running
+    running.stop()
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on this machine: install Debian's package chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the library playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def shown(browser, server):
+    """Opens the server's page with a state; an error in its console fails the test."""
+    wrong, pages = [], []
+
+    def show(state="", address=server.address, refused=False, **options):
+        page = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        pages.append(page)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        if not refused:  # Chromium counts an answer of 400 as an error
+            page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.goto(f"{address}#{state}")
+        settled(page)
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+    assert not wrong

@@ -1,0 +1,74 @@
+"""The page of a claim says its rule and its verdict, and of a model no more than was measured on it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ditscope.intervals import Interval
+from ditscope.studies import Quantity, Rule
+from ditscope.studies.claim_report import decided_quantities, draw_claim, interval_words
+
+RULE = Rule((Quantity.below("gap", "PSNR, massive less bottom", -1.0, refuted_above=0.0, unit="dB"),))
+ENDS = {"supported": (-3.0, -2.0), "refuted": (1.0, 2.0), "undecided": (-2.0, 1.0)}
+
+
+def result(verdict: str, model: str = "shapes") -> Any:
+    low, high = ENDS[verdict]
+    decision = RULE.decide({"gap": Interval(*map(np.asarray, ((low + high) / 2, low, high)))})
+    study = SimpleNamespace(
+        model=model,
+        claim="Massive channels are loud.",
+        source="nobody, nowhere",
+        design="Zero them.",
+        controls=("bottom channels",),
+        rule=RULE,
+        n_choosing=2,
+        seeds=(0,),
+        num_inference_steps=4,
+        figures=lambda result: {},
+    )
+    numbers = {
+        "verdict": decision.verdict,
+        "quantities": list(decision.quantities),
+        "prompts_tested": 40,
+        "chosen": {"block": 3},
+        "power": [{"quantity": "gap", "sd": 2.0, "half_width": 1.0, "prompts_needed": 19}],
+        "tables": {"by_prompt": {"columns": ["prompt", "gap"], "data": [["a", -1.5]]}},
+        "validity": [{"statement": "The control matched to 99 %.", "trusted": True}],
+        "model": "DiT: mine",
+        "config": {"k": 6},
+    }
+    return SimpleNamespace(study=study, numbers=numbers, arrays={}, provenance={"versions": {"torch": "2"}})
+
+
+@pytest.mark.parametrize("verdict", list(ENDS))
+def test_the_page_says_the_verdict_and_the_rule(verdict) -> None:
+    page = draw_claim(result(verdict)).html()
+    assert f"<strong>{verdict}</strong>" in page
+    assert "supports below -1, refutes above 0" in page
+    assert "bottom channels" in page
+    assert "block 3" in page
+    assert "The control matched to 99 %." in page
+    assert ">19<" in page
+
+
+def test_a_fact_about_an_embedded_model_is_said_to_be_no_more() -> None:
+    assert "not about FLUX.1" in draw_claim(result("supported")).html()
+    assert "a fact about this checkpoint" in draw_claim(result("supported", "a/model")).html()
+
+
+def test_results_under_one_rule_lie_beside_each_other() -> None:
+    decided = decided_quantities({name: result(name).numbers["quantities"] for name in ENDS})
+    assert decided["verdict"].values[:, 0].tolist() == list(ENDS)
+    assert decided["low"].values[:, 0].tolist() == [low for low, _ in ENDS.values()]
+    assert decided["supports"].values.tolist() == [[-np.inf, -1.0]]
+    assert decided["refutes"].values.tolist() == [[[0.0, np.inf]]]
+
+
+def test_an_interval_in_words() -> None:
+    assert interval_words(result("refuted").numbers["quantities"][0]) == "1.5 [1, 2] dB"
+    assert interval_words({"low": None}) == "no interval"
