@@ -1,5 +1,6 @@
 # Written by `python -m ditscope._discovery`.
 from .ablation import ablation as ablation
+from .agreement_by_block import agreement_by_block as agreement_by_block
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .change_by_step import change_by_step as change_by_step
 from .channel_magnitude import channel_magnitude as channel_magnitude
