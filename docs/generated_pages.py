@@ -67,7 +67,8 @@ def error_index() -> str:
         "",
         "Every error of ditscope says what it found, what it expected, and what to do. It is raised before",
         "work starts, and leaves what is on disk unharmed. Its parts are `error.found`, `error.expected` and",
-        "`error.remedy`, and all are `DitscopeError`s. This index is drawn from the source; … stands for what depends on the case.",
+        "`error.remedy`, and all are `DitscopeError`s. This index is drawn from the source; … stands for what depends",
+        "on the case.",
         "",
     ]
     package = ""
