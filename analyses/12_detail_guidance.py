@@ -112,9 +112,11 @@ class DetailGuidance(Claim):
             [interval_over(xr.concat(each, xr.Variable("branch", names))) for each in effects.values()],
             xr.Variable("metric", list(effects)),
         )
-        shown = xr.concat(
-            [images[n].isel(sample=slice(0, 5)) for n in branches], xr.Variable("edit", list(branches))
+        first = {name: made.isel(sample=slice(0, 5)) for name, made in images.items()}
+        edited = xr.concat([first[name] for name in names], xr.Variable("edit", names)).expand_dims(
+            draw=[0], axis=1
         )
+        shown = xr.Dataset({"images": edited, "baseline_images": first["none"]})
         return Evidence(
             {
                 "gain": gain["massive"],
@@ -122,7 +124,7 @@ class DetailGuidance(Claim):
                 "beyond_blurred": gain["massive"] - gain["blurred"],
                 "meaning": meaning["massive"] - meaning["none"],
             },
-            {"by_branch": measured, "images": shown.to_dataset(name="images")},
+            {"by_branch": measured, "images": shown},
             {"by_branch": measured.to_dataframe().reset_index().round(4)},
             [
                 Finding(
