@@ -93,13 +93,13 @@ class Redundancy(Claim):
         )
         psnr = effect_of(compared, "psnr").clip(max=60.0)  # of equal images it is infinite
         arrays = {"changes": changes.drop_vars("channel_change"), "comparison": _small(compared)}
-        if trial.pilot is None:
+        if trial.pilot is not None:
             steps = where["steps"]
             blocks = ds.grid(
                 lambda block: {"reuse all": ds.edits.reuse(blocks=[block], steps=steps)},
                 block=range(len(trial.dit.blocks)),
             )
-            arrays["by_block"] = trial.sweep("by_block", blocks, METRICS)
+            arrays["by_block"] = trial.choosing.sweep("by_block", blocks, METRICS)
         return Evidence(
             {
                 "slower": _bare(
