@@ -150,4 +150,4 @@ def test_embeddings_are_known_by_their_labels(dit) -> None:
     given = ds.PromptEmbeds(PROMPTS[0], prompt_embeds=probed[0], pooled_prompt_embeds=probed[1])
     edit = ds.edits.noise(IDS, blocks=4)
     one, other = (ds.patch_effect(dit, each, SEED, metric, edit, IDS, **CALL) for each in (given, PROMPTS[0]))
-    assert np.array_equal(one["effect"], other["effect"])
+    assert np.allclose(one["effect"], other["effect"], rtol=1e-3)  # another noise would be far off

@@ -13,7 +13,7 @@ import pytest
 import ditscope as ds
 from ditscope.metrics.metric import Metric
 
-RUNS, BEGUN = 300, 60
+RUNS, BEGUN = 60, 20
 PROCESS = Path("/proc/self/statm")
 
 
