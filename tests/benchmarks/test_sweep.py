@@ -19,7 +19,7 @@ def test_ways_are_measured_against_each_other(tmp_path) -> None:
         "late": {"at most 0.2"},
         "alone": {"at most 1.05"},
         "together": set(),
-        "long": {"at most 32 MiB"},
+        "long": {"at most 32"},
     }
     # Two blocks and two steps, of which the last half is one step.
     assert "4 runs, at steps [0, 1] and blocks [0, 9]" in kept["uniform"]["work"]
