@@ -1,4 +1,4 @@
-"""Whether two recordings name the same leading channels, block by block."""
+"""Whether two recordings name the same leading channels, block by block, beside what chance would give."""
 
 from __future__ import annotations
 
@@ -7,59 +7,78 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from ditscope.plots._axes import block_ticks, grid, kind_names
-from ditscope.plots._labels import headline, labels, pretty, require_dims, require_variables, sentence, values
+from ditscope.plots._bands import banded, by_block, line_style
+from ditscope.plots._labels import headline, require_dims, require_variables, values
 from ditscope.plots._sheet import sheet
-from ditscope.plots._style import MUTED, looks, styled
+from ditscope.plots._style import FAINT, MUTED, looks, styled
 
 __all__ = ["agreement_by_block"]
 
-_NAMES = ("agreement", "low", "high")
 _SOURCE = "what agreement returns"
+_NAMES = {"jaccard": "Jaccard index of the top sets", "spearman": "rank correlation"}
 
 
 @styled
 def agreement_by_block(
     agreement: xr.Dataset, *, title: str | None = None, about: Mapping[str, object] | None = None
 ) -> Figure:
-    """Draws what :func:`ditscope.passes.agreement` returns: overlap and rank correlation of two recordings by block.
+    """Draws what :func:`ditscope.passes.agreement` returns: overlap and rank correlation by block, with the null.
 
-    Intervals are bands. What random sets would reach is dotted.
+    Intervals over prompts are bands; grey is what the permutation null reaches, from its mean to its upper bound.
 
     Args:
-        agreement: ``agreement``, ``low`` and ``high`` ``[measure, block]``, with the attr ``chance``.
+        agreement: the whole result, or some of its blocks.
         title: another title.
         about: entries for the line below it.
 
     Raises:
         InputError: a variable or dim is missing.
     """
-    agreement = require_variables(agreement, _NAMES, _SOURCE)
-    mean, low, high = (
-        require_dims(agreement[name], ("measure", "block"), f"{name!r}: {_SOURCE},") for name in _NAMES
+    names = ("agreement", "low", "high", "null", "null_high")
+    agreement = require_variables(agreement, names, _SOURCE)
+    middle, low, high = (
+        require_dims(agreement[name], ("measure", "block"), f"{name!r}: {_SOURCE},") for name in names[:3]
     )
-    measures, at = labels(mean, "measure"), np.arange(mean.sizes["block"])
+    null, above = (require_dims(agreement[name], ("block",), f"{name!r}: {_SOURCE},") for name in names[3:])
+    styles = dict(zip(_NAMES, (line_style(look) for look in looks([False, False])), strict=True))
+    level = agreement.attrs.get("level", 0.95)
     figure = sheet(
-        5.0 * len(measures),
-        3.6,
-        title=title or "Do both recordings name the same channels?",
-        headline=headline(mean.assign_attrs(agreement.attrs), about),
-        note="1: the same. Bands are intervals over prompts. Dotted: random sets.",
+        7.0,
+        3.7,
+        title=title or "Agreement of the leading channels, by block",
+        headline=headline(middle.assign_attrs(agreement.attrs), about),
+        note=_note(agreement),
+        legend=[
+            *(Line2D([], [], label=_NAMES[name], **style) for name, style in styles.items()),
+            Patch(
+                color=FAINT, alpha=0.35, label=f"Jaccard index under permutation, to its {level:.0%} bound"
+            ),
+        ],
     )
-    panels = figure.subplots(1, len(measures), squeeze=False)[0]
-    look = looks([False])[0]
-    for row, (ax, measure) in enumerate(zip(panels, measures, strict=True)):
-        lower, middle, upper = (values(each)[row] for each in (low, mean, high))
-        ax.fill_between(at, lower, upper, color=look.colour, alpha=0.2, linewidth=0)
-        ax.plot(at, middle, color=look.colour, marker=look.marker, linewidth=2.0, markersize=4.4, gid=measure)
-        if measure == "jaccard" and "chance" in agreement.attrs:
-            ax.axhline(agreement.attrs["chance"], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
-        ax.set_title(sentence(pretty(measure)), pad=18)
-        ax.set(xlabel="block, in execution order", xlim=(-0.4, len(at) - 0.6))
-        ax.set_ylim(min(0.0, float(np.nanmin(lower, initial=0.0))) - 0.02, 1.02)
-        grid(ax)
-        block_ticks(ax, mean, along="x", most=30)
-        kind_names(ax, mean)
-    panels[0].set_ylabel("agreement")
+    ax = figure.subplots()
+    at = np.arange(middle.sizes["block"])
+    ax.fill_between(at, values(null), values(above), color=FAINT, alpha=0.35, linewidth=0)
+    for name, style in styles.items():
+        here = [values(part.sel(measure=name)) for part in (middle, low, high)]
+        banded(ax, at, *here, name=name, style=style)
+    ax.axhline(0, color=MUTED, linewidth=0.8)
+    by_block(ax, middle)
+    ax.set_ylabel("agreement (1 = the same)")
+    ax.set_ylim(min(0.0, float(np.nanmin(values(low)))) - 0.03, 1.03)
     return figure
+
+
+def _note(agreement: xr.Dataset) -> str:
+    words = "Bands are intervals over prompts."
+    sites = [agreement.attrs.get(name) for name in ("site", "second_site")]
+    if sites[0] != sites[1]:
+        words += f" The second ranking is of {sites[1]}."
+    if "overall_p_value" in agreement:
+        overall = float(agreement["overall"].sel(measure="jaccard"))
+        words += (
+            f" Over all blocks: Jaccard index {overall:.2f}, p = {float(agreement['overall_p_value']):.2g}."
+        )
+    return words
