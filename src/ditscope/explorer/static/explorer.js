@@ -85,6 +85,11 @@ class Pane {
     const { order } = (await this.ranking()).arrays, ids = this.info.arrays.channel.data, inside = this.info.channels_inside;
     return ids[order.data.find((at) => !inside || inside.includes(ids[at])) ?? 0];
   }
+  /** The map of that channel; which it is need not be known before. */
+  async map() {
+    const named = this.has("channel") || this.info.channels_inside ? { channel: await this.channel() } : { statistic: this.value("statistic") };
+    return this.ask("channel_map", { ...this.place(), ...named });
+  }
   async massive() {
     const { order } = (await this.ranking()).arrays, ids = this.info.arrays.channel.data;
     return Array.from(order.data.subarray(0, this.value("massive")), (at) => ids[at]);
