@@ -313,6 +313,8 @@ function mount(root, transport, { note = "" } = {}) {
 
 /** What anywidget calls; the state is the widget's. */
 function render({ model, el: root }) {
+  // Else JupyterLab takes the arrow keys of a slider for its own; it looks for this on the element itself.
+  root.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = "true"));
   const explorer = new Explorer(root, overWidget(model), {
     state: model.get("state"),
     onState: (text) => {
