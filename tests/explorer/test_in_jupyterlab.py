@@ -51,7 +51,10 @@ def test_the_widget_shows_what_is_stored_and_its_sliders_move(browser, lab, cach
     page.locator(".jp-Cell").first.click(timeout=60_000)
     page.keyboard.press("Shift+Enter")
     page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=60_000)
-    assert page.locator(".ditscope-explorer").evaluate("each => getComputedStyle(each).containerType") == "inline-size"
+    assert (
+        page.locator(".ditscope-explorer").evaluate("each => getComputedStyle(each).containerType")
+        == "inline-size"
+    )
     values = cache.hidden().sel(sample=1, branch="cond", block=4, channel=70)
     for step, moves in ((3, 0), (1, 1)):
         slider = page.get_by_label("Step", exact=True)
