@@ -41,7 +41,7 @@ class Quantisation(Claim):
         "rest to MX6. The set is ranked on the choosing prompts, once for all steps. PSNR to the unrounded image "
         "decides. Static means that of each image, at each step and block, the k channels of largest absolute maximum "
         "are the set: the Jaccard index of both, over steps and blocks. MX4 and int4 are reported, and so is the error "
-        "of the hidden states themselves."
+        "of the hidden states themselves, on 256 tokens."
     )
     controls = (
         "as many random channels in MX9, in two draws: the same bits",
@@ -95,7 +95,9 @@ class Quantisation(Claim):
         compared = trial.compare("rounded", edits, METRICS)
         psnr = effect_of(compared, "psnr").clip(max=60.0)  # of equal images it is infinite
         mixed = psnr.sel(edit=f"mx6, massive in {APART}", drop=True)
-        cache = trial.record("states", streams=["image"], sites=["block_output"], steps=self._steps())
+        cache = trial.record(
+            "states", streams=["image"], sites=["block_output"], steps=self._steps(), tokens=256
+        )
         errors = ds.passes.quantization_error(cache, sets, SCHEMES, apart=APART)
         ranges = ds.passes.channel_ranges(cache)
         return Evidence(
@@ -129,7 +131,7 @@ class Quantisation(Claim):
     def work(self):
         """One unedited and twelve edited images of each prompt, and recordings of three steps."""
         images = (self.n_choosing + self.n_most) * len(self.seeds)
-        kept = {"streams": ["image"], "sites": ["block_output"], "steps": self._steps()}
+        kept = {"streams": ["image"], "sites": ["block_output"], "steps": self._steps(), "tokens": 256}
         return Work(
             15 * images + self.n_choosing * len(self.seeds),
             {

@@ -10,7 +10,9 @@ embedded pipeline, and every way scores each image by its distance from the uned
 * ``together``: several edits in one forward pass, and how far that moves the numbers.
 
 Of a grid, at most ``--cells`` blocks and as many steps are taken, evenly, from first to last, so that what is shared is
-on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that.
+on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that. The
+ways that run everything again make at most ``--others`` cells of it, evenly: their runs all cost the same, and their
+seconds are given for as many as ditscope makes.
 
     python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--cells 20] [--json benchmarks/results/sweep.json]
     python benchmarks/sweep.py --quick        # a try in seconds, whose figures mean nothing
@@ -63,13 +65,11 @@ class Work:
         result = ds.sweep(self.dit, self.prompt, 0, grid, METRIC, images="drop", **call)
         return result["effect"].values[0, :, :, 0, 0, 0]
 
-    def again(
-        self, image: Callable[[Cell | None], np.ndarray], steps: list[int], blocks: list[int]
-    ) -> np.ndarray:
-        """By whole runs: the same."""
+    def again(self, image: Callable[[Cell | None], np.ndarray], cells: list[Cell]) -> np.ndarray:
+        """By whole runs: those of some cells."""
         bare = image(None)
         of = ds.metrics.METRICS[METRIC]
-        return np.array([[of(image((block, step)), reference=bare)[0] for step in steps] for block in blocks])
+        return np.array([of(image(cell), reference=bare)[0] for cell in cells])
 
     def with_hooks(self, cell: Cell | None) -> np.ndarray:
         """One image under a plain forward hook, on a pipeline that nothing else reads."""
@@ -151,24 +151,34 @@ def swept(part: str, most: float, last: float, options: argparse.Namespace) -> P
     """A sweep over all blocks and some last share of the steps."""
     work = Work(options)
     steps = evenly(work.steps - max(1, round(last * work.steps)), work.steps - 1, options.cells)
-    blocks = evenly(0, len(work.dit.blocks) - 1, options.cells)
+    n_blocks = len(work.dit.blocks)
+    blocks = evenly(0, n_blocks - 1, options.cells)
+    cells = [(block, step) for block in blocks for step in steps]
+    chosen = evenly(0, len(cells) - 1, options.others)
+    some = [cells[number] for number in chosen]
     ways = {
         SWEEP: lambda: work.sweep(steps, blocks),
-        HOOKS: lambda: work.again(work.with_hooks, steps, blocks),
-        NNSIGHT: lambda: work.again(work.with_nnsight, steps, blocks),
+        HOOKS: lambda: work.again(work.with_hooks, some),
+        NNSIGHT: lambda: work.again(work.with_nnsight, some),
     }
     work.with_hooks(None), work.with_nnsight(None)
     times, found = measured(ways, options.rounds, options)
-    for way in ways:
-        if not np.array_equal(found[way], found[HOOKS]):
-            raise SystemExit(f"{part}: other numbers by {way} than by {HOOKS}")
+    found[SWEEP] = found[SWEEP].flatten()[chosen]
+    for way in (HOOKS, NNSIGHT):
+        if not np.array_equal(found[way], found[SWEEP]):
+            raise SystemExit(f"{part}: other numbers by {way} than by {SWEEP}")
+        times[way] = [seconds * (1 + len(cells)) / (1 + len(some)) for seconds in times[way]]
+    # The steps behind an edited one and, in that, the blocks behind the edited one; the unedited run comes to each way.
+    computed = sum(work.steps - 1 - step + (n_blocks - 1 - block) / n_blocks for block, step in cells)
+    bound = (work.steps + computed) / (work.steps * (1 + len(cells)))
     figures = [Figure(way, times[way], "s") for way in ways]
     figures += [
         Figure(f"{SWEEP}, to {way}", ratios(times[SWEEP], times[way]), most=most) for way in (HOOKS, NNSIGHT)
     ]
+    figures.append(Figure("least by counting the blocks that differ, of all blocks of all runs", [bound]))
     return Part(
-        f"shapes, 1 prompt, {work.steps} steps: {len(steps) * len(blocks)} runs, at steps {steps} and blocks {blocks}; "
-        "the numbers of all ways are equal",
+        f"shapes, 1 prompt, {work.steps} steps: {len(cells)} runs, at steps {steps} and blocks {blocks}; "
+        f"the numbers of all ways are equal, of the {len(some)} cells that all make",
         figures,
     )
 
@@ -232,9 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     parser = options_parser(__doc__ or "", PARTS, tuple(PARTS))
     parser.add_argument("--steps", type=int, default=20, help="of every image")
     parser.add_argument("--cells", type=int, default=20, help="blocks, and steps, that are taken of the grid")
+    parser.add_argument("--others", type=int, default=8, help="cells that the other ways make")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.steps, options.cells = 1, 2, 2
+        options.rounds, options.steps, options.cells, options.others = 1, 2, 2, 2
     return run_parts(PARTS, options)
 
 

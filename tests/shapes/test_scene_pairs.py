@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import ditscope as ds
+from ditscope.errors import InputError
 from ditscope.shapes import draw_scene
 from ditscope.shapes.captions import SHAPES
 from ditscope.shapes.scene_pairs import POINTS
 from ditscope.shapes.scenes import Placement, signed_distance
 
+CAPTIONS = ds.shapes.prompts(24)
+
 
 def test_a_pair_has_one_object_at_two_places() -> None:
-    made = ds.shapes.scene_pairs(24, seed=3)
+    made = ds.shapes.scene_pairs(CAPTIONS, seed=3)
     assert made.points.sizes["pair"] == 24
     assert {str(shape) for shape in made.points["shape"].values} == set(SHAPES)
     for source, target in zip(made.scenes[::2], made.scenes[1::2], strict=True):
         one, other = source.attributes.objects[0], target.attributes.objects[0]
         assert (one.shape, one.colour, one.size) == (other.shape, other.colour, "large")
         assert one.place != other.place
+        assert source.attributes.background != target.attributes.background
         assert target.attributes.background != other.colour
         assert not np.array_equal(source.image, target.image)
-    again = ds.shapes.scene_pairs(24, seed=3)
+    assert list(made.points["prompt"].values) == CAPTIONS
+    few = ds.shapes.scene_pairs(CAPTIONS[:3], seed=3)
+    assert np.array_equal(few.scenes[5].image, made.scenes[5].image)
+    again = ds.shapes.scene_pairs(CAPTIONS, seed=3)
     assert again.points.identical(made.points)
     assert np.array_equal(again.scenes[5].image, made.scenes[5].image)
 
 
 def test_points_lie_in_the_object_and_correspond() -> None:
-    made = ds.shapes.scene_pairs(24, seed=5, pixels=128)
+    made = ds.shapes.scene_pairs(CAPTIONS, seed=5, pixels=128)
     for pair in range(24):
         kind = str(made.points["shape"].values[pair])
         frames = []
@@ -61,3 +69,8 @@ def test_a_placement_turns_as_a_scene_does() -> None:
     assert abs(tip[1] - x) < 3
     turned = Placement((0.5, 0.5), 0.25, np.pi / 2).pixels_of(np.array([(1.0, 0.0)]), 100)
     np.testing.assert_allclose(turned, [[75, 50]])
+
+
+def test_captions_of_two_objects_are_refused() -> None:
+    with pytest.raises(InputError, match="one of one object"):
+        ds.shapes.scene_pairs(ds.shapes.prompts(1, objects=2))

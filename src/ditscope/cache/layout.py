@@ -247,6 +247,7 @@ class Forecast:
         shards: number of files.
         samples: number of samples that these figures are for.
         seconds: expected time of the runs; None where it is unknown. Takes no part in comparisons.
+        committed: samples beside these that the store has already. Takes no part in comparisons.
     """
 
     tensors: int
@@ -258,6 +259,7 @@ class Forecast:
     shards: int
     samples: int
     seconds: float | None = field(default=None, compare=False)
+    committed: int = field(default=0, compare=False)
 
     @property
     def total(self) -> int:
@@ -267,7 +269,10 @@ class Forecast:
     def __str__(self) -> str:
         parts = ((kind, getattr(self, kind)) for kind in KINDS)
         listed = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
-        size = f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples ({listed})"
+        left = f" left of {self.samples + self.committed}" if self.committed else ""
+        size = (
+            f"{readable_bytes(self.total)} in {self.shards} files for {self.samples} samples{left} ({listed})"
+        )
         if self.seconds is None:
             return size
         minutes = f"{self.seconds / 60:.0f} minutes"

@@ -108,7 +108,11 @@ def agreement(
         _overlap(scores.isel(sample=part).values, others.isel(sample=part).values, k, draws)
         for part in whole_chunks(scores, "sample", most)
     ]
-    along = {name: c for name, c in scores.coords.items() if set(c.dims) <= {"sample", "block"} and c.dims}
+    along = {
+        name: c.compute()
+        for name, c in scores.coords.items()
+        if set(c.dims) <= {"sample", "block"} and c.dims
+    }
     by_sample = xr.DataArray(
         np.concatenate([part.values for part in parts], axis=1),
         dims=("measure", "sample", "block"),

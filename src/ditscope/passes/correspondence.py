@@ -39,7 +39,7 @@ def correspondence(
             ``[pair]`` in pixels; attributes ``height`` and ``width`` of the images. ``ds.shapes.scene_pairs`` makes
             them.
         alphas: tolerances.
-        level: coverage of the interval over pairs.
+        level: coverage of the interval over pairs, by prompts where these label the pairs.
         seed: of its bootstrap.
 
     Returns:
@@ -69,8 +69,7 @@ def correspondence(
     reach = xr.DataArray(tolerances, dims="alpha", coords={"alpha": tolerances}) * pairs["extent"]
     correct = (distance <= reach).where(distance.notnull())
     pck = correct.mean("point").transpose("alpha", "pair")
-    clustered = pck if "prompt" not in pck.coords else pck.drop_vars("prompt")
-    interval = interval_over(clustered, over="pair", cluster=None, level=level, seed=seed, limits=(0, 1))
+    interval = interval_over(pck, over="pair", level=level, seed=seed, limits=(0, 1))
     return xr.Dataset(
         {
             "matched": found,

@@ -105,8 +105,8 @@ def membership(channels: ChannelSet, hidden: xr.DataArray) -> xr.DataArray:
         )
     ids = channels.draw(0).ids
     for dim in [dim for dim in ids.dims if dim != "rank"]:
-        wanted = hidden[dim].values if dim in hidden.dims else np.array([])
-        if not len(wanted) or not np.isin(wanted, ids[dim].values).all():
+        wanted = hidden[dim].values if dim in hidden.coords else np.array([])
+        if not wanted.size or not np.isin(wanted, ids[dim].values).all():
             raise InputError(
                 f"a set for {dim} {ids[dim].values.tolist()}",
                 f"one for each {dim} of the hidden states",

@@ -86,7 +86,11 @@ def variance_components(
     # Statistics of all blocks are read together, as they are made; values, of which there are many, are not.
     parts = [values] if statistic else [values.isel(block=[at]) for at in range(values.sizes["block"])]
     blocks = [_block(part, list(names), labels, codes, level) for part in parts]
-    coords = {name: c for name, c in values.coords.items() if c.dims and set(c.dims) <= {"block", "channel"}}
+    coords = {
+        name: c.compute()
+        for name, c in values.coords.items()
+        if c.dims and set(c.dims) <= {"block", "channel"}
+    }
     count = int(np.prod([size for dim, size in values.sizes.items() if dim not in ("block", "channel")]))
     levels = [int(labels[name].max()) + 1 if name in labels else values.sizes[name] for name in names]
     expected = [(each - 1) / (count - 1) for each in levels]

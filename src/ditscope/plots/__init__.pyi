@@ -1,10 +1,14 @@
 # Written by `python -m ditscope._discovery`.
 from .ablation import ablation as ablation
+from .agreement_by_block import agreement_by_block as agreement_by_block
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .change_by_step import change_by_step as change_by_step
 from .channel_magnitude import channel_magnitude as channel_magnitude
+from .channel_range import channel_range as channel_range
 from .channel_spectrum import channel_spectrum as channel_spectrum
+from .correspondence_curve import correspondence_curve as correspondence_curve
 from .grid_effects import grid_effects as grid_effects
+from .growth_by_block import growth_by_block as growth_by_block
 from .image_grid import image_grid as image_grid
 from .interpolation_curve import interpolation_curve as interpolation_curve
 from .iou_by_block import iou_by_block as iou_by_block
@@ -12,9 +16,11 @@ from .jaccard_matrix import jaccard_matrix as jaccard_matrix
 from .loss_curve import loss_curve as loss_curve
 from .mask_grid import mask_grid as mask_grid
 from .probe_accuracy import probe_accuracy as probe_accuracy
+from .registers_by_block import registers_by_block as registers_by_block
 from .rounding_error import rounding_error as rounding_error
 from .save_png import save_png as save_png
 from .stability_curve import stability_curve as stability_curve
 from .sweep_heatmap import sweep_heatmap as sweep_heatmap
 from .token_channel import token_channel as token_channel
+from .variance_shares import variance_shares as variance_shares
 from .verdicts import verdicts as verdicts

@@ -199,7 +199,7 @@ class Recording:
         )
 
     def forecast(self, prompts: Prompts, seeds: Seed | Sequence[Seed] = 0, **call: Any) -> Forecast:
-        """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
+        """Bytes, files and time of what is left of a recording, from a probe of the call. Nothing is written.
 
         Args:
             prompts: one or more prompts, as of :meth:`generate`.
@@ -212,8 +212,19 @@ class Recording:
             VisitError: as of :meth:`generate`.
         """
         plan = self._plan(prompts, seeds, call)
-        seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
-        return replace(forecast(self._schema(plan), len(plan.samples)), seconds=seconds)
+        done = self._committed()
+        left = [at for at, spec in enumerate(plan.specs({})) if spec.identity not in done]
+        batches = sum(not set(left).isdisjoint(batch.positions) for batch in plan.batches)
+        seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * batches
+        foreseen = forecast(self._schema(plan), len(left))
+        return replace(foreseen, seconds=seconds, committed=len(plan.samples) - len(left))
+
+    def _committed(self) -> set[str]:
+        """Identities of the samples that the store has, if there is one."""
+        if not (self._path.is_dir() and any(self._path.iterdir())):
+            return set()
+        ledger = open_store(self._path).ledger()
+        return {ledger.samples[position].identity for position in ledger.entries}
 
     def generate(
         self,
@@ -381,7 +392,7 @@ def record_batch(
     try:
         outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
         visitor.finish()
-    except Exception as error:  # of the model, the pipeline, or what the user gave them
+    except (Exception, KeyboardInterrupt) as error:  # of the model, the pipeline, or what the user gave them
         if not getattr(error, "__notes__", None):
             error.add_note(f"while generating sample {', '.join(map(str, positions))}: {SAFE}")
         raise

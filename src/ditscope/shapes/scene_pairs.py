@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from ditscope import checks
-from ditscope.shapes.captions import PLACES, Attributes
-from ditscope.shapes.scenes import PIXELS, Scene, draw_scene, make_scene
+from ditscope.errors import InputError
+from ditscope.shapes.captions import COLOURS, PLACES, TEXTURES, Attributes, parse_caption
+from ditscope.shapes.scenes import PIXELS, Scene, draw_scene
 
 _ROUND = [(0.0, -0.74), (0.74, 0.0), (0.0, 0.74), (-0.74, 0.0)]
 _STAR = [(0.85 * np.sin(angle), -0.85 * np.cos(angle)) for angle in 2 * np.pi * np.arange(5) / 5]
@@ -32,39 +34,43 @@ class ScenePairs:
         scenes: source and target of each pair in turn.
         points: as :func:`ditscope.passes.correspondence` takes them: ``source`` and ``target`` ``[pair]``, positions
             in ``scenes``; ``source_points`` and ``target_points`` ``[pair, point, axis]``, ``(y, x)`` in pixels, NaN
-            where a shape has fewer; ``extent`` ``[pair]``, the longer side of the target's bounding box. Coordinate
-            ``shape`` ``[pair]``; attributes ``height`` and ``width``.
+            where a shape has fewer; ``extent`` ``[pair]``, the longer side of the target's bounding box. Coordinates
+            ``shape`` and ``prompt`` ``[pair]``; attributes ``height`` and ``width``.
     """
 
     scenes: tuple[Scene, ...]
     points: xr.Dataset
 
 
-def scene_pairs(count: int, seed: int = 0, *, pixels: int = PIXELS) -> ScenePairs:
-    """Pairs of one large object, with equal words but for its place, on two different backgrounds.
+def scene_pairs(captions: Sequence[str], seed: int = 0, *, pixels: int = PIXELS) -> ScenePairs:
+    """A pair for each caption: its object, large, where the caption has it, and at another place before another ground.
 
     Objects of all shapes stand upright within 0.15 radians, so that a point of the frame is one point of the object.
 
     Args:
-        count: number of pairs.
-        seed: of the draw.
+        captions: of one object each, such as :func:`ditscope.shapes.prompts` makes.
+        seed: of places, grounds and all that captions do not say; each pair depends on it and its own number alone.
         pixels: edge length of the images.
+
+    Raises:
+        InputError: a caption that is not of the shapes world, or of two objects.
     """
-    checks.whole_number("count", count)
-    rng = np.random.default_rng([seed, 11])
     scenes: list[Scene] = []
-    for pair in range(count):
-        words, other = (make_scene(seed, 2 * pair + at).attributes for at in range(2))
+    for number, caption in enumerate(checks.prompts(captions)):
+        rng, words = np.random.default_rng([seed, number, 11]), parse_caption(caption)
+        if len(words.objects) > 1:
+            raise InputError(
+                f"the caption {caption!r}", "one of one object", "Take prompts(count, objects=1)."
+            )
         thing = replace(words.objects[0], size="large")
-        here, there = rng.permutation(list(PLACES))[:2]
-        # The other scene's background, or, where it has the object's colour, that of this one.
-        behind = words.background if other.background == thing.colour else other.background
-        for place, background, texture in (
-            (here, words.background, words.texture),
-            (there, behind, other.texture),
-        ):
-            attributes = Attributes((replace(thing, place=str(place)),), background, texture)
-            scenes.append(draw_scene(attributes, rng, pixels=pixels))
+        place = str(rng.choice([place for place in PLACES if place != thing.place]))
+        ground = str(
+            rng.choice([colour for colour in COLOURS if colour not in (thing.colour, words.background)])
+        )
+        here = replace(words, objects=(thing,))
+        there = Attributes((replace(thing, place=place),), ground, str(rng.choice(TEXTURES)))
+        scenes += [draw_scene(attributes, rng, pixels=pixels) for attributes in (here, there)]
+    count = len(captions)
     most = max(map(len, POINTS.values()))
     points = np.full((2, count, most, 2), np.nan)
     for at, scene in enumerate(scenes):
@@ -84,6 +90,7 @@ def scene_pairs(count: int, seed: int = 0, *, pixels: int = PIXELS) -> ScenePair
             },
             coords={
                 "axis": ["y", "x"],
+                "prompt": ("pair", np.array(captions, dtype=object)),
                 "shape": ("pair", [scene.attributes.objects[0].shape for scene in targets]),
             },
             attrs={"height": pixels, "width": pixels},
