@@ -53,8 +53,8 @@ def relative_change(compared: xr.Dataset, metric: str, edit: str | None = None) 
 
 
 def log_ratio(compared: xr.Dataset, metric: str) -> xr.DataArray:
-    """Log to base 2 of an edited image's score over the unedited one's own ``[..., edit, sample]``: a score that is near
-    0 for some images has no sensible change as a share.
+    """Log to base 2 of an edited image's score over the unedited one's own ``[..., edit, sample]``: a score near 0
+    for some images has no sensible change as a share.
     """
     value, own = (compared[name].sel(metric=metric, drop=True) for name in ("value", "baseline_value"))
     found = cast(xr.DataArray, np.log2(value / own)).mean("draw")
