@@ -25,8 +25,8 @@ def errors_in_a_line() -> Iterator[None]:
         typer.echo(f"ditscope: {printable(' '.join('; '.join(said).split()))}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
-        said = "; ".join(("stopped", *getattr(stop, "__notes__", ()), "run it again to go on"))
-        typer.echo(f"\nditscope: {said}", err=True)
+        words = "; ".join(("stopped", *getattr(stop, "__notes__", ()), "run it again to go on"))
+        typer.echo(f"\nditscope: {words}", err=True)
         raise typer.Exit(130) from None
 
 
