@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from ditscope.studies import effect_of, effects_table, meaning_change, relative_change
-from ditscope.studies.reading import judge_finding, match_finding, meaning_metrics
+from ditscope.studies.reading import judge_finding, log_ratio, match_finding, meaning_metrics
 
 ATTRIBUTES = ["shape_right", "colour_right", "size_right", "place_right", "background_right"]
 
@@ -55,6 +55,16 @@ def test_meaning_is_the_share_of_right_attributes_or_the_clip_score() -> None:
     np.testing.assert_allclose(meaning_change(by_clip), relative_change(by_clip, "clip_score"))
     expected = by_clip["effect"].values[0, 1].mean(0) / by_clip["baseline_value"].values[0]
     np.testing.assert_allclose(relative_change(by_clip, "clip_score", "matched"), expected)
+
+
+def test_a_ratio_is_in_octaves_with_draws_averaged() -> None:
+    result = compared(["high_frequency_energy"])
+    own = result["baseline_value"].values[0]
+    result["value"] = result["effect"].copy(data=own * 2.0 ** np.arange(24).reshape(1, 2, 3, 4))
+    found = log_ratio(result, "high_frequency_energy")
+    np.testing.assert_allclose(found, np.arange(24).reshape(2, 3, 4).mean(1))
+    assert found.dims == ("edit", "sample")
+    assert set(found.coords) == {"edit", "sample", "prompt"}
 
 
 def test_a_table_has_a_row_for_each_metric_and_edit() -> None:
