@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Seen by the tests alone: diffusers and transformers import it wherever they find it, and it warns aloud.
 QUANTIZERS := $(VENV)/quantizers
 
-.PHONY: demo analyses test faults test-versions matrix lint format stubs docs clean
+.PHONY: demo analyses test faults test-versions matrix lint format stubs docs docs-figures notebooks clean
 
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
@@ -33,7 +33,7 @@ test-versions: $(STAMP)
 # The matrix of changes in the table of support, from what its tests find.
 matrix: $(STAMP)
 	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python docs/tested_changes.py
-	$(BIN)/python docs/support_table.py README.md
+	$(BIN)/python docs/support_table.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -49,15 +49,26 @@ stubs: $(STAMP)
 	$(BIN)/ruff check -q --fix src
 	$(BIN)/ruff format -q src
 
+# The site, in build/docs; `make docs-figures` draws the gallery again, `make notebooks` runs the notebooks and stores them.
 docs: $(STAMP)
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
-	$(BIN)/pdoc -o build/docs ditscope
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-figures: $(STAMP)
+	$(BIN)/python docs/run_pages.py
+
+notebooks: $(STAMP)
+	$(BIN)/python notebooks/execute.py
 
 # torch first and pinned: an open range would fetch builds for accelerators that are not there.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a few minutes, once."
 	$(PYTHON) -m venv $(VENV)
+	@echo "1 of 3: torch"
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	@echo "2 of 3: diffusers, transformers, nnsight and the rest"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks,explorer]"
+	@echo "3 of 3: torchao, for the tests"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
 		--target $(QUANTIZERS) --upgrade torchao
 	touch $(STAMP)

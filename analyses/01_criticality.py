@@ -40,7 +40,7 @@ class Criticality(Claim):
         "decide nothing."
     )
     controls = (
-        "random other channels that the edit changes by as much, at each place of each image (equal edit norm)",
+        "random other channels, more than k of them, that the edit changes by as much, at each place of each image",
         "as many random channels, in two draws",
         "as many bottom channels",
         "the massive channels at their own mean over tokens, which removes no constant",

@@ -20,10 +20,10 @@ from ditscope.studies.cost import Work
 from ditscope.studies.reading import (
     effects_table,
     judge_finding,
+    log_ratio,
     match_finding,
     meaning_change,
     meaning_metrics,
-    relative_change,
 )
 from ditscope.studies.rule import Quantity, Rule
 
@@ -45,8 +45,9 @@ class SemanticsOrDetail(Claim):
         "the choosing prompts: of four, from the second to the last, the one where it changes high frequencies "
         "most. Meaning is the share of attributes (shape, colour, size, place, background) that the oracle finds "
         "right, on other models the CLIP score; detail is the share of the image's energy over 0.25 cycles a pixel, "
-        "its change taken without sign. A grid of k = 1, 2 and all massive channels, in one block or all, in the "
-        "first or the last half of the steps, is measured on the first 20 tested prompts and decides nothing."
+        "its change taken in octaves and without sign (0.14 of one is 10 %). A grid of k = 1, 2 and all massive "
+        "channels, in one block or all, in the first or the last half of the steps, is measured on the first 20 "
+        "tested prompts and decides nothing."
     )
     controls = (
         f"random channels that the edit changes by as much as the {FEW} massive ones, at each place of each image",
@@ -63,9 +64,16 @@ class SemanticsOrDetail(Claim):
                 half_width=0.1,
             ),
             Quantity.above(
-                "detail", "high frequencies, change as a share", 0.1, refuted_below=0.05, half_width=0.05
+                "detail",
+                "high frequencies, change without sign",
+                0.14,
+                refuted_below=0.07,
+                unit="octaves",
+                half_width=0.1,
             ),
-            Quantity.above("detail_beyond_matched", "the same, less that of the matched control", 0.0),
+            Quantity.above(
+                "detail_beyond_matched", "the same, less that of the matched control", 0.0, unit="octaves"
+            ),
         )
     )
 
@@ -75,7 +83,7 @@ class SemanticsOrDetail(Claim):
         blocks = sorted({trial.block_at(depth) for depth in DEPTHS})
         cells = ds.grid(lambda block: {"zero": ds.edits.zero(few, blocks=[block])}, block=blocks)
         found = trial.sweep("blocks", cells, [DETAIL])
-        change = abs(relative_change(found, DETAIL, "zero")).mean("sample")
+        change = abs(log_ratio(found, DETAIL)).sel(edit="zero", drop=True).mean("sample")
         return {"block": int(change["block"][int(change.argmax("block"))])}
 
     def test(self, trial, chosen):
@@ -86,7 +94,7 @@ class SemanticsOrDetail(Claim):
         compared = trial.compare(
             "case", {"few massive": zero, "matched": ds.controls.matched(zero, draws=1)}, metrics
         )
-        detail = abs(relative_change(compared, DETAIL))
+        detail = abs(log_ratio(compared, DETAIL))
         quantities = {
             "meaning": meaning_change(compared, "few massive"),
             "detail": detail.sel(edit="few massive", drop=True),

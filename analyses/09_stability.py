@@ -73,7 +73,8 @@ class Stability(Claim):
             "statistics": _jaccard(own, self._top(abs(stats["mean"]))),
         }
         by_block = xr.concat(
-            [interval_over(each.mean("step")) for each in found.values()], xr.Variable("kind", list(found))
+            [interval_over(each.mean("step"), limits=(0.0, 1.0)) for each in found.values()],
+            xr.Variable("kind", list(found)),
         )
         width = own.sizes["channel"]
         shared = np.random.default_rng(0).hypergeometric(self.k, width - self.k, self.k, 10_000)

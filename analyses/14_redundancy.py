@@ -20,6 +20,7 @@ from ditscope.studies.reading import effects_table, match_finding
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")
+KEPT = {"streams": ["image"], "sites": ["block_output"], "tokens": 256}
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Redundancy(Claim):
     )
     source = "What Chipmunk and ProCache (arXiv 2512.17298) would need to know; claim 13 of compressibility"
     design = (
-        "The output of every block, image stream, is recorded at every step. Relative change is the root sum of "
-        "squares of the change to the next step over that of the state; of each image, means over blocks and steps. "
-        "What reuse costs is measured on images: at the block in the middle, in every second step, channels of what "
-        "the block adds are taken from the step before; PSNR to the unedited image, for the massive channels less as "
-        "many random ones. At which blocks reuse of all channels costs how much is reported, on the choosing "
-        "prompts."
+        "The output of every block, image stream, is recorded at every step, of 256 tokens. Relative change is the "
+        "root sum of squares of the change to the next step over that of the state; of each image, means over blocks "
+        "and steps. What reuse costs is measured on images: at the block in the middle, in every second step, "
+        "channels of what the block adds are taken from the step before; PSNR to the unedited image, for the massive "
+        "channels less as many random ones. At which blocks reuse of all channels costs how much is reported, on the "
+        "choosing prompts."
     )
     controls = (
         "as many random channels, in two draws",
@@ -70,7 +71,7 @@ class Redundancy(Claim):
         """Measure changes on a recording, and what reuse costs by comparisons."""
         ranking = trial.ranking()
         sets = {"massive": ranking.top(self.k), "random": ranking.random(self.k, draws=2)}
-        cache = trial.record("states", streams=["image"], sites=["block_output"])
+        cache = trial.record("states", **KEPT)
         changes = ds.passes.redundancy(cache, sets)
         massive = changes.sel(selector="massive", drop=True).mean("draw")
         place = ("step", "branch", "block")
@@ -92,13 +93,13 @@ class Redundancy(Claim):
         )
         psnr = effect_of(compared, "psnr").clip(max=60.0)  # of equal images it is infinite
         arrays = {"changes": changes.drop_vars("channel_change"), "comparison": _small(compared)}
-        if trial.pilot is None:
+        if trial.pilot is not None:
             steps = where["steps"]
             blocks = ds.grid(
                 lambda block: {"reuse all": ds.edits.reuse(blocks=[block], steps=steps)},
                 block=range(len(trial.dit.blocks)),
             )
-            arrays["by_block"] = trial.sweep("by_block", blocks, METRICS)
+            arrays["by_block"] = trial.choosing.sweep("by_block", blocks, METRICS).load()
         return Evidence(
             {
                 "slower": _bare(
@@ -126,15 +127,22 @@ class Redundancy(Claim):
                 plots.ablation(result.arrays["comparison"], about=about),
                 "What reuse in every second step at one block costs the image, with intervals over prompts.",
             ),
+            "by_block": (
+                plots.grid_effects(
+                    result.arrays["by_block"],
+                    title="What a block that is reused in every second step costs the image",
+                    about={"model": self.model},
+                ),
+                "Reuse of all channels at one block, on the choosing prompts, with intervals over them.",
+            ),
         }
 
     def work(self):
         """Recordings of every step, and one unedited and seven edited images of each prompt."""
         images = (self.n_choosing + self.n_most) * len(self.seeds)
-        kept = {"streams": ["image"], "sites": ["block_output"]}
         return Work(
             9 * images + self.n_choosing * len(self.seeds),
-            {"statistics": (self.n_choosing * len(self.seeds), {"tensors": False}), "states": (images, kept)},
+            {"statistics": (self.n_choosing * len(self.seeds), {"tensors": False}), "states": (images, KEPT)},
         )
 
 

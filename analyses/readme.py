@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 from ditscope.cache.layout import readable_bytes
+from ditscope.errors import InputError
 from ditscope.models.configuration import ModelConfiguration, configuration_of
 from ditscope.models.families.flux import FLUX
 from ditscope.studies.claim import Claim
@@ -31,6 +33,7 @@ def claim_of(path: Path) -> type[Claim]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for annotations
     spec.loader.exec_module(module)
     (found,) = [
         each
@@ -78,15 +81,21 @@ def readme() -> str:
         "| command | GPU hours | disk |",
         "| --- | --- | --- |",
     ]
-    for name, claim in every.items():
-        study = claim(model=REAL, num_inference_steps=REAL_STEPS)
-        expected = cost(study.work(), real, REAL_STEPS)
-        lines.append(
-            f"| `python analyses/{name}.py --model {REAL} --dtype bfloat16 --device cuda "
-            f"--set num_inference_steps={REAL_STEPS} --set batch_size={REAL_BATCH} --set k=12 --out runs/{name}` | "
-            f"{expected.gpu_hours:.2g} | {readable_bytes(expected.disk_bytes)} |"
-        )
+    lines += [_command(name, claim, real) for name, claim in every.items()]
     return "\n".join(lines) + "\n"
+
+
+def _command(name: str, claim: type[Claim], real: ModelConfiguration) -> str:
+    try:
+        study = claim(model=REAL, num_inference_steps=REAL_STEPS)
+    except InputError as error:
+        return f"| {name[:2]} has none: {error} | | |"
+    expected = cost(study.work(), real, REAL_STEPS)
+    command = (
+        f"python analyses/{name}.py --model {REAL} --dtype bfloat16 --device cuda --set "
+        f"num_inference_steps={REAL_STEPS} --set batch_size={REAL_BATCH} --set k=12 --out runs/{name}"
+    )
+    return f"| `{command}` | {expected.gpu_hours:.2g} | {readable_bytes(expected.disk_bytes)} |"
 
 
 def _row(name: str, claim: type[Claim]) -> str:

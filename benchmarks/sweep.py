@@ -7,10 +7,13 @@ embedded pipeline, and every way scores each image by its distance from the uned
 * ``uniform``: all blocks and all steps,
 * ``late``: all blocks and the last quarter of the steps,
 * ``alone``: one edited run that shares nothing, from the first block of the first step,
-* ``together``: several edits in one forward pass, and how far that moves the numbers.
+* ``together``: several edits in one forward pass, and how far that moves the numbers,
+* ``long``: the memory of a sweep of ``--runs`` runs, into a store with thumbnails.
 
 Of a grid, at most ``--cells`` blocks and as many steps are taken, evenly, from first to last, so that what is shared is
-on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that.
+on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that. The
+ways that run everything again make at most ``--others`` cells of it, evenly: their runs all cost the same, and their
+seconds are given for as many as ditscope makes.
 
     python benchmarks/sweep.py [--only PART ...] [--rounds 3] [--cells 20] [--json benchmarks/results/sweep.json]
     python benchmarks/sweep.py --quick        # a try in seconds, whose figures mean nothing
@@ -19,10 +22,13 @@ on average what the whole grid would share; the unedited run, which every way ma
 from __future__ import annotations
 
 import argparse
+import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +37,7 @@ import torch
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.tracing.run import run_traced
+from measuring import PROCESS
 from side_by_side import Figure, Part, in_turns, options_parser, ratios, run_parts
 
 CHANNELS = list(range(12))
@@ -63,13 +70,11 @@ class Work:
         result = ds.sweep(self.dit, self.prompt, 0, grid, METRIC, images="drop", **call)
         return result["effect"].values[0, :, :, 0, 0, 0]
 
-    def again(
-        self, image: Callable[[Cell | None], np.ndarray], steps: list[int], blocks: list[int]
-    ) -> np.ndarray:
-        """By whole runs: the same."""
+    def again(self, image: Callable[[Cell | None], np.ndarray], cells: list[Cell]) -> np.ndarray:
+        """By whole runs: those of some cells."""
         bare = image(None)
         of = ds.metrics.METRICS[METRIC]
-        return np.array([[of(image((block, step)), reference=bare)[0] for step in steps] for block in blocks])
+        return np.array([of(image(cell), reference=bare)[0] for cell in cells])
 
     def with_hooks(self, cell: Cell | None) -> np.ndarray:
         """One image under a plain forward hook, on a pipeline that nothing else reads."""
@@ -151,24 +156,34 @@ def swept(part: str, most: float, last: float, options: argparse.Namespace) -> P
     """A sweep over all blocks and some last share of the steps."""
     work = Work(options)
     steps = evenly(work.steps - max(1, round(last * work.steps)), work.steps - 1, options.cells)
-    blocks = evenly(0, len(work.dit.blocks) - 1, options.cells)
+    n_blocks = len(work.dit.blocks)
+    blocks = evenly(0, n_blocks - 1, options.cells)
+    cells = [(block, step) for block in blocks for step in steps]
+    chosen = evenly(0, len(cells) - 1, options.others)
+    some = [cells[number] for number in chosen]
     ways = {
         SWEEP: lambda: work.sweep(steps, blocks),
-        HOOKS: lambda: work.again(work.with_hooks, steps, blocks),
-        NNSIGHT: lambda: work.again(work.with_nnsight, steps, blocks),
+        HOOKS: lambda: work.again(work.with_hooks, some),
+        NNSIGHT: lambda: work.again(work.with_nnsight, some),
     }
     work.with_hooks(None), work.with_nnsight(None)
     times, found = measured(ways, options.rounds, options)
-    for way in ways:
-        if not np.array_equal(found[way], found[HOOKS]):
-            raise SystemExit(f"{part}: other numbers by {way} than by {HOOKS}")
+    found[SWEEP] = found[SWEEP].flatten()[chosen]
+    for way in (HOOKS, NNSIGHT):
+        if not np.array_equal(found[way], found[SWEEP]):
+            raise SystemExit(f"{part}: other numbers by {way} than by {SWEEP}")
+        times[way] = [seconds * (1 + len(cells)) / (1 + len(some)) for seconds in times[way]]
+    # The steps behind an edited one and, in that, the blocks behind the edited one; the unedited run comes to each way.
+    computed = sum(work.steps - 1 - step + (n_blocks - 1 - block) / n_blocks for block, step in cells)
+    bound = (work.steps + computed) / (work.steps * (1 + len(cells)))
     figures = [Figure(way, times[way], "s") for way in ways]
     figures += [
         Figure(f"{SWEEP}, to {way}", ratios(times[SWEEP], times[way]), most=most) for way in (HOOKS, NNSIGHT)
     ]
+    figures.append(Figure("least by counting the blocks that differ, of all blocks of all runs", [bound]))
     return Part(
-        f"shapes, 1 prompt, {work.steps} steps: {len(steps) * len(blocks)} runs, at steps {steps} and blocks {blocks}; "
-        "the numbers of all ways are equal",
+        f"shapes, 1 prompt, {work.steps} steps: {len(cells)} runs, at steps {steps} and blocks {blocks}; "
+        f"the numbers of all ways are equal, of the {len(some)} cells that all make",
         figures,
     )
 
@@ -219,11 +234,50 @@ def together(options: argparse.Namespace) -> Part:
     )
 
 
+def long(options: argparse.Namespace) -> Part:
+    """The memory of a sweep of many runs."""
+    work, resident = Work(options), []
+
+    def watched(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        resident.append(int((PROCESS / "statm").read_text().split()[1]) * resource.getpagesize())
+        return ds.metrics.METRICS[METRIC](images, reference=reference)
+
+    grid = ds.grid(
+        lambda k: {"scale": ds.edits.scale(CHANNELS, k, blocks=-1, steps=-1)},
+        k=np.linspace(0, 1, options.runs).tolist(),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sweep.zarr")
+        made = ds.sweep(
+            work.dit,
+            work.prompt,
+            0,
+            grid,
+            ds.metrics.Metric("watched", "change", watched),
+            path,
+            images="thumbnails",
+            num_inference_steps=2,
+        )
+        stored = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+        opened = ds.open_sweep(path)
+        if not np.array_equal(opened["effect"], made["effect"]):
+            raise SystemExit("long: other numbers in the store than in memory")
+    begun = options.runs // 10
+    figures = [
+        Figure("resident after a tenth of the runs", [resident[begun] / 2**20], "MiB"),
+        Figure("largest after that", [max(resident[begun:]) / 2**20], "MiB"),
+        Figure("growth", [(max(resident[begun:]) - resident[begun]) / 2**20], "MiB", most=32),
+        Figure("the store", [stored / 2**20], "MiB"),
+    ]
+    return Part(f"shapes, 1 prompt, 2 steps: {options.runs} runs that differ in the last block", figures)
+
+
 PARTS = {
     "uniform": partial(swept, "uniform", 0.55, 1.0),
     "late": partial(swept, "late", 0.20, 0.25),
     "alone": alone,
     "together": together,
+    "long": long,
 }
 
 
@@ -232,9 +286,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     parser = options_parser(__doc__ or "", PARTS, tuple(PARTS))
     parser.add_argument("--steps", type=int, default=20, help="of every image")
     parser.add_argument("--cells", type=int, default=20, help="blocks, and steps, that are taken of the grid")
+    parser.add_argument("--others", type=int, default=8, help="cells that the other ways make")
+    parser.add_argument("--runs", type=int, default=3000, help="of the long sweep")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.steps, options.cells = 1, 2, 2
+        options.rounds, options.steps, options.cells, options.others, options.runs = 1, 2, 2, 2, 20
     return run_parts(PARTS, options)
 
 

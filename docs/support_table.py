@@ -1,11 +1,10 @@
 """The table of supported models, made from the families' descriptions.
 
-``python docs/support_table.py README.md`` writes it between its marks; a test keeps it current.
+``python docs/support_table.py`` writes it into ``docs/models.md``, between its marks; a test keeps it current.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ditscope.models.versions import VERIFIED
 from ditscope.vocabulary import SITES
 
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
+PAGE = Path(__file__).parent / "models.md"
 
 TESTED: Mapping[str, Mapping[str, str]] = {
     "AuraFlow": {"auraflow": "joint and single blocks, registers"},
@@ -196,7 +196,7 @@ def support_table() -> str:
         )
         + ".",
         "The real checkpoints were not at hand: run `ditscope check NAME` on them. At full size, with random weights,",
-        "the check is in [`benchmarks/full_size.md`](benchmarks/full_size.md).",
+        "the check is in [`benchmarks/full_size.md`](../benchmarks/full_size.md).",
         "",
         "De-distilled FLUX.1 checkpoints, such as flux-dev-de-distill, are guided by `true_cfg_scale`",
         "and a negative prompt, in two visits a step. They were not at hand either; the tiny FLUX.1 without an",
@@ -274,5 +274,4 @@ def _guidance(guidance: Guidance) -> str:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    target.write_text(updated(target.read_text()))
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -85,6 +85,7 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
         "edits": [zero, ds.edits.mean(top), ds.edits.scale(top, 2.0, tokens=tokens)],
         "kinds of edits": [
             ds.edits.blur(top, 1.0),
+            ds.edits.identity_attention(blocks=1),
             ds.edits.add(np.ones(dit.width), 2.0),
             ds.edits.clamp(top, -1.0, 1.0),
             ds.edits.fake_quantize(top, "mx6"),

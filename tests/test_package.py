@@ -49,6 +49,7 @@ def test_the_facade_shows_the_names_of_a_notebook() -> None:
         "repair",
         "capture",
         "capture_image",
+        "crossed_prompts",
         "open_cache",
         "compare",
         "grid",

@@ -14,21 +14,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_notebook_snippets_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 1
     # nnsight reads a trace's body from its file, so the snippets have to be one.
     script = tmp_path / "snippet.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = runpy.run_path(str(script))
     result = found["result"]
-    assert list(result["edit"].values) == ["massive", "bottom", "random", "energy", "mean"]
-    assert list(result["metric"].values) == ["clip_score", "feature_distance", "psnr"]
-    assert found["masks"]["mask"].dims == ("sample", "y", "x")
-    assert len(found["out"].images) == 1
+    assert list(result["edit"].values) == ["massive", "random", "changes as much"]
+    assert list(result["metric"].values) == ["clip_score", "psnr"]
     assert found["cache"].complete
-    assert len(found["images"]) == 2
-    assert dict(found["sweep"]["mean"].sizes) == {"metric": 1, "block": 2, "step": 2, "edit": 1}
-    assert repr(found["mine"]) == "DiT('mine': closed)"
 
 
 def test_every_relative_link_leads_somewhere() -> None:

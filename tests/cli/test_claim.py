@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+import readme
 from ditscope.cli.claim import run_claim
-
-SCRIPT = Path(__file__).parents[2] / "analyses/01_criticality.py"
 
 
 @pytest.fixture(scope="module")
 def criticality():
-    spec = importlib.util.spec_from_file_location("criticality", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Criticality
+    return readme.scripts()["01_criticality"]
 
 
 def run(kind, *arguments: str) -> int:
@@ -43,31 +38,18 @@ def test_mistakes_are_a_line(criticality, capsys) -> None:
     assert "setting of criticality" in capsys.readouterr().err
 
 
-def test_it_is_run_and_what_is_small_is_kept(tmp_path: Path, capsys) -> None:
-    import xarray as xr
-
-    from ditscope.studies import Claim, Quantity, Rule
-
-    class Width(Claim):
-        """A claim that needs no run."""
-
-        name, claim, source, design, controls = "width", "It is wide.", "nobody", "Look.", ("none",)
-        rule = Rule((Quantity.above("width", "width", 100.0),))
-
-        def test(self, trial, chosen):
-            from ditscope.studies import Evidence
-
-            coords = {"sample": range(len(trial.prompts)), "prompt": ("sample", list(trial.prompts))}
-            return Evidence(
-                {"width": xr.DataArray([trial.dit.width] * len(trial.prompts), coords, ["sample"])}
-            )
-
-        def figures(self, result):
-            return {}
-
-        def work(self):
-            raise NotImplementedError
-
-    assert run(Width, "--out", str(tmp_path / "out"), "--keep", str(tmp_path / "kept")) == 0
-    assert "open" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"verdict.json", "verdict.png"}
+def test_the_claim_that_contributing_shows_is_run_and_what_is_small_is_kept(tmp_path: Path, capsys) -> None:
+    page = (readme.HERE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    script = tmp_path / "width.py"
+    script.write_text(
+        re.search(r"^\*\*A claim\*\*.*?```python\n(.*?)```", page, re.M | re.S)[1], encoding="utf-8"
+    )
+    settings = {"n_choosing": 2, "n_least": 2, "n_most": 2, "num_inference_steps": 1, "batch_size": 2}
+    options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    assert run(readme.claim_of(script), "--out", str(out), "--keep", str(kept), *options) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert {path.name for path in kept.iterdir()} == {"verdict.json", "verdict.png"}
+    assert json.loads((kept / "verdict.json").read_text())["quantities"][0]["low"] is not None
+    assert run(readme.claim_of(script), "--out", str(out), "--beside", str(out)) == 0
+    assert (out / "beside/report.html").is_file()

@@ -93,3 +93,20 @@ def test_a_slip_is_refused_before_anything_heavy_is_loaded(wrong: list[str], tmp
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stderr.startswith(f"ditscope: found {wrong[0]}")
+
+
+def test_ctrl_c_says_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(path: Path) -> None:
+        error = KeyboardInterrupt()
+        error.add_note("committed samples are safe")
+        raise error
+
+    monkeypatch.setattr("ditscope.cache.reader.open_cache", stopped)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["info", str(tmp_path)])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err.strip() == (
+        "ditscope: stopped; committed samples are safe; run it again to go on"
+    )

@@ -17,10 +17,12 @@ def starts(dit, *edits) -> list[int | None]:
 def test_starts_are_the_first_blocks_of_each_visit(dit) -> None:
     late = ds.edits.zero([1], steps=1, blocks=[9, 7], branches="uncond")
     early = ds.edits.zero([1], steps=[1, -1], blocks=4)
-    assert starts(dit, late) == [None, None, None, 7, None, None]
-    assert starts(dit, early) == [None, None, 4, 4, 4, 4]
-    assert starts(dit, late, early) == [None, None, 4, 4, 4, 4]
-    assert starts(dit, ds.edits.zero([1], branches="cond")) == [0, None] * 3
+    assert starts(dit, late) == [None, None, None, 8, None, None]
+    assert starts(dit, early) == [None, None, 5, 5, 5, 5]
+    assert starts(dit, late, early) == [None, None, 5, 5, 5, 5]
+    assert starts(dit, ds.edits.zero([1], branches="cond")) == [1, None] * 3
+    assert starts(dit, ds.edits.zero([1], site="block_input", blocks=[4, 9], steps=2)) == [None] * 4 + [4] * 2
+    assert starts(dit, ds.edits.zero([1], blocks=9, steps=2)) == [None] * 4 + [10] * 2
     assert starts(dit) == [None] * 6
 
 
@@ -29,4 +31,4 @@ def test_both_halves_of_a_doubled_batch_are_one_visit(dit) -> None:
     edit = ds.edits.zero([1], steps=2, blocks="single", branches="cond")
     visits = [doubled.visit(index) for index in range(len(doubled))]
     first = next(block.index for block in dit.blocks if block.kind == "single")
-    assert first_blocks([edit], dit, visits, doubled.steps) == [None, None, first]
+    assert first_blocks([edit], dit, visits, doubled.steps) == [None, None, first + 1]

@@ -91,7 +91,7 @@ def test_a_guidance_differs_from_the_unedited_run_in_visits_of_both_its_branches
     visits = [Visit(index, index // 2, 1.0, 1.0, (("cond", "uncond")[index % 2],)) for index in range(6)]
     late, early = ds.edits.zero([3], blocks=2, steps=[1, 2]), ds.edits.zero([3], blocks=3, steps=[0, 1])
     for given, expected in (
-        (late, [None, None, 2, 2, 2, 2]),
+        (late, [None, None, 3, 3, 3, 3]),
         (ds.guidance.from_edits(late, 2.0), [None, None, 0, None, 0, None]),
         (ds.guidance.from_edits(late, 2.0, match_norm_of=early), [None, None, 0, None, None, None]),
     ):

@@ -69,7 +69,7 @@ def sweep(tmp_path_factory):
         rows = rng.random((3, 3))
         return Scored(at + rng.random((1, 3)), np.array([2, 2, 2]), *rows)
 
-    with opened(path, outline, {}) as store:
+    with opened(path, outline, {}, {}) as store:
         image = lambda: rng.integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)  # noqa: E731
         baseline = replace(scored(0), scores=np.full((1, 3), np.nan))
         store.add_baseline(0, baseline, [False] * 3, image(), "digest")

@@ -179,7 +179,7 @@ def test_perturbed_attention_is_a_loop_of_values_alone(
     n_image = plainly(name, dtype, square)[0].hidden[0, 1, "image"].shape[1]
     rule = attended_alone(n_image)
     loop = PlainLoop(pipeline, name, place, None if block == -1 else item, square, rule)
-    guidance = ds.guidance.perturbed_attention(W, block)
+    guidance = ds.guidance.perturbed_attention(W, blocks=block)
     assert np.array_equal(images(dit, name, guidance, square), loop.images)
     zeroed = ds.guidance.from_edits(ds.edits.zero(None, blocks=block, site="attn_output"), W)
     assert square or not np.array_equal(images(dit, name, zeroed), loop.images)
@@ -187,4 +187,4 @@ def test_perturbed_attention_is_a_loop_of_values_alone(
 
 def test_perturbed_attention_is_refused_where_values_do_not_tell_the_output(opened) -> None:
     with pytest.raises(UnsupportedError, match="identity attention in joint.1"):
-        images(opened("lumina2"), "lumina2", ds.guidance.perturbed_attention(W, 1))
+        images(opened("lumina2"), "lumina2", ds.guidance.perturbed_attention(W, blocks=1))

@@ -115,3 +115,17 @@ def test_texts_go_by_the_position_of_their_tokens(opened, name) -> None:
     assert np.array_equal(after[[1, 3]], before[[1, 3]])
     with pytest.raises(EditError, match=r"real text tokens of 'a red star' in branch cond"):
         patched(short, 1)
+
+
+@IN_BOTH_WAYS
+@pytest.mark.parametrize("name", NAMES)
+def test_a_saved_source_is_the_captured_one(captured, tmp_path, name, dtype, square) -> None:
+    """Texts of other lengths in both branches, and bfloat16, among them."""
+    source = captured(name, dtype, square)
+    saved = source.save(tmp_path / "a.zarr")
+    for site in source.schema.sites:
+        own, other = (each.hidden(site.stream, site.name).compute() for each in (source, saved))
+        assert own.dtype == other.dtype
+        assert own.astype(np.float32).identical(other.astype(np.float32))
+    own, other = (each.trajectory.astype(np.float32) for each in (source, saved))
+    assert own.identical(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import functools
 import json
@@ -416,3 +417,9 @@ def test_a_state_is_plain_json_and_equal_for_two_loads(dit, untrained_folder) ->
     assert (
         json.loads(json.dumps(state, allow_nan=False)) == state == live_state(ds.load(str(untrained_folder)))
     )
+
+
+def test_names_that_a_notebook_adds_to_the_builtins_do_not_count(dit, monkeypatch) -> None:
+    before = live_state(dit)
+    monkeypatch.setattr(builtins, "get_ipython", lambda: None, raising=False)
+    assert live_state(dit) == before

@@ -336,3 +336,20 @@ def make_decided() -> xr.Dataset:
             "verdict": (dims, [["supported", "undecided"], ["undecided", "supported"]]),
         },
     )
+
+
+def make_cells() -> xr.Dataset:
+    """Two metrics over a small grid of three dims, as a sweep returns them."""
+    mean = np.random.default_rng(3).normal(size=(2, 3, 2, 2))
+    dims = ("metric", "channels", "blocks", "steps")
+    return xr.Dataset(
+        {"mean": (dims, mean), "low": (dims, mean - 0.3), "high": (dims, mean + 0.4)},
+        coords={
+            "metric": ["psnr", "shape_right"],
+            "channels": [1, 2, 6],
+            "blocks": ["one block", "all blocks"],
+            "steps": ["early", "late"],
+            "unit": ("metric", ["dB", ""]),
+            "label": ("metric", ["PSNR", "change in shape as the caption says"]),
+        },
+    )

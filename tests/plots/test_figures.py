@@ -13,6 +13,7 @@ import pytest
 from figure_checks import check_readable, same_picture, words
 from figure_data import (
     MASSIVE,
+    make_cells,
     make_comparison,
     make_curves,
     make_decided,
@@ -59,6 +60,7 @@ FIGURES = {
     "stability_curve": lambda: plots.stability_curve(make_needed(), about=ABOUT),
     "stability_curve orders": lambda: plots.stability_curve(make_needed(4, 2), about=ABOUT),
     "sweep_heatmap": lambda: plots.sweep_heatmap(make_sweep(), about=ABOUT),
+    "grid_effects": lambda: plots.grid_effects(make_cells(), about=ABOUT),
     "verdicts": lambda: plots.verdicts(make_decided(), about=ABOUT),
     "loss_curve": lambda: plots.loss_curve(make_rows(), stages="pixels", about=ABOUT),
 }

@@ -7,7 +7,7 @@ import pytest
 from pipeline_recording import BOTH, GUIDED, PLAIN, PROMPTS, SEEDS, record
 
 import ditscope as ds
-from ditscope.errors import CacheError, InputError
+from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
 SITES = ("block_input", "attn_gate", "mlp_output", "block_output")
 
@@ -80,3 +80,35 @@ def test_it_cannot_be_written_to_and_is_known_by_its_values(dit, captured) -> No
 def test_what_cannot_be_captured_is_refused(dit, given, words) -> None:
     with pytest.raises(InputError, match=words):
         ds.capture(dit, PROMPTS[0], **PLAIN, **given)
+
+
+def test_it_can_be_saved_as_a_cache(dit, guided, captured, tmp_path) -> None:
+    saved = captured.save(tmp_path / "a.zarr")
+    for stream in BOTH["streams"]:
+        for site in BOTH["sites"]:
+            assert saved.hidden(stream, site).identical(captured.hidden(stream, site))
+    assert saved.images.identical(captured.images)
+    assert saved.trajectory.identical(captured.trajectory)
+    assert saved.samples.equals(captured.samples)
+    assert saved.truncated.equals(captured.truncated)
+    assert saved.config == captured.config
+    assert [entry.batch for entry in saved.ledger.values()] == [
+        entry.batch for entry in guided.ledger.values()
+    ]
+    assert ds.cache.verify(saved).ok
+    one = ds.capture(dit, "a blue ring", 9, batch_size=3, **BOTH, **GUIDED)
+    both = one.save(tmp_path / "a.zarr")
+    assert both.samples["prompt"].tolist() == [*captured.samples["prompt"], "a blue ring"]
+    assert np.array_equal(both.hidden()[-1], one.hidden()[0])
+    with pytest.raises(ConfigMismatchError, match="true_cfg_scale"):
+        ds.capture(dit, "a blue ring", 9, batch_size=3, **BOTH, **GUIDED | {"true_cfg_scale": 2.0}).save(
+            tmp_path / "a.zarr"
+        )
+
+
+def test_parts_and_modulation_are_saved(dit, tmp_path) -> None:
+    kept = {"sites": SITES, "blocks": ["double.1", 3], "steps": [-1], "channels": [9, 4], "streams": ["text"]}
+    captured = ds.capture(dit, PROMPTS, 3, **kept, **PLAIN)
+    saved = captured.save(tmp_path / "a.zarr")
+    for site in SITES:
+        assert saved.hidden("text", site).identical(captured.hidden("text", site))

@@ -351,3 +351,36 @@ def test_a_path_that_holds_something_else_is_refused_and_left_alone(dit, tmp_pat
 
 def test_an_empty_folder_is_filled(dit, tmp_path) -> None:
     assert record(dit, tmp_path, PROMPTS[0], 0, blocks=[0]).complete
+
+
+def test_a_forecast_counts_what_is_left(dit, tmp_path) -> None:
+    path = tmp_path / "store"
+    record(dit, path, PROMPTS[0], SEEDS, ONE_STEP)
+    before = contents(path)
+    with ds.record(dit, path, batch_size=2) as rec:
+        whole, left = (rec.forecast(PROMPTS, seeds, **ONE_STEP) for seeds in ([31, 32], SEEDS))
+        nothing = rec.forecast(PROMPTS[0], SEEDS, **ONE_STEP)
+    assert (whole.samples, whole.committed) == (4, 0)
+    assert (left.samples, left.committed, left.total) == (2, 2, whole.total // 2)
+    assert "for 2 samples left of 4" in str(left)
+    assert (nothing.samples, nothing.total, nothing.seconds) == (0, 0, 0)
+    assert contents(path) == before
+
+
+def test_a_recording_that_is_stopped_by_hand_keeps_what_it_has_and_says_so(
+    dit, tmp_path, monkeypatch
+) -> None:
+    """In the middle of the second image, as Ctrl-C does it."""
+    honest = CacheWriter.put
+
+    def put(self, reading):
+        if 1 in reading.samples:
+            raise KeyboardInterrupt
+        honest(self, reading)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt) as stopped:
+        patched.setattr(CacheWriter, "put", put)
+        record(dit, tmp_path / "store", PROMPTS[0], SEEDS, ONE_STEP)
+    assert "while generating sample 1: committed samples are safe" in stopped.value.__notes__[0]
+    assert ds.open_cache(tmp_path / "store").committed == (0,)
+    assert record(dit, tmp_path / "store", PROMPTS[0], SEEDS, ONE_STEP).complete

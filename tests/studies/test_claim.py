@@ -44,7 +44,14 @@ class Loud(Claim):
             "massive": ds.edits.zero(ranking.top(self.k), blocks=[chosen["block"]]),
             "bottom": ds.edits.zero(ranking.bottom(self.k), blocks=[chosen["block"]]),
         }
-        psnr = effect_of(trial.compare("edits", edits, ["psnr"]), "psnr")
+        compared = trial.compare("edits", edits, ["psnr"])
+        images = trial.images("plain")
+        np.testing.assert_array_equal(images, compared["baseline_images"])
+        assert images["prompt"].values.tolist() == list(trial.prompts)
+        assert np.isposinf(trial.score(images, "psnr", images)).all()
+        with pytest.raises(InputError, match="made otherwise"):
+            trial.images("plain", num_inference_steps=1)
+        psnr = effect_of(compared, "psnr")
         table = pd.DataFrame({"prompt": psnr["prompt"].values, "massive": psnr.sel(edit="massive").values})
         return Evidence(
             {"gap": psnr.sel(edit="massive", drop=True) - psnr.sel(edit="bottom", drop=True)},

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ditscope.intervals import Interval
-from ditscope.studies import Quantity, Rule
+from ditscope.studies import Claim, Quantity, Result, Rule
 from ditscope.studies.claim_report import decided_quantities, draw_claim, interval_words
 
 RULE = Rule((Quantity.below("gap", "PSNR, massive less bottom", -1.0, refuted_above=0.0, unit="dB"),))
 ENDS = {"supported": (-3.0, -2.0), "refuted": (1.0, 2.0), "undecided": (-2.0, 1.0)}
 
 
-def result(verdict: str, model: str = "shapes") -> Any:
+@dataclass(frozen=True)
+class Loud(Claim):
+    """A claim whose result is made by hand."""
+
+    name, claim, source = "loud", "Massive channels are loud.", "nobody, nowhere"
+    design, controls, rule = "Zero them.", ("bottom channels",), RULE
+
+    def test(self, trial, chosen):
+        raise NotImplementedError
+
+    def figures(self, result):
+        return {}
+
+    def work(self):
+        raise NotImplementedError
+
+
+def made_claim(verdict: str, model: str = "shapes") -> Result:
     low, high = ENDS[verdict]
     decision = RULE.decide({"gap": Interval(*map(np.asarray, ((low + high) / 2, low, high)))})
-    study = SimpleNamespace(
-        model=model,
-        claim="Massive channels are loud.",
-        source="nobody, nowhere",
-        design="Zero them.",
-        controls=("bottom channels",),
-        rule=RULE,
-        n_choosing=2,
-        seeds=(0,),
-        num_inference_steps=4,
-        figures=lambda result: {},
-    )
     numbers = {
         "verdict": decision.verdict,
         "quantities": list(decision.quantities),
+        "rule": RULE.to_json(),
         "prompts_tested": 40,
         "chosen": {"block": 3},
         "power": [{"quantity": "gap", "sd": 2.0, "half_width": 1.0, "prompts_needed": 19}],
@@ -42,12 +48,12 @@ def result(verdict: str, model: str = "shapes") -> Any:
         "model": "DiT: mine",
         "config": {"k": 6},
     }
-    return SimpleNamespace(study=study, numbers=numbers, arrays={}, provenance={"versions": {"torch": "2"}})
+    return Result(Loud(model=model), Path("runs") / verdict, numbers, {}, {"versions": {"torch": "2"}})
 
 
 @pytest.mark.parametrize("verdict", list(ENDS))
 def test_the_page_says_the_verdict_and_the_rule(verdict) -> None:
-    page = draw_claim(result(verdict)).html()
+    page = draw_claim(made_claim(verdict)).html()
     assert f"<strong>{verdict}</strong>" in page
     assert "supports below -1, refutes above 0" in page
     assert "bottom channels" in page
@@ -57,12 +63,12 @@ def test_the_page_says_the_verdict_and_the_rule(verdict) -> None:
 
 
 def test_a_fact_about_an_embedded_model_is_said_to_be_no_more() -> None:
-    assert "not about FLUX.1" in draw_claim(result("supported")).html()
-    assert "a fact about this checkpoint" in draw_claim(result("supported", "a/model")).html()
+    assert "not about FLUX.1" in draw_claim(made_claim("supported")).html()
+    assert "a fact about this checkpoint" in draw_claim(made_claim("supported", "a/model")).html()
 
 
 def test_results_under_one_rule_lie_beside_each_other() -> None:
-    decided = decided_quantities({name: result(name).numbers["quantities"] for name in ENDS})
+    decided = decided_quantities({name: made_claim(name).numbers["quantities"] for name in ENDS})
     assert decided["verdict"].values[:, 0].tolist() == list(ENDS)
     assert decided["low"].values[:, 0].tolist() == [low for low, _ in ENDS.values()]
     assert decided["supports"].values.tolist() == [[-np.inf, -1.0]]
@@ -70,5 +76,5 @@ def test_results_under_one_rule_lie_beside_each_other() -> None:
 
 
 def test_an_interval_in_words() -> None:
-    assert interval_words(result("refuted").numbers["quantities"][0]) == "1.5 [1, 2] dB"
+    assert interval_words(made_claim("refuted").numbers["quantities"][0]) == "1.5 [1, 2] dB"
     assert interval_words({"low": None}) == "no interval"

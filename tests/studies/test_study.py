@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from zarr.codecs import BytesCodec
 
 from ditscope.errors import InputError
 from ditscope.report import Report
@@ -32,6 +33,8 @@ VALUES = xr.Dataset(
     },
     attrs={"tau": 0.9, "site": "block_output"},
 )
+# As of an array that was made of stored bytes.
+VALUES["effect"].encoding = {"serializer": BytesCodec(endian=None)}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ def run_claim(kind: type[Claim], arguments: Sequence[str] | None = None) -> None
         kind: the claim.
         arguments: what stands behind the script's name; by default what the process was started with.
     """
+    from ditscope.studies.side_by_side import side_by_side
+
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     @app.command(help=f"{kind.claim} ({kind.source})")
@@ -45,6 +47,12 @@ def run_claim(kind: type[Claim], arguments: Sequence[str] | None = None) -> None
         keep: Annotated[
             Path | None, typer.Option(help="Also put verdict, tables and figures into this folder.")
         ] = None,
+        beside: Annotated[
+            Path | None,
+            typer.Option(
+                help="Folder of another result: only lay it beside the one in --out, in --out/beside."
+            ),
+        ] = None,
         height: options.Height = None,
         width: options.Width = None,
         dtype: options.Dtype = None,
@@ -56,6 +64,10 @@ def run_claim(kind: type[Claim], arguments: Sequence[str] | None = None) -> None
             claim = replace(claim, call={**claim.call, **size})
             if forecast:
                 typer.echo(_expected(claim))
+                return
+            if beside is not None and out is not None:
+                page = side_by_side([kind.load(out), kind.load(beside)])
+                typer.echo(f"open {page.write(local_path(out) / 'beside')}")
                 return
             run_study(claim, out, redraw, dtype, device)
             if keep is not None and out is not None:

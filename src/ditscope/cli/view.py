@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ditscope.cache.layout import readable_bytes
 from ditscope.cli import _options as options
 from ditscope.errors import InputError
 
@@ -34,6 +33,7 @@ def view(
     ] = None,
 ) -> None:
     """Look at recordings and comparisons in a browser, on this machine alone; or write a page that works by itself."""
+    from ditscope.cache.layout import readable_bytes
     from ditscope.explorer.stores import opened
 
     given = options.selection("image", "block_output", blocks, steps, None, channels)

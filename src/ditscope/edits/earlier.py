@@ -30,12 +30,11 @@ class Earlier:
         """Read what an edit will be told, at one of the sites where it is read; edits have acted there."""
         if site not in edit.read_sites:
             return
-        takes = site != edit.scope.site
-        acts = bool(edit.scope.branches_at(visit, steps))
-        if acts and not takes:
+        takes, branches = site != edit.scope.site, edit.branches_read(visit, steps)
+        if not branches or (edit.scope.branches_at(visit, steps) and not takes):
             return
-        for branch in edit.branches_read(visit, steps):
-            hidden = block.read(site, edit.scope.stream)
+        hidden = block.read(site, edit.scope.stream)
+        for branch in branches:
             at, own = (position, block.index, branch), hidden[visit.slice(len(hidden), branch)].float()
             if takes:
                 self._taken[at] = own.clone()

@@ -1,4 +1,4 @@
-"""Where edits first act in a visit: what comes before is that of the unedited run."""
+"""Where edits first tell in a visit: what comes before is that of the unedited run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def first_blocks(
     edits: Iterable[Edit], dit: DiT, visits: Sequence[Visit], steps: Sequence[int]
 ) -> list[int | None]:
-    """For each visit, the index of the first block on which an edit acts, or that it looks back at; else None.
+    """For each visit, the first block that edits need to run: it runs otherwise, or they look back at it; else None.
+
+    It is one behind the model's last block where that one's output is edited.
 
     Args:
         edits: each with one draw.
@@ -22,7 +24,7 @@ def first_blocks(
         visits: of the run.
         steps: the steps that the run makes.
     """
-    blocks = [(edit, min((block.index for block in edit.chosen(dit.blocks)), default=None)) for edit in edits]
+    blocks = [(edit, _first_needed(edit, dit)) for edit in edits]
     return [
         min(
             (block for edit, block in blocks if block is not None and edit.branches_read(visit, steps)),
@@ -30,3 +32,10 @@ def first_blocks(
         )
         for visit in visits
     ]
+
+
+def _first_needed(edit: Edit, dit: DiT) -> int | None:
+    chosen = edit.chosen(dit.blocks)
+    if not chosen:
+        return None
+    return min(block.index for block in chosen) if edit.looks_back else edit.first_changed(dit.blocks)

@@ -113,7 +113,7 @@ def from_edits(
 
         massive = ds.guidance.detail(ranking.top(12), w=2.0, block="double.2")
         blurred = ds.guidance.from_edits(ds.edits.blur(None, 1.5, blocks="double.2"), 2.0, match_norm_of=massive)
-        perturbed = ds.guidance.perturbed_attention(2.0, "double.2", match_norm_of=massive)
+        perturbed = ds.guidance.perturbed_attention(2.0, blocks="double.2", match_norm_of=massive)
 
     Args:
         edits: one or several, applied together; of the ``cond`` branch, which is what they act on if their scope has

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Unpack
 
-from ditscope.checks import Address
 from ditscope.edits.edit import Where
 from ditscope.edits.identity_attention import identity_attention
 from ditscope.guidance.from_edits import Guidance, from_edits
@@ -14,11 +12,7 @@ __all__ = ["perturbed_attention"]
 
 
 def perturbed_attention(
-    w: float,
-    blocks: Address | Sequence[Address],
-    *,
-    match_norm_of: Guidance | None = None,
-    **where: Unpack[Where],
+    w: float, *, match_norm_of: Guidance | None = None, **where: Unpack[Where]
 ) -> Guidance:
     """Perturbed-attention guidance (Ahn et al., arXiv 2403.17377): D(c) + w (D(c) - D_i(c)).
 
@@ -27,12 +21,11 @@ def perturbed_attention(
 
     Args:
         w: weight of the difference.
-        blocks: where attention is perturbed, by index, name or kind.
         match_norm_of: a guidance whose difference has the norm that this one's is scaled to.
-        **where: other parts of the edit's scope, such as ``steps`` or ``sigmas``; as for :func:`ditscope.edits.zero`.
+        **where: the edit's scope, such as ``blocks="double.2"``, ``steps`` or ``sigmas``; as for
+            :func:`ditscope.edits.zero`.
 
     Raises:
         InputError: ``w`` is no finite number, or an unknown or empty part of the scope.
     """
-    scope: Where = {**where, "blocks": blocks}
-    return from_edits(identity_attention(**scope), w, match_norm_of=match_norm_of)
+    return from_edits(identity_attention(**where), w, match_norm_of=match_norm_of)

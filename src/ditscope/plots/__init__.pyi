@@ -4,6 +4,7 @@ from .agreement_by_block import agreement_by_block as agreement_by_block
 from .attribution_against_effect import attribution_against_effect as attribution_against_effect
 from .change_by_step import change_by_step as change_by_step
 from .channel_magnitude import channel_magnitude as channel_magnitude
+from .channel_range import channel_range as channel_range
 from .channel_spectrum import channel_spectrum as channel_spectrum
 from .correspondence_curve import correspondence_curve as correspondence_curve
 from .grid_effects import grid_effects as grid_effects

@@ -51,7 +51,7 @@ def grid_effects(
             "Select or average the rest first.",
         )
     others = [dim for dim in dims if dim != across]
-    lines = result.stack(line=others) if others else result.expand_dims(line=[()])
+    lines = result.stack(line=others) if others else result.expand_dims(line=[""])
     names = [", ".join(map(str, label)) for label in lines["line"].values.tolist()]
     looks = [
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,16 @@ from ditscope import checks
 from ditscope._display import text_table
 from ditscope.cache import sample_ledger
 from ditscope.cache.layout import plan_arrays, readable_bytes, values_path
+from ditscope.cache.manifest import build_manifest
+from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.recorded import Recorded, statistics_of_one
 from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema
 from ditscope.cache.shards import Buffers, Spent
-from ditscope.cache.visit_reading import Reading
-from ditscope.checks import Address
+from ditscope.cache.visit_reading import Address, Reading
+from ditscope.cache.writer import CacheWriter
+from ditscope.checks import Address as BlockAddress
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError
 from ditscope.recording.plan import plan_of
@@ -47,7 +51,7 @@ def capture(
     *,
     streams: Iterable[str] = ("image",),
     sites: Iterable[str] = ("block_output",),
-    blocks: Address | Iterable[Address] | None = None,
+    blocks: BlockAddress | Iterable[BlockAddress] | None = None,
     steps: Iterable[int] | None = None,
     branches: Iterable[str] | None = None,
     channels: Iterable[int] | None = None,
@@ -166,6 +170,56 @@ class Capture(Recorded):
     def noted(self, **facts: Any) -> Capture:
         """The same samples, with further facts in :attr:`config`."""
         return Capture(self.schema, {**self._config, **facts}, self._arrays, self.ledger)
+
+    def save(self, path: str | os.PathLike[str]) -> Cache:
+        """Write the samples into a store, as :func:`ditscope.record` would have without statistics, and open it.
+
+        ::
+
+            ds.capture(dit, prompts, blocks="single").save("source.zarr")
+            source = ds.open_cache("source.zarr")
+
+        Args:
+            path: absent, an empty folder, or a cache of the same configuration, which gains those that it lacks.
+
+        Raises:
+            ConfigMismatchError: the store there is of another configuration; the message names the fields.
+            CacheError: the path holds something else, or the disk is too small.
+        """
+        manifest = build_manifest(self.schema, self.config)
+        with CacheWriter.create_or_resume(path, self.schema, manifest, self.specs) as writer:
+            for sample, position in enumerate(writer.positions):
+                if position not in writer.entries:
+                    self._write(writer, sample)
+        return open_cache(path)
+
+    def _write(self, writer: CacheWriter, sample: int) -> None:
+        schema, position = self.schema, writer.positions[sample]
+        for site in schema.sites:
+            values, padded = self._arrays[values_path(site)][sample], f"{site.stream}/token_mask"
+            for at in np.ndindex(len(schema.steps), len(schema.branches), len(site.blocks)):
+                step, branch, block = schema.steps[at[0]], schema.branches[at[1]], site.blocks[at[2]]
+                hidden = values[at]
+                if site.has_tokens and padded in self._arrays:
+                    there = self._arrays[padded][sample, at[1]] | ~np.isnan(hidden).all(axis=-1)
+                    hidden = hidden[: np.flatnonzero(there)[-1] + 1]
+                address = Address(site.stream, site.name, step.index, branch, block)
+                writer.put(Reading(address, [position], hidden[None]))
+        for stream in schema.stream_names:
+            if (path := f"{stream}/token_mask") in self._arrays:
+                for branch, mask in zip(schema.branches, self._arrays[path][sample], strict=True):
+                    writer.put_token_masks([position], stream, branch, mask[None])
+            if (path := f"{stream}/token_id") in self._arrays:
+                writer.put_token_ids(position, stream, self._arrays[path][sample])
+        if schema.trajectory is not None:
+            names = ("latents", "transformer_output")
+            kept = {name: self._arrays[f"trajectory/{name}"][sample] for name in names}
+            writer.put_trajectory(position, **kept)
+        if "images" in self._arrays:
+            writer.put_image(position, self._arrays["images"][sample])
+        entry = self.ledger[sample]
+        batch = [writer.positions[each] for each in entry.batch]
+        writer.commit(position, entry.text, live=entry.live, batch=batch)
 
     def stats(self, stream: str = "image", site: str = "block_output") -> xr.Dataset:
         """Statistics of modulation, whose values are their own mean.

@@ -33,6 +33,7 @@ from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
 from ditscope.recording.destination import Destination
+from ditscope.recording.device_copies import most_copied_at_once
 from ditscope.recording.plan import Plan, plan_of, text_varies
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
@@ -106,8 +107,8 @@ def record(
         compression: None, or ``zstd``.
         shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less where so many are open at
             once that they do not fit into 512 MiB.
-        memory_budget: bytes that buffers on their way to disk may take, pinned ones for copies from a GPU among
-            them. Where there is no room for these, the model waits for each copy.
+        memory_budget: bytes that buffers on their way to disk may take, those for copies from a GPU among them. Where
+            there is no room for pinned ones, the model waits for each copy.
         check_committed: whether samples that are asked for again are read, and compared with their checksums,
             before they are skipped.
 
@@ -199,7 +200,7 @@ class Recording:
         )
 
     def forecast(self, prompts: Prompts, seeds: Seed | Sequence[Seed] = 0, **call: Any) -> Forecast:
-        """Bytes, files and time of a recording, from a probe of the call. Nothing is written.
+        """Bytes, files and time of what is left of a recording, from a probe of the call. Nothing is written.
 
         Args:
             prompts: one or more prompts, as of :meth:`generate`.
@@ -212,8 +213,19 @@ class Recording:
             VisitError: as of :meth:`generate`.
         """
         plan = self._plan(prompts, seeds, call)
-        seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * len(plan.batches)
-        return replace(forecast(self._schema(plan), len(plan.samples)), seconds=seconds)
+        done = self._committed()
+        left = [at for at, spec in enumerate(plan.specs({})) if spec.identity not in done]
+        batches = sum(not set(left).isdisjoint(batch.positions) for batch in plan.batches)
+        seconds = plan.probed.seconds_per_visit * len(plan.probed.schedule) * batches
+        foreseen = forecast(self._schema(plan), len(left))
+        return replace(foreseen, seconds=seconds, committed=len(plan.samples) - len(left))
+
+    def _committed(self) -> set[str]:
+        """Identities of the samples that the store has, if there is one."""
+        if not (self._path.is_dir() and any(self._path.iterdir())):
+            return set()
+        ledger = open_store(self._path).ledger()
+        return {ledger.samples[position].identity for position in ledger.entries}
 
     def generate(
         self,
@@ -274,6 +286,7 @@ class Recording:
             # Latents of each sample's own are in its trajectory.
             small_tensors([plan.shared, plan.prompts]),
             memory_budget=self._settings.memory_budget,
+            beside=most_copied_at_once(schema, self._dit.device),
             copy=copy_values,
         ) as writer:
             if self._settings.check_committed:
@@ -327,7 +340,8 @@ class Recording:
 
     def _schema(self, plan: Plan) -> Schema:
         schema = plan.schema(self._dit, **self._settings.kept)
-        return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
+        beside = most_copied_at_once(schema, self._dit.device)
+        return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema, beside))
 
 
 def configuration(dit: DiT, call: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
@@ -381,7 +395,7 @@ def record_batch(
     try:
         outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
         visitor.finish()
-    except Exception as error:  # of the model, the pipeline, or what the user gave them
+    except (Exception, KeyboardInterrupt) as error:  # of the model, the pipeline, or what the user gave them
         if not getattr(error, "__notes__", None):
             error.add_note(f"while generating sample {', '.join(map(str, positions))}: {SAFE}")
         raise

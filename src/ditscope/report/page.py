@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Part(NamedTuple):
-    """What a section is made of: text, code, a figure, a table or a finding, and what the template shows of it."""
+    """What a section is made of: text, code, a figure, a table, a finding or columns of these, and what the template
+    shows of it.
+    """
 
     kind: str
     shown: Mapping[str, Any]
@@ -77,7 +79,7 @@ class Report:
 
     def parts(self, kind: str) -> list[Mapping[str, Any]]:
         """What is shown of every part of a kind, in order of the page."""
-        return [part.shown for section in self.sections for part in section.parts if part.kind == kind]
+        return [part.shown for section in self.sections for part in section.each_part() if part.kind == kind]
 
     def html(self) -> str:
         """The page."""
@@ -130,13 +132,27 @@ class Section:
         """Where links of the page lead."""
         return f"section-{self.number}"
 
+    def each_part(self) -> Iterator[Part]:
+        """The parts in order, those in columns too."""
+        for part in self.parts:
+            yield part
+            if part.kind == "columns":
+                for column in part.shown["columns"]:
+                    yield from column.each_part()
+
+    def columns(self, *titles: str) -> list[Section]:
+        """Columns beside each other, each to be filled as a section is."""
+        made = [Section(self._report, title, self.number) for title in titles]
+        self.add("columns", columns=made)
+        return made
+
     def text(self, text: str) -> Section:
         """Prose: an empty line starts a paragraph; `` `code` `` and ``**strong**`` are the only markup."""
-        return self._add("text", text=text)
+        return self.add("text", text=text)
 
     def code(self, text: str) -> Section:
         """Commands or code, as they are."""
-        return self._add("code", text=text.strip())
+        return self.add("code", text=text.strip())
 
     def figure(self, figure: Figure, caption: str, *, name: str | None = None) -> Section:
         """A figure with its caption; also written as ``<name>.png``.
@@ -158,7 +174,7 @@ class Section:
         # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
         width, height = (round(int.from_bytes(data[at : at + 4], "big") * 96 / DPI) for at in (16, 20))
         source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
-        return self._add(
+        return self.add(
             "figure",
             number=len(taken) + 1,
             name=name,
@@ -187,12 +203,13 @@ class Section:
             for cells in zip(*(each.cells for each in shown), strict=True)
         ]
         number = len(self._report.parts("table")) + 1
-        return self._add("table", number=number, columns=shown, rows=rows, caption=caption)
+        return self.add("table", number=number, columns=shown, rows=rows, caption=caption)
 
     def finding(self, statement: str, means: str, does_not_mean: str) -> Section:
         """One finding in a box, with what it means beside what it does not mean."""
-        return self._add("finding", statement=statement, means=means, does_not_mean=does_not_mean)
+        return self.add("finding", statement=statement, means=means, does_not_mean=does_not_mean)
 
-    def _add(self, kind: str, **shown: Any) -> Section:
+    def add(self, kind: str, **shown: Any) -> Section:
+        """A part as the template shows it; the other methods make theirs."""
         self.parts.append(Part(kind, shown))
         return self

@@ -20,6 +20,7 @@ from .reading import relative_change as relative_change
 from .rule import Decision as Decision
 from .rule import Quantity as Quantity
 from .rule import Rule as Rule
+from .side_by_side import side_by_side as side_by_side
 from .study import Measured as Measured
 from .study import Progress as Progress
 from .study import Result as Result

@@ -6,6 +6,7 @@ some, and the rule looks at the others alone. The former are also the pilot from
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from abc import abstractmethod
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
@@ -26,9 +28,10 @@ from ditscope.errors import InputError
 from ditscope.experiments.compare import compare
 from ditscope.experiments.grid import Grid
 from ditscope.experiments.sweep import sweep
+from ditscope.guidance.from_edits import Guidance
 from ditscope.intervals import Interval
-from ditscope.metrics.metric import Metric
-from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES
+from ditscope.metrics.metric import Metric, resolve
+from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES, embedded_folder
 from ditscope.passes.rank_channels import rank_channels
 from ditscope.passes.ranking import Ranking
 from ditscope.paths import local_path
@@ -322,6 +325,50 @@ class Trial:
         path = self.folder / f"{name}.sweep"
         given = {"images": "drop", **self._batch, **self._scored, **self._call, **more}
         return sweep(self.dit, list(self.prompts), self.claim.seeds, grid, metrics, path, **given)
+
+    def images(self, name: str, guidance: Guidance | None = None, **call: Any) -> xr.DataArray:
+        """Images of the trial's prompts under a guidance, kept under a name.
+
+        Raises:
+            InputError: what is kept under that name was made otherwise.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.npz"
+        given = {**self._batch, **self._call, **call}
+        made_by = json.dumps(
+            [self.dit.name, self.prompts, self.claim.seeds, given, guidance and guidance.to_json()],
+            default=str,
+        )
+        if not path.is_file():
+            with guidance or contextlib.nullcontext():
+                made = self.dit.generate_images(list(self.prompts), self.claim.seeds, **given)
+            partial = path.with_suffix(".partial.npz")
+            np.savez_compressed(partial, images=made.values, made_by=np.array(made_by))
+            partial.rename(path)
+        with np.load(path, allow_pickle=False) as kept:
+            if str(kept["made_by"]) != made_by:
+                raise InputError(
+                    f"images at {path} that were made otherwise",
+                    "those of this call",
+                    "Choose another --out.",
+                )
+            images = kept["images"]
+        samples = [(prompt, seed) for prompt in self.prompts for seed in self.claim.seeds]
+        prompts, seeds = zip(*samples, strict=True)
+        coords = {
+            "sample": range(len(samples)),
+            "prompt": ("sample", list(prompts)),
+            "seed": ("sample", list(seeds)),
+        }
+        return xr.DataArray(images, coords, ("sample", "y_pixel", "x_pixel", "rgb"))
+
+    def score(self, images: xr.DataArray, metric: str, reference: xr.DataArray | None = None) -> xr.DataArray:
+        """A metric of images as of :meth:`images`, ``[sample]`` with ``prompt``."""
+        clip = str(embedded_folder() / "clip") if self.claim.embedded else self.claim.clip
+        (scorer,) = resolve([metric], clip=clip).values()
+        against = {} if reference is None else {"reference": reference.values}
+        found = scorer(images.values, prompts=[str(each) for each in images["prompt"].values], **against)
+        return images.isel(y_pixel=0, x_pixel=0, rgb=0, drop=True).copy(data=np.asarray(found, dtype=float))
 
     @property
     def _batch(self) -> dict[str, Any]:

@@ -31,8 +31,8 @@ from ditscope.passes.samples_needed import samples_needed
 from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.passes.stability import stability
 from ditscope.recording.record import record
+from ditscope.shapes.labels import foreground
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
-from ditscope.shapes.reference import reference_mask
 from ditscope.studies.first_look_report import draw_report
 from ditscope.studies.study import Measured, Progress, Result, Study
 
@@ -178,13 +178,7 @@ def _one_hidden_state(cache: Cache, concentration: xr.Dataset) -> xr.Dataset:
 
 
 def _masks(cache: Cache, study: FirstLook, ranking: Ranking) -> dict[str, xr.Dataset]:
-    images, k = cache.images, study.k
-    pairs = zip(images.values, images["prompt"].values, strict=True)
-    reference = xr.DataArray(
-        np.stack([reference_mask(image, str(prompt)) for image, prompt in pairs]),
-        dims=("sample", "y_pixel", "x_pixel"),
-        coords={"sample": images["sample"], "prompt": ("sample", images["prompt"].values)},
-    )
+    reference, k = foreground(cache.images), study.k
     sets = {
         "top": ranking.top(k),
         "top by std": rank_channels(cache, statistic="std").top(k),

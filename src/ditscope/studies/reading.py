@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -49,6 +50,15 @@ def relative_change(compared: xr.Dataset, metric: str, edit: str | None = None) 
     """Effect on a metric that judges one image, as a share of the unedited image's own score ``[..., sample]``."""
     own = compared["baseline_value"].sel(metric=metric, drop=True)
     return effect_of(compared, metric, edit) / own.drop_vars([n for n in own.coords if n != "sample"])
+
+
+def log_ratio(compared: xr.Dataset, metric: str) -> xr.DataArray:
+    """Log to base 2 of an edited image's score over the unedited one's own ``[..., edit, sample]``: a score near 0
+    for some images has no sensible change as a share.
+    """
+    value, own = (compared[name].sel(metric=metric, drop=True) for name in ("value", "baseline_value"))
+    found = cast(xr.DataArray, np.log2(value / own)).mean("draw")
+    return found.drop_vars([name for name in found.coords if name not in (*found.dims, "prompt", "seed")])
 
 
 def effects_table(compared: xr.Dataset) -> pd.DataFrame:

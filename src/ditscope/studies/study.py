@@ -245,8 +245,11 @@ def known_studies() -> dict[str, type[Study]]:
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    # Only text of any length has a data type in the specification of zarr v3.
-    tree = xr.DataTree.from_dict({name: _with_text(dataset, "O") for name, dataset in arrays.items()})
+    # Only text of any length has a data type in the specification of zarr v3. How an array was stored where it comes
+    # from is no matter here, and may not fit what was made of it.
+    tree = xr.DataTree.from_dict(
+        {name: _with_text(dataset, "O").drop_encoding() for name, dataset in arrays.items()}
+    )
     tree.to_zarr(partial, consolidated=False)
     shutil.rmtree(path, ignore_errors=True)
     partial.rename(path)

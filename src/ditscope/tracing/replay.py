@@ -65,8 +65,8 @@ class Replay:
         dit: the model.
         batch: what is generated.
         probe: of the very call.
-        starts: of every run that will be made, in that order: for each visit, the first block on which it acts, None
-            where it does not (:func:`ditscope.edits.first_block.first_blocks`).
+        starts: of every run that will be made, in that order: for each visit, the first block that runs otherwise, None
+            where none does (:func:`ditscope.edits.first_block.first_blocks`).
         memory_budget: most bytes that are kept.
 
     Attributes:

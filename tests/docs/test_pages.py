@@ -1,0 +1,114 @@
+"""The site's pages: code runs as printed, links lead somewhere, and what is generated is what the source says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import generated_pages
+import matplotlib
+import pytest
+import run_pages
+
+import ditscope as ds
+
+matplotlib.use("agg")
+OWN_TESTS = {"format.md", "reading_without_ditscope.md", "source_map.md", "tested_versions.md"}
+PAGES = [page for page in run_pages.pages() if page.name not in OWN_TESTS]
+RUN = [
+    page
+    for page in PAGES
+    if page != run_pages.START
+    and any(block.language == "python" and block.not_run is None for block in run_pages.blocks(page))
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture
+def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def started(folder: Path) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        return run_pages.run(run_pages.START, folder, {})
+
+
+def test_start_here_finds_massive_channels_and_tests_them(started: dict[str, Any]) -> None:
+    assert started["cache"].complete
+    assert started["massive"].k == 6
+    assert started["result"]["edit"].values.tolist() == ["massive", "random", "as much"]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs_as_printed(page: Path, there: Path, started: dict[str, Any]) -> None:
+    found = run_pages.run(page, there, started)
+    # A page may give the model back and open it anew; the next ones go on with that.
+    started["dit"] = found["dit"]
+    for name, figure in found.get("figures", {}).items():
+        assert f"images/gallery/{name}.png" in page.read_text(encoding="utf-8")
+        assert (run_pages.GALLERY / f"{name}.png").is_file()
+        assert figure.axes
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    assert len(RUN) > 8
+    for page in PAGES:
+        for block in run_pages.blocks(page):
+            assert block.language in ("python", "sh", "text"), page
+            assert block.language != "python" or block.not_run is None or len(block.not_run) > 20
+
+
+@pytest.mark.parametrize("package", ["passes", "edits", "metrics", "plots"])
+def test_every_public_function_has_an_example(package: str) -> None:
+    said = "\n".join((run_pages.DOCS / name).read_text() for name in ("examples.md", "gallery.md"))
+    said += "\n".join(page.read_text() for page in (run_pages.DOCS / "howto").glob("*.md"))
+    names = [name.rpartition(".")[2] for name in generated_pages.public_names(package)]
+    functions = [name for name in names if not isinstance(getattr(getattr(ds, package), name), type)]
+    without = [name for name in functions if not re.search(rf"\b{name}\b", said)]
+    assert not without
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    generated = {"errors.md", *(path for path, _ in generated_pages.api_pages())}
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        target = (page.parent / link).resolve()
+        inside = (
+            target.relative_to(run_pages.DOCS).as_posix() if target.is_relative_to(run_pages.DOCS) else ""
+        )
+        tutorial = (
+            generated_pages.ROOT / "notebooks" / target.name if inside.startswith("tutorials/") else target
+        )
+        assert inside in generated or tutorial.exists(), f"{page.name}: {link}"
+
+
+def test_the_index_of_errors_has_every_refusal_of_the_source() -> None:
+    index = generated_pages.error_index()
+    assert len(generated_pages.refusals()) > 250
+    assert "| `InputError` | a recording that is not open |" not in index
+    assert "| `CacheError` | a recording that is not open | use inside its with block |" in index
+    for refusal in generated_pages.refusals():
+        assert refusal.remedy != ""
+        assert index.count(f"`{refusal.error}`") >= 1
+
+
+def test_the_reference_has_every_name_of_the_facade_and_the_packages() -> None:
+    pages = dict(generated_pages.api_pages())
+    assert "::: ditscope.experiments.compare.compare" in pages["api/index.md"]
+    assert "::: ditscope.passes.stability.stability" in pages["api/passes.md"]
+    assert "::: ditscope.edits.zero.zero" in pages["api/edits.md"]
+    for text in pages.values():
+        for name in re.findall(r"^::: (\S+)", text, flags=re.MULTILINE):
+            module, _, _name = name.rpartition(".")
+            assert (generated_pages.SOURCE.parent / f"{module.replace('.', '/')}.py").exists() or (
+                generated_pages.SOURCE.parent / module.replace(".", "/") / "__init__.py"
+            ).exists(), name
