@@ -30,7 +30,6 @@ from ditscope.studies.rule import Quantity, Rule
 DETAIL = "high_frequency_energy"
 DEPTHS = (0.1, 0.4, 0.7, 1.0)
 FEW = 2
-GRID_PROMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,9 @@ class SemanticsOrDetail(Claim):
         }
 
     def work(self):
-        """Four blocks to choose from; three images of every prompt; twelve cells, half of late steps, of some."""
+        """Four blocks to choose from; three images of every prompt; twelve cells, half of late steps."""
         every, seeds = self.n_choosing + self.n_most, len(self.seeds)
-        images = (1 + 1 + len(DEPTHS)) * self.n_choosing + 3 * every + (1 + 6 + 6 * 0.5) * GRID_PROMPTS
+        images = (1 + 1 + len(DEPTHS)) * self.n_choosing + 3 * every + (1 + 6 + 6 * 0.5) * self.n_most
         return Work(images * seeds, {"statistics": (self.n_choosing * seeds, {"tensors": False})})
 
 
