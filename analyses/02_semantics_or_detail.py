@@ -45,7 +45,7 @@ class SemanticsOrDetail(Claim):
         "most. Meaning is the share of attributes (shape, colour, size, place, background) that the oracle finds "
         "right, on other models the CLIP score; detail is the share of the image's energy over 0.25 cycles a pixel, "
         "its change taken in octaves and without sign (0.14 of one is 10 %). A grid of k = 1, 2 and all massive "
-        "channels, in one block or all, in the first or the last half of the steps, is measured on the first 20 "
+        "channels, in one block or all, in the first or the last half of the steps, is measured on the "
         "tested prompts and decides nothing."
     )
     controls = (
