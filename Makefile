@@ -62,9 +62,13 @@ notebooks: $(STAMP)
 
 # torch first and pinned: an open range would fetch builds for accelerators that are not there.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): a few minutes, once."
 	$(PYTHON) -m venv $(VENV)
+	@echo "1 of 3: torch"
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	@echo "2 of 3: diffusers, transformers, nnsight and the rest"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,notebooks,explorer]"
+	@echo "3 of 3: torchao, for the tests"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-deps \
 		--target $(QUANTIZERS) --upgrade torchao
 	touch $(STAMP)

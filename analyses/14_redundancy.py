@@ -99,7 +99,7 @@ class Redundancy(Claim):
                 lambda block: {"reuse all": ds.edits.reuse(blocks=[block], steps=steps)},
                 block=range(len(trial.dit.blocks)),
             )
-            arrays["by_block"] = trial.choosing.sweep("by_block", blocks, METRICS)
+            arrays["by_block"] = trial.choosing.sweep("by_block", blocks, METRICS).load()
         return Evidence(
             {
                 "slower": _bare(
@@ -126,6 +126,14 @@ class Redundancy(Claim):
             "reuse": (
                 plots.ablation(result.arrays["comparison"], about=about),
                 "What reuse in every second step at one block costs the image, with intervals over prompts.",
+            ),
+            "by_block": (
+                plots.grid_effects(
+                    result.arrays["by_block"],
+                    title="What a block that is reused in every second step costs the image",
+                    about={"model": self.model},
+                ),
+                "Reuse of all channels at one block, on the choosing prompts, with intervals over them.",
             ),
         }
 

@@ -7,7 +7,8 @@ embedded pipeline, and every way scores each image by its distance from the uned
 * ``uniform``: all blocks and all steps,
 * ``late``: all blocks and the last quarter of the steps,
 * ``alone``: one edited run that shares nothing, from the first block of the first step,
-* ``together``: several edits in one forward pass, and how far that moves the numbers.
+* ``together``: several edits in one forward pass, and how far that moves the numbers,
+* ``long``: the memory of a sweep of ``--runs`` runs, into a store with thumbnails.
 
 Of a grid, at most ``--cells`` blocks and as many steps are taken, evenly, from first to last, so that what is shared is
 on average what the whole grid would share; the unedited run, which every way makes once, weighs more than in that. The
@@ -21,10 +22,13 @@ seconds are given for as many as ditscope makes.
 from __future__ import annotations
 
 import argparse
+import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +37,7 @@ import torch
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.tracing.run import run_traced
+from measuring import PROCESS
 from side_by_side import Figure, Part, in_turns, options_parser, ratios, run_parts
 
 CHANNELS = list(range(12))
@@ -229,11 +234,50 @@ def together(options: argparse.Namespace) -> Part:
     )
 
 
+def long(options: argparse.Namespace) -> Part:
+    """The memory of a sweep of many runs."""
+    work, resident = Work(options), []
+
+    def watched(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        resident.append(int((PROCESS / "statm").read_text().split()[1]) * resource.getpagesize())
+        return ds.metrics.METRICS[METRIC](images, reference=reference)
+
+    grid = ds.grid(
+        lambda k: {"scale": ds.edits.scale(CHANNELS, k, blocks=-1, steps=-1)},
+        k=np.linspace(0, 1, options.runs).tolist(),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sweep.zarr")
+        made = ds.sweep(
+            work.dit,
+            work.prompt,
+            0,
+            grid,
+            ds.metrics.Metric("watched", "change", watched),
+            path,
+            images="thumbnails",
+            num_inference_steps=2,
+        )
+        stored = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+        opened = ds.open_sweep(path)
+        if not np.array_equal(opened["effect"], made["effect"]):
+            raise SystemExit("long: other numbers in the store than in memory")
+    begun = options.runs // 10
+    figures = [
+        Figure("resident after a tenth of the runs", [resident[begun] / 2**20], "MiB"),
+        Figure("largest after that", [max(resident[begun:]) / 2**20], "MiB"),
+        Figure("growth", [(max(resident[begun:]) - resident[begun]) / 2**20], "MiB", most=32),
+        Figure("the store", [stored / 2**20], "MiB"),
+    ]
+    return Part(f"shapes, 1 prompt, 2 steps: {options.runs} runs that differ in the last block", figures)
+
+
 PARTS = {
     "uniform": partial(swept, "uniform", 0.55, 1.0),
     "late": partial(swept, "late", 0.20, 0.25),
     "alone": alone,
     "together": together,
+    "long": long,
 }
 
 
@@ -243,9 +287,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Part]:
     parser.add_argument("--steps", type=int, default=20, help="of every image")
     parser.add_argument("--cells", type=int, default=20, help="blocks, and steps, that are taken of the grid")
     parser.add_argument("--others", type=int, default=8, help="cells that the other ways make")
+    parser.add_argument("--runs", type=int, default=3000, help="of the long sweep")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.steps, options.cells, options.others = 1, 2, 2, 2
+        options.rounds, options.steps, options.cells, options.others, options.runs = 1, 2, 2, 2, 20
     return run_parts(PARTS, options)
 
 

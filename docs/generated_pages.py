@@ -6,6 +6,7 @@ A hook of mkdocs (``mkdocs.yml``): ``make docs`` builds the site, without the ne
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ _ERRORS = (
     "VisitError",
     "EditError",
 )
+
+_ROLE = re.compile(r":(?:func|class|data|meth|mod|attr):<code>~?")
 
 
 class Refusal(NamedTuple):
@@ -126,6 +129,11 @@ def on_files(files: Any, config: Any) -> Any:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         files.append(File.generated(config, f"tutorials/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Called by mkdocs: docstrings name things as Sphinx does; the role is left out, and the name stays."""
+    return _ROLE.sub("<code>", html)
 
 
 def _facade() -> list[str]:

@@ -1,4 +1,4 @@
-"""A metric, a pass, an edit, a figure, a family, a study and a command of others, as CONTRIBUTING shows them."""
+"""A metric, a pass, an edit, a figure, a family, a study, a view and a command of others, as CONTRIBUTING has them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def shown(kind: str) -> str:
     return re.search(r"```python\n(.*?)```", PAGE[start.end() :], re.S)[1]
 
 
-MODULES = {kind: shown(kind) for kind in ("metric", "edit", "pass", "figure", "study", "command")}
+MODULES = {kind: shown(kind) for kind in ("metric", "edit", "pass", "figure", "study", "view", "command")}
 MODULES["family"] = """
 from dataclasses import replace
 from ditscope.models.families.flux import FLUX
@@ -34,6 +34,7 @@ ENTRIES = {
     "ditscope.plots loudest_channel": "figure:loudest_channel",
     "ditscope.models.families MINE": "family:MINE",
     "ditscope.studies Width": "study:Width",
+    "ditscope.explorer.views channel_norm": "view:channel_norm",
     "ditscope.cli greet": "command:greet",
 }
 # One process runs them all, since it takes seconds to import torch and diffusers.
@@ -78,6 +79,18 @@ def proof_of_study():
     assert json.load(open("runs/results.json"))["width"] == 128
     assert "128 channels" in open("runs/report.html").read(), said
 
+def proof_of_view():
+    from ditscope.explorer.front_end import module
+    from ditscope.explorer.view import Place, answer
+    with ds.record(ds.load("shapes"), "looked_at.zarr", blocks=[0]) as recording:
+        cache = recording.generate(["a"], seeds=0, num_inference_steps=1)
+    asked = {"store": "0", "stream": "image", "site": "block_output", "sample": "0", "step": "0", "branch": "cond",
+             "block": "0", "channel": "5"}
+    values = cache.hidden().sel(sample=0, step=0, branch="cond", block=0, channel=5)
+    said = answer([cache], "channel_norm", asked).values
+    assert np.isclose(said["norm"], np.linalg.norm(values)), said
+    assert 'frame("Norm of the channel")' in module()
+
 def proof_of_command():
     assert "Greet somebody." in command_line("greet", "--help")
     assert command_line("greet", "--name", "world") == "hello world\\n"
@@ -101,6 +114,8 @@ for kind in sys.argv[1:]:
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     distribution.install(folder, MODULES, ENTRIES)
+    panel = re.search(r"```js\n(.*?)```", PAGE, re.S)[1]
+    (folder / "plugin" / "view.js").write_text(panel, encoding="utf-8")
     return folder
 
 

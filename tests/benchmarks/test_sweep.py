@@ -9,7 +9,7 @@ import sweep
 
 def test_ways_are_measured_against_each_other(tmp_path) -> None:
     found = sweep.main(["--quick", "--json", str(tmp_path / "s.json")])
-    assert list(found) == ["uniform", "late", "alone", "together"]
+    assert list(found) == ["uniform", "late", "alone", "together", "long"]
     kept = json.loads((tmp_path / "s.json").read_text())
     targets = {
         name: {each["target"] for each in part["figures"] if each["target"]} for name, part in kept.items()
@@ -19,6 +19,7 @@ def test_ways_are_measured_against_each_other(tmp_path) -> None:
         "late": {"at most 0.2"},
         "alone": {"at most 1.05"},
         "together": set(),
+        "long": {"at most 32"},
     }
     # Two blocks and two steps, of which the last half is one step.
     assert "4 runs, at steps [0, 1] and blocks [0, 9]" in kept["uniform"]["work"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from store_recording import SAMPLES, addresses, bits, hidden_value, make_schema, record
 
-from ditscope.cache import StreamSpec, open_cache
+from ditscope.cache import StreamSpec, chunk_reading, open_cache
 from ditscope.errors import CacheError
 
 SITE = "stream image, site block_output, sample 1, step 1"
@@ -32,6 +32,13 @@ ARRAYS = {
     "trajectory/latents": (lambda cache: cache.trajectory, "array trajectory/latents, sample 1 in"),
     "trajectory/transformer_output": (lambda cache: cache.trajectory, "sample 1, step 0 to 3, branch cond"),
 }
+
+
+@pytest.fixture(autouse=True, params=[None, 1500], ids=["at once", "in pieces of two chunks"])
+def piece(request, monkeypatch):
+    """How many bytes are read and checked together."""
+    if request.param is not None:
+        monkeypatch.setattr(chunk_reading, "_PIECE", request.param)
 
 
 @pytest.fixture(scope="module", params=[None, "zstd"])

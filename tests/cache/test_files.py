@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from ditscope.cache import files
@@ -54,6 +55,19 @@ def test_what_fails_leaves_the_old_content_and_no_other_file(tmp_path, full_disk
         assert error.value.errno == errno.EFBIG
         assert path.read_bytes() == b"old"
         assert files.names(tmp_path) == ["a"]
+
+
+def test_a_part_of_a_file_is_asked_for_once_the_one_before_is_written(tmp_path):
+    path, sizes = tmp_path / "a", []
+
+    def parts():
+        for part in (b"one", b"", b"three"):
+            sizes.append(path.stat().st_size)
+            yield part
+
+    assert files.write_new(path, parts()) == len(b"onethree")
+    assert (files.read(path), sizes) == (b"onethree", [0, 3, 3])
+    assert files.write_new(path, np.arange(3, dtype="u2")) == 6
 
 
 def test_adding_begins_where_it_is_told_to_and_makes_no_file(tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import shutil
 
 import pytest
@@ -36,6 +37,21 @@ def test_larger_batches_need_more_memory():
         writable = make_schema(batch_size=batch)
         assert _fits(writable, plans, least + 1000)
         assert not _fits(make_schema(batch_size=batch + 1), plans, least)
+
+
+def test_compressed_chunks_on_their_way_are_counted_and_what_others_need_beside():
+    least = {}
+    for compression in (None, "zstd"):
+        schema = make_schema(compression=compression)
+        plans = plan_arrays(schema)
+        least[compression] = preflight.least_memory(plans, 1) + preflight.encoding_memory(plans)
+        for beside in (0, 500):
+            preflight.check_memory(schema, plans, 1, least[compression] + beside, beside)
+            with pytest.raises(InputError, match="memory_budget"):
+                preflight.check_memory(schema, plans, 1, least[compression] + beside - 1, beside)
+    largest = max(math.prod(p.chunk) * p.numpy_dtype.itemsize for p in plans.values() if p.compression)
+    assert preflight.encoding_memory(plans) == 2 * (largest + 16)
+    assert preflight.encoding_memory(plan_arrays(make_schema())) == 0
 
 
 def _fits(schema, plans, budget):

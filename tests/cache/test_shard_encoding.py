@@ -13,7 +13,14 @@ from store_recording import bits, make_schema
 
 from ditscope.cache import bfloat16
 from ditscope.cache.layout import plan_arrays
-from ditscope.cache.shard_encoding import FileForm, compressed, copy_runs, file_form, place
+from ditscope.cache.shard_encoding import (
+    FileForm,
+    compressed,
+    copy_runs,
+    file_form,
+    most_encoded_bytes,
+    place,
+)
 
 bfloat16.register()
 
@@ -155,8 +162,20 @@ def test_compression_leaves_the_plain_bytes_alone():
     form = file_form(plan, plan.shards[0])
     data = np.random.default_rng(0).integers(0, 256, form.nbytes, np.uint8)
     before = data.copy()
-    compressed(form, data)
+    list(compressed(form, data, np.empty(form.n_chunks, "u4")))
     np.testing.assert_array_equal(data, before)
+
+
+def test_a_chunk_is_compressed_once_the_one_before_is_written():
+    plan = plan_arrays(make_schema())["image/block_output/hidden"]
+    form = file_form(plan, plan.shards[0])
+    checksums = np.zeros(form.n_chunks, "u4")
+    parts = compressed(form, np.zeros(form.nbytes, np.uint8), checksums)
+    for number in range(form.n_chunks):
+        assert np.count_nonzero(checksums) == number
+        assert len(next(parts)) <= most_encoded_bytes(form.chunk_bytes)
+        assert next(parts) == checksums[number].tobytes()
+    assert [len(part) for part in parts] == [form.index_bytes]
 
 
 @pytest.mark.parametrize("last_step", [1, 2])

@@ -13,7 +13,7 @@ from store_recording import (
     record,
 )
 
-from ditscope.cache import Reading, SampleSpec, StepSpec, StreamSpec, files, open_cache
+from ditscope.cache import Reading, SampleSpec, StepSpec, StreamSpec, files, open_cache, shards
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.shards import Buffers, FileBuffer
 from ditscope.errors import InputError
@@ -161,6 +161,22 @@ def test_failure_in_the_background_surfaces_with_its_type(tmp_path, monkeypatch,
     np.testing.assert_array_equal(bits(open_cache(tmp_path / "a.zarr").hidden().values), bits(expected))
 
 
+def test_other_memory_waits_for_files_under_way_if_it_is_told_to():
+    buffers = Buffers(100, least=60)
+    first = buffers.take(80)
+    buffers.submitted()
+    assert not buffers.reserve(30)
+    assert not buffers.reserve(50, wait=True)  # which would leave files less than they need
+    later = threading.Timer(0.1, lambda: buffers.give_back(first, pending=True))
+    later.start()
+    assert buffers.reserve(30, wait=True)
+    later.join()
+    assert (buffers.used, buffers.peak) == (30, 80)
+    taken = buffers.take(70)
+    assert not buffers.reserve(5, wait=True)  # nothing is under way for which to wait
+    assert len(taken) == 70
+
+
 def test_memory_stays_in_the_budget_whatever_the_number_of_samples(tmp_path):
     schema = make_schema(shard_bytes=9_000)
     specs, budget = [SampleSpec("a", i) for i in range(6)], 60_000
@@ -170,6 +186,44 @@ def test_memory_stays_in_the_budget_whatever_the_number_of_samples(tmp_path):
             writer.commit(sample)
             assert 0 < writer.buffers.used <= writer.buffers.peak <= budget
     assert sum(sum(plan.file_bytes) for plan in writer._plans.values()) * 6 > 4 * budget
+
+
+def test_a_buffer_is_filled_again_while_its_file_is_synced(tmp_path, monkeypatch):
+    schema = make_schema(streams=(StreamSpec("image", 12, 3, 4),), **LEAN)
+    (plan,) = plan_arrays(schema).values()
+    assert plan.shards_per_sample == 1
+    syncing, go, sync = threading.Event(), threading.Event(), files.sync
+
+    def slow(path):
+        syncing.set()
+        assert go.wait(10)
+        sync(path)
+
+    monkeypatch.setattr(shards, "_SMALL", 0)
+    monkeypatch.setattr(files, "sync", slow)
+    with open_writer(tmp_path / "a.zarr", schema) as writer:
+        fill(writer, 0)
+        assert syncing.wait(10)
+        writer.put(reading_of(writer, 1))
+        assert writer.buffers.used == plan.largest_file_bytes
+        go.set()
+        writer.commit(0)
+    assert open_cache(tmp_path / "a.zarr").committed == (0,)
+
+
+def test_what_fails_as_it_is_synced_is_not_committed(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_SMALL", 0)
+    with open_writer(tmp_path / "a.zarr") as writer:
+        fill(writer, 0)
+        writer.commit(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "sync", lambda path: (_ for _ in ()).throw(OSError(5, "no luck")))
+            with pytest.raises(OSError, match="no luck"):
+                fill(writer, 1)
+                writer.commit(1)
+        with pytest.raises(OSError, match="no luck"):
+            writer.commit(1)
+    assert open_cache(tmp_path / "a.zarr").committed == (0,)
 
 
 def test_out_of_order_puts_that_outgrow_the_budget_are_refused_not_stuck(tmp_path):

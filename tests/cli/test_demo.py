@@ -25,5 +25,6 @@ def test_it_runs_the_first_look_as_it_is(options, folder, monkeypatch) -> None:
     result = CliRunner().invoke(app, ["demo", *options])
     assert result.exit_code == 0, result.output
     assert ran == [(FirstLook(), Path(folder), None)]
+    assert result.output.startswith("- load the libraries")
     assert "- record 24 images" in result.output
     assert f"open {folder}/report.html" in result.output

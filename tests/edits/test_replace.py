@@ -108,3 +108,8 @@ def test_values_of_other_samples_or_steps_are_refused(dit, edited) -> None:
         EditedVisit(dit, [ds.edits.replace(IDS, LABELLED.isel(step=[0]).assign_coords(step=[0]))], range(2))
     with pytest.raises(InputError, match="values of 1 samples"):
         edited(ds.edits.replace(IDS, LABELLED.isel(sample=[1])))
+    looked = probe(dit, SAMPLES, **CALL)
+    with pytest.raises(InputError, match="values of 1 samples"):  # before a run
+        EditedVisit(
+            dit, [ds.edits.replace(IDS, LABELLED.isel(sample=[1]))], range(2), looked, samples=SAMPLES
+        )

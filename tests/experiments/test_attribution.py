@@ -137,3 +137,17 @@ def test_edits_that_do_not_fit_are_refused_before_the_run(dit) -> None:
         ds.patch_effect(dit, PROMPTS[0], SEED, never, ds.edits.zero(None), [500], **CALL)
     with torch.inference_mode(), pytest.raises(UnsupportedError, match="inference_mode"):
         ds.attribution(dit, PROMPTS[0], SEED, never, ds.edits.zero(None), **CALL)
+
+
+def test_an_argument_that_the_pipeline_lacks_is_refused(dit) -> None:
+    with pytest.raises(InputError, match="pipeline argument guidance"):
+        ds.attribution(dit, PROMPTS, SEED, metric, ds.edits.zero(IDS), guidance=2, **CALL)
+
+
+def test_embeddings_are_known_by_their_labels(dit) -> None:
+    """As in a comparison: noise goes by prompt and seed, and masks of another prompt are refused before a run."""
+    probed = dit.diffusers_pipeline.encode_prompt(PROMPTS[0], None, max_sequence_length=24)
+    given = ds.PromptEmbeds(PROMPTS[0], prompt_embeds=probed[0], pooled_prompt_embeds=probed[1])
+    edit = ds.edits.noise(IDS, blocks=4)
+    one, other = (ds.patch_effect(dit, each, SEED, metric, edit, IDS, **CALL) for each in (given, PROMPTS[0]))
+    assert np.allclose(one["effect"], other["effect"], rtol=1e-3)  # another noise would be far off

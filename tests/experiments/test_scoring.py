@@ -64,7 +64,7 @@ class Run:
         fired = fired.assign(row=fired["sample"] - rows[0])
         prompts = [SAMPLES[row][0] for row in rows]
         made, bare = Made(self.images[rows]), Made(baseline[rows])
-        return score_run(METRICS, made, bare, prompts, condition.edits, fired, 1)
+        return score_run(METRICS, made, bare, prompts, range(len(prompts)), condition.edits, fired, 1)
 
 
 def score(baseline: np.ndarray, runs: dict[tuple[int, int], Run], cells: int = 1) -> xr.Dataset:
@@ -88,7 +88,7 @@ def score(baseline: np.ndarray, runs: dict[tuple[int, int], Run], cells: int = 1
         attrs={},
     )
     baselines = {
-        batch: score_baseline(METRICS, Made(baseline[rows]), [SAMPLES[row][0] for row in rows])
+        batch: score_baseline(METRICS, Made(baseline[rows]), [SAMPLES[row][0] for row in rows], rows)
         for batch, rows in enumerate(BATCHES)
     }
     scored = {
@@ -193,9 +193,11 @@ def test_latents_are_compared_after_the_last_edited_step(baseline) -> None:
     made, bare = (Made(latents=np.arange(4.0)[None, :, None, None] * factor) for factor in (3.0, 1.0))
     rows = firings(np.random.default_rng(0), 1).query("sample == 0").assign(row=0)
     for steps in (1, 3):
-        assert score_run(latents, made, bare, ["red"], (), rows, steps).scores.tolist() == [[2.0 * steps]]
+        assert score_run(latents, made, bare, ["red"], range(1), (), rows, steps).scores.tolist() == [
+            [2.0 * steps]
+        ]
     level = {"level": Metric("level", "level", lambda latents: latents[:, 0, 0])}
-    assert score_baseline(level, bare, ["red"]).scores.tolist() == [[3.0]]
+    assert score_baseline(level, bare, ["red"], range(1)).scores.tolist() == [[3.0]]
 
 
 @pytest.fixture(scope="module")

@@ -192,6 +192,21 @@ def test_more_images_than_memory_should_hold_are_refused(dit, monkeypatch) -> No
         sweep(dit)
 
 
+def test_what_a_metric_has_for_each_sample_goes_with_it_through_batches(dit, tmp_path) -> None:
+    """Three samples in batches of two, and of three; a store of another mask is another sweep."""
+    masks = np.zeros((3, 32, 48), bool)
+    masks[0, :9], masks[1, :, 20:], masks[2, 5:25, 11:] = True, True, True
+    one, other = ds.metrics.masked_psnr(masks), ds.metrics.masked_psnr(~masks)
+    grid = ds.grid(lambda block: {"zero": ds.edits.zero(range(12), blocks=block)}, block=[7])
+    found = sweep(dit, grid, metrics=one, path=tmp_path / "a")
+    images, bare = found["images"].values[0, 0, 0], found["baseline_images"].values
+    assert np.array_equal(found["value"][0, 0, 0, 0], one(images, reference=bare))
+    with pytest.raises(ConfigMismatchError, match="made_of"):
+        sweep(dit, grid, metrics=other, path=tmp_path / "a")
+    with pytest.raises(ds.errors.InputError, match="masks of 3 samples for 2 images"):
+        sweep(dit, grid, metrics=one, prompts=PROMPTS[:2])
+
+
 def test_a_comparison_has_the_same_store(dit, tmp_path) -> None:
     call = {"batch_size": 2, "resamples": 50, **CALL}
     kept = ds.compare(dit, PROMPTS[:2], 5, edits(2, 1), METRICS, path=tmp_path / "one", **call)

@@ -46,6 +46,7 @@ def test_it_is_shown_and_answers_in_a_kernel(notebook) -> None:
     states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
     assert states[model]["state"]["state"] == "step=3&block=4"
     assert "export default" in states[model]["state"]["_esm"]
+    assert ".ditscope-explorer" in states[model]["state"]["_css"]
     assert checked.outputs[0].text == "as stored step=3&block=4\n"
 
 

@@ -30,6 +30,9 @@ def test_a_mask_of_a_coarser_grid_for_each_image() -> None:
         kept = ~np.kron(masks[row], np.ones((4, 4), bool))
         error = (IMAGES[row][kept] / 255 - OTHERS[row][kept] / 255) ** 2
         assert found[row] == pytest.approx(-10 * np.log10(error.mean()))
+    one = metrics.masked_psnr(masks)(IMAGES[2:], reference=OTHERS[2:], positions=[2])
+    assert one.tolist() == found[2:].tolist()
+    assert metrics.masked_psnr(masks).made_of != metrics.masked_psnr(~masks).made_of
 
 
 def test_what_is_not_counted_may_be_anything() -> None:
@@ -50,5 +53,8 @@ def test_what_is_no_mask_is_refused(mask) -> None:
 
 @pytest.mark.parametrize("mask", [LEFT[:, :9], np.stack([LEFT, LEFT]), np.zeros((80, 88), bool)])
 def test_a_mask_of_other_images_is_refused(mask) -> None:
-    with pytest.raises(InputError, match="for 3 images of 40 x 44 pixels"):
+    with pytest.raises(InputError, match="for images of 40 x 44 pixels|masks of 2 samples for 3 images"):
         metrics.masked_psnr(mask)(IMAGES, reference=OTHERS)
+    if mask.ndim == 3:
+        with pytest.raises(InputError, match="masks of 2 samples for 1 images"):
+            metrics.masked_psnr(mask).open(["a red circle"])  # before a comparison

@@ -44,6 +44,7 @@ NAMES = [
     ("diffusers.hooks.group_offloading", "ModuleGroup"),
     ("accelerate.hooks", "AlignDevicesHook"),
     ("torch.nn", "Module._compiled_call_impl"),
+    ("torch.nn", "Module._save_to_state_dict"),
     ("torch.nn.modules.module", "_global_forward_hooks"),
     ("torch.nn.modules.module", "_global_forward_pre_hooks"),
     ("diffusers.models.attention_dispatch", "_AttentionBackendRegistry._active_backend"),
@@ -290,6 +291,44 @@ def test_writes_in_place_are_counted() -> None:
     assert _internals.write_count(tensor) != before
     with torch.inference_mode():
         assert _internals.write_count(torch.ones(2).mul_(2)) == 0
+
+
+class Saving(torch.nn.Linear):
+    """One that saves its scale beside."""
+
+    def get_extra_state(self) -> torch.Tensor:
+        return torch.ones(1)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Nothing to be done."""
+
+
+def added_by_a_hook(network: torch.nn.Module) -> None:
+    network[0].register_state_dict_post_hook(lambda _, state, prefix, meta: state.update({"more": state}))
+
+
+def saved_beside(network: torch.nn.Module) -> None:
+    network[0] = Saving(2, 2)
+
+
+def saved_by_itself(network: torch.nn.Module) -> None:
+    network[0].state_dict = lambda *_, **__: {"more": torch.ones(1)}
+
+
+def shared_buffer(network: torch.nn.Module) -> None:
+    network.append(network[1])
+
+
+@pytest.mark.parametrize("change", [added_by_a_hook, saved_beside, saved_by_itself, shared_buffer])
+def test_whether_a_network_saves_more_than_its_parameters_and_buffers_is_known(change) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2))
+    network.append(network[2])
+    network[0].weight = network[2].weight
+    named = {*dict(network.named_parameters(remove_duplicate=False)), *dict(network.named_buffers())}
+    assert network.state_dict().keys() <= named
+    assert not _internals.saves_more(network)
+    change(network)
+    assert _internals.saves_more(network)
 
 
 def private_names(path: Path) -> set[str]:

@@ -37,6 +37,14 @@ def test_other_orders_are_thin_lines_and_a_note() -> None:
     assert "stops at 64 to 96 samples, in 1 of them never" in words(figure).replace("\n", " ")
 
 
+def test_a_fall_after_the_stop_is_said() -> None:
+    needed = make_needed().assign(needed=("order", [24.0]))
+    low = needed["jaccard"].isel(order=0, stream=0).min("block")
+    last = low["samples"].where(low < 0.9).max().item()
+    assert f"is below 0.9 until {last:g} samples" in words(stability_curve(needed))
+    assert "until" not in words(stability_curve(needed.assign(jaccard=needed["jaccard"] * 0 + 1)))
+
+
 def test_what_another_pass_returns_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="Pass the whole of what samples_needed returns"):
         stability_curve(xr.Dataset({"agreement": ("across", [1.0])}))

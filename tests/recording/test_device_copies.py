@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from ditscope.cache.shards import Buffers, Spent
 from ditscope.recording import device_copies
-from ditscope.recording.device_copies import DeviceCopies, PinnedMemory
+from ditscope.recording.device_copies import DeviceCopies, PinnedMemory, most_copied_at_once
 from ditscope.recording.device_statistics import quick_statistics
 from ditscope.recording.transfer import from_host, own_values
+from filled_stores import Hidden
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -60,6 +63,19 @@ def test_where_no_pinned_memory_is_to_be_had_none_is_counted() -> None:
     buffers = Buffers(1000)
     assert PinnedMemory(buffers, lambda size: None).take(100) is None
     assert buffers.used == 0
+
+
+def test_the_largest_copy_of_a_recording_is_told_beforehand() -> None:
+    def most(device: str = "cuda", side: int = 64, **kept: Any) -> int:
+        return most_copied_at_once(Hidden(1, 1, 30, side, 3072).schema(**kept), torch.device(device))
+
+    hidden, statistics = 64 * 64 * 3072 * 2, 7 * 3072 * 4
+    assert most("cpu") == 0
+    assert most() == hidden + statistics + 128
+    assert most(stats=False) == hidden + 128
+    assert most(tensors=False) == statistics + 128
+    assert most(side=16) == (32 * MIB // (hidden // 16) + 1) * (hidden // 16 + statistics) + 128
+    assert most(side=1) == 30 * (3072 * 2 + statistics) + 128
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -198,3 +198,14 @@ def test_without_masks_there_is_no_section_of_them_and_each_figure_is_drawn_once
 )
 def test_a_result_is_a_fact_about_its_own_model(model, said) -> None:
     assert page(model=model).count(said) == 3
+
+
+def test_the_headline_is_what_a_user_could_reach() -> None:
+    text = page(lead=(-0.1, 0.2))
+    assert "<dd>0.41</dd>" in text
+    assert "by the signed rule, at its best block; random ones 0.10" in text
+    assert "<dd>0.83</dd>" not in text
+
+
+def test_the_energy_matched_control_is_called_by_what_it_reached() -> None:
+    assert "<td>zero random, 58.3 % of the energy (massive 61 %)</td>" in page()

@@ -27,6 +27,11 @@ from ditscope.errors import CacheError
 
 _scratch = threading.local()
 
+_OTHER_CHECKSUM = "its checksum is not the ledger's"
+
+_PIECE = 2**20
+"""Bytes that are read, checked and copied while they are in a core's cache."""
+
 
 @dataclass(frozen=True)
 class ChunkSource:
@@ -66,6 +71,9 @@ class ChunkSource:
     def read_files(self, sample: int, reads: Sequence[FileRead], out: np.ndarray[Any, Any]) -> None:
         """Read what :meth:`files_with` found; otherwise as :meth:`read`."""
         for read in reads:
+            if read.pairs is not None and read.last is None and self._is_large(read):
+                self._read_in_pieces(sample, read, out[read.place].reshape(read.pairs, copy=False))
+                continue
             view = self._chunks(sample, read)
             if read.pairs is None:
                 out[read.place] = view.reshape(read.lengths)[read.positions]
@@ -173,20 +181,47 @@ class ChunkSource:
                 )
         except (OSError, CacheError) as error:
             raise self._unreadable(sample, read.shard, form, int(numbers[0]), str(error)) from error
-        size, pitch = form.chunk_bytes, form.pitch
-        for place, chunk in enumerate(numbers.tolist()):
-            part = data[place * pitch : place * pitch + size]
-            if plan.compression is None and google_crc32c.value(part) != checksums[chunk]:
-                raise self._unreadable(sample, read.shard, form, chunk, "its checksum is not the ledger's")
+        if plan.compression is None and (wrong := _first_wrong(data, form, numbers, checksums)) is not None:
+            raise self._unreadable(sample, read.shard, form, wrong, _OTHER_CHECKSUM)
         return chunk_view(data, read.touched, form.chunk, form.dtype)
+
+    def _is_large(self, read: FileRead) -> bool:
+        """Whether chunks are read by the piece: those in memory are checked and copied while the disk has others."""
+        chunk_bytes = read.form.chunk_bytes
+        plain = self.plan.compression is None
+        return (
+            plain and chunk_bytes * read.touched[-1] >= _PIECE and chunk_bytes * len(read.chunks) > 2 * _PIECE
+        )
+
+    def _read_in_pieces(self, sample: int, read: FileRead, target: np.ndarray[Any, Any]) -> None:
+        """Whole chunks to their places, a view ``[touched, chunk, touched, chunk, ...]``."""
+        form, checksums = read.form, self._checksums(sample, read.number)
+        *outer, n_last = read.touched
+        together = max(1, _PIECE // form.pitch)
+        rows = read.chunks.reshape(-1, n_last)
+        at = int(read.chunks[0])
+        try:
+            with files.opened(self.store / self.plan.file_name(sample, read.shard)) as handle:
+                files.announce(handle, [place for row in rows for place in _places_of(row, form)])
+                for place, row in zip(np.ndindex(*outer), rows, strict=True):
+                    into = target[tuple(part for i in place for part in (slice(i, i + 1), slice(None)))]
+                    for start in range(0, n_last, together):
+                        some = row[start : start + together]
+                        at, data = int(some[0]), self._plain(handle, form, some)
+                        if (wrong := _first_wrong(data, form, some, checksums)) is not None:
+                            at = wrong
+                            raise CacheError(_OTHER_CHECKSUM, "the same", "Repair it.")
+                        piece = chunk_view(data, (*(1 for _ in outer), len(some)), form.chunk, form.dtype)
+                        copy_runs(into[..., start : start + together, :], piece)
+        except (OSError, CacheError) as error:
+            reason = error.found if isinstance(error, CacheError) else str(error)
+            raise self._unreadable(sample, read.shard, form, at, reason) from error
 
     def _plain(self, handle: int, form: FileForm, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Chunks that are not compressed, one behind the other, as in the file."""
         data = _buffer(len(numbers) * form.pitch)
         view, done = data.data, 0
-        # Chunks that are neighbours in the file are one read.
-        runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if len(numbers) > 1 else [numbers]
-        places = [(int(run[0]) * form.pitch, len(run) * form.pitch) for run in runs]
+        places = _places_of(numbers, form)
         if len(places) > 1:
             files.announce(handle, places)
         for offset, size in places:
@@ -305,6 +340,22 @@ class _Part:
     file: int
     inside: np.ndarray[Any, Any]
     place: Any
+
+
+def _first_wrong(
+    data: np.ndarray[Any, Any], form: FileForm, numbers: np.ndarray[Any, Any], checksums: np.ndarray[Any, Any]
+) -> int | None:
+    """The first of chunks that lie one behind the other which has another checksum than the ledger's."""
+    for place, chunk in enumerate(numbers.tolist()):
+        if google_crc32c.value(form.chunk_of(data, place)) != checksums[chunk]:
+            return int(chunk)
+    return None
+
+
+def _places_of(numbers: np.ndarray[Any, Any], form: FileForm) -> list[tuple[int, int]]:
+    """Offset and bytes of chunks that are not compressed, in one where they are neighbours in the file."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if len(numbers) > 1 else [numbers]
+    return [(int(run[0]) * form.pitch, len(run) * form.pitch) for run in runs]
 
 
 def _by_file(positions: np.ndarray[Any, Any], length: int) -> list[_Part]:

@@ -150,21 +150,32 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(handle)
 
 
-def write_new(path: Path, data: Any, *, durable: bool = True) -> None:
+def write_new(path: Path, data: Any, *, durable: bool = True) -> int:
     """Write a file that nothing counts on yet, whole; its name is durable once its folder is synced too.
 
-    With ``durable=False`` its bytes are so once :func:`sync` was called.
+    Args:
+        path: of the file.
+        data: its bytes, or an iterator of parts of them, each of which is asked for once the one before is written.
+        durable: whether its bytes are so afterwards, and not once :func:`sync` was called.
+
+    Returns:
+        Its size.
     """
     remove(path)
+    written = 0
     try:
         with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as handle:
-            _write(handle, memoryview(data).cast("B"))
+            for part in data if isinstance(data, Iterator) else (data,):
+                view = memoryview(part).cast("B")
+                _write(handle, view)
+                written += len(view)
             if durable:
                 os.fsync(handle)
     except BaseException:  # leave the room to others where the disk is full
         with contextlib.suppress(OSError):
             os.unlink(path)
         raise
+    return written
 
 
 def overwrite(path: Path, data: bytes) -> None:

@@ -130,6 +130,16 @@ class ArrayPlan:
         return dict(zip(self.dims, self.shape, strict=True))
 
     @cached_property
+    def value_lengths(self) -> dict[str, int]:
+        """Length of each axis of what is put at one index, by name."""
+        return dict(list(self.lengths.items())[self.n_indexed :])
+
+    @cached_property
+    def _whole(self) -> tuple[int, ...]:
+        """Grid position of every file along the other axes."""
+        return (0,) * (len(self.shape) - self.n_indexed)
+
+    @cached_property
     def n_indexed(self) -> int:
         """How many axes, the first ones, are filled one index at a time while recording."""
         return sum(dim in INDEXED for dim in self.dims)
@@ -167,8 +177,8 @@ class ArrayPlan:
 
     def shard_of(self, index: tuple[int, ...]) -> tuple[int, ...]:
         """Grid position of the file that holds an index."""
-        inner = tuple(i // s for i, s in zip(index, self.shard, strict=False))
-        return (*inner, *(0 for _ in self.shape[self.n_indexed :]))
+        inner = [i // s for i, s in zip(index, self.shard, strict=False)]
+        return (*inner, *self._whole)
 
     def region(self, shard: tuple[int, ...]) -> tuple[slice, ...]:
         """The part of a sample that a file covers, cut at the array's edge."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,21 +12,34 @@ from typing import Any
 from ditscope.cache.layout import ArrayPlan, forecast_of, plan_arrays, readable_bytes
 from ditscope.cache.manifest import differences, listed
 from ditscope.cache.schema import Schema
+from ditscope.cache.shard_encoding import most_encoded_bytes
 from ditscope.errors import CacheError, ConfigMismatchError, InputError
 
 MEMORY_BUDGET = 512 * 2**20
 """Bytes that buffers of a recording may take."""
 
+THREADS = 2
+"""Files that are written at once."""
+
 _DISK_BLOCK = 4096
 
 
-def check_memory(schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, budget: int) -> None:
+def check_memory(
+    schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, budget: int, beside: int = 0
+) -> None:
     """See that a recording in execution order fits into its memory budget.
+
+    Args:
+        schema: of the store.
+        plans: its arrays.
+        samples: how many are recorded.
+        budget: bytes.
+        beside: bytes that must have room beside files.
 
     Raises:
         InputError: it does not fit.
     """
-    least = least_memory(plans, min(schema.batch_size, max(1, samples)))
+    least = least_memory(plans, min(schema.batch_size, max(1, samples))) + encoding_memory(plans) + beside
     largest = max(plan.largest_file_bytes for plan in plans.values())
     if budget < least:
         raise InputError(
@@ -50,13 +64,25 @@ def least_memory(plans: Mapping[str, ArrayPlan], batch: int) -> int:
     return opened * batch + max(plan.largest_file_bytes for plan in plans.values())
 
 
-def fitting_shard_bytes(schema: Schema) -> int:
-    """The schema's byte target of a file, or the largest half, quarter, ... of it that needs the usual memory."""
+def encoding_memory(plans: Mapping[str, ArrayPlan], threads: int = THREADS) -> int:
+    """Bytes in which compressed chunks wait for the disk: one in each thread that writes."""
+    compressed = [plan for plan in plans.values() if plan.compression is not None]
+    sizes = [most_encoded_bytes(math.prod(plan.chunk) * plan.numpy_dtype.itemsize) for plan in compressed]
+    return threads * max(sizes, default=0)
+
+
+def fitting_shard_bytes(schema: Schema, beside: int = 0) -> int:
+    """The schema's byte target of a file, or the largest half, quarter, ... of it that needs the usual memory.
+
+    Args:
+        schema: of the store.
+        beside: bytes that must have room beside files.
+    """
     target = schema.shard_bytes
     while target > 2**20:
         try:
             own = replace(schema, shard_bytes=target)
-            check_memory(own, plan_arrays(own), schema.batch_size, MEMORY_BUDGET)
+            check_memory(own, plan_arrays(own), schema.batch_size, MEMORY_BUDGET, beside)
             return target
         except InputError:
             target //= 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,26 +159,35 @@ def place(
         fill: what padding is, without axes.
         copy: how to copy.
     """
-    grid, chunk = target.shape[::2], target.shape[1::2]
-    whole = tuple(g * c for g, c in zip(grid, chunk, strict=True))
+    pairs = target.shape
+    whole = tuple([g * c for g, c in zip(pairs[::2], pairs[1::2], strict=True)])
     if values.shape != whole:
         padded = np.full(whole, fill, values.dtype)
         padded[tuple(slice(0, n) for n in values.shape)] = values
         values = padded
-    copy(target, values.reshape([n for pair in zip(grid, chunk, strict=True) for n in pair]))
+    copy(target, values.reshape(pairs))
 
 
-def compressed(form: FileForm, data: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
-    """A file's bytes with every chunk compressed, and the CRC-32C of each."""
-    codec = numcodecs.Blosc(**BLOSC)
-    chunks = np.ndarray(
-        (form.n_chunks, math.prod(form.chunk)), form.dtype, data, 0, (form.pitch, form.dtype.itemsize)
-    )
-    encoded = [codec.encode(np.ascontiguousarray(chunk)) for chunk in chunks]
-    checksums = np.array([google_crc32c.value(bytes(part)) for part in encoded], "<u4")
-    parts = [
-        piece
-        for part, crc in zip(encoded, checksums, strict=True)
-        for piece in (part, int(crc).to_bytes(CRC_BYTES, "little"))
-    ]
-    return b"".join((*parts, form.index([len(part) + CRC_BYTES for part in encoded]))), checksums
+def compressed(
+    form: FileForm, data: np.ndarray[Any, Any], checksums: np.ndarray[Any, Any]
+) -> Iterator[bytes]:
+    """A file's bytes with every chunk compressed, part by part, so that no more than a chunk is in memory twice.
+
+    Args:
+        form: of the file.
+        data: its bytes before compression.
+        checksums: uint32 ``[chunk]``, where the CRC-32C of each goes.
+    """
+    codec, sizes = numcodecs.Blosc(**BLOSC), []
+    for number in range(form.n_chunks):
+        part = codec.encode(form.chunk_of(data, number).view(form.dtype))
+        checksums[number] = google_crc32c.value(part)
+        sizes.append(len(part) + CRC_BYTES)
+        yield part
+        yield int(checksums[number]).to_bytes(CRC_BYTES, "little")
+    yield form.index(sizes)
+
+
+def most_encoded_bytes(chunk_bytes: int) -> int:
+    """Bytes that a chunk takes at most once it is compressed, with those of the codec's header."""
+    return chunk_bytes + 16

@@ -1,19 +1,19 @@
 """Files on their way to disk: filled value by value, written whole in the background, within a byte budget.
 
-The budget counts every buffer from its first value until its file is on disk, and those that are kept to be filled
-again, since memory that the system hands out anew costs more than the copy into it. When it is used up, ``put``
-waits for the disk. That is the whole of the back pressure: memory stays bounded whatever the number of samples.
+The budget counts every buffer from its first value until its file is written, and those that are kept to be filled
+again, since memory that the system hands out anew costs more than the copy into it. When it is used up, ``put`` waits
+for files to be written. That is the whole of the back pressure: memory stays bounded whatever the number of samples.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from ditscope.cache.shard_encoding import Copy, file_form
 from ditscope.errors import InputError
 
 _SMALL = 2**20
-"""Bytes below which a file is not synced as it is written, but with all of its sample."""
+"""Bytes before compression below which a file is not synced as it is written, but with all of its sample."""
 
 _SYNCS = 16
 """Files and folders that are synced at once."""
@@ -58,7 +58,7 @@ class Spent:
         self.seconds: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    @contextmanager
+    @contextlib.contextmanager
     def on(self, stage: str) -> Iterator[None]:
         """Count the time inside the block."""
         start = time.perf_counter()
@@ -91,7 +91,7 @@ class Buffers:
         self._changed = threading.Condition()
 
     def take(self, size: int) -> np.ndarray[Any, Any]:
-        """A buffer of uint8 ``[size]``, with anything in it; waits for files under way to reach the disk.
+        """A buffer of uint8 ``[size]``, with anything in it; waits for files under way to be written.
 
         Raises:
             InputError: nothing is under way, so that waiting would never end.
@@ -115,15 +115,22 @@ class Buffers:
                     )
                 self._changed.wait()
 
-    def reserve(self, size: int) -> bool:
-        """Count other memory of a recording too, if that leaves files what they need, and there is room now."""
+    def reserve(self, size: int, *, wait: bool = False) -> bool:
+        """Count other memory of a recording too, if that leaves files what they need, and there is room.
+
+        Args:
+            size: bytes.
+            wait: for files under way, if there is no room now.
+        """
         with self._changed:
             if size > self._spare:
                 return False
-            if self.used + size > self.limit:
+            while self.used + size > self.limit:
                 self._free_others()
-            if self.used + size > self.limit:
-                return False
+                if self.used + size > self.limit:
+                    if not (wait and self._pending):
+                        return False
+                    self._changed.wait()
             self._spare -= size
             self.used += size
             self.peak = max(self.peak, self.used)
@@ -174,9 +181,8 @@ class FileBuffer:
     def put(self, index: tuple[int, ...], values: np.ndarray[Any, Any], copy: Copy) -> None:
         """Copy values in; a shorter axis is padded with the fill value."""
         inside = self._inside(index)
-        chunk = self.plan.chunk
-        places = [part for i, c in zip(inside, chunk, strict=False) for part in divmod(i, c)]
-        target = self._values[tuple(places)]
+        places = tuple([part for i, c in zip(inside, self.plan.chunk, strict=False) for part in divmod(i, c)])
+        target = self._values[places]
         shard_encoding.place(target, values.view(self.form.dtype), self._fill, copy)
         self._filled[inside] = True
         self._missing -= 1
@@ -187,7 +193,7 @@ class FileBuffer:
         return self._missing == 0
 
     def _inside(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(i % s for i, s in zip(index, self.plan.shard, strict=False))
+        return tuple([i % s for i, s in zip(index, self.plan.shard, strict=False)])
 
 
 class ShardWriter:
@@ -195,7 +201,7 @@ class ShardWriter:
 
     Args:
         store: folder of the store.
-        buffers: where buffers come from; each goes back when its file is on disk.
+        buffers: where buffers come from; each goes back when its file's bytes are written, and are to be synced.
         threads: how many files are written at once.
         spent: where time is counted.
         counted: paths of arrays in whose files extreme values are counted.
@@ -214,7 +220,9 @@ class ShardWriter:
     def submit(self, buffer: FileBuffer) -> Future[WrittenFile | None]:
         """Send a complete file on its way; the future has its size and checksums, or None on failure."""
         self._buffers.submitted()
-        return self._pool.submit(self._write, buffer)
+        done: Future[WrittenFile | None] = Future()
+        self._pool.submit(self._write, buffer, done)
+        return done
 
     def sync(self, sample: int, folders: Sequence[Path]) -> None:
         """Make all of a sample durable: its small files, and the names in the folders that its files are in.
@@ -236,32 +244,70 @@ class ShardWriter:
         self._pool.shutdown(wait=True)
         self._syncs.shutdown(wait=True)
 
-    def _write(self, buffer: FileBuffer) -> WrittenFile | None:
-        plan, form = buffer.plan, buffer.form
-        name = plan.file_name(buffer.sample, buffer.shard)
+    def _write(self, buffer: FileBuffer, done: Future[WrittenFile | None]) -> None:
+        name, sample = buffer.plan.file_name(buffer.sample, buffer.shard), buffer.sample
+        path, is_small = self._store / name, buffer.form.nbytes < _SMALL
+        written = None
         try:
             # After a failure the rest of the queue is let go, so that no caller waits for it.
             if self.failure is None:
-                found: tuple[Extremes, ...] = ()
-                with self._spent.on("encode"):
-                    if plan.path in self._counted:
-                        found = tuple(extremes(plan, buffer.shard, form, buffer.data))
-                    if plan.compression is None:
-                        checksums = form.set_checksums(buffer.data)
-                        tail = np.frombuffer(form.plain_index, np.uint8)
-                        buffer.data[len(buffer.data) - len(tail) :] = tail
-                        data: Any = buffer.data
-                    else:
-                        data, checksums = shard_encoding.compressed(form, buffer.data)
-                with self._spent.on("write and sync"):
-                    is_small = len(data) < _SMALL
-                    files.write_new(self._store / name, data, durable=not is_small)
-                    if is_small:
-                        self._not_synced.setdefault(buffer.sample, []).append(self._store / name)
-                return WrittenFile(len(data), checksums, found)
+                written = self._written(buffer, path)
         except BaseException as error:
-            error.add_note(f"while writing {name} of sample {buffer.sample}: {SAFE}")
-            self.failure = error
+            self._fail(error, name, sample)
         finally:
             self._buffers.give_back(buffer.data, pending=True)
-        return None
+            if written is None or is_small:
+                if written is not None:
+                    self._not_synced.setdefault(sample, []).append(path)
+                done.set_result(written)
+            else:
+                self._syncs.submit(self._sync, name, sample, written, done)
+
+    def _sync(self, name: str, sample: int, written: WrittenFile, done: Future[WrittenFile | None]) -> None:
+        """Make a file's bytes durable while others are written."""
+        synced = None
+        try:
+            with self._spent.on("write and sync"):
+                files.sync(self._store / name)
+            synced = written
+        except BaseException as error:
+            self._fail(error, name, sample)
+        finally:
+            done.set_result(synced)
+
+    def _fail(self, error: BaseException, name: str, sample: int) -> None:
+        error.add_note(f"while writing {name} of sample {sample}: {SAFE}")
+        self.failure = error
+        with contextlib.suppress(OSError):  # leave the room to others where the disk is full
+            files.remove(self._store / name)
+
+    def _written(self, buffer: FileBuffer, path: Path) -> WrittenFile:
+        """What is known of a complete file, once the system has its bytes."""
+        plan, form = buffer.plan, buffer.form
+        found: tuple[Extremes, ...] = ()
+        with self._spent.on("encode"):
+            if plan.path in self._counted:
+                found = tuple(extremes(plan, buffer.shard, form, buffer.data))
+            if plan.compression is None:
+                checksums = form.set_checksums(buffer.data)
+                tail = np.frombuffer(form.plain_index, np.uint8)
+                buffer.data[len(buffer.data) - len(tail) :] = tail
+                data: Any = buffer.data
+            else:
+                checksums = np.empty(form.n_chunks, "<u4")
+                data = self._apart(shard_encoding.compressed(form, buffer.data, checksums))
+        with self._spent.on("write and sync"):
+            nbytes = files.write_new(path, data, durable=False)
+        return WrittenFile(nbytes, checksums, found)
+
+    def _apart(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        """Parts that are made while a file is written, whose time is counted apart."""
+        while True:
+            start = time.perf_counter()
+            part = next(parts, None)
+            taken = time.perf_counter() - start
+            self._spent.add("encode", taken)
+            self._spent.add("write and sync", -taken)
+            if part is None:
+                return
+            yield part

@@ -27,6 +27,8 @@ def checked(
     """
     array = np.asarray(value)
     shape = tuple(lengths.values())
+    if array.shape == shape and array.dtype == dtype:  # as nearly always
+        return array
     allowed = [range(1, n + 1) if may_be_short and dim == "token" else (n,) for dim, n in lengths.items()]
     fits = array.ndim == len(shape) and all(n in most for n, most in zip(array.shape, allowed, strict=True))
     if array.dtype != dtype or not fits:

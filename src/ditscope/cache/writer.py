@@ -76,6 +76,7 @@ class CacheWriter:
         }
         self._blocks = {site.folder: _positions(site.blocks) for site in self.schema.sites}
         self._sites = {(site.stream, site.name): site for site in self.schema.sites}
+        self._counted = [self.schema.statistics.index(name) for name in _COUNTED]
         self._closed = False
         self.time = Spent()
         self.spent: Mapping[str, float] = self.time.seconds
@@ -101,7 +102,7 @@ class CacheWriter:
                 self.samples += new
             update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors))
             least = preflight.least_memory(store.plans, self.schema.batch_size)
-            self.buffers = Buffers(memory_budget, least)
+            self.buffers = Buffers(memory_budget - preflight.encoding_memory(store.plans, threads), least)
             counted = (
                 () if self.schema.stats else [p.path for p in self._plans.values() if p.kind == "tensors"]
             )
@@ -118,7 +119,8 @@ class CacheWriter:
         tensors: Mapping[str, np.ndarray] = MappingProxyType({}),
         *,
         memory_budget: int = preflight.MEMORY_BUDGET,
-        threads: int = 2,
+        beside: int = 0,
+        threads: int = preflight.THREADS,
         copy: Copy = np.copyto,
     ) -> CacheWriter:
         """Open ``path`` for recording: a new store, or one of the same configuration, which gains what is new.
@@ -130,6 +132,7 @@ class CacheWriter:
             samples: what is to be recorded; those that the store has keep their positions.
             tensors: small tensors of the call, which the ledger keeps whole, by digest.
             memory_budget: bytes that buffers may take.
+            beside: how many of them the caller must be able to reserve in ``buffers``.
             threads: how many files are written at once.
             copy: how values are copied into buffers.
 
@@ -142,7 +145,7 @@ class CacheWriter:
         path = local_path(path)
         with _told(f"opening {path} for recording"):
             return cls._create_or_resume(
-                path, schema, manifest, samples, tensors, memory_budget, threads, copy
+                path, schema, manifest, samples, tensors, memory_budget, beside, threads, copy
             )
 
     @classmethod
@@ -154,13 +157,14 @@ class CacheWriter:
         samples: Sequence[SampleSpec],
         tensors: Mapping[str, np.ndarray],
         memory_budget: int,
+        beside: int,
         threads: int,
         copy: Copy,
     ) -> CacheWriter:
         own_schema, plans = validate_manifest(manifest, "the argument manifest")
         if own_schema != schema:
             raise InputError("a manifest of another schema", "build_manifest(schema, ...)", "Build it anew.")
-        preflight.check_memory(schema, plans, len(samples), memory_budget)
+        preflight.check_memory(schema, plans, len(samples), memory_budget, beside)
         try:
             path = path.resolve()
             free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
@@ -346,13 +350,13 @@ class CacheWriter:
 
     def _hidden_rows(self, reading: Reading, site: StoredSite) -> np.ndarray:
         plan = self._plan(values_path(site), "tensors=True")
-        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[plan.n_indexed :])}
+        lengths = {"row": len(reading.samples), **plan.value_lengths}
         short = not self.schema.stream(site.stream).has_grid
         return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
 
     def _statistic_rows(self, reading: Reading) -> np.ndarray:
         plan = self._statistics_plan(reading.address)
-        lengths = {"row": len(reading.samples), **dict(list(plan.lengths.items())[plan.n_indexed :])}
+        lengths = {"row": len(reading.samples), **plan.value_lengths}
         return checked(
             f"{', '.join(self.schema.statistics)} of {plan.path}", reading.statistics, np.float32, lengths
         )
@@ -375,11 +379,11 @@ class CacheWriter:
         self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
     ) -> None:
         path, plan = f"{address.stream}/{address.site}", self._statistics_plan(address)
-        counted = rows[:, [self.schema.statistics.index(name) for name in _COUNTED]]
         for sample, row in zip(progress, rows, strict=True):
             sample.put(plan, index, row)
-        if counted.any():
-            for sample, (nonfinite, saturated) in zip(progress, counted, strict=True):
+        nonfinite_rows, saturated_rows = (rows[:, at] for at in self._counted)
+        if nonfinite_rows.any() or saturated_rows.any():
+            for sample, nonfinite, saturated in zip(progress, nonfinite_rows, saturated_rows, strict=True):
                 # float32 holds whole numbers up to 2**24, the most tokens that there may be.
                 sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
                 sample.count_saturated(path, address.block, saturated)

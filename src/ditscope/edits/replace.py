@@ -18,6 +18,7 @@ from ditscope.vocabulary import SITES
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+    from ditscope.tracing.probe import Probe
 
 __all__ = ["Replace", "replace"]
 
@@ -99,6 +100,12 @@ class Replace(Edit):
         """Refuse, before a run, values that lack a block, a step or a channel of the edit."""
         super().check(dit, steps)
         require_values(_WHAT, self.given, self, dit, steps)
+
+    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+        """Refuse, before a run, values that lack one of its samples."""
+        super().check_call(dit, probe, samples)
+        for position, sample in enumerate(samples or () if "sample" in self.given.dims else ()):
+            own_sample(self.given, sample, position, "values")
 
 
 def replace(channels: Any, values: Any, **where: Unpack[Where]) -> Replace:

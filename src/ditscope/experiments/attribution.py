@@ -20,7 +20,7 @@ from ditscope.models.repeated_forward import RepeatedForward, require_differenti
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
-from ditscope.tracing.run import LATENT, run_traced
+from ditscope.tracing.run import LATENT, check_call, run_traced
 from ditscope.tracing.seeds import Seed
 from ditscope.vocabulary import SITES
 
@@ -92,7 +92,7 @@ def attribution(
         )
 
     def at_visit(visit: Visit, kept: _Kept) -> None:
-        along = _Along(dit, [edit], kept.steps, positions=kept.positions, by_token=by_token)
+        along = _Along(dit, [edit], kept.steps, **kept.batch, by_token=by_token)
 
         def differentiate(outputs: list[torch.Tensor]) -> torch.Tensor:
             total = torch.stack([value.sum() for value in kept.values(visit, outputs[1]).values()]).sum()
@@ -181,7 +181,7 @@ def patch_effect(
         repeated = RepeatedForward(dit, firsts)
         with repeated.combined(compare):
             for number, (_, _, one) in enumerate(alone):
-                visitor = EditedVisit(dit, [one], kept.steps, positions=kept.positions)
+                visitor = EditedVisit(dit, [one], kept.steps, **kept.batch)
                 with repeated.forward(number):
                     visitor(visit)
 
@@ -219,14 +219,15 @@ class _Kept:
 
     Attributes:
         steps: that the run makes.
-        positions: of the batch's samples among all.
+        batch: ``positions`` of its samples among all, and the ``samples``.
     """
 
     def __init__(
         self, dit: DiT, result: xr.Dataset, metric: Metric, edit: Edit, steps: Sequence[int], batch: Batch
     ) -> None:
         self._dit, self._result, self._metric, self._edit = dit, result, metric, edit
-        self.steps, self.positions = steps, batch.positions
+        self.steps = steps
+        self.batch: dict[str, Any] = {"positions": batch.positions, "samples": batch.samples}
 
     def measured(self, visit: Visit, output: torch.Tensor) -> dict[str, torch.Tensor]:
         """The metric by branch, ``[row]``."""
@@ -265,7 +266,7 @@ class _Kept:
         self._put(self._result["effect"], at, effect)
 
     def _put(self, array: xr.DataArray, at: dict[str, Any], values: torch.Tensor) -> None:
-        array.loc[{"sample": list(self.positions), **at}] = values.float().cpu().numpy()
+        array.loc[{"sample": list(self.batch["positions"]), **at}] = values.float().cpu().numpy()
 
 
 def _run(
@@ -282,13 +283,15 @@ def _run(
 ) -> xr.Dataset:
     """Make the unedited run, with something done at the visits in which the edit acts."""
     checks.whole_number("draws of the edit", edit.draws, most=1)
+    check_call(dit, dict(call))
     batches = batches_of(prompts, seeds, batch_size, {"output_type": LATENT, **call})
     looked = probe(dit, batches[0].samples, **batches[0].call)
     steps = looked.schedule.steps
-    EditedVisit(dit, [edit], steps, looked)
+    samples = [sample for batch in batches for sample in batch.samples]
+    EditedVisit(dit, [edit], steps, looked, samples=samples)
     edit.first_changed(dit.blocks)  # refuses what has no meaning in a visit alone
     n_tokens = looked.tokens[edit.scope.stream] if SITES[edit.scope.site].has_tokens else 1
-    result = _empty(dit, [sample for batch in batches for sample in batch.samples], edit, looked, channels)
+    result = _empty(dit, samples, edit, looked, channels)
     if by_token:
         result["effect"] = result["effect"].expand_dims(token=range(n_tokens), axis=-2).copy()
     for batch in batches:

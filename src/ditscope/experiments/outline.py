@@ -31,8 +31,8 @@ class Outline:
         draws: ``[cell][edit]``, how many each has.
         control: ``[edit]``, whether all that is applied under that name is a control.
         matched_to: ``[edit]``, what its channels match of others, in words; empty where they match nothing.
-        metrics: of each, ``metric`` (its name), ``unit``, ``paired``, ``over``, ``binary``, ``label``, ``damage`` and
-            ``direction``.
+        metrics: of each, ``metric`` (its name), ``made_of``, ``unit``, ``paired``, ``over``, ``binary``, ``label``,
+            ``damage`` and ``direction``.
         prompts: of each sample.
         seeds: of each sample.
         batch_size: samples generated together.

@@ -81,7 +81,7 @@ class Runs:
         outcome = self._run(batch, replay.record)
         baseline, prompts = self._made(outcome), [str(prompt) for prompt, _ in batch.samples]
         cut = [text is not None and text.truncated for text in outcome.texts]
-        scored = score_baseline(self._scorers, baseline, prompts)
+        scored = score_baseline(self._scorers, baseline, prompts, batch.positions)
         kept.add_baseline(number, scored, cut, baseline.images, _digest(baseline))
         progress.update(len(self._visits))
         for at in range(0, len(keys), self._per_forward):
@@ -96,7 +96,8 @@ class Runs:
                 made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
                 firings = visitor.firings.table()
                 edits = conditions[copy].edits
-                scored = score_run(self._scorers, made, baseline, prompts, edits, firings, steps[copy])
+                judged = (made, baseline, prompts, batch.positions)
+                scored = score_run(self._scorers, *judged, edits, firings, steps[copy])
                 kept.add(key, scored, made.images)
                 progress.update(_computed(starts[key]))
         return f"{replay.how} ({replay.why})" if replay.why else replay.how

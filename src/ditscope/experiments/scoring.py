@@ -55,10 +55,13 @@ class Scored:
     matched: np.ndarray
 
 
-def score_baseline(scorers: Mapping[str, Metric], made: Made, prompts: Sequence[str]) -> Scored:
+def score_baseline(
+    scorers: Mapping[str, Metric], made: Made, prompts: Sequence[str], positions: Sequence[int]
+) -> Scored:
     """The baseline's own scores."""
     nothing = np.full(len(prompts), np.nan)
-    inputs = {"prompts": prompts, "latents": None if made.latents is None else made.latents[:, -1]}
+    latents = None if made.latents is None else made.latents[:, -1]
+    inputs = {"prompts": prompts, "latents": latents, "positions": positions}
     own = [nothing if metric.paired else metric(made.images, **inputs) for metric in scorers.values()]
     return Scored(np.stack(own), np.zeros(len(prompts), int), nothing, nothing, nothing)
 
@@ -68,6 +71,7 @@ def score_run(
     made: Made,
     baseline: Made,
     prompts: Sequence[str],
+    positions: Sequence[int],
     edits: Sequence[Edit],
     firings: pd.DataFrame,
     steps: int,
@@ -79,6 +83,7 @@ def score_run(
         made: what the run made.
         baseline: what the unedited one made.
         prompts: one for each sample.
+        positions: of these samples among all.
         edits: what was applied, each with one draw.
         firings: of :meth:`ditscope.edits.firings.Firings.table`.
         steps: how many steps the edits reach: latents are compared after the last of them.
@@ -87,6 +92,7 @@ def score_run(
     inputs = {
         "reference": baseline.images,
         "prompts": prompts,
+        "positions": positions,
         "latents": latents[0],
         "reference_latents": latents[1],
     }
@@ -172,7 +178,11 @@ def assemble(
             "sample": range(n_samples),
             "prompt": ("sample", list(outline.prompts)),
             "seed": ("sample", list(outline.seeds)),
-            **{name: ("metric", [each[name] for each in outline.metrics]) for name in outline.metrics[0]},
+            **{
+                name: ("metric", [each[name] for each in outline.metrics])
+                for name in outline.metrics[0]
+                if name != "made_of"
+            },
             "draws": ("edit", np.max(outline.draws, axis=0)),
             "control": ("edit", list(outline.control)),
             "matched_to": ("edit", list(outline.matched_to)),

@@ -23,6 +23,7 @@ from ditscope.experiments.scoring import assemble
 from ditscope.experiments.set_scoring import with_sets
 from ditscope.experiments.together import require_apart
 from ditscope.intervals import LEVEL, check_interval
+from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
 from ditscope.tracing.batches import batches_of
@@ -36,7 +37,6 @@ from ditscope.tracing.unchanged import model_state
 from ditscope.tracing.written_call import written_call, written_embeddings
 
 if TYPE_CHECKING:
-    from ditscope.metrics.clip_scorer import ClipScorer
     from ditscope.models.dit import DiT
     from ditscope.tracing.probe import Probe
 
@@ -91,8 +91,10 @@ def sweep(
         resamples: bootstrap draws of the intervals.
         memory_budget: most bytes for what is recorded of the unedited run, on the model's device.
         edits_per_forward: edits that are made in one forward pass, each on its own copy of the batch. More than one
-            fills a device that a batch leaves idle, and moves the last bits of all numbers, as another batch size does
-            (``benchmarks/sweep.py`` measures both).
+            fills a device that a batch leaves idle, and moves the last bits of all numbers, as another batch size does.
+            On one core of a CPU there is little to fill: the embedded pipeline takes 0.90 of the time with 2 and 0.95
+            with 4, and a cell's mean difference of images moves by up to 4e-4 of itself (``benchmarks/sweep.py --only
+            together``, 9 cells).
         **call: pipeline arguments, as of compare.
 
     Returns:
@@ -187,7 +189,6 @@ def run_sweep(
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings), samples, images)
     config: dict[str, Any] = {
-        "clip": clip if isinstance(clip, str) else None if clip is None else repr(clip),
         "call": written_call(filled_call(dit, samples[0][0], call)),
         **({"embeddings": embeddings} if embeddings else {}),
         **({"generators": generators} if generators else {}),
@@ -203,7 +204,7 @@ def run_sweep(
         "model": dit.name,
         "batch_size": batch_size,
         "num_inference_steps": looked.schedule.steps.stop,
-        **{name: str(value) for name, value in config.items() if name != "clip"},
+        **{name: str(value) for name, value in config.items()},
         "weights_fingerprint": model["weights_fingerprint"],
         "live": json.dumps(model["live"]),
     }
@@ -212,7 +213,8 @@ def run_sweep(
         _require_room(outline)
         holding: Any = contextlib.nullcontext(Kept(outline))
     else:
-        config |= {"edits_per_forward": edits_per_forward, **model}
+        judge = f"{clip} {clip.fingerprint}" if isinstance(clip, ClipScorer) else clip and str(clip)
+        config |= {"edits_per_forward": edits_per_forward, "clip": judge, **model}
         edits = [[condition.to_json() for condition in column] for column in zip(*grid.cells, strict=True)]
         holding = sweep_store.opened(path, outline, config, dict(zip(grid.edits, edits, strict=True)))
     with holding as kept:
@@ -267,6 +269,7 @@ def _outline(
 def _about(metric: Metric) -> dict[str, Any]:
     return {
         "metric": metric.name,
+        "made_of": metric.made_of,
         "unit": metric.unit,
         "paired": metric.paired,
         "over": metric.over,

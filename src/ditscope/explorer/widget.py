@@ -59,12 +59,12 @@ class ExplorerWidget(anywidget.AnyWidget):
         state: what is chosen, as in the address of the page; it follows the sliders, and they follow it.
     """
 
+    _esm = front_end.module()
+    _css = front_end.style()
     state = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, stores: list[Store], state: Mapping[str, Any]) -> None:
-        super().__init__(
-            _esm=front_end.module(), _css=front_end.style(), state=fragment(state).removeprefix("#")
-        )
+        super().__init__(state=fragment(state).removeprefix("#"))
         self._stores = stores
         self.on_msg(self._asked)
 

@@ -5,8 +5,10 @@ CLIP can be blind to large changes of an image (arXiv 2605.09313), so it is neve
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +177,16 @@ class ClipScorer:
             with torch.inference_mode():
                 parts.append(forward(pixels.to(self.model.device, self.model.dtype)))
         return [np.concatenate(one) for one in zip(*parts, strict=True)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model's weights."""
+        from ditscope.models.fingerprint import tensor_digest
+
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{name} {tensor_digest(tensor)}\n".encode())
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         return f"ClipScorer({self.pixels.size} pixels, {self.max_length} tokens, on {self.model.device})"

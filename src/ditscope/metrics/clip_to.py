@@ -21,21 +21,25 @@ def clip_to(prompts: str | Sequence[str], *, name: str = "clip_to", label: str |
         ds.compare(dit, prompts, 0, edits, ["clip_score", ds.metrics.clip_to(source_prompt, name="clip_to_source")])
 
     Args:
-        prompts: one text for all images, or one for each.
+        prompts: one text for all images, or one for each sample.
         name: of the metric.
         label: what to write on an axis; by default with the text.
 
     Raises:
-        InputError: no text. When the metric is computed: another number of texts than of images.
+        InputError: no text. Before a comparison, or when it is computed: another number of texts than of samples.
     """
     texts = checks.prompts(prompts)
 
-    def compute(images: Any, scorer: ClipScorer) -> np.ndarray:
-        if len(texts) not in (1, len(images)):
+    def fit(prompts: Sequence[str]) -> None:
+        if len(texts) not in (1, len(prompts)):
             raise InputError(
-                f"{len(texts)} texts for {len(images)} images", "one for all or for each", "Pass as many."
+                f"{len(texts)} texts for {len(prompts)} images", "one for all or for each", "Pass as many."
             )
-        return scorer.score(images, texts * (len(images) // len(texts)))
+
+    def compute(images: Any, scorer: ClipScorer, positions: Sequence[int]) -> np.ndarray:
+        if len(texts) == 1:
+            return scorer.score(images, texts * len(images))
+        return scorer.score(images, [texts[position] for position in positions])
 
     said = f"CLIP score to {texts[0]!r}" if len(texts) == 1 else "CLIP score to given texts"
-    return Metric(name, label or said, compute)
+    return Metric(name, label or said, compute, opens=fit, made_of=repr(texts))

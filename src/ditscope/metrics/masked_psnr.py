@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,24 +40,35 @@ def masked_psnr(mask: Any, *, outside: bool = True, name: str = "masked_psnr") -
         )
     counted = ~where if outside else where
 
-    def compute(images: Any, reference: Any) -> np.ndarray:
+    def fit(prompts: Sequence[str]) -> None:
+        if where.ndim == 3 and len(where) not in (1, len(prompts)):
+            raise InputError(
+                f"masks of {len(where)} samples for {len(prompts)} images",
+                "one mask for all, or one for each sample",
+                "Make the masks of these samples.",
+            )
+
+    def compute(images: Any, reference: Any, positions: Sequence[int]) -> np.ndarray:
         one, other = as_pair(images, reference)
-        pixels = _of_pixels(counted, one.shape[-3:-1], len(one))
+        own = counted[list(positions)] if where.ndim == 3 and len(where) > 1 else counted
+        pixels = _of_pixels(own, one.shape[-3:-1], len(one))
         with np.errstate(divide="ignore", invalid="ignore"):
             squares = np.where(pixels[..., None], (one - other) ** 2, 0).sum((-3, -2, -1))
             return -10 * np.log10(squares / (3 * pixels.sum((-2, -1))))
 
-    return Metric(name, f"PSNR {'outside' if outside else 'inside'} the mask", compute, "dB", damage="lower")
+    label = f"PSNR {'outside' if outside else 'inside'} the mask"
+    digest = hashlib.sha256(f"{where.shape}".encode() + counted.tobytes()).hexdigest()
+    return Metric(name, label, compute, "dB", damage="lower", opens=fit, made_of=digest)
 
 
 def _of_pixels(mask: np.ndarray, size: tuple[int, ...], n_images: int) -> np.ndarray:
     """The mask at an image's size, bool ``[image, y, x]``."""
     repeats = [edge // cells for edge, cells in zip(size, mask.shape[-2:], strict=True)]
     whole = mask.repeat(max(repeats[0], 1), axis=-2).repeat(max(repeats[1], 1), axis=-1)
-    if whole.shape[-2:] != size or (mask.ndim == 3 and len(mask) not in (1, n_images)):
+    if whole.shape[-2:] != size:
         raise InputError(
-            f"a mask of shape {mask.shape} for {n_images} images of {size[0]} x {size[1]} pixels",
-            "one for all or for each image, of a grid that divides its size",
+            f"a mask of shape {mask.shape} for images of {size[0]} x {size[1]} pixels",
+            "one of a grid that divides their size",
             "Make the masks of these samples.",
         )
     return np.broadcast_to(whole, (n_images, *size))

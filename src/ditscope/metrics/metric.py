@@ -28,6 +28,7 @@ INPUTS = {
     "scorer": "the ClipScorer of a CLIP",
     "latents": "latents of the same samples, float32 [sample, token, latent channel]",
     "reference_latents": "the baseline's latents of the same prompts and seeds",
+    "positions": "where each image is among all samples; without them, the images are all samples in order",
 }
 """What a metric may need beside images, by the names of its function's parameters. One whose first is ``latents``
 needs no images."""
@@ -51,6 +52,8 @@ class Metric:
         least: fewest images of a set that give a number worth having.
         opens: function of any of the options, and of ``prompts``, that is called before a comparison generates images:
             it opens the model that the metric needs, and keeps it, or refuses.
+        made_of: what beside its name tells it from others, such as the digest of a mask: a sweep goes on with a store
+            of the same only.
 
     Raises:
         InputError: the function needs something else.
@@ -65,6 +68,7 @@ class Metric:
     distance: Callable[[np.ndarray, np.ndarray], float] | None = None
     least: int = 1
     opens: Callable[..., object] | None = None
+    made_of: str = ""
 
     def __post_init__(self) -> None:
         checks.name_of("damage", self.damage, get_args(Damage))
@@ -167,10 +171,13 @@ class Metric:
 
     def _computed(self, images: Any, inputs: Mapping[str, Any], dims: int) -> np.ndarray:
         needs = self.needs
+        judged = (stacked(images),) if self.of_images else ()
+        if "positions" in needs and judged and inputs.get("positions") is None:
+            self.open([""] * len(judged[0]))  # which sees that they are all
+            inputs = {**inputs, "positions": range(len(judged[0]))}
         for need in needs:
             if inputs.get(need) is None:
                 raise InputError(f"no {need} for {self.name}", INPUTS[need], f"Pass {need}=.")
-        judged = (stacked(images),) if self.of_images else ()
         count = len(judged[0] if judged else inputs["latents"])
         found = np.asarray(self.compute(*judged, **{need: inputs[need] for need in needs}), dtype=float)
         if found.ndim != dims or len(found) != count:

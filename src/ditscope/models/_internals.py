@@ -12,6 +12,7 @@ import inspect
 import sys
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, MethodType
@@ -357,6 +358,27 @@ def is_compiled(module: torch.nn.Module) -> bool:
 def write_count(tensor: torch.Tensor) -> int:
     """How often a tensor was written to in place; 0 in inference mode, where torch does not count."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+def saves_more(network: torch.nn.Module) -> bool:
+    """Whether a network's state dict may have more names than its parameters and buffers, each named once, have."""
+    modules, plain = list(network.modules()), torch.nn.Module
+    kinds: set[type[torch.nn.Module]] = {type(module) for module in modules}
+    for kind in kinds:
+        own = kind._save_to_state_dict, kind.get_extra_state, kind.state_dict
+        if own != (plain._save_to_state_dict, plain.get_extra_state, plain.state_dict):
+            return True
+    buffers, below = [], []
+    for module in modules:
+        if module._state_dict_hooks or module._state_dict_pre_hooks or _SAVING & module.__dict__.keys():
+            return True
+        buffers += [id(buffer) for buffer in module._buffers.values() if buffer is not None]
+        below += [child for child in module._modules.values() if child is not None]
+    twice = [child for child, times in Counter(below).items() if times > 1]
+    return len(set(buffers)) < len(buffers) or any(True for child in twice for _ in child.buffers())
+
+
+_SAVING = {"_save_to_state_dict", "get_extra_state", "state_dict"}
 
 
 def inner_tensors(tensor: torch.Tensor) -> tuple[list[str], Any] | None:

@@ -25,7 +25,7 @@ import google_crc32c
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import inner_tensors
+from ditscope.models._internals import inner_tensors, saves_more
 from ditscope.models.offload import networks, stored_tensors
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def tensor_digest(tensor: torch.Tensor) -> str:
 
 def _beside_parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """What quantized layers save beside parameters and buffers: the scales, without which codes say little."""
+    if not saves_more(network):
+        return
     known = {
         name for name, _ in (*network.named_parameters(remove_duplicate=False), *network.named_buffers())
     }

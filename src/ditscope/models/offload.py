@@ -8,7 +8,7 @@ and quietly wrong in the other.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,16 @@ from safetensors import safe_open
 
 from ditscope.models._internals import accelerate_hooks, disk_group
 
+_Named = Sequence[tuple[str, torch.nn.Module]]
+
 
 def stored_tensors(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """The network's parameters and buffers by name, each once, with their values from wherever they are kept.
 
     One whose values are nowhere to be found comes as it is, on the meta device.
     """
-    kept = _kept_by_accelerate(network)
-    on_disk = _kept_on_disk(network)
+    modules = list(network.named_modules())
+    kept, on_disk = _kept_by_accelerate(modules), _kept_on_disk(modules)
     seen: dict[tuple[int, torch.Size], weakref.ref[torch.Tensor]] = {}
     for name, tensor in _tensors(network):
         if name in kept and tensor.is_meta:
@@ -75,9 +77,9 @@ def _tensors(module: torch.nn.Module, recurse: bool = True) -> Iterator[tuple[st
     yield from module.named_buffers(recurse=recurse)
 
 
-def _kept_by_accelerate(network: torch.nn.Module) -> dict[str, Callable[[], torch.Tensor]]:
+def _kept_by_accelerate(modules: _Named) -> dict[str, Callable[[], torch.Tensor]]:
     kept: dict[str, Callable[[], torch.Tensor]] = {}
-    for prefix, module in network.named_modules():
+    for prefix, module in modules:
         for hook in accelerate_hooks(module):
             for name, _ in _tensors(module, recurse=hook.place_submodules):
                 full_name = f"{prefix}.{name}" if prefix else name
@@ -85,10 +87,10 @@ def _kept_by_accelerate(network: torch.nn.Module) -> dict[str, Callable[[], torc
     return kept
 
 
-def _kept_on_disk(network: torch.nn.Module) -> dict[int, Callable[[], torch.Tensor]]:
+def _kept_on_disk(modules: _Named) -> dict[int, Callable[[], torch.Tensor]]:
     return {
         id(tensor): partial(_from_file, path, key)
-        for path, keys in filter(None, map(disk_group, network.modules()))
+        for path, keys in filter(None, (disk_group(module) for _, module in modules))
         for tensor, key in keys.items()
     }
 

@@ -61,7 +61,9 @@ def stability_curve(
         3.6,
         title=title or "How many samples until the top channels settle",
         headline=headline(jaccard.squeeze().assign_attrs(needed.attrs), about),
-        note=_others(np.array(others)),
+        note=" ".join(
+            filter(None, (_later(jaccard, needed.attrs.get("tau"), stop), _others(np.array(others))))
+        ),
         legend=[Line2D([], [], **style) for style in (_MEAN, _LEAST, _EACH)],
     )
     panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
@@ -80,6 +82,18 @@ def stability_curve(
     panels[0].set_ylim(max(0.0, np.floor(low * 10) / 10 - 0.1), 1.02)
     panels[0].set_ylabel("Jaccard index with the set before (0 to 1)")
     return figure
+
+
+def _later(jaccard: xr.DataArray, tau: float | None, stop: float) -> str:
+    """When a block last falls below the agreement to reach after the rule, which takes means, has stopped."""
+    if tau is None or not np.isfinite(stop):
+        return ""
+    seen = np.asarray(jaccard["samples"].values)
+    below = seen[(seen > stop) & (values(jaccard) < tau).any(axis=(0, 1))]
+    if not len(below):
+        return ""
+    until = f"is below {tau:g} until {below.max():g} samples"
+    return f"The rule takes each block's mean over several steps: a single one {until}."
 
 
 def _others(stops: np.ndarray) -> str:

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ditscope.cache.shards import Buffers, Spent
-from ditscope.recording.transfer import to_host
+from ditscope.recording.transfer import most_gathered, to_host
+from ditscope.vocabulary import READ_STATISTICS
+
+if TYPE_CHECKING:
+    from ditscope.cache.schema import Schema
 
 QUEUED_BYTES = 256 * 2**20
 """Bytes that may be on a device: 10 hidden states of FLUX.1-dev's image stream at 1024 x 1024 pixels."""
@@ -86,6 +90,7 @@ class _Copy:
     store: Callable[[Arrays], None]
     read: torch.cuda.Event
     buffer: torch.Tensor | None = None
+    counted: int = 0
     arrived: dict[str, torch.Tensor] = field(default_factory=dict)
     times: list[torch.cuda.Event] = field(default_factory=list)
 
@@ -99,7 +104,7 @@ class DeviceCopies:
     """
 
     def __init__(self, buffers: Buffers, time: Spent) -> None:
-        self._time, self._pinned = time, PinnedMemory(buffers)
+        self._time, self._buffers, self._pinned = time, buffers, PinnedMemory(buffers)
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
         self._waiting: deque[_Copy] = deque()
         self._under_way: deque[_Copy] = deque()
@@ -150,7 +155,8 @@ class DeviceCopies:
             copy.times.append(mark(stream))
             kept = copy.reduce(copy.hidden)
             copy.times.append(mark(stream))
-            copy.buffer = self._pinned.take(sum(_room(tensor) for tensor in kept.values()))
+        self._take_room(copy, sum(_room(tensor) for tensor in kept.values()))
+        with torch.cuda.stream(stream):
             at = 0
             for name, tensor in kept.items():
                 if copy.buffer is None:
@@ -162,6 +168,18 @@ class DeviceCopies:
             copy.times.append(mark(stream))
         self._under_way.append(copy)
 
+    def _take_room(self, copy: _Copy, size: int) -> None:
+        """Memory for what is copied: pinned, or what the system gives for this one, once no other is under way."""
+        copy.buffer = self._pinned.take(size)
+        if copy.buffer is None:
+            while self._under_way:
+                self._store()
+            if not self._buffers.reserve(size, wait=True):
+                self._pinned.close()  # of other sizes, which nobody fills now
+                if not self._buffers.reserve(size, wait=True):
+                    return  # in memory of a capture, which has no more room
+            copy.counted = size
+
     def _store(self) -> None:
         copy = self._under_way.popleft()
         begun, reduced, arrived = copy.times
@@ -172,6 +190,27 @@ class DeviceCopies:
         self._queued -= copy.hidden.nbytes
         if copy.buffer is not None:
             self._pinned.give_back(copy.buffer)
+        if copy.counted:
+            self._buffers.release(copy.counted)
+
+
+def most_copied_at_once(schema: Schema, device: torch.device) -> int:
+    """Bytes on the host that the largest copy of a recording takes, for which there must be room beside its files."""
+    if device.type != "cuda":
+        return 0
+    itemsize = 4 if schema.dtype == "float32" else 2
+    n_rows, n_channels = schema.batch_size * len(schema.branches), len(schema.channels)
+    sizes = [0]
+    for site in schema.sites:
+        n_tokens = schema.stream(site.stream).tokens if site.has_tokens else 1
+        read = n_rows * n_tokens * n_channels * (itemsize if site.has_tokens else 4)
+        together = min(len(site.blocks), most_gathered(read))
+        kept = read if schema.tensors or not site.has_tokens else 0
+        reduced = n_rows * n_channels * len(READ_STATISTICS) * 4 if schema.stats and site.has_tokens else 0
+        sizes.append(together * (kept + reduced) + 2 * _ALIGNED)
+    if (run := schema.trajectory) is not None:
+        sizes.append(n_rows * run.tokens * run.channels * itemsize + _ALIGNED)
+    return max(sizes)
 
 
 def mark(stream: torch.cuda.Stream) -> torch.cuda.Event:

@@ -33,6 +33,7 @@ from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
 from ditscope.paths import local_path
 from ditscope.recording.destination import Destination
+from ditscope.recording.device_copies import most_copied_at_once
 from ditscope.recording.plan import Plan, plan_of, text_varies
 from ditscope.recording.recorded_visit import RecordedVisit
 from ditscope.recording.selection import Selection
@@ -106,8 +107,8 @@ def record(
         compression: None, or ``zstd``.
         shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less where so many are open at
             once that they do not fit into 512 MiB.
-        memory_budget: bytes that buffers on their way to disk may take, pinned ones for copies from a GPU among
-            them. Where there is no room for these, the model waits for each copy.
+        memory_budget: bytes that buffers on their way to disk may take, those for copies from a GPU among them. Where
+            there is no room for pinned ones, the model waits for each copy.
         check_committed: whether samples that are asked for again are read, and compared with their checksums,
             before they are skipped.
 
@@ -285,6 +286,7 @@ class Recording:
             # Latents of each sample's own are in its trajectory.
             small_tensors([plan.shared, plan.prompts]),
             memory_budget=self._settings.memory_budget,
+            beside=most_copied_at_once(schema, self._dit.device),
             copy=copy_values,
         ) as writer:
             if self._settings.check_committed:
@@ -338,7 +340,8 @@ class Recording:
 
     def _schema(self, plan: Plan) -> Schema:
         schema = plan.schema(self._dit, **self._settings.kept)
-        return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema))
+        beside = most_copied_at_once(schema, self._dit.device)
+        return replace(schema, shard_bytes=self._settings.shard_bytes or fitting_shard_bytes(schema, beside))
 
 
 def configuration(dit: DiT, call: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class RecordedVisit:
             if schema.tensors and stream.random_tokens is not None
         }
         self._moved_ids: dict[torch.device, torch.Tensor] = {}
+        self._gathering = Gathering()
         self._copies = DeviceCopies(writer.buffers, writer.time)
         dtype = ml_dtypes.bfloat16 if schema.dtype == "bfloat16" else np.dtype(schema.dtype)
         shape = (len(batch), len(run.steps), len(schema.branches), run.tokens, run.channels)
@@ -92,7 +93,7 @@ class RecordedVisit:
     def _read_blocks(self, visit: Visit, branches: tuple[str, ...]) -> None:
         text_mask = self._dit.run_state.inputs.text_mask
         real = None if text_mask is None else self._kept(visit, branches, text_mask)
-        gathering = Gathering()
+        gathering = self._gathering
 
         def put(gathered: Iterable[Gathered]) -> None:
             for (site, stream), blocks, hidden in gathered:

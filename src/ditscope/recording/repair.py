@@ -24,6 +24,7 @@ from ditscope.checks import several
 from ditscope.errors import CacheError, InputError
 from ditscope.models._internals import compute_device
 from ditscope.paths import local_path
+from ditscope.recording.device_copies import most_copied_at_once
 from ditscope.recording.record import configuration, record_batch, small_tensors
 from ditscope.recording.transfer import copy_values, from_host
 from ditscope.tracing.batches import Batch
@@ -113,7 +114,8 @@ def repair(
     manifest = build_manifest(store.schema, configuration(dit, written_call(shared), model))
     check_same(store.path, store.manifest, manifest)
     batches = {positions: written.batch(positions, shared) for positions in together}
-    check_memory(store.schema, store.plans, max(map(len, together), default=0), memory_budget)
+    beside = most_copied_at_once(store.schema, dit.device)
+    check_memory(store.schema, store.plans, max(map(len, together), default=0), memory_budget, beside)
     for batch in list(batches.values())[:1]:
         # Not the last one again: a tensor of one axis is written down like a list, and is none.
         probe(dit, batch.samples, **batch.call)
@@ -124,6 +126,7 @@ def repair(
         manifest,
         tensors=small_tensors([shared, prompts_used]),
         memory_budget=memory_budget,
+        beside=beside,
         copy=copy_values,
     ) as writer:
         if cache.damaged_lines:

@@ -59,6 +59,11 @@ _FEWEST = 4
 """Tensors for which there must be room, if they are to wait."""
 
 
+def most_gathered(nbytes: int) -> int:
+    """How many tensors of a size are handled together at most, on a device that is waited for."""
+    return 1 if nbytes * _FEWEST > GATHERED_BYTES else GATHERED_BYTES // nbytes + 1
+
+
 def waits_for_device(tensor: torch.Tensor) -> bool:
     """Whether moving a tensor to the host waits for the device; on the CPU there is nothing to move."""
     return tensor.device.type != "cpu"
@@ -80,6 +85,8 @@ Gathered = tuple[Any, tuple[Any, ...], torch.Tensor]
 class Gathering:
     """Tensors that are handled together, by their kind, before the model goes on or after it did.
 
+    On the CPU what is handed on is handled at once, and its memory filled again.
+
     Args:
         limit: bytes that may wait; by default :data:`GATHERED_BYTES`, or :data:`GATHERED_BYTES_ON_CPU`.
     """
@@ -87,6 +94,7 @@ class Gathering:
     def __init__(self, limit: int | None = None) -> None:
         self._limit, self._size = limit, 0
         self._waiting: dict[Hashable, list[tuple[Any, torch.Tensor]]] = {}
+        self._rooms: dict[Hashable, torch.Tensor] = {}
 
     def add(self, kind: Hashable, label: Any, tensor: torch.Tensor) -> Iterator[Gathered]:
         """Take a tensor of the model's, which goes on to write into it; those of one kind have one shape.
@@ -95,11 +103,17 @@ class Gathering:
             (kind, labels, tensors) of what is to be handled now, for want of room or because it gains nothing by
             waiting; on the CPU that may be the model's own tensor.
         """
-        limit = self._limit or (GATHERED_BYTES if waits_for_device(tensor) else GATHERED_BYTES_ON_CPU)
+        waits = waits_for_device(tensor)
+        limit = self._limit or (GATHERED_BYTES if waits else GATHERED_BYTES_ON_CPU)
         if tensor.nbytes * _FEWEST > limit:
             yield kind, (label,), own_values(tensor)[None]
             return
-        self._waiting.setdefault(kind, []).append((label, tensor.detach().clone()))
+        waiting, own = self._waiting.setdefault(kind, []), tensor.detach()
+        if waits:
+            own = own.clone()
+        else:
+            own = self._room(kind, own, limit, first=not waiting)[len(waiting)].copy_(own)
+        waiting.append((label, own))
         self._size += tensor.nbytes
         if self._size > limit:
             yield from self.gathered()
@@ -109,5 +123,17 @@ class Gathering:
         waiting, self._waiting, self._size = self._waiting, {}, 0
         for kind, labelled in waiting.items():
             labels, tensors = zip(*labelled, strict=True)
-            # Blocks may be spread over several devices.
-            yield kind, labels, torch.stack([tensor.to(tensors[0].device) for tensor in tensors])
+            if any(map(waits_for_device, tensors)):
+                # Blocks may be spread over several devices.
+                yield kind, labels, torch.stack([tensor.to(tensors[0].device) for tensor in tensors])
+            else:
+                yield kind, labels, self._rooms[kind][: len(labels)]
+
+    def _room(self, kind: Hashable, tensor: torch.Tensor, limit: int, *, first: bool) -> torch.Tensor:
+        """Where tensors of a kind wait: as many as go beyond the limit; no memory is taken before they are there."""
+        room = self._rooms.get(kind)
+        fits = room is not None and room.shape[1:] == tensor.shape and room.dtype == tensor.dtype
+        assert fits or first, f"tensors of two shapes as {kind}"
+        if room is None or not fits:
+            room = self._rooms[kind] = tensor.new_empty((limit // tensor.nbytes + 1, *tensor.shape))
+        return room

@@ -16,6 +16,9 @@ _SIDES = (("left", "right"), ("right", "left"), ("top", "bottom"), ("bottom", "t
 def prompts(count: int, seed: int = 0, *, objects: int = 1) -> list[str]:
     """Captions of scenes in which every value of every attribute comes about equally often.
 
+    The draw is spread over all ``count`` of them, so fewer prompts are another draw: take slices of one list where some
+    are to be among others, ``prompts(6)[:2]``.
+
     Args:
         count: number of prompts.
         seed: of the draw; the same seed gives the same prompts.

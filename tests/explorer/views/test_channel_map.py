@@ -32,6 +32,16 @@ def test_the_scale_is_the_largest_of_the_sample(ask, cache) -> None:
     assert said.values["largest"] == abs(own).max()
 
 
+def test_without_a_channel_it_is_the_first_in_the_ranking(ask, place) -> None:
+    for statistic in ("mean_abs", "abs_mean"):
+        said = ask("channel_map", **place, statistic=statistic)
+        first = 3 + ask("channel_ranking", **place, statistic=statistic).arrays["order"][0]
+        assert said.values["channel"] == first
+        named = ask("channel_map", **place, channel=first)
+        assert said.arrays["values"].tobytes() == named.arrays["values"].tobytes()
+        assert said.values["code"] == named.values["code"]
+
+
 def test_a_channel_that_was_not_recorded_is_refused(ask, place) -> None:
     with pytest.raises(InputError, match="channel 2"):
         ask("channel_map", **place, channel=2)

@@ -85,6 +85,11 @@ class Pane {
     const { order } = (await this.ranking()).arrays, ids = this.info.arrays.channel.data, inside = this.info.channels_inside;
     return ids[order.data.find((at) => !inside || inside.includes(ids[at])) ?? 0];
   }
+  /** The map of that channel; which it is need not be known before. */
+  async map() {
+    const named = this.has("channel") || this.info.channels_inside ? { channel: await this.channel() } : { statistic: this.value("statistic") };
+    return this.ask("channel_map", { ...this.place(), ...named });
+  }
   async massive() {
     const { order } = (await this.ranking()).arrays, ids = this.info.arrays.channel.data;
     return Array.from(order.data.subarray(0, this.value("massive")), (at) => ids[at]);
@@ -308,6 +313,8 @@ function mount(root, transport, { note = "" } = {}) {
 
 /** What anywidget calls; the state is the widget's. */
 function render({ model, el: root }) {
+  // Else JupyterLab takes the arrow keys of a slider for its own; it looks for this on the element itself.
+  root.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = "true"));
   const explorer = new Explorer(root, overWidget(model), {
     state: model.get("state"),
     onState: (text) => {

@@ -101,9 +101,9 @@ panel("recording", {
         return say("No value for each token is kept here: the ranking is what there is.");
       }
       const norm = pane.value("show") === "norm";
-      const channel = norm ? null : await pane.channel();
-      const asked = norm ? pane.ask("tokens", place) : pane.ask("channel_map", { ...place, channel });
+      const asked = norm ? pane.ask("tokens", place) : pane.map();
       const [answer, sample] = await Promise.all([asked, pane.ask("sample", { sample: place.sample })]);
+      const channel = answer.channel;
       const sign = norm ? "abs" : pane.value("sign");
       const values = norm ? answer.arrays.norm.data : answer.arrays.values.data;
       const limit = await limitOf(values, norm, site);

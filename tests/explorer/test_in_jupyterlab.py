@@ -1,0 +1,68 @@
+"""The widget's front end in JupyterLab, in a real Chromium: it asks a real kernel through Jupyter's own messages."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import nbformat
+import numpy as np
+import pytest
+from page_reading import number, point, readout, settled
+
+pytest.importorskip("jupyterlab", reason="the library jupyterlab is not installed")
+pytest.importorskip("anywidget", reason="the library anywidget is not installed")
+
+
+@pytest.fixture
+def lab(tmp_path, cache):
+    """Address of a notebook in a running JupyterLab, whose only cell shows the recording."""
+    code = f"import ditscope as ds\nds.open_cache({str(cache.path)!r}).view(sample=1, step=3, block=4, channel=70)"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)], metadata=kernel)
+    nbformat.write(book, tmp_path / "look.ipynb")
+    own = {
+        name: str(tmp_path / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.port=0",
+        "--ServerApp.token=t",
+        "--ServerApp.open_browser=False",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={tmp_path}"]
+    said = tmp_path / "said"
+    with said.open("w") as output, subprocess.Popen(command, env=os.environ | own, stderr=output) as process:
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+/", said.read_text())):
+            assert process.poll() is None, said.read_text()
+            time.sleep(0.2)
+        yield f"{found[0]}lab/tree/look.ipynb?token=t"
+        process.terminate()
+
+
+def test_the_widget_shows_what_is_stored_and_its_sliders_move(browser, lab, cache) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 1100})
+    page.goto(lab)
+    page.locator(".jp-Cell").first.click(timeout=60_000)
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=60_000)
+    assert (
+        page.locator(".ditscope-explorer").evaluate("each => getComputedStyle(each).containerType")
+        == "inline-size"
+    )
+    values = cache.hidden().sel(sample=1, branch="cond", block=4, channel=70)
+    for step, moves in ((3, 0), (1, 1)):
+        slider = page.get_by_label("Step", exact=True)
+        slider.focus()
+        for _ in range(moves):
+            page.keyboard.press("ArrowLeft")
+        settled(page)
+        point(page, 2, 1, 3, 4)
+        expected = float(values.sel(step=step)[9].values.astype(np.float32))
+        assert number(readout(page)) == pytest.approx(expected, rel=6e-4)
+    page.close()
