@@ -30,7 +30,6 @@ from ditscope.studies.rule import Quantity, Rule
 DETAIL = "high_frequency_energy"
 DEPTHS = (0.1, 0.4, 0.7, 1.0)
 FEW = 2
-GRID_PROMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class SemanticsOrDetail(Claim):
         "most. Meaning is the share of attributes (shape, colour, size, place, background) that the oracle finds "
         "right, on other models the CLIP score; detail is the share of the image's energy over 0.25 cycles a pixel, "
         "its change taken in octaves and without sign (0.14 of one is 10 %). A grid of k = 1, 2 and all massive "
-        "channels, in one block or all, in the first or the last half of the steps, is measured on the first 20 "
+        "channels, in one block or all, in the first or the last half of the steps, is measured on the "
         "tested prompts and decides nothing."
     )
     controls = (
@@ -156,9 +155,9 @@ class SemanticsOrDetail(Claim):
         }
 
     def work(self):
-        """Four blocks to choose from; three images of every prompt; twelve cells, half of late steps, of some."""
+        """Four blocks to choose from; three images of every prompt; twelve cells, half of late steps."""
         every, seeds = self.n_choosing + self.n_most, len(self.seeds)
-        images = (1 + 1 + len(DEPTHS)) * self.n_choosing + 3 * every + (1 + 6 + 6 * 0.5) * GRID_PROMPTS
+        images = (1 + 1 + len(DEPTHS)) * self.n_choosing + 3 * every + (1 + 6 + 6 * 0.5) * self.n_most
         return Work(images * seeds, {"statistics": (self.n_choosing * seeds, {"tensors": False})})
 
 
