@@ -25,10 +25,14 @@ from ditscope.edits.context import EditContext
 from ditscope.edits.firings import Firings
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import DitscopeError, UnsupportedError
+from ditscope.explorer.widget import ExplorerWidget
 from ditscope.models.configuration import read_configuration
 from ditscope.recording.selection import Selection
 from ditscope.report.page import Report
+from ditscope.studies.claim import Claim, Evidence, Finding, Trial
+from ditscope.studies.cost import Cost, Work
 from ditscope.studies.first_look import FirstLook
+from ditscope.studies.rule import Decision, Quantity, Rule
 from ditscope.studies.study import Measured, Progress, Result
 from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
@@ -46,8 +50,9 @@ TIED = {
     ds.guidance.GuidedVisit,
 }
 """What is tied to a model in memory or to a store that is being written."""
-MADE_INSIDE = {EditContext, ds.metrics.ClipScorer, Progress}
-"""What holds a visit's tensors, a network or a function of the caller's; no result holds one."""
+MADE_INSIDE = {EditContext, ds.metrics.ClipScorer, Progress, ExplorerWidget, Trial, Claim}
+"""What holds a visit's tensors, a network, a page or a function of the caller's, or has no thing of its own; no result
+holds one."""
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,18 @@ def held(dit, tmp_path_factory) -> dict[str, Any]:
             ds.controls.matched(zero),
         ],
         "guidance by a degraded branch": ds.guidance.from_edits(zero, 1.0),
+        "parts of a claim": [
+            Rule((Quantity.above("effect", "an effect", 0.0),)),
+            Quantity.above("effect", "an effect", 0.0),
+            Decision("undecided", ()),
+            Work(1.0),
+            Cost("shapes", 1.0, 1.0, 1),
+            Finding("It is known.", trusted=True),
+            Evidence({}),
+        ],
+        "pairs of scenes": ds.shapes.scene_pairs(
+            ["a large red circle at the left on a plain blue background"]
+        ),
         "capture": captured,
         "patches": [
             *(ds.edits.patch(source, [1], sample=0) for source in (cache, captured)),

@@ -131,7 +131,8 @@ def assemble(
         resamples: bootstrap draws of the intervals.
     """
     for variable in images.values():
-        variable.encoding["dtype"] = "int16"  # netCDF 3, which xarray always writes, has no uint8
+        # NetCDF 3, which xarray always writes, has no uint8. How a sweep's store holds them does not fit that.
+        variable.encoding = {"dtype": "int16"}
     n_metrics, n_samples = len(outline.metrics), len(outline.prompts)
     by_run = (len(outline.draws), len(outline.edits), outline.most_draws)
     value = np.full((n_metrics, *by_run, n_samples), np.nan)

@@ -21,6 +21,7 @@ from ditscope.checks import Address
 from ditscope.errors import CacheError, InputError
 from ditscope.passes.source import CacheLike, hidden_states
 from ditscope.passes.tensors import chosen_places, each_tensor, with_places
+from ditscope.vocabulary import STREAMS
 
 __all__ = ["concept_masks"]
 
@@ -61,9 +62,7 @@ def concept_masks(
             values that are not finite, or an unknown block, step, branch or threshold.
     """
     checks.name_of("threshold", threshold, THRESHOLDS)
-    image, text = (
-        chosen_places(_apart(source, stream), blocks, steps, branch) for stream in ("image", "text")
-    )
+    image, text = (chosen_places(_apart(source, stream), blocks, steps, branch) for stream in STREAMS)
     marked = _marked(concepts, text)
     words = {
         tensor.at: np.stack([tensor.values[own].mean(0, dtype=np.float64) for own in marked[:, tensor.at[0]]])

@@ -8,14 +8,14 @@ import xarray as xr
 from ditscope.errors import InputError
 from ditscope.passes.source import CacheLike, hidden_states
 from ditscope.passes.token_statistics import chunked
-from ditscope.vocabulary import SITES
+from ditscope.vocabulary import BLOCK_ENDS, SITES
 
 __all__ = ["residual_growth"]
 
 PARTS = ("attn", "mlp", "other", "whole")
 """What a block adds; ``other`` is what attention and MLP leave over, ``whole`` all of a block that is not split."""
 
-_ENDS = ("block_input", "block_output")
+
 _INSIDE = ("attn_output", "mlp_output", "mlp_gate")
 _MEASURES = ("energy_added", "mean_added", "gate_excess", "output_excess")
 _UNADDED = 0.05  # of the remainder with attention, what is left without it where it is not added
@@ -51,11 +51,11 @@ def residual_growth(source: CacheLike, *, stream: str = "image") -> xr.Dataset:
         InputError: sites that were not recorded, by name; or a stream with padding.
     """
     hidden = _sites(source, stream)
-    ends = [chunked(hidden[name]).chunk({"channel": -1}) for name in _ENDS]
+    ends = [chunked(hidden[name]).chunk({"channel": -1}) for name in BLOCK_ENDS]
     chunks = ends[0].variable.chunksizes
     blocks = ends[0]["block"].values
     given = [ends[0]]
-    for name in [_ENDS[1], "attn_gate", *(name for name in _INSIDE if name in hidden)]:
+    for name in [BLOCK_ENDS[1], "attn_gate", *(name for name in _INSIDE if name in hidden)]:
         # Blocks that have not the site get NaN, which says so.
         each = hidden[name].astype(np.result_type(hidden[name].dtype, np.float32)).reindex(block=blocks)
         given.append(each.chunk({dim: chunks[dim] for dim in each.dims}))
@@ -77,13 +77,13 @@ def residual_growth(source: CacheLike, *, stream: str = "image") -> xr.Dataset:
 def _sites(source: CacheLike, stream: str) -> dict[str, xr.DataArray]:
     """Every site that is there; all that must be and are not are named together."""
     found: dict[str, xr.DataArray] = {}
-    for name in (*_ENDS, "attn_gate", *_INSIDE):
+    for name in (*BLOCK_ENDS, "attn_gate", *_INSIDE):
         try:
             own = source.hidden(stream, name)
         except (InputError, KeyError):
             continue
         found[name] = hidden_states(own, stream, name) if SITES[name].has_tokens else own
-    needed = [*_ENDS, "attn_gate", *(_INSIDE if any(name in found for name in _INSIDE) else ())]
+    needed = [*BLOCK_ENDS, "attn_gate", *(_INSIDE if any(name in found for name in _INSIDE) else ())]
     missing = [name for name in needed if name not in found]
     if missing:
         raise InputError(
