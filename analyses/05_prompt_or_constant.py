@@ -84,7 +84,7 @@ class PromptOrConstant(Claim):
         parts = {"all": _split(stats, ("prompt", "seed", "step"))}
         crossed = self._crossed(trial)
         if crossed is not None:
-            parts["crossed"] = _split(crossed.stats, ("text", "pooled", "step"))
+            parts["crossed"] = _split(crossed[0], ("text", "pooled", "step"))
         shares = {
             f"{name} {which}": each[["share"]].where(of)
             for name, each in parts.items()
@@ -99,7 +99,7 @@ class PromptOrConstant(Claim):
             dict(zip([each.name for each in self.rule.quantities], found, strict=True)),
             {name.replace(" ", "_"): each for name, each in shares.items()},
             {"shares": table.to_dataframe().reset_index().dropna().round(4)},
-            [] if crossed is None else [crossed.finding],
+            [] if crossed is None else [crossed[1]],
         )
 
     def _crossed(self, trial):
@@ -121,7 +121,7 @@ class PromptOrConstant(Claim):
         own = {name: ("sample", cache.samples[name]) for name in labels}
         gate = _split(cache.stats("image", "attn_gate").assign_coords(own), ("text", "pooled"))["share"]
         of_text = float(gate.sel(component="text").mean())
-        return _Crossed(
+        return (
             cache.stats().assign_coords(own).load(),
             Finding(
                 f"Of the variance of attention's gate, which no text token reaches, {100 * of_text:.2f} % is found to "
@@ -152,12 +152,6 @@ class PromptOrConstant(Claim):
         """One image of every prompt and seed, and crossed ones, all recorded as statistics."""
         images = (self.n_choosing + self.n_most) * len(self.seeds) + CROSSED**2
         return Work(images, {"statistics": (images, {"tensors": False})})
-
-
-@dataclass(frozen=True)
-class _Crossed:
-    stats: xr.Dataset
-    finding: Finding
 
 
 def _split(stats, factors):

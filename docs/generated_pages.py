@@ -44,6 +44,8 @@ _ERRORS = (
     "EditError",
 )
 
+GALLERY = ROOT / "docs" / "images" / "gallery"
+_CODE, _DRAWN = re.compile(r"```python\n.*?```", re.DOTALL), re.compile(r'figures\["(\w+)"\]')
 _ROLE = re.compile(r":(?:func|class|data|meth|mod|attr):<code>~?")
 
 
@@ -129,6 +131,18 @@ def on_files(files: Any, config: Any) -> Any:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         files.append(File.generated(config, f"tutorials/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Called by mkdocs: below each block of the gallery, the figures that it draws, as far as they have been drawn."""
+    if page.file.src_uri != "gallery.md":
+        return markdown
+
+    def shown(block: re.Match[str]) -> str:
+        names = [name for name in _DRAWN.findall(block[0]) if (GALLERY / f"{name}.png").is_file()]
+        return "\n\n".join([block[0], *(f"![{name}](images/gallery/{name}.png)" for name in names)])
+
+    return _CODE.sub(shown, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -53,10 +53,7 @@ def test_the_code_of_a_page_runs_as_printed(page: Path, there: Path, started: di
     found = run_pages.run(page, there, started)
     # A page may give the model back and open it anew; the next ones go on with that.
     started["dit"] = found["dit"]
-    for name, figure in found.get("figures", {}).items():
-        assert f"images/gallery/{name}.png" in page.read_text(encoding="utf-8")
-        assert (run_pages.GALLERY / f"{name}.png").is_file()
-        assert figure.axes
+    assert all(figure.axes for figure in found.get("figures", {}).values())
 
 
 def test_every_block_is_run_or_says_why_not() -> None:

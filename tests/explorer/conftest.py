@@ -99,7 +99,7 @@ def server(stores):
     thread.join(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while its driver runs, other tests' event loops could not
 def browser():
     """A real Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")

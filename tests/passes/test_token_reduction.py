@@ -89,7 +89,6 @@ def test_slabs_tokens_and_channels_do_not_touch_one_another(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(token_reduction, "_PIECE", data.draw(st.sampled_from([1, 30, 200, 1 << 17])))
         patch.setattr(token_reduction, "_RUN", data.draw(st.sampled_from([3, 512])))
-        patch.setattr(token_reduction, "_WIDTH", data.draw(st.sampled_from([2, 1024])))
         found = reduce_tokens(values, real)
     assert found.shape == (*shape[:2], len(REDUCED), shape[-1])
     for slab in np.ndindex(*shape[:2]):

@@ -27,6 +27,9 @@ def found() -> dict[str, xr.Dataset]:
 
 
 def test_every_feature_has_its_curve_with_intervals(found) -> None:
+    found = {
+        name: each.assign_coords(features=name) for name, each in found.items()
+    }  # as selected from joined ones
     figure = correspondence_curve(found, about={"model": "shapes"})
     check_readable(figure)
     for container, one in zip(figure.axes[0].containers, found.values(), strict=True):

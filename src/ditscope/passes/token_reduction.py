@@ -17,7 +17,6 @@ REDUCED = (*RECORDED_STATISTICS, "nonfinite")
 """The rows that :func:`reduce_tokens` returns."""
 
 _PIECE = 1 << 17  # values of a float64 working copy: 1 MB, within a core's second-level cache
-_WIDTH = 1024  # channels whose sums stay in a core's first-level cache beside what is added to them
 _RUN = 512  # tokens whose squares are summed as they are
 
 
@@ -34,19 +33,16 @@ def reduce_tokens(values: np.ndarray, real: np.ndarray | None = None) -> np.ndar
     *lead, tokens, channels = values.shape
     slabs = values.reshape(-1, tokens, channels)
     kept = None if real is None or real.all() else np.broadcast_to(real, (*lead, tokens)).reshape(-1, tokens)
-    width = min(channels, _WIDTH)
-    together = min(len(slabs), max(1, _PIECE // max(1, tokens * width)))
-    length = min(tokens, max(1, _PIECE // max(1, together * width)))
-    room, runs = _aligned(together, length, width), _spans(tokens, _RUN)
+    together = min(len(slabs), max(1, _PIECE // max(1, tokens * channels)))
+    length = min(tokens, max(1, _PIECE // max(1, together * channels)))
+    room, runs = _aligned(together, length, channels), _spans(tokens, _RUN)
     table = np.empty((len(_Sums._fields), len(runs), len(slabs), channels))
     # Infinity less infinity is met before it is known to be there.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for rows in _spans(len(slabs), together):
             for number, run in enumerate(runs):
                 known = None if kept is None else kept[rows, run]
-                for some in _spans(channels, width):
-                    place = room[: rows.stop - rows.start, :, : some.stop - some.start]
-                    table[:, number, rows, some] = _sums(slabs[rows, run, some], known, place)
+                table[:, number, rows] = _sums(slabs[rows, run], known, room[: rows.stop - rows.start])
         sums = _merged(_Sums(*table))
         spread, seen = np.sqrt(sums.squared / sums.used), sums.used > 0
         columns = (

@@ -50,7 +50,7 @@ def correspondence_curve(
         for name, each in found.items()
     }
     first = next(iter(curves.values()))[0]
-    if any(not each[0]["alpha"].equals(first["alpha"]) for each in curves.values()):
+    if any(not np.array_equal(each[0]["alpha"], first["alpha"]) for each in curves.values()):
         raise InputError("results of different tolerances", "the same alphas", "Score them alike.")
     one = next(iter(found.values()))
     styles = [line_style(look) for look in looks([False] * len(curves))]
