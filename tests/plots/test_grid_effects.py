@@ -36,6 +36,8 @@ def test_many_labels_are_thinned() -> None:
 def test_another_dim_across_and_what_cannot_be_drawn() -> None:
     figure = grid_effects(make_cells(), x="steps")
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["early", "late"]
+    assert {line[0].get_linestyle() for line in figure.axes[0].containers} == {"None"}
+    assert "None" not in {line[0].get_linestyle() for line in grid_effects(make_cells()).axes[0].containers}
     with pytest.raises(InputError, match="one to three others"):
         grid_effects(make_cells(), x="sample")
     with pytest.raises(InputError, match="mean, low, high"):

@@ -124,6 +124,7 @@ def test_a_second_run_goes_on_from_what_is_there(finished, dit, tmp_path: Path) 
     before = {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and "sweep" in str(path)
     }
+    assert {"pilot", "test"} == {path.relative_to(folder).parts[0] for path in before}
     again = small(dit).run(folder, dit=dit, say=lambda line: None)
     assert again.numbers["quantities"] == result.numbers["quantities"]
     assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -53,11 +53,12 @@ def grid_effects(
     others = [dim for dim in dims if dim != across]
     lines = result.stack(line=others) if others else result.expand_dims(line=[""])
     names = [", ".join(map(str, label)) for label in lines["line"].values.tolist()]
+    numbers = result[across].dtype.kind in "iuf"  # between names there is nothing to join
     looks = [
         {
-            "color": DISTINCT[at % len(DISTINCT)],
-            "marker": MARKERS[at % len(MARKERS)],
-            "linestyle": DASHES[at % len(DASHES)],
+            "color": DISTINCT[at % 6],
+            "marker": MARKERS[at % 6],
+            "linestyle": DASHES[at % 6] if numbers else "none",
         }
         for at in range(len(names))
     ]
