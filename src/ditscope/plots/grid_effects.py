@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -54,7 +55,7 @@ def grid_effects(
     lines = result.stack(line=others) if others else result.expand_dims(line=[""])
     names = [", ".join(map(str, label)) for label in lines["line"].values.tolist()]
     numbers = result[across].dtype.kind in "iuf"  # between names there is nothing to join
-    looks = [
+    looks: list[dict[str, Any]] = [
         {
             "color": DISTINCT[at % 6],
             "marker": MARKERS[at % 6],
