@@ -31,10 +31,8 @@ def modules_after(statements: str) -> set[str]:
     )
 
 
-def test_importing_ditscope_is_quick_and_imports_nothing_heavy() -> None:
+def test_importing_ditscope_imports_nothing_heavy() -> None:
     assert not modules_after("import ditscope; dir(ditscope)") & HEAVY
-    timed = "import time; start = time.perf_counter(); import ditscope; print(time.perf_counter() - start)"
-    assert min(float(printed_by(timed)) for _ in range(3)) < 0.1  # seconds
 
 
 def test_a_name_brings_only_what_it_needs() -> None:
