@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 from ditscope import cli
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from ditscope.cli import main\n"
@@ -21,14 +20,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         "except SystemExit: pass\n"
         "assert not {'torch', 'matplotlib', 'numpy', 'diffusers', 'xarray'} & set(sys.modules), sorted(sys.modules)"
     )
-    took = []
-    for _ in range(3):  # the fastest: other work on the machine is none of the command's
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        took.append(time.perf_counter() - start)
-        if took[-1] < 0.5:
-            break
-    assert min(took) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert all(name in done.stdout for name in ("check", "demo", "forecast", "info", "record", "study"))
 
 
