@@ -14,6 +14,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.cli.claim import run_claim
+from ditscope.errors import InputError
 from ditscope.intervals import interval_over
 from ditscope.studies.claim import Claim, Evidence, Finding
 from ditscope.studies.cost import Work
@@ -53,6 +54,13 @@ class Stability(Claim):
     )
 
     seeds: tuple[int, ...] = (0, 1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.seeds) != 2:
+            raise InputError(
+                f"{len(self.seeds)} seeds", "two, of which one is the other's other", "Pass seeds=[0,1]."
+            )
 
     def test(self, trial, chosen):
         """Record statistics, and compare top sets."""

@@ -86,6 +86,23 @@ def test_labels_of_tokens_are_read_at_tokens(told) -> None:
     assert float(few["accuracy"].sel(selector="planted").squeeze()) > 0.9
 
 
+def test_the_control_of_tokens_keeps_the_map_of_another_prompt(told) -> None:
+    """Where every map is the same, another prompt's is one's own: the control is read as well as the labels."""
+    hidden, _, _ = told
+    left = np.tile(hidden["x"].values < 3, (20, 1))
+    values = hidden.values.copy()
+    values[..., 3] = 5.0 * left[:, None, None, None]
+    found = passes.probe(
+        hidden.copy(data=values),
+        xr.DataArray(left, dims=("sample", "token"), name="left"),
+        {"planted": ChannelSet.of([3])},
+        blocks=0,
+        tokens=12,
+        shuffles=2,
+    )
+    assert float(found["chance"].sel(selector="planted").squeeze()) == 1
+
+
 def test_a_prompt_is_never_both_learned_from_and_judged(told) -> None:
     """Each prompt has a mark of its own: learned by heart it would tell the class; of others it tells nothing."""
     hidden, colours, _ = told

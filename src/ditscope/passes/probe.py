@@ -98,10 +98,18 @@ def probe(
     else:
         n_tokens = hidden.sizes["token"]
         drawn = np.stack([random.permutation(n_tokens)[:tokens] for _ in classes[0]])
-        classes = [np.take_along_axis(each, drawn, axis=1) for each in classes]
+    # Another sample's map is looked at where this one's tokens are.
+    there = [each if each.ndim == 1 else np.take_along_axis(each, drawn, axis=1) for each in classes]
     groups = _groups(hidden)
-    folds_of = _folds(classes, groups, folds)
+    folds_of = _folds(there, groups, folds)
     orders = [_permuted(groups, random) for _ in range(shuffles)]
+    exchanged = [
+        [
+            each[order] if each.ndim == 1 else np.take_along_axis(each[order], drawn, axis=1)
+            for each in classes
+        ]
+        for order in orders
+    ]
     selectors = table.shape[0] + 1
     shape = (len(names), selectors, table.shape[1], hidden.sizes["step"], hidden.sizes["block"])
     score, shuffled = np.full((2, *shape, hidden.sizes["sample"]), np.nan)
@@ -122,11 +130,13 @@ def probe(
                     f"NaN or infinity in {where}", "finite values", "Leave that block or step out."
                 )
             for key, member in (*table.at((0, step, 0, block)), every):
-                for number, own in enumerate(classes):
+                for number, own in enumerate(there):
                     at = (number, *key, step, block)
                     chosen = features[..., member]
                     score[at] = _judged(chosen, own, folds_of, regularisation)
-                    control = [_judged(chosen, own[order], folds_of, regularisation) for order in orders]
+                    control = [
+                        _judged(chosen, other[number], folds_of, regularisation) for other in exchanged
+                    ]
                     shuffled[at] = np.mean(control, axis=0)
             bar.update()
     dims = ("label", "selector", "draw", "step", "block", "sample")
@@ -198,9 +208,11 @@ def _folds(classes: list[np.ndarray], groups: np.ndarray, folds: int) -> list[tu
 
 
 def _permuted(groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """For each sample one of another prompt, whose labels it takes: prompts are permuted whole."""
+    """For each sample one of another prompt, whose labels it takes: prompts are permuted whole, none onto itself."""
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    order = random.permutation(len(members))
+    cycle = random.permutation(len(members))
+    order = np.empty_like(cycle)
+    order[cycle] = np.roll(cycle, 1)
     taken = np.empty(len(groups), int)
     for own, other in zip(members, order, strict=True):
         taken[own] = np.resize(members[other], len(own))

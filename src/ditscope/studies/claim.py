@@ -384,8 +384,12 @@ class Trial:
 
 
 def effect_of(compared: xr.Dataset, metric: str, edit: str | None = None) -> xr.DataArray:
-    """Effects ``[..., sample]`` of what compare or sweep returned on one metric, draws averaged, with ``prompt``."""
-    effect = compared["effect"].sel(metric=metric, drop=True).mean("draw")
+    """Effects ``[..., sample]`` of what compare or sweep returned on one metric, draws averaged, with ``prompt``.
+
+    A PSNR above 60 dB, infinite where nothing changed, counts as 60 in each draw.
+    """
+    effect = compared["effect"].sel(metric=metric, drop=True)
+    effect = (effect.clip(max=60.0) if metric == "psnr" else effect).mean("draw")
     effect = effect if edit is None else effect.sel(edit=edit, drop=True)
     return effect.drop_vars([n for n in effect.coords if n not in (*effect.dims, "prompt", "seed")])
 
