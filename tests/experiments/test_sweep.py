@@ -154,6 +154,22 @@ def test_a_store_of_another_sweep_is_refused_by_the_fields(dit, stored, monkeypa
     assert words in str(error.value)
 
 
+def test_edits_in_another_order_are_another_sweep(dit, tmp_path) -> None:
+    """Runs are kept by position, and dicts of another order are equal."""
+    given = {"one": ds.edits.zero([1], blocks=7, steps=[1]), "two": ds.edits.zero([2], blocks=7, steps=[1])}
+    settings = {"metrics": ["mean_abs_difference"], "path": tmp_path / "a", **CALL}
+    ds.compare(dit, PROMPTS[0], 5, given, **settings)
+    with pytest.raises(ConfigMismatchError, match=r"order\[0\]: found 'one', expected 'two'"):
+        ds.compare(dit, PROMPTS[0], 5, dict(reversed(given.items())), **settings)
+
+
+def test_what_changes_nothing_has_no_effect_on_latents_judged_by_themselves(dit) -> None:
+    """Those of an edit of an early step are of the end, as the unedited ones are that they are held against."""
+    grid = ds.grid(lambda step: {"no change": ds.edits.scale([1], 1.0, blocks=0, steps=[step])}, step=[0, 1])
+    found = sweep(dit, grid, metrics=["latent_norm"])
+    assert (found["effect"] == 0).all()
+
+
 def test_a_baseline_that_is_another_is_no_pair_of_what_is_there(dit, monkeypatch, tmp_path) -> None:
     sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
     journal = tmp_path / "sweep" / sweep_store.JOURNAL

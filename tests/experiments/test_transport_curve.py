@@ -36,3 +36,9 @@ def test_each_strength_is_what_compare_makes_of_it(dit) -> None:
 def test_what_has_no_strength_is_refused(dit, edits, alphas) -> None:
     with pytest.raises(InputError, match="patch or transport"):
         ds.transport_curve(dit, PROMPT, 0, edits, alphas, **CALL)
+
+
+def test_a_strength_that_comes_twice_is_refused() -> None:
+    edits = {"some": ds.edits.patch(ds.edits.LockStep({"a": "b"}))}
+    with pytest.raises(InputError, match="alphas that differ"):
+        ds.transport_curve(None, PROMPT, 0, edits, [0.5, 0.0, 0.5])

@@ -52,6 +52,9 @@ class Runs:
             not {"latents", "reference_latents"}.isdisjoint(metric.needs) for metric in scorers.values()
         )
 
+        # What is judged by itself is compared with the unedited run's score, which is of the end.
+        self._to_end = any("latents" in metric.needs and not metric.paired for metric in scorers.values())
+
     def make(self, kept: Kept, model: Mapping[str, Any]) -> str:
         """Make what is missing of a model in a state; returns what was shared, in words."""
         missing = [kept.missing(batch) for batch in range(len(self._batches))]
@@ -114,7 +117,8 @@ class Runs:
         first = self._visits[0].step
 
         def until_then(visit: Visit) -> object:
-            return STOP if steps is not None and visit.step >= first + steps else at_visit(visit)
+            over = steps is not None and not self._to_end and visit.step >= first + steps
+            return STOP if over else at_visit(visit)
 
         call = {**batch.call, "output_type": LATENT}
         return run_traced(self._dit, batch.samples, until_then, keep_latents=True, **call)

@@ -86,9 +86,11 @@ def score_run(
         positions: of these samples among all.
         edits: what was applied, each with one draw.
         firings: of :meth:`ditscope.edits.firings.Firings.table`.
-        steps: how many steps the edits reach: latents are compared after the last of them.
+        steps: how many steps the edits reach: latents are compared with the unedited run's after the last of them, and
+            by themselves at the end, as those of the baseline are.
     """
     latents = [None if each.latents is None else each.latents[:, steps] for each in (made, baseline)]
+    last = None if made.latents is None else made.latents[:, -1]
     inputs = {
         "reference": baseline.images,
         "prompts": prompts,
@@ -104,7 +106,12 @@ def score_run(
     moved[energy.index] = _totals(firings, "moved") / energy
     # The numbers of sets are made once all images are there.
     nothing = np.full(len(prompts), np.nan)
-    scores = [nothing if each.over == "set" else each(made.images, **inputs) for each in scorers.values()]
+    scores = [
+        nothing
+        if each.over == "set"
+        else each(made.images, **(inputs if each.paired else inputs | {"latents": last}))
+        for each in scorers.values()
+    ]
     matched = match_ratio(edits, firings, len(prompts))
     return Scored(np.stack(scores), count, removed, moved, matched)
 

@@ -219,7 +219,9 @@ def read(path: str | os.PathLike[str]) -> SweepStore:
 def _deciding(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the numbers, under the names of the arguments; the attributes say it once more, for a reader."""
     outline = {name: value for name, value in manifest["outline"].items() if name != "attrs"}
-    return {**outline, **manifest["config"]}
+    # Results are kept by position, and mappings are equal in any order.
+    order = [*outline["dims"], *outline["edits"]]
+    return {**outline, **manifest["config"], "order": order}
 
 
 def _require_free(folder: Path) -> None:

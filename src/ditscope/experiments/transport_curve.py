@@ -55,6 +55,10 @@ def transport_curve(
         )
     places = [(name, alpha) for name in edits for alpha in levels]
     at = {f"{name} at {alpha:g}": replace(edits[name], alpha=alpha) for name, alpha in places}
+    if len(at) < len(places):
+        raise InputError(
+            f"alphas {levels}", "alphas that differ in six digits", "Leave out what comes twice."
+        )
     names, numbers = zip(*places, strict=True)
     result = compare(dit, prompts, seeds, at, **comparison)
     return result.assign_coords(curve=("edit", list(names)), alpha=("edit", list(numbers)))

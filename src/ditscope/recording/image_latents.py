@@ -11,8 +11,9 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
 from diffusers.utils.torch_utils import randn_tensor
 
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models.pipeline_call import call_parameters, generators
+from ditscope.models.pipeline_call import call_parameters
 from ditscope.tracing.probe import Probe
+from ditscope.tracing.seeds import generators_of
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -95,7 +96,7 @@ def noise(dit: DiT, seeds: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     return torch.cat(
         [
             randn_tensor(like.shape, made, like.device, like.dtype)
-            for made in generators(dit.diffusers_pipeline, list(seeds))
+            for made in generators_of(dit.diffusers_pipeline, list(seeds))
         ]
     )
 
