@@ -131,6 +131,18 @@ def test_random_channels_in_the_mask_of_massive_ones(source, target) -> None:
         ds.edits.transport(source, random, target=target, sample=0)
 
 
+def test_values_and_masks_are_of_one_source_sample_whatever_the_runs_order(source, target) -> None:
+    chosen = [index % 2 for index in range(len(target.committed))]
+    edit = ds.edits.transport(source, IDS, mask="source", target=target, sample=chosen)
+    for number, index in zip(target.committed, chosen, strict=True):
+        sample = (target.specs[number].prompt, target.specs[number].seed)
+        assert edit.source.own(sample, 0) == edit.source.own(sample, 3) == index
+        mask = masks(source).sel(sample=source.committed[index]).values
+        assert np.array_equal(of(edit.scope.tokens, sample), mask)
+    with pytest.raises(InputError, match="source samples for a target of"):
+        ds.edits.transport(source, IDS, mask="source", target=target, sample=[*chosen, 0])
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Unpack
 
 import xarray as xr
@@ -144,6 +145,7 @@ def transport(
                 )
         if "source" in masks:
             assert isinstance(chosen, RecordedSource)
+            chosen = chosen if target is None else _by_label(chosen, target)
             masks["source"] = _for_the_run(masks["source"], chosen, target)
         where["tokens"] = _union(list(masks.values()))
     return Transport.of(channels, where, source=chosen, alpha=alpha, part=part, mask=word)
@@ -165,6 +167,25 @@ def _needed(sides: dict[str, Any], side: str) -> Recorded:
 def _largest(recorded: Recorded, k: int, statistic: str, where: Where) -> ChannelSet:
     place = {name: where[name] for name in ("stream", "site") if name in where}
     return rank_channels(recorded, statistic=statistic, **place).top(k)
+
+
+def _by_label(source: RecordedSource, target: Recorded) -> RecordedSource:
+    """The source with samples chosen by the target's prompts and seeds, as its masks are, whatever the run's order."""
+    sample = source.sample
+    if not isinstance(sample, xr.DataArray) or {"prompt", "seed"} & set(sample.coords):
+        return source
+    specs = [target.specs[each] for each in target.committed]
+    if len(specs) != sample.size:
+        raise InputError(
+            f"{sample.size} source samples for a target of {len(specs)}",
+            "one for each sample of the target",
+            "Pass sample= in the target's order.",
+        )
+    named = {
+        "prompt": ("sample", [spec.prompt for spec in specs]),
+        "seed": ("sample", [spec.seed for spec in specs]),
+    }
+    return replace(source, sample=sample.assign_coords(named))
 
 
 def _for_the_run(masks: xr.DataArray, source: RecordedSource, target: Recorded | None) -> xr.DataArray:
