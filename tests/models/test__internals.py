@@ -356,6 +356,7 @@ def test_private_names_are_reached_through_this_file_only() -> None:
     allowed = {
         "_fields",  # of named tuples, documented
         "_replace",
+        "_asdict",
         "_axinfo",  # of matplotlib, which no model runs on
         "_set_position",
     }

@@ -137,7 +137,7 @@ class Cache(Recorded):
             InputError: the address or the statistic was not recorded.
             CacheError: what is read is not what was recorded.
         """
-        at = self._place(self.schema.site(stream, site), step, branch, block)
+        at = self.positions_at(self.schema.site(stream, site), step, branch, block)
         which = position("statistic", name, self.schema.statistics)
         return self._at(statistics_path(stream, site), samples, (*at, which), None)
 

@@ -213,7 +213,7 @@ class Recorded(ABC):
         """
         own = self.site_with_values(stream, site)
         positions = None if channels is None else self._channel_positions(channels)
-        return self._at(values_path(own), samples, self._place(own, step, branch, block), positions)
+        return self._at(values_path(own), samples, self.positions_at(own, step, branch, block), positions)
 
     def token_mask(self, stream: str, samples: Sequence[int], branch: str) -> np.ndarray[Any, Any]:
         """Which tokens of a stream are real, bool ``[sample, token]``."""
@@ -302,7 +302,7 @@ class Recorded(ABC):
             labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
         return labels
 
-    def _place(self, site: StoredSite, step: int, branch: str, block: int) -> tuple[int, int, int]:
+    def positions_at(self, site: StoredSite, step: int, branch: str, block: int) -> tuple[int, int, int]:
         """Positions of an address along a site's steps, branches and blocks."""
         return (
             position("step", step, [step.index for step in self.schema.steps]),
