@@ -32,6 +32,7 @@ SEEN = {
     "11": "A trial on three prompts, in which the published sign rule put masks on the wrong side, showed sizes of "
     "effects; mask rule and mask block were changed after it. The first design was not run on 40 prompts.",
     "12": "As 02.",
+    "16": "It crashed in its pilot before a result was seen; the probe's control was mended before it ran.",
     "14, 15, 16": "Blocks, formats and probes were cut for time, each committed before its run.",
 }
 """What had been seen, and what was changed, before a claim's run, by its numbers."""
