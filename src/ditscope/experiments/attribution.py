@@ -74,7 +74,8 @@ def attribution(
 
     Returns:
         Dataset of ``effect`` float32 ``[sample, step, branch, block, channel]``, with ``token`` before ``channel`` if
-        asked, NaN where the edit does not act; and ``value``, the metric ``[sample, step, branch]``.
+        asked: NaN at places that are not in the edit's scope, 0 where a sample's own mask or channels, or padding,
+        leave one out; and ``value``, the metric ``[sample, step, branch]``.
 
     Raises:
         InputError: an edit that does not fit the model or the call, or a metric that gives something else than a

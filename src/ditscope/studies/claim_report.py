@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def draw_claim(result: Result) -> Report:
     """The report of a saved result of a :class:`ditscope.studies.claim.Claim`."""
-    claim: Claim = result.study  # type: ignore[assignment]
+    claim = cast("Claim", result.study)
     numbers = result.numbers
     report = Report(claim.claim, f"{claim.source}. Tested on {claim.model}.")
     report.key_number(numbers["verdict"], f"on {claim.model}, by a rule written before the run")
@@ -77,7 +77,7 @@ def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr
 
 
 def _design(section: Section, result: Result) -> None:
-    claim: Claim = result.study  # type: ignore[assignment]
+    claim = cast("Claim", result.study)
     numbers = result.numbers
     section.text(claim.design)
     section.text("**Held against:** " + "; ".join(claim.controls) + ".")
