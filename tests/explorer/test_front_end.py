@@ -60,6 +60,25 @@ def test_each_slider_moves_to_what_is_stored_there_and_the_address_comes_back_to
     assert again.locator("main").inner_text() == page.locator("main").inner_text()
 
 
+def test_words_of_a_prompt_lead_to_it_and_the_seed_stays_where_it_has_it(shown) -> None:
+    page = shown("sample=2&step=3&block=4")
+    from playwright.sync_api import expect
+
+    field, said = page.get_by_label("Find a prompt", exact=True), page.locator("form.controls")
+    field.fill("CIRCLE a")
+    page.wait_for_selector("datalist option[value='a red circle']", state="attached")
+    field.press("Enter")
+    expect(page.locator("main h2").first).to_have_text("a red circle")
+    settled(page)
+    assert "sample=0" in page.url
+    assert "1 found" in said.inner_text()
+    field.fill("a blue one")
+    expect(said).to_contain_text("0 found")
+    field.press("Enter")
+    settled(page)
+    assert page.locator("main h2").first.inner_text() == "a red circle"
+
+
 def test_absolute_values_are_on_a_scale_from_zero(shown, stored) -> None:
     page = shown(f"{START}&sign=abs")
     values = abs(stored())

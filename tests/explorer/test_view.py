@@ -53,4 +53,5 @@ def test_a_store_is_asked_by_its_number(stores, place) -> None:
 
 
 def test_every_view_has_its_panel_beside_it_or_belongs_to_one_that_has() -> None:
-    assert {name for name, each in VIEWS.items() if not each.panel.is_file()} == {"recording", "comparison"}
+    without = {name for name, each in VIEWS.items() if not each.panel.is_file()}
+    assert without == {"recording", "comparison", "prompt_search"}

@@ -135,7 +135,7 @@ def _of_recording(
         ]
         values["blocks"] = [each for each in values["blocks"] if each["block"] in kept_blocks]
         values["steps"] = [each for each in values["steps"] if each["step"] in kept_steps]
-        values |= {"branches": [branch], "channels_inside": kept_channels}
+        values |= {"branches": [branch], "channels_inside": kept_channels, "part": True}
         arrays = {**said.arrays, **{name: said.arrays[name][at] for name in ("sample", "prompt", "seed")}}
         return Payload(values, arrays)
 
@@ -167,7 +167,8 @@ def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Quest
     chosen = _samples(range(result.sizes["sample"]), samples)
 
     def only(said: Payload) -> Payload:
-        return Payload(said.values, {name: array[chosen] for name, array in said.arrays.items()})
+        inside = {name: array[chosen] for name, array in said.arrays.items()}
+        return Payload({**said.values, "part": True}, inside)
 
     def questions() -> Iterator[Question]:
         yield "stores", {}

@@ -23,8 +23,8 @@ function chosen(key, label, values, text = String, more = {}) {
   };
 }
 
-function sampleControls(samples, prompts, seeds) {
-  const rows = Array.from(samples, (sample, i) => ({ sample, prompt: prompts[i], seed: seeds[i] }));
+function sampleControls({ part, arrays: { sample: samples, prompt: prompts, seed: seeds } }) {
+  const rows = Array.from(samples.data, (sample, i) => ({ sample, prompt: prompts.data[i], seed: seeds.data[i] }));
   const byPrompt = new Map();
   for (const row of rows) byPrompt.set(row.prompt, [...(byPrompt.get(row.prompt) ?? []), row]);
   const groups = [...byPrompt.values()];
@@ -45,6 +45,7 @@ function sampleControls(samples, prompts, seeds) {
         pane.set({ sample: same.sample });
       },
     },
+    ...(groups.length > 1 && !part ? [promptSearch(rows, byPrompt, now)] : []),
     {
       id: "seed",
       keys: ["sample"],
@@ -59,12 +60,26 @@ function sampleControls(samples, prompts, seeds) {
   ];
 }
 
+/** A field that goes to a prompt by its words; the seed stays where the prompt has it. */
+function promptSearch(rows, byPrompt, now) {
+  return {
+    id: "find",
+    keys: ["sample"],
+    label: "Find a prompt",
+    shape: "search",
+    find: (pane, words) => pane.ask("prompt_search", { words }),
+    set(pane, sample) {
+      const group = byPrompt.get(rows.find((row) => row.sample === sample).prompt);
+      pane.set({ sample: (group.find((row) => row.seed === now(pane).seed) ?? group[0]).sample });
+    },
+  };
+}
+
 function controlsOf(info) {
   return info.kind === "recording" ? recordingControls(info) : comparisonControls(info);
 }
 
 function recordingControls(info) {
-  const { sample, prompt, seed } = info.arrays;
   const streams = Object.keys(info.streams);
   const sitesOf = (pane) => info.sites.filter((site) => site.stream === pane.value("stream"));
   const siteOf = (pane) => {
@@ -74,7 +89,7 @@ function recordingControls(info) {
   const blocksOf = (pane) => info.blocks.filter((block) => siteOf(pane).blocks.includes(block.block));
   const step = ({ step, sigma }) => `${step} · σ ${number(sigma)}`;
   return [
-    ...sampleControls(sample.data, prompt.data, seed.data),
+    ...sampleControls(info),
     chosen("step", "Step", info.steps.map((each) => each.step), (_, i) => step(info.steps[i]), {
       fallback: info.steps.length - 1,
     }),
@@ -128,10 +143,9 @@ function recordingControls(info) {
 }
 
 function comparisonControls(info) {
-  const { sample, prompt, seed } = info.arrays;
   const numbers = (n) => Array.from({ length: n }, (_, i) => i);
   return [
-    ...sampleControls(sample.data, prompt.data, seed.data),
+    ...sampleControls(info),
     ...info.grid.map(({ name, labels }) => chosen(`grid.${name}`, name, numbers(labels.length), (i) => labels[i])),
     chosen("edit", "Edit", numbers(info.edits.length), (i) => info.edits[i], { shape: "choice" }),
     {
@@ -160,6 +174,27 @@ function controlElement(control, pane, suffix) {
     const input = el("input", { id, type: "number", min: 0, step: 1, placeholder: "top" });
     input.addEventListener("change", () => pane.set({ [control.keys[0]]: input.value === "" ? null : input.value }));
     return { element: el("div.control", {}, label, input), refresh: () => (input.value = pane.get(control.keys[0]) ?? "") };
+  }
+  if (control.shape === "search") {
+    const list = el("datalist", { id: newId() }), said = el("output", { for: id });
+    const input = el("input", { id, type: "search", list: list.id, autocomplete: "off", placeholder: "words of it" });
+    let found;
+    const look = async () => {
+      const words = input.value.trim();
+      found = words ? control.find(pane, words) : null;
+      const answer = await found;
+      if (words !== input.value.trim()) return;
+      list.replaceChildren(...(answer?.prompts ?? []).map((text) => el("option", { value: text })));
+      said.textContent = answer ? `${answer.found} found` : "";
+    };
+    const go = async () => {
+      const answer = await found;
+      if (!answer?.found) return;
+      control.set(pane, answer.arrays.sample.data[Math.max(0, answer.prompts.indexOf(input.value))]);
+    };
+    input.addEventListener("input", look);
+    input.addEventListener("change", () => look().then(go));
+    return { element: el("div.control", {}, label, said, input, list), refresh: () => {} };
   }
   if (control.shape === "choice") {
     const select = el("select", { id, onchange: () => control.set(pane, select.selectedIndex) });

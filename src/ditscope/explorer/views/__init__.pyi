@@ -9,6 +9,7 @@ from .channel_ranking import channel_ranking as channel_ranking
 from .comparison import comparison as comparison
 from .edited import edited as edited
 from .mask import mask as mask
+from .prompt_search import prompt_search as prompt_search
 from .recording import recording as recording
 from .sample import sample as sample
 from .scores import scores as scores
