@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ditscope.errors import InputError
+from ditscope.vocabulary import EMBEDDED_NAMES
 
 # Two letters at least: one is a drive. A Path of a URL has lost a slash.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -51,6 +53,25 @@ def folder_or_hub_id(name: str | os.PathLike[str]) -> str:
     if isinstance(name, str) and _HUB_ID.fullmatch(name) and not Path(name).exists():
         return name
     return str(local_path(name))
+
+
+def pipeline_name(name: str | os.PathLike[str]) -> str:
+    """The name of an embedded pipeline; else a folder as its absolute path, or a hub id as it is.
+
+    Raises:
+        InputError: as of :func:`local_path`; or it is all but an embedded pipeline's, for which no network need be
+            asked.
+    """
+    if name in EMBEDDED_NAMES:
+        return str(name)
+    found = folder_or_hub_id(name)
+    if close := difflib.get_close_matches(found.strip().lower(), EMBEDDED_NAMES, n=1, cutoff=0.75):
+        raise InputError(
+            f"{found!r}, which is no folder here",
+            f"'{EMBEDDED_NAMES[0]}', a pipeline folder or a hub id",
+            f"Did you mean '{close[0]}'?",
+        )
+    return found
 
 
 def _of_url(text: str, scheme: str) -> str:

@@ -73,18 +73,27 @@ def test_help_has_a_short_name(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--steps", "a"], ["--streams", "picture"], ["--branches", "none"], ["--sites", "x"]]
+    ("model", "wrong", "found"),
+    [
+        ("shapes", ["--steps", "a"], "--steps"),
+        ("shapes", ["--streams", "picture"], "--streams"),
+        ("shapes", ["--branches", "none"], "--branches"),
+        ("shapes", ["--sites", "x"], "--sites"),
+        ("shapess", [], "'shapess', which is no folder here"),
+    ],
 )
-def test_a_slip_is_refused_before_anything_heavy_is_loaded(wrong: list[str], tmp_path: Path) -> None:
+def test_a_slip_is_refused_before_anything_heavy_is_loaded(
+    model: str, wrong: list[str], found: str, tmp_path: Path
+) -> None:
     code = (
         "import sys\n"
         "from ditscope.cli import main\n"
-        f"try: main(['record', 'shapes', '--out', {str(tmp_path / 'a')!r}, *{wrong!r}])\n"
+        f"try: main(['record', {model!r}, '--out', {str(tmp_path / 'a')!r}, *{wrong!r}])\n"
         "except SystemExit as stop: assert stop.code == 2\n"
         "assert not {'torch', 'numpy', 'diffusers', 'xarray'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stderr.startswith(f"ditscope: found {wrong[0]}")
+    assert done.stderr.startswith(f"ditscope: found {found}")
 
 
 def test_ctrl_c_says_that_it_goes_on(

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditscope.errors import InputError, unknown_name
-from ditscope.paths import local_path
+from ditscope.paths import local_path, pipeline_name
 from ditscope.vocabulary import BRANCHES, SITES, STREAMS
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
 
-Model = Annotated[str, typer.Argument(help="'shapes', a pipeline folder, or a hub id.")]
+
+def _known(name: str) -> str:
+    """A model's name as it was given, once it can be one: before the libraries are imported."""
+    pipeline_name(name)
+    return name
+
+
+_MODEL = "'shapes', a pipeline folder, or a hub id."
+Model = Annotated[str, typer.Argument(help=_MODEL, callback=_known)]
 NumInferenceSteps = Annotated[int, typer.Option(help="Denoising steps.")]
 Height = Annotated[int | None, typer.Option(help="Image height in pixels; by default the pipeline's own.")]
 Width = Annotated[int | None, typer.Option(help="Image width in pixels; by default the pipeline's own.")]
@@ -33,7 +41,9 @@ Dtype = Annotated[str | None, typer.Option(help="torch dtype, such as bfloat16."
 Device = Annotated[str | None, typer.Option(help="Device, such as cuda.")]
 PromptFile = Annotated[Path | None, typer.Option("--prompts", help="Text file with one prompt a line.")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write to.")]
-StudiedModel = Annotated[str, typer.Option("--model", help="'shapes', a pipeline folder, or a hub id.")]
+StudiedModel = Annotated[
+    str, typer.Option("--model", help="'shapes', a pipeline folder, or a hub id.", callback=_known)
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

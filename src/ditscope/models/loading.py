@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import os
@@ -29,7 +28,7 @@ from ditscope.models.pipeline_folder import (
     require_readable,
 )
 from ditscope.models.versions import warn_of_known_bad
-from ditscope.paths import folder_or_hub_id
+from ditscope.paths import pipeline_name
 
 # What DiffusionPipeline.from_pretrained reads from its **kwargs; anything else it ignores with a log line.
 _LOADING_ARGUMENTS = frozenset(
@@ -201,18 +200,10 @@ def source_of(name_or_path: str | os.PathLike[str]) -> str:
     """The folder or hub id that a name stands for.
 
     Raises:
-        InputError: it is all but an embedded pipeline's, for which no network need be asked.
+        InputError: as of :func:`ditscope.paths.pipeline_name`.
     """
-    if name_or_path in EMBEDDED_NAMES:
-        return str(embedded_folder(str(name_or_path)))
-    found = folder_or_hub_id(name_or_path)
-    if close := difflib.get_close_matches(found.strip().lower(), EMBEDDED_NAMES, n=1, cutoff=0.75):
-        raise InputError(
-            f"{found!r}, which is no folder here",
-            f"'{EMBEDDED}', a pipeline folder or a hub id",
-            f"Did you mean '{close[0]}'?",
-        )
-    return found
+    name = pipeline_name(name_or_path)
+    return str(embedded_folder(name)) if name in EMBEDDED_NAMES else name
 
 
 def _dtype(asked: Any) -> Any:
