@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,12 +63,18 @@ class Runs:
         n_visits = sum(len(self._visits) for keys in missing if keys) + sum(map(_computed, starts.values()))
         shared: dict[str, None] = {}  # in order
         with tqdm(total=n_visits, desc=self._title, unit="visit", disable=None) as progress:
-            for number, keys in enumerate(missing):
-                if keys or number not in kept.baselines:
-                    if shared:
-                        self._require_unchanged(kept, model)
-                    keys = sorted(keys, key=lambda key: _order(starts[key]))
-                    shared[self._batch(number, keys, starts, kept, progress)] = None
+            try:
+                for number, keys in enumerate(missing):
+                    if keys or number not in kept.baselines:
+                        if shared:
+                            self._require_unchanged(kept, model)
+                        keys = sorted(keys, key=lambda key: _order(starts[key]))
+                        shared[self._batch(number, keys, starts, kept, progress)] = None
+            except BaseException:
+                # Broken off, perhaps by the user, who goes on later: with what was made of this model alone.
+                with contextlib.suppress(ConfigMismatchError):
+                    self._require_unchanged(kept, model)
+                raise
         self._require_unchanged(kept, model)
         return "; ".join(shared) or "nothing, all runs were there"
 
@@ -99,7 +106,7 @@ class Runs:
                 made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
                 firings = visitor.firings.table()
                 edits = conditions[copy].edits
-                judged = (made, baseline, prompts, batch.positions)
+                judged = (made, baseline, batch.samples, batch.positions)
                 scored = score_run(self._scorers, *judged, edits, firings, steps[copy])
                 kept.add(key, scored, made.images)
                 progress.update(_computed(starts[key]))

@@ -24,6 +24,7 @@ import google_crc32c
 import numpy as np
 import xarray as xr
 
+from ditscope._version import __version__
 from ditscope.cache import files
 from ditscope.cache.json_values import json_values
 from ditscope.cache.lock import held
@@ -180,7 +181,7 @@ def opened(
     digests = {name: [hashlib.sha256(form).hexdigest() for form in of] for name, of in forms.items()}
     config = {**config, "edits": digests}
     asked = json_values({"outline": outline.to_json(), "config": config}, "sweep")
-    manifest = {"version": VERSION, **asked}
+    manifest = {"version": VERSION, "ditscope": __version__, **asked}
     _require_free(folder)
     try:
         files.make_folders(folder, durable=True)
@@ -198,10 +199,23 @@ def opened(
             _create(folder, outline, manifest, known)
         found = [_deciding(each) for each in (_manifest(folder), manifest)]
         if found[0] != found[1]:
+            fields = differences(*found)
+            remedy = "Choose another path, or call it as it was begun."
+            if any(each.field.startswith("metric_") for each in fields):
+                remedy += (
+                    " Images that it kept can be judged anew: metric(ds.open_sweep(path)['images'][...])."
+                )
             raise ConfigMismatchError(
-                f"a sweep at {folder} of another configuration ({listed(differences(*found))})",
+                f"a sweep at {folder} of another configuration ({listed(fields)})",
                 "the same sweep, to go on with",
-                "Choose another path, or call it as it was begun.",
+                remedy,
+            )
+        begun = _manifest(folder).get("ditscope", __version__)
+        if begun != __version__:
+            warnings.warn(
+                f"the sweep at {folder} was begun with ditscope {begun} and goes on with {__version__}: what is "
+                "ditscope's own, such as its metrics, is taken to be the same.",
+                stacklevel=6,
             )
         yield SweepStore(folder, outline)
 
