@@ -175,7 +175,8 @@ def test_what_changes_nothing_has_no_effect_on_latents_judged_by_themselves(dit)
 def test_a_baseline_that_is_another_is_no_pair_of_what_is_there(dit, monkeypatch, tmp_path) -> None:
     sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
     journal = tmp_path / "sweep" / sweep_store.JOURNAL
-    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    *lines, _, checked = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines, checked]))
     monkeypatch.setattr(running, "_digest", lambda made: "other")
     with pytest.raises(ConfigMismatchError, match="an unedited run of batch 0 that makes something else"):
         sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
@@ -278,7 +279,8 @@ def test_another_version_of_ditscope_goes_on_with_a_warning(dit, tmp_path, monke
 def test_runs_of_a_changed_model_are_dropped_where_an_interrupt_ends_a_sweep(
     dit, tmp_path, monkeypatch
 ) -> None:
-    """Also of a process that goes on afterwards; the third run is of the changed model, the fourth ends it."""
+    """The second edited run is of the changed model, the third is interrupted; the first was compared at once."""
+    monkeypatch.setattr(running, "_MOST_UNCOMPARED", 10**9)
     traced, made, weight = running.run_traced, [], next(dit.diffusers_pipeline.transformer.parameters())
     before = weight.detach().clone()
 
@@ -296,7 +298,38 @@ def test_runs_of_a_changed_model_are_dropped_where_an_interrupt_ends_a_sweep(
             sweep(dit, path=tmp_path / "a", prompts=PROMPTS[0])
     finally:
         weight.data.copy_(before)
-    assert ds.open_sweep(tmp_path / "a", resamples=1).attrs["missing_runs"] == 6
+    assert ds.open_sweep(tmp_path / "a", resamples=1).attrs["missing_runs"] == 5
+
+
+def test_what_a_killed_process_had_not_compared_is_made_again(dit, result, tmp_path, monkeypatch) -> None:
+    """After the baseline and two runs that were, one that was not, of another model."""
+    traced, made, compared = running.run_traced, [], running.require_unchanged
+    weight = next(dit.diffusers_pipeline.transformer.parameters())
+    before = weight.detach().clone()
+
+    def changing(*args, **kwargs):
+        if len(made) == 3:
+            weight.data.mul_(1.5)
+        made.append(1)
+        return traced(*args, **kwargs)
+
+    def until_then(*args):
+        if len(made) > 3:
+            raise Killed
+        compared(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "run_traced", changing)
+        patched.setattr(running, "require_unchanged", until_then)
+        patched.setattr(running, "_MOST_UNCOMPARED", 0)
+        with pytest.raises(Killed):
+            sweep(dit, path=tmp_path / "a")
+    weight.data.copy_(before)
+    assert ds.open_sweep(tmp_path / "a", resamples=50).attrs["missing_runs"] == 12 - 3
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: made.append(1) or traced(*a, **k))
+    made.clear()
+    assert numbers(sweep(dit, path=tmp_path / "a")).identical(numbers(result))
+    assert len(made) == 2 + 10
 
 
 def test_a_comparison_has_the_same_store(dit, tmp_path) -> None:

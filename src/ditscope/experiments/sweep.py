@@ -103,9 +103,10 @@ def sweep(
         Dataset as of compare, with the grid's dimensions before ``edit``. Its images are read from the store as they
         are asked for. ``attrs["replay"]`` says what was shared, and why not all that could be.
 
-        The model's weights and live state are compared before each batch, at the end, and where an error or an
-        interrupt ends it; runs that were made since the last comparison are dropped where they have changed. A process
-        that is killed does not compare: the store goes on with what it had made, once the unedited run is what it was.
+        The model's weights and live state are compared with what they were after each batch, meanwhile once the runs
+        since the last time took 50 times as long as that, and where an error or an interrupt ends the sweep. Runs that
+        were made since the last time are dropped where the model has changed; a process that was killed could not
+        compare, and they are made again when the sweep goes on.
 
     Raises:
         InputError: before the first run, for anything that cannot be used.
@@ -152,8 +153,9 @@ def open_sweep(path: str | os.PathLike[str], *, resamples: int = 2000) -> xr.Dat
         resamples: bootstrap draws of the intervals.
 
     Returns:
-        As of :func:`sweep`; NaN where a run is missing, and for metrics over a set, whose numbers are made of the
-        images at the end of the sweep and not kept. Images are read as they are asked for.
+        As of :func:`sweep`, with runs whose model was not compared yet; NaN where a run is missing, and for metrics
+        over a set, whose numbers are made of the images at the end of the sweep and not kept. Images are read as they
+        are asked for.
 
     Raises:
         CacheError: there is none at the path, or it is damaged.

@@ -3,9 +3,10 @@
 ``zarr.json`` has, in its attribute ``ditscope_sweep``, what the sweep consists of and with which model and call it is
 made: another one is refused by naming the fields. The plain forms of the edits and guidances are in ``edits.json``, by
 their digests, which are there cell by cell. ``journal.jsonl`` has a line for each finished run, with its scores,
-behind its own CRC-32C; a run counts once its line is there, which is written after its images. What is behind the last
-whole line was cut off while it was written. ``images`` and ``baseline_images`` are arrays of zarr, a chunk for each run
-of a batch.
+behind its own CRC-32C; a run is there once its line is, which is written after its images. What is behind the last
+whole line was cut off while it was written. A line ``checked`` says that the model was then found to be what it was; a
+sweep that goes on makes again what is behind the last one, which a process that was killed did not come to compare.
+``images`` and ``baseline_images`` are arrays of zarr, a chunk for each run of a batch.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class SweepStore(Kept):
         self.path = path
         self._digests: dict[int, str] = {}
         self._end = self._checked = 0
+        self._unchecked: list[RunKey | int] = []
         for number, line in enumerate(self._lines()):
             try:
                 self._take(line)
@@ -63,7 +65,6 @@ class SweepStore(Kept):
                     "lines as they were written",
                     "The store is damaged: sweep into a new path.",
                 ) from error
-        self._checked = self._end
 
     def add_baseline(
         self, batch: int, scored: Scored, truncated: Sequence[bool], images: np.ndarray | None, digest: str
@@ -82,6 +83,7 @@ class SweepStore(Kept):
             )
         if batch not in self.baselines:
             super().add_baseline(batch, scored, truncated, images, digest)
+            self._unchecked.append(batch)
             self._write(
                 {"baseline": batch, "truncated": list(truncated), "digest": digest, **_packed(scored)}
             )
@@ -89,15 +91,25 @@ class SweepStore(Kept):
     def add(self, key: RunKey, scored: Scored, images: np.ndarray | None) -> None:
         """Keep a run, durably."""
         super().add(key, scored, images)
+        self._unchecked.append(key)
         self._write({"run": list(key), **_packed(scored)})
 
     def checked(self) -> None:
-        """As of :class:`Kept`."""
-        self._checked = self._end
+        """As of :class:`Kept`, durably."""
+        if self._unchecked:
+            self._write({"checked": len(self._unchecked)})
+        self._mark()
 
     def drop_unchecked(self) -> None:
-        """As of :class:`Kept`; what is open is of no more use."""
+        """As of :class:`Kept`."""
         files.append(self.path / JOURNAL, b"", self._checked)
+        self._end = self._checked
+        for key in self._unchecked:
+            if isinstance(key, RunKey):
+                del self.runs[key]
+            else:
+                del self.baselines[key], self.truncated[key], self._digests[key]
+        self._unchecked.clear()
 
     def images(self) -> dict[str, xr.Variable]:
         """As of :class:`Kept`, read when they are asked for."""
@@ -148,13 +160,22 @@ class SweepStore(Kept):
             self._end += len(line) + 1
             yield files.json_of(text)
 
+    def _mark(self) -> None:
+        self._checked = self._end
+        self._unchecked.clear()
+
     def _take(self, line: Mapping[str, Any]) -> None:
-        if "run" in line:
-            self.runs[RunKey(*line["run"])] = _unpacked(line, len(self.outline.metrics))
+        if "checked" in line:
+            self._mark()
+        elif "run" in line:
+            key = RunKey(*line["run"])
+            self.runs[key] = _unpacked(line, len(self.outline.metrics))
+            self._unchecked.append(key)
         else:
             batch = line["baseline"]
             self.baselines[batch] = _unpacked(line, len(self.outline.metrics))
             self.truncated[batch], self._digests[batch] = line["truncated"], line["digest"]
+            self._unchecked.append(batch)
 
 
 @contextlib.contextmanager
@@ -217,7 +238,9 @@ def opened(
                 "ditscope's own, such as its metrics, is taken to be the same.",
                 stacklevel=6,
             )
-        yield SweepStore(folder, outline)
+        store = SweepStore(folder, outline)
+        store.drop_unchecked()
+        yield store
 
 
 def read(path: str | os.PathLike[str]) -> SweepStore:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.configuration_utils import FrozenDict
 from torch.utils.hooks import RemovableHandle
@@ -170,6 +171,9 @@ class PlainForm:
         if isinstance(value, np.ndarray):
             content = self(value.tolist()) if value.dtype.hasobject else value.tobytes().hex()
             return f"array {value.dtype} {value.shape} {short_digest(content)}"
+        if isinstance(value, xr.DataArray):  # its attributes change as it is looked at
+            coords = {str(name): [each.dims, each.values] for name, each in value.coords.items()}
+            return self([*value.dims, value.values, coords])
         if isinstance(value, np.generic):
             return self(value.item())
         if isinstance(value, functools.partial) or inspect.isroutine(value):
