@@ -250,7 +250,7 @@ def _require_fired(grid: Grid, samples: Sequence[tuple[Prompt, int]], result: xr
                     "Pass other masks or channels.",
                 )
             named = [any(edit.acts_on(sample) for edit in condition.edits) for sample in samples]
-            missed |= ~own.all(axis=0) & named
+            missed |= np.array(named) & ~own.all(axis=0)
         where = np.flatnonzero(missed).tolist()
         if where:
             listed = ", ".join(map(str, where[:12])) + ", ..." * (len(where) > 12)

@@ -11,6 +11,7 @@ import torch
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
+from ditscope.edits.first_block import first_blocks
 from ditscope.errors import EditError
 from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
 
@@ -68,7 +69,8 @@ class GuidedVisit:
         for degraded in self._degraded:
             degraded.edited.check(probe, batches)
         visits = [probe.schedule.visit(index) for index in range(len(probe.schedule))]
-        guided = [visit for visit in visits if all(degraded.acts(visit) for degraded in self._degraded)]
+        firsts = [[degraded.first(visit) for degraded in self._degraded] for visit in visits]
+        guided = [visit for visit, first in zip(visits, firsts, strict=True) if None not in first]
         for degraded in self._degraded:
             degraded.require_at(guided)
 
@@ -79,9 +81,10 @@ class GuidedVisit:
 
     def __call__(self, visit: Visit) -> None:
         """Run the degraded branch of a visit that has the ``cond`` branch, and lead the output away from it."""
-        if not all(degraded.acts(visit) for degraded in self._degraded):
+        firsts = [first for degraded in self._degraded if (first := degraded.first(visit)) is not None]
+        if len(firsts) < len(self._degraded):
             return
-        repeated = RepeatedForward(self._dit, [degraded.first(visit) for degraded in self._degraded])
+        repeated = RepeatedForward(self._dit, firsts)
         with repeated.combined(lambda outputs: self._guided(visit, outputs)):
             for number, degraded in enumerate(self._degraded):
                 with repeated.forward(number):
@@ -146,11 +149,9 @@ class _Degraded:
         samples: Sequence[tuple[Any, Any]] | None,
     ) -> None:
         self.edited = EditedVisit(dit, edits, steps, positions, samples)
-        self._edits, self._steps = edits, steps
-        self._firsts = [edit.first_changed(dit.blocks) for edit in edits]
-
-    def acts(self, visit: Visit) -> bool:
-        return any(edit.scope.branches_at(visit, self._steps) for edit in self._edits)
+        self._dit, self._edits, self._steps = dit, edits, steps
+        for edit in edits:
+            edit.first_changed(dit.blocks)  # refuses what has no meaning in a step that is run again
 
     def require_at(self, guided: Sequence[Visit]) -> None:
         for edit in self._edits:
@@ -161,13 +162,9 @@ class _Degraded:
                     "Give both the same steps= or sigmas=.",
                 )
 
-    def first(self, visit: Visit) -> int:
-        """Index of the first block that differs from the visit's own forward."""
-        return min(
-            first
-            for edit, first in zip(self._edits, self._firsts, strict=True)
-            if edit.scope.branches_at(visit, self._steps)
-        )
+    def first(self, visit: Visit) -> int | None:
+        """Index of the first block that differs from the visit's own forward; None where none does."""
+        return first_blocks(self._edits, self._dit, [visit], self._steps)[0]
 
 
 def _norm(tokens: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ def identity(metrics: Sequence[Metric], prompts: Sequence[str]) -> dict[str, Any
         metrics: those of a comparison, with the CLIP that they need.
         prompts: of all samples.
     """
-    scorers = [metric.compute.keywords["scorer"] for metric in metrics if "scorer" in metric.options]
+    scorers = [metric.options["scorer"] for metric in metrics if "scorer" in metric.options]
     opened = {metric.name: metric.open(prompts) for metric in metrics}
     return {
         "metric_code": {
