@@ -102,6 +102,8 @@ class SweepStore(Kept):
 
     def drop_unchecked(self) -> None:
         """As of :class:`Kept`."""
+        if not self._unchecked:
+            return
         files.append(self.path / JOURNAL, b"", self._checked)
         self._end = self._checked
         for key in self._unchecked:
