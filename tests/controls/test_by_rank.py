@@ -70,6 +70,8 @@ def test_by_the_gate_of_a_recording(dit, tmp_path) -> None:
         (lambda: ds.controls.top(4, RANKING, statistic="std"), "statistic for a ranking"),
         (lambda: ds.controls.top(4, site="block_input"), "site for live channels"),
         (lambda: ds.controls.top(4, statistic="kurtosis"), "kurtosis"),
+        (lambda: ds.controls.std_ranked(4, statistic="mean_abs"), "std_ranked by mean_abs"),
+        (lambda: ds.controls.std_ranked(4, HIDDEN, statistic="abs_max"), "std_ranked by abs_max"),
         (lambda: ds.controls.bottom(0), "k=0"),
         (lambda: ds.controls.window(5, 5), "k=0"),
         (lambda: ds.controls.window(-1, 5), "start=-1"),

@@ -110,7 +110,7 @@ def test_what_the_model_does_not_have_is_refused_before_a_run(dit, edit, words) 
 def test_tokens_that_do_not_fit_are_refused_before_the_run_and_in_it(dit, edited, tokens) -> None:
     edit = ds.edits.zero(IDS, tokens=tokens)
     with pytest.raises(InputError, match="token") as before:
-        EditedVisit(dit, [edit], range(2), probe(dit, SAMPLES, **CALL))
+        EditedVisit(dit, [edit], range(2)).check(probe(dit, SAMPLES, **CALL))
     with pytest.raises(InputError, match="token") as during:
         edited(edit)
     assert str(before.value) == str(during.value)
@@ -145,7 +145,7 @@ def test_an_edit_that_never_fires_is_an_error(dit, edits, named) -> None:
 def test_what_can_never_fire_is_refused_before_the_run(dit, scope, words) -> None:
     call = {"num_inference_steps": 2, **bare_pipeline.PLAIN}
     with pytest.raises(EditError, match=words):
-        EditedVisit(dit, [ds.edits.zero(IDS, **scope)], range(2), probe(dit, SAMPLES, **call))
+        EditedVisit(dit, [ds.edits.zero(IDS, **scope)], range(2)).check(probe(dit, SAMPLES, **call))
 
 
 @pytest.mark.parametrize("named", [False, True])

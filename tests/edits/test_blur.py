@@ -25,7 +25,7 @@ def test_blur_is_a_gaussian_over_the_grid(dit, deviation, tokens) -> None:
         for block in dit.blocks[: BLOCK + 1]:
             if block.index == BLOCK:
                 seen.append(block.read("block_output", "image").numpy().copy())
-            edited.apply(visit, block, "block_output")
+            edited.apply_at(visit, block, "block_output", "image")
         seen.append(dit.blocks[BLOCK + 1].read("block_input", "image").numpy().copy())
 
     run_traced(dit, [("a red circle", 5), ("a white star", 6)], at_visit, **CALL)

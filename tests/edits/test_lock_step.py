@@ -13,7 +13,8 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.edit import from_json
-from ditscope.errors import EditError, InputError
+from ditscope.errors import InputError
+from ditscope.experiments import running
 from ditscope.tracing.run import run_traced
 
 IDS, BLOCKS = [3, 77, 120], [2, 5]
@@ -36,8 +37,8 @@ def test_the_target_takes_the_sources_row_and_the_source_stays(bare, edited, pla
     assert np.array_equal(images, expected.images)
     assert not np.array_equal(images[0], plain.images[0])
     assert np.array_equal(images[1], plain.images[1])
-    moved = table.groupby("row")["moved"].sum()
-    assert moved[0] > 0 == moved[1]
+    assert set(table["row"]) == {0}  # it fires in the target alone
+    assert (table["moved"] > 0).all()
     assert edit.label == "patch 0.5 from lock step into explicit channels"
     assert from_json(json.loads(json.dumps(edit.to_json()))) == edit
 
@@ -51,7 +52,7 @@ def test_prompts_alone_stand_for_every_seed() -> None:
 def test_a_source_in_another_batch_is_refused(dit) -> None:
     edit = ds.edits.patch(ds.edits.LockStep(PAIRS), blocks=BLOCKS)
     with pytest.raises(
-        EditError, match=r"'a white star' with seed 6, which is not in the batch of 'a red circle'"
+        InputError, match=r"'a white star' with seed 6, which is not in the batch of 'a red circle'"
     ):
         run_traced(dit, [(PROMPTS[0], SEEDS[0])], EditedVisit(dit, [edit], range(2)), **CALL)
 
@@ -61,6 +62,25 @@ def test_a_sample_that_the_run_does_not_have_is_refused_before_it(dit, pairs) ->
     edit = ds.edits.patch(ds.edits.LockStep(pairs), blocks=BLOCKS)
     with pytest.raises(InputError, match="a run without .'a third prompt'"):
         ds.compare(dit, PROMPTS, 5, {"move": edit}, ["psnr"], batch_size=2, **CALL)
+
+
+def test_a_source_in_another_batch_of_the_run_is_refused_before_it(dit, monkeypatch) -> None:
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    edit = ds.edits.patch(ds.edits.LockStep({PROMPTS[0]: PROMPTS[1]}), blocks=BLOCKS)
+    # Prompt-major: a batch of two has two seeds of one prompt.
+    with pytest.raises(InputError, match="with seed 5, which is not in the batch of 'a red circle'"):
+        ds.compare(dit, PROMPTS, SEEDS, {"move": edit}, ["psnr"], batch_size=2, **CALL)
+
+
+def test_means_of_a_comparison_are_of_the_samples_that_take_values(dit, recwarn) -> None:
+    edit = ds.edits.patch(ds.edits.LockStep(PAIRS), blocks=BLOCKS)
+    samples = {"prompts": PROMPTS, "seeds": SEEDS, "batch_size": 4}
+    found = ds.compare(dit, edits={"move": edit}, metrics=["psnr"], resamples=50, **samples, **CALL)
+    assert found["fired_by_sample"].values.tolist() == [[[8, 0, 0, 0]]]  # two blocks, branches and steps
+    assert found["fired"].item() == 8
+    assert np.isinf(found["value"].values[0, 0, 0, 1:]).all()
+    assert found["mean"].item() == found["value"].values[0, 0, 0, 0] < 100
+    assert not [each for each in recwarn if "fired on no token" in str(each.message)]
 
 
 @pytest.mark.parametrize("pairs", [{}, {("a", 1): "b"}])

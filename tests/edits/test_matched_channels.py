@@ -16,6 +16,7 @@ from ditscope.edits import Edit, EditedVisit
 from ditscope.edits.applying import _new_values
 from ditscope.edits.live_channels import Chosen
 from ditscope.errors import InputError
+from ditscope.tracing.probe import probe
 
 SAMPLES = (("a", 1), ("b", 2))
 WIDTH, OWN = 60, [4, 5]
@@ -120,6 +121,24 @@ def test_what_cannot_be_matched_is_refused_before_a_run(dit) -> None:
     ):
         with pytest.raises(InputError, match=words):
             EditedVisit(dit, [ds.controls.matched(edit).draw(0)], range(2))
+
+
+def test_sets_of_other_samples_are_refused_before_a_run(dit) -> None:
+    ids = xr.DataArray(
+        [[3, 7], [5, 9]],
+        dims=("sample", "rank"),
+        coords={"prompt": ("sample", ["a red circle"] * 2), "seed": ("sample", [5, 6])},
+    )
+    edit = ds.controls.matched(ds.edits.zero(ChannelSet(ids)))
+    ds.compare(dit, "a red circle", [5], {"matched": edit}, ["psnr"], num_inference_steps=1, resamples=1)
+    looked = probe(dit, [("a red circle", 7)], num_inference_steps=1)
+    for nested in (edit, ds.controls.matched(edit.draw(0))):
+        visitor = EditedVisit(dit, [nested.draw(0)], range(1))
+        visitor.check(looked, [[("a red circle", 6)]])
+        with pytest.raises(
+            InputError, match="channels of 2 samples, none of them of 'a red circle' with seed 7"
+        ):
+            visitor.check(looked, [[("a red circle", 6)], [("a red circle", 7)]])
 
 
 def test_an_edit_is_matched_in_the_blocks_of_its_channels(dit) -> None:

@@ -88,7 +88,7 @@ def test_the_model_goes_on_with_the_sources_values_inside_a_block(dit, site, str
     found = []
 
     def at_visit(visit) -> None:
-        visitor.apply(visit, dit.blocks[1], site)
+        visitor.apply_at(visit, dit.blocks[1], site, stream)
         found.append((visit, dit.blocks[1].read(site, stream).clone()))
 
     run_traced(dit, [(PROMPTS[0], 5)], at_visit, **CALL)

@@ -96,7 +96,7 @@ def test_a_run_of_other_steps_takes_interpolated_values(dit, source) -> None:
     found = []
 
     def at_visit(visit) -> None:
-        visitor.apply(visit, dit.blocks[2], "block_output")
+        visitor.apply_at(visit, dit.blocks[2], "block_output", "image")
         found.append((visit, dit.blocks[2].image[:, :, 7].clone()))
 
     run_traced(dit, SAMPLES, at_visit, **call)

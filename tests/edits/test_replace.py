@@ -79,7 +79,7 @@ def test_what_was_there_changes_nothing(dit, edited, plain) -> None:
 def test_values_of_other_tokens_are_refused_before_the_run_and_in_it(dit, edited, given, found) -> None:
     edit = ds.edits.replace(IDS, given)
     with pytest.raises(InputError, match=found):
-        EditedVisit(dit, [edit], range(2), probe(dit, SAMPLES, **CALL))
+        EditedVisit(dit, [edit], range(2)).check(probe(dit, SAMPLES, **CALL))
     with pytest.raises(InputError, match=found):
         edited(edit)
 
@@ -110,6 +110,5 @@ def test_values_of_other_samples_or_steps_are_refused(dit, edited) -> None:
         edited(ds.edits.replace(IDS, LABELLED.isel(sample=[1])))
     looked = probe(dit, SAMPLES, **CALL)
     with pytest.raises(InputError, match="values of 1 samples"):  # before a run
-        EditedVisit(
-            dit, [ds.edits.replace(IDS, LABELLED.isel(sample=[1]))], range(2), looked, samples=SAMPLES
-        )
+        edit = ds.edits.replace(IDS, LABELLED.isel(sample=[1]))
+        EditedVisit(dit, [edit], range(2)).check(looked, [SAMPLES])

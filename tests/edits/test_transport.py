@@ -13,6 +13,7 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.edits.edit import from_json
 from ditscope.errors import InputError
+from ditscope.experiments import running
 
 IDS, BLOCKS, SOURCE_SEED = [3, 77, 120], [2, 5], 9
 SAMPLES = list(zip(PROMPTS, SEEDS, strict=True))
@@ -148,6 +149,8 @@ def test_values_and_masks_are_of_one_source_sample_whatever_the_runs_order(sourc
     [
         ({}, "the target's hidden states, which were not passed"),
         ({"mask": "union"}, "the target's hidden states"),
+        ({"mask": None}, "mask None"),
+        ({"mask": np.ones((3, 3))}, "9 tokens of dtype float64"),
         ({"mask": "none", "channels": 3, "channels_from": "target"}, "the target's hidden states"),
         ({"mask": "foreground"}, "mask 'foreground'"),
         ({"mask": "none", "tokens": [1]}, "tokens= in a transport"),
@@ -165,6 +168,23 @@ def test_a_mask_of_another_grid_is_refused_before_the_run(dit, source) -> None:
     edit = ds.edits.transport(source, IDS, mask=np.ones((4, 4), bool), sample=0, blocks=BLOCKS)
     with pytest.raises(InputError, match="a mask of 4 x 4 tokens"):
         ds.compare(dit, PROMPTS, 5, {"move": edit}, ["psnr"], **CALL)
+
+
+def test_masks_of_another_model_or_size_are_refused_before_the_run(
+    dit, source, target, untrained_folder, monkeypatch
+) -> None:
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    with ds.load(str(untrained_folder)) as other:
+        next(other.diffusers_pipeline.transformer.parameters()).data.mul_(1.5)
+        foreign = ds.capture(other, PROMPTS, SEEDS, blocks=BLOCKS, batch_size=4, **CALL)
+    with pytest.raises(InputError, match="a target of weights"):
+        ds.edits.transport(source, IDS, target=foreign, sample=0)
+    small = ds.capture(dit, PROMPTS, SEEDS, blocks=BLOCKS, batch_size=4, **{**CALL, "height": 16})
+    with pytest.raises(InputError, match="masks of source and target at different places"):
+        ds.edits.transport(source, IDS, mask="union", target=small, sample=0)
+    edit = ds.edits.transport(source, IDS, target=small, sample=0, blocks=BLOCKS)
+    with pytest.raises(InputError, match="a mask of 4 x 12 tokens, y x x; expected a mask of 8 x 12"):
+        ds.compare(dit, PROMPTS, SEEDS, edit, ["psnr"], batch_size=4, **CALL)
 
 
 def test_a_target_without_the_runs_samples_is_refused_before_the_run(dit, source, target) -> None:

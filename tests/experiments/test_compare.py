@@ -231,6 +231,59 @@ def test_an_edit_that_never_fires_is_an_error(dit) -> None:
         compare(dit, {"uncond": ds.edits.zero([1], branches="uncond")}, seeds=0, true_cfg_scale=1.0)
 
 
+def test_a_sample_whose_own_mask_is_empty_is_no_part_of_the_means(dit) -> None:
+    """A warning names it; by itself, or as all samples of a run, it is refused before the run."""
+    masks = xr.DataArray(
+        np.zeros((3, 96), bool),
+        dims=("sample", "token"),
+        coords={"prompt": ("sample", [*PROMPTS, "other"]), "seed": ("sample", [5] * 3)},
+    )
+    masks[0, 7:50] = masks[2] = True
+    edits = {"masked": ds.edits.zero([3, 9], tokens=masks, blocks=2), "all": ds.edits.zero([3], blocks=2)}
+    for batch_size in (1, 2):
+        with pytest.warns(UserWarning, match=r"'masked' fired on no token of 1 of 2 samples \(1\)"):
+            found = compare(dit, edits, seeds=5, batch_size=batch_size)
+        assert found["fired_by_sample"].values.tolist() == [[[4, 0]], [[4, 4]]]
+        assert found["fired"].values.tolist() == [[4], [4]]
+        effect, value = found["effect"].values[:, :, 0], found["value"].values[:, :, 0]
+        assert np.isnan(effect[:, 0, 1]).all()
+        assert np.isfinite(value).all()
+        assert found["mean"].values[:, 0].tolist() == effect[:, 0, 0].tolist()
+        assert found["contrast_mean"].values[:, 1] == pytest.approx(effect[:, 0, 0] - effect[:, 1, 0])
+    with pytest.raises(EditError, match="a mask of no token where it acts"):
+        compare(dit, edits, prompts=PROMPTS[1], seeds=5)
+
+
+def test_masks_that_are_empty_at_the_edits_steps_and_blocks_are_refused_before_a_run(
+    dit, monkeypatch
+) -> None:
+    monkeypatch.setattr("ditscope.experiments.running.run_traced", lambda *a, **k: pytest.fail("a run"))
+    masks = xr.DataArray(
+        np.zeros((2, 2, 96), bool), dims=("step", "block", "token"), coords={"step": [0, 1], "block": [2, 5]}
+    )
+    masks[0, 0] = masks[1, 1] = True
+    for where in ({"steps": 1, "blocks": 2}, {"steps": 0, "blocks": 5}):
+        with pytest.raises(EditError, match="a mask of no token where it acts"):
+            compare(dit, {"masked": ds.edits.zero([3], tokens=masks, **where)})
+
+
+def test_channels_that_are_empty_in_every_sample_are_an_error(dit) -> None:
+    ids = xr.DataArray([[-1], [-1], [3]], dims=("sample", "rank"))
+    with pytest.raises(EditError, match="'none' that fired on no token of any sample"):
+        compare(dit, {"none": ds.edits.zero(ChannelSet(ids), blocks=2)}, seeds=5)
+
+
+def test_a_frozen_match_is_that_of_the_block_that_is_edited(dit) -> None:
+    ids = xr.DataArray([[[1, 2]]] * 10, dims=("block", "draw", "rank"), coords={"block": range(10)})
+    ratio = xr.DataArray(
+        np.linspace(0, 0.9, 10)[:, None], dims=("block", "draw"), coords={"block": range(10)}
+    )
+    matched = ChannelSet(ids, "image", "energy-matched to three", ratio, True, "recorded energy")
+    edits = {"one": ds.edits.zero(matched, blocks=7), "two": ds.edits.zero(matched, blocks=[2, 7])}
+    found = compare(dit, edits, seeds=5)["match_ratio"].values[:, 0]
+    assert found == pytest.approx(np.array([[0.7, 0.7], [0.45, 0.45]]))
+
+
 def test_several_edits_at_one_place_count_its_energy_once(dit) -> None:
     parts = [ds.edits.zero([3], blocks=[0]), ds.edits.zero([4], blocks=[0])]
     both = {"at once": ds.edits.zero([3, 4], blocks=[0]), "one by one": parts}

@@ -40,6 +40,7 @@ def test_labels_may_be_texts_or_one_alone() -> None:
         (zeroed, {"block": [1, "a"]}, "numbers alone, or texts alone"),
         (zeroed, {"block": [True]}, "numbers alone, or texts alone"),
         (zeroed, {"block": [None]}, "numbers alone, or texts alone"),
+        (zeroed, {"block": [1.0, float("nan")]}, "finite numbers alone, or texts alone"),
         (zeroed, {"sample": [1]}, "a dimension called sample"),
         (zeroed, {"mean_of": [1]}, "a dimension called mean_of"),
         (zeroed, {"blocks": [1]}, "a factory that cannot be called with blocks"),

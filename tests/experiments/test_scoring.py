@@ -62,9 +62,9 @@ class Run:
         rows = BATCHES[batch]
         fired = self.firings[self.firings["sample"].isin(rows)]
         fired = fired.assign(row=fired["sample"] - rows[0])
-        prompts = [SAMPLES[row][0] for row in rows]
+        samples = [SAMPLES[row] for row in rows]
         made, bare = Made(self.images[rows]), Made(baseline[rows])
-        return score_run(METRICS, made, bare, prompts, range(len(prompts)), condition.edits, fired, 1)
+        return score_run(METRICS, made, bare, samples, rows, condition.edits, fired, 1)
 
 
 def score(baseline: np.ndarray, runs: dict[tuple[int, int], Run], cells: int = 1) -> xr.Dataset:
@@ -193,7 +193,7 @@ def test_latents_are_compared_after_the_last_edited_step(baseline) -> None:
     made, bare = (Made(latents=np.arange(4.0)[None, :, None, None] * factor) for factor in (3.0, 1.0))
     rows = firings(np.random.default_rng(0), 1).query("sample == 0").assign(row=0)
     for steps in (1, 3):
-        assert score_run(latents, made, bare, ["red"], range(1), (), rows, steps).scores.tolist() == [
+        assert score_run(latents, made, bare, SAMPLES[:1], range(1), (), rows, steps).scores.tolist() == [
             [2.0 * steps]
         ]
     level = {"level": Metric("level", "level", lambda latents: latents[:, 0, 0])}

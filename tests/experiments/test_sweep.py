@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import bare_pipeline
@@ -15,6 +16,7 @@ import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError
 from ditscope.experiments import running, sweep_store
+from ditscope.shapes import networks
 
 PROMPTS = ["a red circle", "a white star", "a blue ring"]
 CALL = {"num_inference_steps": 2, **bare_pipeline.PLAIN}
@@ -173,7 +175,8 @@ def test_what_changes_nothing_has_no_effect_on_latents_judged_by_themselves(dit)
 def test_a_baseline_that_is_another_is_no_pair_of_what_is_there(dit, monkeypatch, tmp_path) -> None:
     sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
     journal = tmp_path / "sweep" / sweep_store.JOURNAL
-    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    *lines, _, checked = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines, checked]))
     monkeypatch.setattr(running, "_digest", lambda made: "other")
     with pytest.raises(ConfigMismatchError, match="an unedited run of batch 0 that makes something else"):
         sweep(dit, path=tmp_path / "sweep", prompts=PROMPTS[0], images="drop")
@@ -221,6 +224,112 @@ def test_what_a_metric_has_for_each_sample_goes_with_it_through_batches(dit, tmp
         sweep(dit, grid, metrics=other, path=tmp_path / "a")
     with pytest.raises(ds.errors.InputError, match="masks of 3 samples for 2 images"):
         sweep(dit, grid, metrics=one, prompts=PROMPTS[:2])
+
+
+def one(dit, path, metrics, **more):
+    settings = {"metrics": metrics, "path": path, "resamples": 1, "num_inference_steps": 1, **more}
+    return ds.compare(dit, PROMPTS[0], 5, {"zero": ds.edits.zero([3], blocks=7, steps=0)}, **settings)
+
+
+def test_another_clip_in_the_same_folder_is_another_judge(dit, tmp_path, monkeypatch) -> None:
+    def saved(seed: int, where: str):
+        torch.manual_seed(seed)
+        networks.clip().save_pretrained(tmp_path / where)
+        networks.tokenizer(start=True).save_pretrained(tmp_path / where)
+        return tmp_path / where
+
+    first = one(dit, tmp_path / "a", ["clip_score"], clip=str(saved(0, "clip")))
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    again = one(dit, tmp_path / "a", ["clip_score"], clip=str(saved(0, "moved")))
+    assert again["value"].identical(first["value"])
+    one(dit, tmp_path / "a", ["clip_score"], clip=ds.metrics.ClipScorer.from_pretrained(tmp_path / "clip"))
+    with pytest.raises(ConfigMismatchError, match=r"\(clip: found"):
+        one(dit, tmp_path / "a", ["clip_score"], clip=str(saved(1, "clip")))
+    saved(0, "clip")
+    (tmp_path / "clip" / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5]}')
+    with pytest.raises(ConfigMismatchError, match=r"\(clip: found"):
+        one(dit, tmp_path / "a", ["clip_score"], clip=str(tmp_path / "clip"))
+
+
+def test_a_metric_of_ones_own_that_was_changed_is_refused_by_name(dit, tmp_path, monkeypatch) -> None:
+    def made(weight: float = 1.0, *, power: int = 1, helper=lambda images: images[..., 0]):
+        def mine(images, scale=2.0 * power):
+            return scale * weight * helper(images).mean(axis=(1, 2))
+
+        return ["psnr", ds.metrics.Metric("mine", "mine", mine)]
+
+    one(dit, tmp_path / "a", made())
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    one(dit, tmp_path / "a", made())
+    for changed in ({"weight": 1.5}, {"power": 2}, {"helper": lambda images: images[..., 1]}):
+        with pytest.raises(ConfigMismatchError, match=r"\(metric_code.mine: found") as error:
+            one(dit, tmp_path / "a", made(**changed))
+        assert "Choose another path" in str(error.value)
+        assert "Images that it kept can be judged anew" in str(error.value)
+
+
+def test_another_version_of_ditscope_goes_on_with_a_warning(dit, tmp_path, monkeypatch) -> None:
+    one(dit, tmp_path / "a", ["psnr"])
+    monkeypatch.setattr(sweep_store, "__version__", "9.9")
+    with pytest.warns(UserWarning, match="begun with ditscope 0.* goes on with 9.9") as warned:
+        one(dit, tmp_path / "a", ["psnr"])
+    assert warned[0].filename == __file__
+
+
+def test_runs_of_a_changed_model_are_dropped_where_an_interrupt_ends_a_sweep(
+    dit, tmp_path, monkeypatch
+) -> None:
+    """The second edited run is of the changed model, the third is interrupted; the first was compared at once."""
+    monkeypatch.setattr(running, "_MOST_UNCOMPARED", 10**9)
+    traced, made, weight = running.run_traced, [], next(dit.diffusers_pipeline.transformer.parameters())
+    before = weight.detach().clone()
+
+    def changing(*args, **kwargs):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        if len(made) == 2:
+            weight.data.mul_(1.5)
+        made.append(1)
+        return traced(*args, **kwargs)
+
+    monkeypatch.setattr(running, "run_traced", changing)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep(dit, path=tmp_path / "a", prompts=PROMPTS[0])
+    finally:
+        weight.data.copy_(before)
+    assert ds.open_sweep(tmp_path / "a", resamples=1).attrs["missing_runs"] == 5
+
+
+def test_what_a_killed_process_had_not_compared_is_made_again(dit, result, tmp_path, monkeypatch) -> None:
+    """After the baseline and two runs that were, one that was not, of another model."""
+    traced, made, compared = running.run_traced, [], running.require_unchanged
+    weight = next(dit.diffusers_pipeline.transformer.parameters())
+    before = weight.detach().clone()
+
+    def changing(*args, **kwargs):
+        if len(made) == 3:
+            weight.data.mul_(1.5)
+        made.append(1)
+        return traced(*args, **kwargs)
+
+    def until_then(*args):
+        if len(made) > 3:
+            raise Killed
+        compared(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "run_traced", changing)
+        patched.setattr(running, "require_unchanged", until_then)
+        patched.setattr(running, "_MOST_UNCOMPARED", 0)
+        with pytest.raises(Killed):
+            sweep(dit, path=tmp_path / "a")
+    weight.data.copy_(before)
+    assert ds.open_sweep(tmp_path / "a", resamples=50).attrs["missing_runs"] == 12 - 3
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: made.append(1) or traced(*a, **k))
+    made.clear()
+    assert numbers(sweep(dit, path=tmp_path / "a")).identical(numbers(result))
+    assert len(made) == 2 + 10
 
 
 def test_a_comparison_has_the_same_store(dit, tmp_path) -> None:

@@ -31,7 +31,13 @@ def test_each_strength_is_what_compare_makes_of_it(dit) -> None:
 
 @pytest.mark.parametrize(
     ("edits", "alphas"),
-    [({}, [1.0]), ({"zero": ds.edits.zero([1])}, [1.0]), (None, [1.0]), ({"a": None}, [])],
+    [
+        ({}, [1.0]),
+        ({"zero": ds.edits.zero([1])}, [1.0]),
+        (None, [1.0]),
+        ({"a": None}, []),
+        (ds.edits.patch(ds.edits.LockStep({"a": "b"})), [1.0]),
+    ],
 )
 def test_what_has_no_strength_is_refused(dit, edits, alphas) -> None:
     with pytest.raises(InputError, match="patch or transport"):

@@ -141,7 +141,7 @@ def test_every_kind_is_what_a_plain_hook_does(opened, folder_of, plainly, name, 
 
     def at_visit(visit) -> None:
         for block in dit.blocks:
-            visitor.apply(visit, block, "block_output")
+            visitor.apply_at(visit, block, "block_output", "image")
             if block.index == BLOCK:
                 found[visit.index] = block.read("block_output", "image").clone()
 

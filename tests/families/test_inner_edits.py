@@ -103,7 +103,7 @@ def test_an_edit_of_the_text_leaves_padding_alone(opened, edit) -> None:
         def at_visit(visit) -> None:
             texts.append(dit.blocks[1].read("block_output", "text").clone())
             masks.append(dit.run_state.inputs.text_mask)
-            visitor.apply(visit, dit.blocks[1], "block_output")
+            visitor.apply_at(visit, dit.blocks[1], "block_output", "text")
             texts.append(dit.blocks[1].read("block_output", "text").clone())
 
         run_traced(dit, chosen, at_visit, **arguments)

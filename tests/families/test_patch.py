@@ -100,7 +100,7 @@ def test_texts_go_by_the_position_of_their_tokens(opened, name) -> None:
         def at_visit(visit) -> None:
             for _ in range(2):
                 texts.append(dit.blocks[BLOCK].read("block_output", "text")[0].clone().numpy())
-                visitor.apply(visit, dit.blocks[BLOCK], "block_output")
+                visitor.apply_at(visit, dit.blocks[BLOCK], "block_output", "text")
 
         run_traced(dit, [(prompt, 3)], at_visit, **arguments)
         return texts[0], texts[1]

@@ -67,7 +67,7 @@ def test_zeroing_what_a_block_adds_takes_that_term_away(opened, name, site) -> N
             return
         start, gates = block.read("block_input", "image").clone(), block.read(gate, "image")
         for place in SITES:
-            visitor.apply(visit, block, place)
+            visitor.apply_at(visit, block, place, "image")
             if place == site:
                 seen.append((gates * block.read(site, "image")).abs().max())
         seen.append((block.image - start).abs().max())

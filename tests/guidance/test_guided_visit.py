@@ -9,6 +9,7 @@ import bare_pipeline
 import ditscope as ds
 from ditscope.errors import EditError
 from ditscope.guidance import GuidedVisit
+from ditscope.tracing.probe import probe
 from ditscope.tracing.run import run_traced
 
 IDS, BLOCK = [3, 77, 120], "double.2"
@@ -82,6 +83,21 @@ def test_a_matched_norm_is_of_steps_of_both(dit) -> None:
     late, early = ds.edits.zero(IDS, blocks=BLOCK, steps=[1, 2]), ds.edits.zero(IDS, blocks=3, steps=[0, 1])
     _, visitor = run(dit, ds.guidance.from_edits(late, 2.0, match_norm_of=early), 3)
     assert visitor.norms()["step"].tolist() == [1, 1]
+
+
+def test_a_norm_that_is_of_no_step_of_it_is_refused_before_a_run(dit) -> None:
+    late, early = (ds.edits.zero(IDS, blocks=BLOCK, steps=steps) for steps in ([1], [0]))
+    call = {"num_inference_steps": 2, **PLAIN}
+    looked = probe(dit, SAMPLES, **call)
+    for edits, matched in ((late, early), ([late, early], late)):
+        guidance = ds.guidance.from_edits(edits, 2.0, match_norm_of=matched)
+        with pytest.raises(EditError, match="at no step of the one whose norm is matched"):
+            GuidedVisit(dit, guidance, range(2)).check(looked)
+    GuidedVisit(dit, ds.guidance.from_edits([late, early], 2.0), range(2)).check(looked)
+    before = dit.run_state.n_visits
+    with guidance, pytest.raises(EditError, match="at no step"):
+        dit.generate_images(*SAMPLES[0], **call)
+    assert dit.run_state.n_visits == before  # of the probe
 
 
 def test_edits_of_several_blocks_and_steps_make_one_branch(dit) -> None:

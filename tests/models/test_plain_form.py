@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from ditscope.models.plain_form import PlainForm, foreign_members
 
@@ -61,6 +62,14 @@ def test_a_value_is_plain(value, form) -> None:
     plain = PlainForm()(value)
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert form is None or plain == form
+
+
+def test_labelled_values_are_the_same_after_they_were_looked_up() -> None:
+    labelled = xr.DataArray([1.0, 2.0], dims="sample", coords={"sample": ["a", "b"]})
+    before, same = (PlainForm(gathered=True)(each) for each in (labelled, labelled.copy(deep=True)))
+    assert labelled.sel(sample="b").item() == 2
+    assert PlainForm(gathered=True)(labelled) == before == same
+    assert PlainForm(gathered=True)(labelled.assign_coords(sample=["a", "c"])) != before
 
 
 def test_objects_are_class_and_attributes_and_may_go_round() -> None:

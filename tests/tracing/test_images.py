@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import bare_pipeline
 import ditscope as ds
 from ditscope.errors import EditError, InputError, UnsupportedError
+from ditscope.tracing import images
 
 PROMPTS, SEEDS = ["a red circle", "a white star"], [5, 6]
 CALL = {"num_inference_steps": 1, **bare_pipeline.GUIDED}
@@ -69,6 +71,28 @@ def test_a_guidance_that_does_not_fit_is_refused_before_the_run(dit, guidance, w
         dit.generate_images(PROMPTS, 5, **CALL)
     assert dit.run_state.n_visits == dit.run_state.n_forwards <= 2  # of the probe
     dit.generate_images(PROMPTS[0], 5, **CALL)
+
+
+def test_what_a_later_batch_lacks_is_refused_before_the_first_run(dit, monkeypatch) -> None:
+    """Masks by position of the first two samples; each batch has one of four."""
+    monkeypatch.setattr(images, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    masks = xr.DataArray(np.ones((2, 96), bool), dims=("sample", "token"))
+    with (
+        ds.guidance.detail([3], 2.0, 1, tokens=masks),
+        pytest.raises(InputError, match="masks of 2 samples in a run that has a sample 2"),
+    ):
+        dit.generate_images(PROMPTS, SEEDS, **CALL)
+
+
+def test_masks_by_position_go_with_their_samples_through_batches(dit) -> None:
+    masks = xr.DataArray(np.zeros((4, 96), bool), dims=("sample", "token"))
+    masks[1, 5:40] = masks[2, :] = masks[3, 50:] = True
+    with ds.guidance.detail([3], 2.0, 1, tokens=masks):
+        found = dit.generate_images(PROMPTS, SEEDS, **CALL)
+    with ds.guidance.detail([3], 2.0, 1, tokens=masks.values[3]):
+        alone = dit.generate_images(PROMPTS[1], SEEDS[1], **CALL)
+    assert np.array_equal(found[3], alone[0])
+    assert np.array_equal(found[0], dit.generate_images(PROMPTS[0], SEEDS[0], **CALL)[0])
 
 
 def test_latents_are_no_images(dit) -> None:

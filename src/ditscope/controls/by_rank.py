@@ -61,8 +61,13 @@ def std_ranked(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet |
     Do massive channels matter because they are massive, or because they vary?
 
     Raises:
-        InputError: a ranking by something else than ``std``.
+        InputError: a ranking by something else than ``std``, or another statistic.
     """
+    statistic = by.get("statistic", "std")
+    if statistic != "std":
+        raise InputError(
+            f"std_ranked by {statistic}", "std", "Take ds.controls.top, or leave statistic= out."
+        )
     if not isinstance(source, Ranking):
         by["statistic"] = "std"
     elif source.statistic != "std":

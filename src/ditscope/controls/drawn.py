@@ -41,7 +41,11 @@ def random(
 def energy_matched(
     channels: ChannelSet, source: Any, *, draws: int = 1, seed: int = 0, **by: Unpack[RankBy]
 ) -> ChannelSet:
-    """Random channels of the energy that a set has on a recording, as of ``Ranking.energy_matched``."""
+    """Random channels of the energy that a set has on a recording, as of ``Ranking.energy_matched``.
+
+    Its ``match_ratio`` says what was reached in each block; that of a comparison is the mean over the places in which
+    the edit fired.
+    """
     return ranking_of(source, by).energy_matched(channels, draws, seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["EditedVisit"]
@@ -41,11 +43,8 @@ class EditedVisit:
         dit: the model.
         edits: what is applied, in this order, each with one draw.
         steps: the steps that the run makes, such as ``range(20)``.
-        probe: of the very call, where there is one: then what can never fire, and tokens that do not fit, are refused
-            before the run.
-        samples: (prompt, seed) of the samples at ``positions``, or of all of the run without positions, where they are
-            known: with the probe, what is missing for one is refused.
         positions: of the batch's samples among all samples of the run; counted from 0 by default.
+        samples: (prompt, seed) of each; what the call tells by default.
 
     Attributes:
         firings: what has fired so far.
@@ -53,7 +52,6 @@ class EditedVisit:
     Raises:
         InputError: an edit names what the model or the run does not have; or edits with and without
             ``freeze_layernorm``, or of modulation, meet at one normalisation.
-        EditError: an edit can never fire in the probed call.
         UnsupportedError: a block has no such site or stream.
     """
 
@@ -62,15 +60,11 @@ class EditedVisit:
         dit: DiT,
         edits: Sequence[Edit],
         steps: Sequence[int],
-        probe: Probe | None = None,
         positions: Sequence[int] | None = None,
         samples: Sequence[tuple[Any, Any]] | None = None,
     ) -> None:
         for edit in edits:
             edit.check(dit, steps)
-            if probe is not None:
-                _require_fitting(edit, probe)
-                edit.check_call(dit, probe, samples)
         self._dit, self._steps, self._positions, self._samples = dit, steps, positions, samples
         self._edits = tuple(edits)
         self._blocks = [{block.index for block in edit.chosen(dit.blocks)} for edit in edits]
@@ -86,6 +80,21 @@ class EditedVisit:
         self._earlier = Earlier()
         self.firings = Firings()
         self._fired = [False] * len(self._edits)
+
+    def check(self, probe: Probe, batches: Batches = ()) -> None:
+        """Refuse, before a run, what can never fire in a probed call, and what does not fit it or one of its samples.
+
+        Args:
+            probe: of the very call.
+            batches: (prompt, seed) of the samples of all batches of the run, where they are known.
+
+        Raises:
+            EditError: an edit can never fire.
+            InputError: tokens, a source or values that do not fit, or that lack a sample.
+        """
+        for edit in self._edits:
+            edit.check_call(self._dit, probe, batches)
+            _require_fitting(edit, self._dit, probe, batches)
 
     def __call__(self, visit: Visit) -> None:
         """Apply the edits to every block of a visit, in execution order."""
@@ -111,12 +120,6 @@ class EditedVisit:
                 and block.index in self._blocks[position]
                 and edit.scope.branches_at(visit, self._steps)
             }
-
-    def apply(self, visit: Visit, block: Block, site: str) -> None:
-        """Apply the edits that cover one site of one block."""
-        for place, stream in self._places:
-            if place == site:
-                self.apply_at(visit, block, site, stream)
 
     def apply_at(self, visit: Visit, block: Block, site: str, stream: str) -> None:
         """Apply the edits that cover one site of one stream of a block."""
@@ -157,7 +160,7 @@ class EditedVisit:
         known = run.samples if self._samples is None else self._samples
         samples = tuple((prompt and str(prompt), seed) for prompt, seed in known)
         own = tuple(range(len(samples)) if self._positions is None else self._positions)
-        masks = list(_own_masks(selected, acting, samples, own, hidden.shape[1], grid, positions))
+        masks = list(_own_masks(edit, selected, acting, samples, own, hidden.shape[1], grid, positions))
         edited = hidden.clone()
         text_mask = run.inputs.text_mask if scope.stream == "text" and SITES[scope.site].has_tokens else None
         for branch in branches:
@@ -222,6 +225,7 @@ class EditedVisit:
 
 
 def _own_masks(
+    edit: Edit,
     selected: Tokens | None,
     acting: ActingChannels,
     samples: Sequence[Any],
@@ -230,7 +234,10 @@ def _own_masks(
     grid: tuple[int, int] | None,
     positions: np.ndarray,
 ) -> Iterator[np.ndarray]:
-    """What selects of each row's own tokens and channels, bool ``[row, token, 1]`` and ``[row, 1, channel]``."""
+    """What selects rows, and of each row's own tokens and channels, bool, broadcast to ``[row, token, channel]``."""
+    taken = np.array([edit.acts_on(sample) for sample in samples])
+    if not taken.all():
+        yield taken[:, None, None]
     if differs_by_sample(selected):
         assert isinstance(selected, xr.DataArray)
         masks = token_mask(selected, n_tokens, grid)[:, positions]
@@ -241,16 +248,9 @@ def _own_masks(
         yield members[:, None]
 
 
-def _require_fitting(edit: Edit, probe: Probe) -> None:
+def _require_fitting(edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> None:
     """Refuse an edit that the probed call shows to be of other tokens, or never to fire."""
     scope, schedule = edit.scope, probe.schedule
-    # Texts differ in length between batches and branches; a mask of one length is for some of them.
-    if scope.stream in probe.tokens and (scope.stream == "image" or isinstance(scope.tokens, tuple)):
-        n_tokens = probe.tokens[scope.stream]
-        if scope.tokens is not None and not len(token_positions(scope.tokens, n_tokens, probe.grid)):
-            raise EditError(
-                f"the edit '{edit.label}' with a mask of no token", "at least one token", "Pass another mask."
-            )
     if scope.stream == "image" and SITES[scope.site].has_tokens:
         edit.check_tokens(probe.tokens["image"], probe.grid)
     wanted = schedule.branches if scope.branches is None else scope.branches
@@ -268,6 +268,33 @@ def _require_fitting(edit: Edit, probe: Probe) -> None:
             f"at least one step of noise level {levels}",
             "Widen sigmas= or steps=.",
         )
+    # Texts differ in length between batches and branches; a mask of one length is for some of them.
+    if scope.stream in probe.tokens and (scope.stream == "image" or isinstance(scope.tokens, tuple)):
+        n_tokens = probe.tokens[scope.stream]
+        if not len(token_positions(_acting_tokens(edit, dit, probe, batches), n_tokens, probe.grid)):
+            raise EditError(
+                f"the edit '{edit.label}' with a mask of no token where it acts",
+                "at least one token in a step, a block and a sample of the run",
+                "Pass another mask.",
+            )
+
+
+def _acting_tokens(edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> Tokens | None:
+    """Of masks that differ, those of the steps, blocks and samples of the run in which the edit acts."""
+    tokens, schedule = edit.scope.tokens, probe.schedule
+    if not isinstance(tokens, xr.DataArray):
+        return tokens
+    levels = zip(schedule.steps, schedule.sigmas, strict=True)
+    acting = {
+        "step": [step for step, sigma in levels if edit.scope.has_step(step, sigma, schedule.steps)],
+        "block": [block.index for block in edit.chosen(dit.blocks)],
+    }
+    tokens = tokens.sel({dim: labels for dim, labels in acting.items() if dim in tokens.dims})
+    samples = list(enumerate(chain(*batches)))
+    if differs_by_sample(tokens) and samples:
+        own = [own_sample(tokens, sample, at, "masks") for at, sample in samples if edit.acts_on(sample)]
+        tokens = tokens.isel(sample=own)
+    return tokens
 
 
 def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:

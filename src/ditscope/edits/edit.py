@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, dataclass_transform
 
 import torch
@@ -16,6 +17,7 @@ from ditscope.channels.json_form import JsonForm
 from ditscope.checks import Address, find_blocks, find_steps
 from ditscope.edits.acting_channels import require_channels
 from ditscope.edits.live_channels import LiveChannels
+from ditscope.edits.matched_channels import MatchedChannels
 from ditscope.edits.own_sample import own_sample
 from ditscope.edits.scope import Scope
 from ditscope.edits.tokens import tokens_at
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ditscope.models.block import Block
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["Edit", "Where", "from_json"]
@@ -248,21 +251,28 @@ class Edit(JsonForm, ABC):
             if self.freeze_layernorm:
                 require_norm(dit, block, self.scope.site, self.scope.stream)
 
-    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+    def acts_on(self, sample: tuple[Any, Any]) -> bool:
+        """Whether the edit is of a sample (prompt, seed) at all, whatever its masks and channels are."""
+        return True
+
+    def check_call(self, dit: DiT, probe: Probe, batches: Batches) -> None:
         """Refuse, before a run, what the call does not have, and masks and channels that lack one of its samples.
 
         Args:
             dit: the model.
             probe: of the call.
-            samples: (prompt, seed) of all samples of the run, in order; None where they are not known.
+            batches: (prompt, seed) of the samples of each batch of the run, in order; empty where they are not known.
 
         Raises:
             InputError: naming it.
         """
-        labelled = {"masks": self.scope.tokens, "channels": getattr(self.channels, "ids", None)}
+        named = self.channels
+        while isinstance(named, MatchedChannels):
+            named = named.own
+        labelled = {"masks": self.scope.tokens, "channels": getattr(named, "ids", None)}
         for what, array in labelled.items():
             if isinstance(array, xr.DataArray) and "sample" in array.dims:
-                for position, sample in enumerate(samples or ()):
+                for position, sample in enumerate(chain(*batches)):
                     own_sample(array, sample, position, what)
 
     def __repr__(self) -> str:

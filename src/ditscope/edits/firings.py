@@ -103,10 +103,10 @@ class Firings:
             self._pending.clear()
 
     def __len__(self) -> int:
-        return sum(self._numbers["rows"])
+        return len(self.table())
 
     def table(self) -> pd.DataFrame:
-        """One row for each firing and image of the batch; row 0 is the batch's first image."""
+        """One row for each firing and image of the batch in which it acted on a token; row 0 is the first image."""
         self._join()
         if not self._chunks:
             return pd.DataFrame(columns=list(_COLUMNS))
@@ -119,7 +119,7 @@ class Firings:
         columns["row"] = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
         measured = torch.cat(self._chunks, dim=1).cpu().numpy().astype(np.float64)
         table = pd.DataFrame({**columns, **dict(zip(_MEASURED, measured, strict=True))})[list(_COLUMNS)]
-        return table.astype({"tokens": int, "channels": int})
+        return table[table["tokens"] > 0].astype({"tokens": int, "channels": int}).reset_index(drop=True)
 
     def by_place(self) -> xr.Dataset:
         """What each edit did in each step and block: ``[edit, step, block]``, summed over images and branches.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.edits.patch_source import PatchSource, require_tokens
-from ditscope.errors import EditError, InputError
+from ditscope.errors import InputError
 
 if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.edits.edit import Edit
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["LockStep"]
@@ -65,44 +66,57 @@ class LockStep(PatchSource):
                 return source, seed if source_seed is None else source_seed
         return None
 
-    def check_call(
-        self, edit: Edit, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None
-    ) -> None:
-        """Refuse a run without a sample that is named, or without its source.
+    def acts_on(self, sample: tuple[Any, Any]) -> bool:
+        """Whether a sample is named as one that takes values."""
+        return self.source_of(sample) is not None
+
+    def check_call(self, edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> None:
+        """Refuse a run without a sample that is named, or without its source in the same batch.
 
         Raises:
             InputError: naming it.
         """
-        known = [(str(prompt), seed) for prompt, seed in samples or ()]
+        named = [[(str(prompt), seed) for prompt, seed in batch] for batch in batches]
+        known = [sample for batch in named for sample in batch]
         sources = [source for source in map(self.source_of, known) if source is not None]
         missing = [source for source in sources if source not in known]
-        if samples is not None and (missing or not sources):
+        if known and (missing or not sources):
             raise InputError(
                 f"a run without {missing[0] if missing else self.pairs[0][:2]}",
                 "every sample that the patch names, and its source",
                 "Add its prompt to the prompts.",
             )
+        for batch in named:
+            for sample in batch:
+                self._require_beside(sample, batch)
 
     def values(self, context: EditContext) -> torch.Tensor:
         """What is at this place in the row of each row's source, float32 ``[row, token, channel]``.
 
         Raises:
-            EditError: the source is in another batch.
+            InputError: the source is in another batch.
         """
         known = [(str(prompt), seed) for prompt, seed in context.samples]
         rows = []
         for row, sample in enumerate(known):
-            source = self.source_of(sample)
-            if source is not None and source not in known:
-                raise EditError(
-                    f"{source[0]!r} with seed {source[1]}, which is not in the batch of {sample[0]!r}",
-                    "both in one batch",
-                    f"Raise batch_size above {len(known)}.",
-                )
+            source = self._require_beside(sample, known)
             rows.append(row if source is None else known.index(source))
         if context.real is not None:
             require_tokens(context, context.real[rows].cpu(), "its source")
         return context.hidden[rows][:, context.tokens][:, :, context.channels].float()
+
+    def _require_beside(
+        self, sample: tuple[str, Any], batch: Sequence[tuple[str, Any]]
+    ) -> tuple[str, Any] | None:
+        """The source of a sample, which is in its batch; None for one that is left alone."""
+        source = self.source_of(sample)
+        if source is not None and source not in batch:
+            raise InputError(
+                f"{source[0]!r} with seed {source[1]}, which is not in the batch of {sample[0]!r}",
+                "both in one batch",
+                f"Raise batch_size above {len(batch)}, or order prompts and seeds so that both fall in one.",
+            )
+        return source
 
 
 def _sample(given: Any) -> tuple[str, int | None]:

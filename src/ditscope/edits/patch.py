@@ -18,6 +18,7 @@ from ditscope.errors import InputError
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["Patch", "patch"]
@@ -71,15 +72,19 @@ class Patch(Edit):
             taken = context.old + shift if self.part == "constant" else taken - shift
         return taken if alpha == 1 else context.old + alpha * (taken - context.old)
 
+    def acts_on(self, sample: tuple[Any, Any]) -> bool:
+        """Whether the source has values for a sample."""
+        return self.source.acts_on(sample)
+
     def check(self, dit: DiT, steps: Sequence[int]) -> None:
         """Refuse, before a run, a source of another model, or one that lacks a place of the edit."""
         super().check(dit, steps)
         self.source.check(self, dit)
 
-    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+    def check_call(self, dit: DiT, probe: Probe, batches: Batches) -> None:
         """Refuse, before a run, sizes, branches, steps or samples that the source does not have."""
-        super().check_call(dit, probe, samples)
-        self.source.check_call(self, dit, probe, samples)
+        super().check_call(dit, probe, batches)
+        self.source.check_call(self, dit, probe, batches)
 
 
 def patch(

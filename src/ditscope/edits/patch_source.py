@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.edits.edit import Edit
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["PatchSource"]
@@ -30,13 +30,15 @@ class PatchSource(JsonForm, ABC):
     def words(self) -> str:
         """What it is, in a word or two."""
 
+    def acts_on(self, sample: tuple[Any, Any]) -> bool:
+        """Whether it has values for a sample (prompt, seed) of the run, which else is left as it is."""
+        return True
+
     def check(self, edit: Edit, dit: DiT) -> None:
         """Refuse, before a run, an edit at places that the source does not have, or a model that it is not of."""
 
     @abstractmethod
-    def check_call(
-        self, edit: Edit, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None
-    ) -> None:
+    def check_call(self, edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> None:
         """Refuse, before a run, a call whose sizes, steps, branches or samples the source does not have."""
 
     @abstractmethod

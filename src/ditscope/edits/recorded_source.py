@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ditscope.edits.context import EditContext
     from ditscope.edits.edit import Edit
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["RecordedSource"]
@@ -228,9 +230,7 @@ class RecordedSource(PatchSource):
                 "Record all channels, or name those that it has.",
             )
 
-    def check_call(
-        self, edit: Edit, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None
-    ) -> None:
+    def check_call(self, edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> None:
         """Refuse other sizes, branches, steps, noise levels and samples than the source has.
 
         Raises:
@@ -264,7 +264,7 @@ class RecordedSource(PatchSource):
         for step, sigma in zip(steps, probe.schedule.sigmas, strict=True):
             if scope.has_step(step, sigma, steps):
                 self.steps_at(step, sigma)
-        for position, sample in enumerate(samples or ()):
+        for position, sample in enumerate(chain(*batches)):
             self.own(sample, position)
 
     def values(self, context: EditContext) -> torch.Tensor:

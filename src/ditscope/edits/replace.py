@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
@@ -18,6 +19,7 @@ from ditscope.vocabulary import SITES
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["Replace", "replace"]
@@ -101,10 +103,10 @@ class Replace(Edit):
         super().check(dit, steps)
         require_values(_WHAT, self.given, self, dit, steps)
 
-    def check_call(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Any, Any]] | None) -> None:
+    def check_call(self, dit: DiT, probe: Probe, batches: Batches) -> None:
         """Refuse, before a run, values that lack one of its samples."""
-        super().check_call(dit, probe, samples)
-        for position, sample in enumerate(samples or () if "sample" in self.given.dims else ()):
+        super().check_call(dit, probe, batches)
+        for position, sample in enumerate(chain(*batches) if "sample" in self.given.dims else ()):
             own_sample(self.given, sample, position, "values")
 
 

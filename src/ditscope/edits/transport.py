@@ -122,7 +122,8 @@ def transport(
         channels = _largest(_needed(sides, channels_from), channels, statistic, where)
     elif channels is not None and not isinstance(channels, ChannelSet):
         channels = ChannelSet.of(channels, stream=where.get("stream", "image"))
-    word = mask if isinstance(mask, str) else "given"
+    _require_one_model(sides)
+    word = mask if mask is None or isinstance(mask, str) else "given"
     if word == "given":
         where["tokens"] = mask
     elif checks.name_of("mask", mask, MASKS) != "none":
@@ -162,6 +163,16 @@ def _needed(sides: dict[str, Any], side: str) -> Recorded:
             else "Pass a cache or a capture as source.",
         )
     return recorded
+
+
+def _require_one_model(sides: dict[str, Any]) -> None:
+    source, target = (getattr(side, "config", {}).get("weights_fingerprint") for side in sides.values())
+    if None not in (source, target) and source != target:
+        raise InputError(
+            f"a target of weights {str(target)[:12]} and a source of weights {str(source)[:12]}",
+            "both of the model that runs",
+            "Capture the target with this model, or pass masks of another as mask=.",
+        )
 
 
 def _largest(recorded: Recorded, k: int, statistic: str, where: Where) -> ChannelSet:

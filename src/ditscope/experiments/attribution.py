@@ -289,7 +289,7 @@ def _run(
     looked = probe(dit, batches[0].samples, **batches[0].call)
     steps = looked.schedule.steps
     samples = [sample for batch in batches for sample in batch.samples]
-    EditedVisit(dit, [edit], steps, looked, samples=samples)
+    EditedVisit(dit, [edit], steps).check(looked, [batch.samples for batch in batches])
     edit.first_changed(dit.blocks)  # refuses what has no meaning in a visit alone
     n_tokens = looked.tokens[edit.scope.stream] if SITES[edit.scope.site].has_tokens else 1
     result = _empty(dit, samples, edit, looked, channels)

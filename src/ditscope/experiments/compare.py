@@ -62,7 +62,9 @@ def compare(
 
         * ``value``: the edited image's score; ``effect``: edited minus baseline for metrics that judge
           one image, the score itself for metrics that compare with the baseline image; NaN for metrics over a set,
-          which have one number for all images of an edit, ``mean``;
+          which have one number for all images of an edit, ``mean``; NaN too for a sample in which no edit acted on a
+          token, since its own mask is empty or :class:`~ditscope.edits.lock_step.LockStep` leaves it alone: means and
+          intervals are of the others, but those over a set are of all;
         * ``baseline_value`` ``[metric, sample]``: the baseline image's own score (NaN for comparing metrics);
         * ``mean``, ``low``, ``high`` ``[metric, edit]``: the effect with a bootstrap interval over prompts, 95 %;
         * ``contrast_mean``, ``contrast_low``, ``contrast_high``: the first edit's effect minus this one's,
@@ -73,11 +75,13 @@ def compare(
           studies. That is the rule for saying that any of several edits did something, or that the first differs from
           any of the others. Metrics are not corrected for: name the one that decides before the run. How both kinds are
           made, and how well they cover with few prompts: :func:`ditscope.intervals.bootstrap_mean`;
-        * ``fired`` ``[edit, draw]``: firings a sample; ``energy_removed``: share of the edited stream's
+        * ``fired_by_sample``: firings in each sample; ``fired`` ``[edit, draw]``: their mean over the samples in which
+          there were any; ``energy_removed``: share of the edited stream's
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
         * ``match_ratio`` ``[edit, draw, sample]``: of controls whose channels match others, what they reached over what
-          was wanted: in the run, or on the recording that frozen channels were matched on; NaN for all others, and for
-          a guidance that is scaled to the norm of another, which it reaches;
+          was wanted: in the run, or on the recording that frozen channels were matched on, there the mean over the
+          blocks and steps in which the edit fired; NaN for all others, and for a guidance that is scaled to the norm of
+          another, which it reaches;
         * ``images`` ``[edit, draw, sample, y_pixel, x_pixel, rgb]`` and ``baseline_images``, uint8;
 
         and the coordinates ``control`` ``[edit]``, bool: whether every edit under that name is a control;
@@ -93,7 +97,8 @@ def compare(
         ConfigMismatchError: the model was changed on the way; the message names the fields.
 
     Warns:
-        UserWarning: prompts were cut in every text encoder.
+        UserWarning: prompts were cut in every text encoder; or an edit fired on no token of some samples, other than
+            those that a LockStep leaves alone.
     """
     result = run_sweep(
         "compare",

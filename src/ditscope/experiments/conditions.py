@@ -11,13 +11,13 @@ from ditscope.edits.edit import Edit
 from ditscope.edits.first_block import first_blocks
 from ditscope.errors import InputError
 from ditscope.guidance.from_edits import Guidance
-from ditscope.guidance.guided_visit import GuidedVisit
 
 if TYPE_CHECKING:
+    from ditscope.guidance.guided_visit import GuidedVisit
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
-    from ditscope.tracing.prompt_embeds import Prompt
 
 Given: TypeAlias = Edit | Sequence[Edit] | Guidance
 """What stands under a name: an edit, several that are applied together, or a guidance."""
@@ -56,16 +56,16 @@ class Condition:
             return Condition(self.name, drawn.edits, drawn)
         return Condition(self.name, tuple(edit.draw(number % edit.draws) for edit in self.edits))
 
-    def visitor(self, dit: DiT, steps: Sequence[int], *more: Any, **named: Any) -> EditedVisit | GuidedVisit:
+    def visitor(self, dit: DiT, steps: Sequence[int], **batch: Any) -> EditedVisit | GuidedVisit:
         """What to do at each visit; arguments and errors as of the one of the two."""
         if self.guidance is not None:
-            return GuidedVisit(dit, self.guidance, steps, *more, **named)
-        return EditedVisit(dit, self.edits, steps, *more, **named)
+            return self.guidance.visitor(dit, steps, **batch)
+        return EditedVisit(dit, self.edits, steps, **batch)
 
-    def check(self, dit: DiT, probe: Probe, samples: Sequence[tuple[Prompt, int]] | None = None) -> None:
-        """Refuse, before a run, what the model, the probed call or its samples do not have."""
+    def check(self, dit: DiT, probe: Probe, batches: Batches = ()) -> None:
+        """Refuse, before a run, what the model, the probed call or the samples of its batches do not have."""
         for number in range(self.draws):
-            self.draw(number).visitor(dit, probe.schedule.steps, probe, samples=samples)
+            self.draw(number).visitor(dit, probe.schedule.steps).check(probe, batches)
 
     def first_blocks(self, dit: DiT, visits: Sequence[Visit], steps: Sequence[int]) -> list[int | None]:
         """For each visit, the first block that cannot be what it is in an unedited run; None where all can.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -126,11 +127,14 @@ def _labels(name: str, values: Any) -> tuple[Any, ...]:
     ):
         raise InputError(f"a dimension called {name}", "a name that a result has not already", "Rename it.")
     labels = tuple(label.item() if isinstance(label, np.generic) else label for label in several(values))
-    numbers = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
+    numbers = all(
+        isinstance(label, int | float) and not isinstance(label, bool) and math.isfinite(label)
+        for label in labels
+    )
     if not numbers and not all(isinstance(label, str) for label in labels):
         raise InputError(
             f"{name}={labels!r}",
-            "numbers alone, or texts alone",
+            "finite numbers alone, or texts alone",
             "Name other things, and look them up by name.",
         )
     if len(set(labels)) < len(labels):

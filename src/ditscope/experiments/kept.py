@@ -65,7 +65,7 @@ class Kept:
         """Note that the model was found to be as it was: all that is kept counts."""
 
     def drop_unchecked(self) -> None:
-        """Drop what was kept since :meth:`checked`, since the model was changed meanwhile."""
+        """Drop what was kept since :meth:`checked`, which may be of a model that was changed meanwhile."""
 
     def images(self) -> dict[str, xr.Variable]:
         """Variables of the images that were made, by name; none where they are dropped."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from ditscope.models.visits import Visit
     from ditscope.tracing.batches import Batch
     from ditscope.tracing.probe import Probe
+
+_MOST_UNCOMPARED = 50
+"""A model is compared with what it was once what was made since the last time took so many times as long as that."""
 
 
 class Runs:
@@ -55,6 +60,8 @@ class Runs:
         # What is judged by itself is compared with the unedited run's score, which is of the end.
         self._to_end = any("latents" in metric.needs and not metric.paired for metric in scorers.values())
 
+        self._compared, self._cost = time.monotonic(), 0.0
+
     def make(self, kept: Kept, model: Mapping[str, Any]) -> str:
         """Make what is missing of a model in a state; returns what was shared, in words."""
         missing = [kept.missing(batch) for batch in range(len(self._batches))]
@@ -62,13 +69,17 @@ class Runs:
         n_visits = sum(len(self._visits) for keys in missing if keys) + sum(map(_computed, starts.values()))
         shared: dict[str, None] = {}  # in order
         with tqdm(total=n_visits, desc=self._title, unit="visit", disable=None) as progress:
-            for number, keys in enumerate(missing):
-                if keys or number not in kept.baselines:
-                    if shared:
+            try:
+                for number, keys in enumerate(missing):
+                    if keys or number not in kept.baselines:
+                        keys = sorted(keys, key=lambda key: _order(starts[key]))
+                        shared[self._batch(number, keys, starts, kept, model, progress)] = None
                         self._require_unchanged(kept, model)
-                    keys = sorted(keys, key=lambda key: _order(starts[key]))
-                    shared[self._batch(number, keys, starts, kept, progress)] = None
-        self._require_unchanged(kept, model)
+            except BaseException:
+                # Broken off, perhaps by the user, who goes on later: with what was made of this model alone.
+                with contextlib.suppress(ConfigMismatchError):
+                    self._require_unchanged(kept, model)
+                raise
         return "; ".join(shared) or "nothing, all runs were there"
 
     def _batch(
@@ -77,6 +88,7 @@ class Runs:
         keys: Sequence[RunKey],
         starts: Mapping[RunKey, Sequence[int | None]],
         kept: Kept,
+        model: Mapping[str, Any],
         progress: tqdm,
     ) -> str:
         batch = self._batches[number]
@@ -99,10 +111,12 @@ class Runs:
                 made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
                 firings = visitor.firings.table()
                 edits = conditions[copy].edits
-                judged = (made, baseline, prompts, batch.positions)
+                judged = (made, baseline, batch.samples, batch.positions)
                 scored = score_run(self._scorers, *judged, edits, firings, steps[copy])
                 kept.add(key, scored, made.images)
                 progress.update(_computed(starts[key]))
+            if time.monotonic() - self._compared > _MOST_UNCOMPARED * self._cost:
+                self._require_unchanged(kept, model)
         return f"{replay.how} ({replay.why})" if replay.why else replay.how
 
     def _condition(self, key: RunKey) -> Condition:
@@ -138,12 +152,15 @@ class Runs:
         return last // self._probe.schedule.visits_per_step + 1
 
     def _require_unchanged(self, kept: Kept, model: Mapping[str, Any]) -> None:
+        begun = time.monotonic()
         try:
             require_unchanged(self._dit, model)
         except ConfigMismatchError:
             kept.drop_unchecked()
             raise
         kept.checked()
+        self._compared = time.monotonic()
+        self._cost = self._compared - begun
 
 
 def _order(start: Sequence[int | None]) -> list[tuple[int, int]]:

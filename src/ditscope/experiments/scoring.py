@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ class Scored:
 
     Attributes:
         scores: ``[metric, sample]``; NaN of a baseline where a metric compares with it.
-        fired: firings of each ``[sample]``; 0 of a baseline.
+        fired: firings of each ``[sample]``, 0 where no edit acted on a token of it; 0 of a baseline.
         removed: share ``[sample]`` of the edited stream's energy that was removed where the edits fired.
         moved: the same for the squared change.
         matched: ``[sample]``, what channels that match others reached over what was wanted; NaN for all others.
@@ -70,7 +70,7 @@ def score_run(
     scorers: Mapping[str, Metric],
     made: Made,
     baseline: Made,
-    prompts: Sequence[str],
+    samples: Sequence[tuple[Any, Any]],
     positions: Sequence[int],
     edits: Sequence[Edit],
     firings: pd.DataFrame,
@@ -82,7 +82,7 @@ def score_run(
         scorers: the metrics by name.
         made: what the run made.
         baseline: what the unedited one made.
-        prompts: one for each sample.
+        samples: (prompt, seed) of each.
         positions: of these samples among all.
         edits: what was applied, each with one draw.
         firings: of :meth:`ditscope.edits.firings.Firings.table`.
@@ -93,26 +93,26 @@ def score_run(
     last = None if made.latents is None else made.latents[:, -1]
     inputs = {
         "reference": baseline.images,
-        "prompts": prompts,
+        "prompts": [str(prompt) for prompt, _ in samples],
         "positions": positions,
         "latents": latents[0],
         "reference_latents": latents[1],
     }
     # Several edits at one place share the stream's energy there; it counts once.
     energy = _totals(firings.drop_duplicates(_PLACE), "energy")
-    count = np.bincount(firings["row"], minlength=len(prompts))
-    removed, moved = np.full((2, len(prompts)), np.nan)
+    count = np.bincount(firings["row"], minlength=len(samples))
+    removed, moved = np.full((2, len(samples)), np.nan)
     removed[energy.index] = _totals(firings, "removed") / energy
     moved[energy.index] = _totals(firings, "moved") / energy
     # The numbers of sets are made once all images are there.
-    nothing = np.full(len(prompts), np.nan)
+    nothing = np.full(len(samples), np.nan)
     scores = [
         nothing
         if each.over == "set"
         else each(made.images, **(inputs if each.paired else inputs | {"latents": last}))
         for each in scorers.values()
     ]
-    matched = match_ratio(edits, firings, len(prompts))
+    matched = match_ratio(edits, firings, samples, positions)
     return Scored(np.stack(scores), count, removed, moved, matched)
 
 
@@ -158,7 +158,9 @@ def assemble(
     paired = [metric["paired"] for metric in outline.metrics]
     effect = np.where(np.reshape(paired, (-1, 1, 1, 1, 1)), value, value - own[:, None, None, None])
     grid, shape = tuple(outline.dims), outline.shape
+    # A sample in which nothing fired says nothing of the edit.
     measured = count > 0
+    effect = np.where(measured, effect, np.nan)
 
     def over_grid(dims: tuple[str, ...], array: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
         """An array whose axis ``cell`` is that of all the grid's dimensions."""
@@ -169,7 +171,8 @@ def assemble(
     arrays = {
         "value": (("metric", "cell", "edit", "draw", "sample"), value),
         "effect": (("metric", "cell", "edit", "draw", "sample"), effect),
-        "fired": (("cell", "edit", "draw"), count.mean(-1)),
+        "fired": (("cell", "edit", "draw"), count.sum(-1) / np.maximum(measured.sum(-1), 1)),
+        "fired_by_sample": (("cell", "edit", "draw", "sample"), count),
         "energy_removed_by_sample": (("cell", "edit", "draw", "sample"), removed),
         "energy_moved_by_sample": (("cell", "edit", "draw", "sample"), moved),
         "match_ratio": (("cell", "edit", "draw", "sample"), matched),

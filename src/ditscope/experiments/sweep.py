@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope import checks
-from ditscope.errors import InputError
+from ditscope.errors import EditError, InputError
 from ditscope.experiments import sweep_store
 from ditscope.experiments.grid import Grid
 from ditscope.experiments.kept import Kept, thumbnail_size
@@ -23,6 +24,7 @@ from ditscope.experiments.scoring import assemble
 from ditscope.experiments.set_scoring import with_sets
 from ditscope.experiments.together import require_apart
 from ditscope.intervals import LEVEL, check_interval
+from ditscope.metrics._identity import identity
 from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.metrics.metric import Metric, resolve
 from ditscope.models.embedded import embedded_folder, is_embedded
@@ -101,17 +103,21 @@ def sweep(
         Dataset as of compare, with the grid's dimensions before ``edit``. Its images are read from the store as they
         are asked for. ``attrs["replay"]`` says what was shared, and why not all that could be.
 
-        The model's weights and live state are compared before each batch, and at the end; runs that were made since
-        the last comparison are dropped where they have changed.
+        The model's weights and live state are compared with what they were after each batch, meanwhile once the runs
+        since the last time took 50 times as long as that, and where an error or an interrupt ends the sweep. Runs that
+        were made since the last time are dropped where the model has changed; a process that was killed could not
+        compare, and they are made again when the sweep goes on.
 
     Raises:
         InputError: before the first run, for anything that cannot be used.
-        ConfigMismatchError: the path has another sweep, by the fields that differ; or the model was changed on the way.
+        ConfigMismatchError: the path has another sweep, by the fields that differ, among them the code of a metric of
+            one's own and the weights of models that judge; or the model was changed on the way.
         CacheError: the path has something else.
         EditError: an edit that never fired.
 
     Warns:
-        UserWarning: prompts were cut in every text encoder.
+        UserWarning: prompts were cut in every text encoder; an edit fired nowhere in some samples, as of compare; or
+            the store was begun with another version of ditscope.
     """
     if not isinstance(grid, Grid):
         raise InputError(
@@ -147,8 +153,9 @@ def open_sweep(path: str | os.PathLike[str], *, resamples: int = 2000) -> xr.Dat
         resamples: bootstrap draws of the intervals.
 
     Returns:
-        As of :func:`sweep`; NaN where a run is missing, and for metrics over a set, whose numbers are made of the
-        images at the end of the sweep and not kept. Images are read as they are asked for.
+        As of :func:`sweep`, with runs whose model was not compared yet; NaN where a run is missing, and for metrics
+        over a set, whose numbers are made of the images at the end of the sweep and not kept. Images are read as they
+        are asked for.
 
     Raises:
         CacheError: there is none at the path, or it is damaged.
@@ -199,7 +206,7 @@ def run_sweep(
         for condition in cell:
             if edits_per_forward > 1:
                 require_apart(condition)
-            condition.check(dit, looked, samples)
+            condition.check(dit, looked, [batch.samples for batch in batches])
     attrs = {
         "model": dit.name,
         "batch_size": batch_size,
@@ -213,8 +220,8 @@ def run_sweep(
         _require_room(outline)
         holding: Any = contextlib.nullcontext(Kept(outline))
     else:
-        judge = f"{clip} {clip.fingerprint}" if isinstance(clip, ClipScorer) else clip and str(clip)
-        config |= {"edits_per_forward": edits_per_forward, "clip": judge, **model}
+        judges = identity(list(scorers.values()), outline.prompts)
+        config |= {"edits_per_forward": edits_per_forward, **judges, **model}
         edits = [[condition.to_json() for condition in column] for column in zip(*grid.cells, strict=True)]
         holding = sweep_store.opened(path, outline, config, dict(zip(grid.edits, edits, strict=True)))
     with holding as kept:
@@ -222,7 +229,36 @@ def run_sweep(
             kept, model
         )
         result = _result(kept, resamples).assign_attrs(replay=shared)
+        _require_fired(grid, samples, result)
         return with_sets(result, scorers, outline)
+
+
+def _require_fired(grid: Grid, samples: Sequence[tuple[Prompt, int]], result: xr.Dataset) -> None:
+    """Refuse an edit that fired in no sample, and warn of one that did not in some that it does not leave alone."""
+    dims = [*grid.dims, "edit", "draw", "sample"]
+    fired = result["fired_by_sample"].transpose(*dims).values
+    fired = fired.reshape(len(grid.cells), *fired.shape[-3:]) > 0
+    for position, name in enumerate(grid.edits):
+        missed = np.zeros(len(samples), bool)
+        for cell, conditions in enumerate(grid.cells):
+            condition = conditions[position]
+            own = fired[cell, position, : condition.draws]
+            if not own.any(axis=1).all():
+                raise EditError(
+                    f"edits {name!r} that fired on no token of any sample",
+                    "at least one token in one of them",
+                    "Pass other masks or channels.",
+                )
+            named = [any(edit.acts_on(sample) for edit in condition.edits) for sample in samples]
+            missed |= np.array(named) & ~own.all(axis=0)
+        where = np.flatnonzero(missed).tolist()
+        if where:
+            listed = ", ".join(map(str, where[:12])) + ", ..." * (len(where) > 12)
+            warnings.warn(
+                f"edits {name!r} fired on no token of {len(where)} of {len(samples)} samples ({listed}), whose masks "
+                "or channels are empty: they are left out of its effects and intervals. See fired_by_sample.",
+                stacklevel=4,
+            )
 
 
 def _result(kept: Kept, resamples: int) -> xr.Dataset:

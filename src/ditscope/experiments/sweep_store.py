@@ -3,9 +3,10 @@
 ``zarr.json`` has, in its attribute ``ditscope_sweep``, what the sweep consists of and with which model and call it is
 made: another one is refused by naming the fields. The plain forms of the edits and guidances are in ``edits.json``, by
 their digests, which are there cell by cell. ``journal.jsonl`` has a line for each finished run, with its scores,
-behind its own CRC-32C; a run counts once its line is there, which is written after its images. What is behind the last
-whole line was cut off while it was written. ``images`` and ``baseline_images`` are arrays of zarr, a chunk for each run
-of a batch.
+behind its own CRC-32C; a run is there once its line is, which is written after its images. What is behind the last
+whole line was cut off while it was written. A line ``checked`` says that the model was then found to be what it was; a
+sweep that goes on makes again what is behind the last one, which a process that was killed did not come to compare.
+``images`` and ``baseline_images`` are arrays of zarr, a chunk for each run of a batch.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import google_crc32c
 import numpy as np
 import xarray as xr
 
+from ditscope._version import __version__
 from ditscope.cache import files
 from ditscope.cache.json_values import json_values
 from ditscope.cache.lock import held
@@ -53,6 +55,7 @@ class SweepStore(Kept):
         self.path = path
         self._digests: dict[int, str] = {}
         self._end = self._checked = 0
+        self._unchecked: list[RunKey | int] = []
         for number, line in enumerate(self._lines()):
             try:
                 self._take(line)
@@ -62,7 +65,6 @@ class SweepStore(Kept):
                     "lines as they were written",
                     "The store is damaged: sweep into a new path.",
                 ) from error
-        self._checked = self._end
 
     def add_baseline(
         self, batch: int, scored: Scored, truncated: Sequence[bool], images: np.ndarray | None, digest: str
@@ -81,6 +83,7 @@ class SweepStore(Kept):
             )
         if batch not in self.baselines:
             super().add_baseline(batch, scored, truncated, images, digest)
+            self._unchecked.append(batch)
             self._write(
                 {"baseline": batch, "truncated": list(truncated), "digest": digest, **_packed(scored)}
             )
@@ -88,15 +91,27 @@ class SweepStore(Kept):
     def add(self, key: RunKey, scored: Scored, images: np.ndarray | None) -> None:
         """Keep a run, durably."""
         super().add(key, scored, images)
+        self._unchecked.append(key)
         self._write({"run": list(key), **_packed(scored)})
 
     def checked(self) -> None:
-        """As of :class:`Kept`."""
-        self._checked = self._end
+        """As of :class:`Kept`, durably."""
+        if self._unchecked:
+            self._write({"checked": len(self._unchecked)})
+        self._mark()
 
     def drop_unchecked(self) -> None:
-        """As of :class:`Kept`; what is open is of no more use."""
+        """As of :class:`Kept`."""
+        if not self._unchecked:
+            return
         files.append(self.path / JOURNAL, b"", self._checked)
+        self._end = self._checked
+        for key in self._unchecked:
+            if isinstance(key, RunKey):
+                del self.runs[key]
+            else:
+                del self.baselines[key], self.truncated[key], self._digests[key]
+        self._unchecked.clear()
 
     def images(self) -> dict[str, xr.Variable]:
         """As of :class:`Kept`, read when they are asked for."""
@@ -147,13 +162,22 @@ class SweepStore(Kept):
             self._end += len(line) + 1
             yield files.json_of(text)
 
+    def _mark(self) -> None:
+        self._checked = self._end
+        self._unchecked.clear()
+
     def _take(self, line: Mapping[str, Any]) -> None:
-        if "run" in line:
-            self.runs[RunKey(*line["run"])] = _unpacked(line, len(self.outline.metrics))
+        if "checked" in line:
+            self._mark()
+        elif "run" in line:
+            key = RunKey(*line["run"])
+            self.runs[key] = _unpacked(line, len(self.outline.metrics))
+            self._unchecked.append(key)
         else:
             batch = line["baseline"]
             self.baselines[batch] = _unpacked(line, len(self.outline.metrics))
             self.truncated[batch], self._digests[batch] = line["truncated"], line["digest"]
+            self._unchecked.append(batch)
 
 
 @contextlib.contextmanager
@@ -180,7 +204,7 @@ def opened(
     digests = {name: [hashlib.sha256(form).hexdigest() for form in of] for name, of in forms.items()}
     config = {**config, "edits": digests}
     asked = json_values({"outline": outline.to_json(), "config": config}, "sweep")
-    manifest = {"version": VERSION, **asked}
+    manifest = {"version": VERSION, "ditscope": __version__, **asked}
     _require_free(folder)
     try:
         files.make_folders(folder, durable=True)
@@ -198,12 +222,27 @@ def opened(
             _create(folder, outline, manifest, known)
         found = [_deciding(each) for each in (_manifest(folder), manifest)]
         if found[0] != found[1]:
+            fields = differences(*found)
+            remedy = "Choose another path, or call it as it was begun."
+            if any(each.field.startswith("metric_") for each in fields):
+                remedy += (
+                    " Images that it kept can be judged anew: metric(ds.open_sweep(path)['images'][...])."
+                )
             raise ConfigMismatchError(
-                f"a sweep at {folder} of another configuration ({listed(differences(*found))})",
+                f"a sweep at {folder} of another configuration ({listed(fields)})",
                 "the same sweep, to go on with",
-                "Choose another path, or call it as it was begun.",
+                remedy,
             )
-        yield SweepStore(folder, outline)
+        begun = _manifest(folder).get("ditscope", __version__)
+        if begun != __version__:
+            warnings.warn(
+                f"the sweep at {folder} was begun with ditscope {begun} and goes on with {__version__}: what is "
+                "ditscope's own, such as its metrics, is taken to be the same.",
+                stacklevel=6,
+            )
+        store = SweepStore(folder, outline)
+        store.drop_unchecked()
+        yield store
 
 
 def read(path: str | os.PathLike[str]) -> SweepStore:

@@ -47,7 +47,8 @@ def transport_curve(
             :func:`ditscope.experiments.compare.compare`.
     """
     levels = [finite_number("alphas", alpha) for alpha in several(alphas)]
-    if not edits or not levels or not all(isinstance(edit, Patch) for edit in edits.values()):
+    named = isinstance(edits, Mapping) and all(isinstance(edit, Patch) for edit in edits.values())
+    if not edits or not levels or not named:
         raise InputError(
             f"edits {edits!r} at alphas {levels}",
             "a dict of name -> patch or transport, and one alpha or more",

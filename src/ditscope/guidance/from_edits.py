@@ -15,8 +15,6 @@ from ditscope.models.run_state import GUIDANCE
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
-    from ditscope.tracing.batches import Batch
-    from ditscope.tracing.probe import Probe
 
 __all__ = ["Guidance", "from_edits"]
 
@@ -74,16 +72,16 @@ class Guidance(JsonForm):
 
     def draw(self, number: int) -> Self:
         """The guidance of one run; an edit with fewer draws begins again with its first."""
-        drawn = {
-            name: tuple(edit.draw(number % edit.draws) for edit in edits)
-            for name, edits in (("edits", self.edits), ("match_norm_of", self.match_norm_of))
-            if edits is not None
-        }
-        return replace(self, **drawn)  # type: ignore[arg-type]
+        matched = self.match_norm_of
+        return replace(
+            self,
+            edits=_drawn(self.edits, number),
+            match_norm_of=None if matched is None else _drawn(matched, number),
+        )
 
-    def visitor(self, dit: DiT, probe: Probe, batch: Batch) -> GuidedVisit:
-        """What to do at each visit of a run of the probed call; errors as of :class:`GuidedVisit`."""
-        return GuidedVisit(dit, self, probe.schedule.steps, probe, batch.positions, batch.samples)
+    def visitor(self, dit: DiT, steps: Sequence[int], **batch: Any) -> GuidedVisit:
+        """What to do at each visit; arguments and errors as of :class:`GuidedVisit`."""
+        return GuidedVisit(dit, self, steps, **batch)
 
     def __enter__(self) -> Self:
         if GUIDANCE.get() is not None:
@@ -126,7 +124,12 @@ def from_edits(
     """
     if isinstance(match_norm_of, Guidance):
         match_norm_of = match_norm_of.edits
-    return Guidance(edits, w, match_norm_of)  # type: ignore[arg-type]
+    matched = None if match_norm_of is None else _conditional("match_norm_of", match_norm_of)
+    return Guidance(_conditional("edits", edits), w, matched)
+
+
+def _drawn(edits: Sequence[Edit], number: int) -> tuple[Edit, ...]:
+    return tuple(edit.draw(number % edit.draws) for edit in edits)
 
 
 def _conditional(name: str, edits: Any) -> tuple[Edit, ...]:

@@ -11,12 +11,15 @@ import torch
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
+from ditscope.edits.first_block import first_blocks
+from ditscope.errors import EditError
 from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
 
 if TYPE_CHECKING:
     from ditscope.guidance.from_edits import Guidance
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
+    from ditscope.tracing.batches import Batches
     from ditscope.tracing.probe import Probe
 
 __all__ = ["GuidedVisit"]
@@ -29,13 +32,11 @@ class GuidedVisit:
         dit: the model.
         guidance: whose edits have one draw each.
         steps: the steps that the run makes, such as ``range(20)``.
-        probe: of the very call, where there is one: then what can never fire is refused before the run.
         positions: of the batch's samples among all samples of the run; counted from 0 by default.
         samples: (prompt, seed) of each, as of :class:`~ditscope.edits.applying.EditedVisit`.
 
     Raises:
         InputError: an edit names what the model or the run does not have.
-        EditError: an edit can never fire in the probed call.
         UnsupportedError: a block has no such site or stream; or the weights are moved in the order of one forward.
     """
 
@@ -44,16 +45,34 @@ class GuidedVisit:
         dit: DiT,
         guidance: Guidance,
         steps: Sequence[int],
-        probe: Probe | None = None,
         positions: Sequence[int] | None = None,
         samples: Sequence[tuple[Any, Any]] | None = None,
     ) -> None:
         require_repeatable(dit)
         self._dit, self._w = dit, guidance.w
         sets = [edits for edits in (guidance.edits, guidance.match_norm_of) if edits is not None]
-        self._degraded = [_Degraded(dit, edits, steps, probe, positions, samples) for edits in sets]
+        self._degraded = [_Degraded(dit, edits, steps, positions, samples) for edits in sets]
         self._visits: list[tuple[int, float]] = []
         self._norms: list[torch.Tensor] = []
+
+    def check(self, probe: Probe, batches: Batches = ()) -> None:
+        """Refuse, before a run, what can never take effect in a probed call.
+
+        Args:
+            probe: of the very call.
+            batches: (prompt, seed) of the samples of all batches of the run, where they are known.
+
+        Raises:
+            EditError: an edit can never fire, or only at steps without the guidance whose norm is matched.
+            InputError: as of :meth:`~ditscope.edits.applying.EditedVisit.check`.
+        """
+        for degraded in self._degraded:
+            degraded.edited.check(probe, batches)
+        visits = [probe.schedule.visit(index) for index in range(len(probe.schedule))]
+        firsts = [[degraded.first(visit) for degraded in self._degraded] for visit in visits]
+        guided = [visit for visit, first in zip(visits, firsts, strict=True) if None not in first]
+        for degraded in self._degraded:
+            degraded.require_at(guided)
 
     @property
     def firings(self) -> Firings:
@@ -62,9 +81,10 @@ class GuidedVisit:
 
     def __call__(self, visit: Visit) -> None:
         """Run the degraded branch of a visit that has the ``cond`` branch, and lead the output away from it."""
-        if not all(degraded.acts(visit) for degraded in self._degraded):
+        firsts = [first for degraded in self._degraded if (first := degraded.first(visit)) is not None]
+        if len(firsts) < len(self._degraded):
             return
-        repeated = RepeatedForward(self._dit, [degraded.first(visit) for degraded in self._degraded])
+        repeated = RepeatedForward(self._dit, firsts)
         with repeated.combined(lambda outputs: self._guided(visit, outputs)):
             for number, degraded in enumerate(self._degraded):
                 with repeated.forward(number):
@@ -125,24 +145,26 @@ class _Degraded:
         dit: DiT,
         edits: Sequence[Edit],
         steps: Sequence[int],
-        probe: Probe | None,
         positions: Sequence[int] | None,
         samples: Sequence[tuple[Any, Any]] | None,
     ) -> None:
-        self.edited = EditedVisit(dit, edits, steps, probe, positions, samples)
-        self._edits, self._steps = edits, steps
-        self._firsts = [edit.first_changed(dit.blocks) for edit in edits]
+        self.edited = EditedVisit(dit, edits, steps, positions, samples)
+        self._dit, self._edits, self._steps = dit, edits, steps
+        for edit in edits:
+            edit.first_changed(dit.blocks)  # refuses what has no meaning in a step that is run again
 
-    def acts(self, visit: Visit) -> bool:
-        return any(edit.scope.branches_at(visit, self._steps) for edit in self._edits)
+    def require_at(self, guided: Sequence[Visit]) -> None:
+        for edit in self._edits:
+            if not any(edit.scope.branches_at(visit, self._steps) for visit in guided):
+                raise EditError(
+                    f"a guidance with the edit '{edit.label}' at no step of the one whose norm is matched",
+                    "steps that both have",
+                    "Give both the same steps= or sigmas=.",
+                )
 
-    def first(self, visit: Visit) -> int:
-        """Index of the first block that differs from the visit's own forward."""
-        return min(
-            first
-            for edit, first in zip(self._edits, self._firsts, strict=True)
-            if edit.scope.branches_at(visit, self._steps)
-        )
+    def first(self, visit: Visit) -> int | None:
+        """Index of the first block that differs from the visit's own forward; None where none does."""
+        return first_blocks(self._edits, self._dit, [visit], self._steps)[0]
 
 
 def _norm(tokens: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ CLIP can be blind to large changes of an image (arXiv 2605.09313), so it is neve
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -180,13 +179,10 @@ class ClipScorer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the model's weights."""
-        from ditscope.models.fingerprint import tensor_digest
+        """SHA-256 of what decides its numbers: weights, tokenizer, and how it takes images and captions."""
+        from ditscope.metrics._identity import digest_of
 
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor_digest(tensor)}\n".encode())
-        return digest.hexdigest()
+        return digest_of([self.model, self.tokenizer, vars(self.pixels), self.max_length])
 
     def __repr__(self) -> str:
         return f"ClipScorer({self.pixels.size} pixels, {self.max_length} tokens, on {self.model.device})"

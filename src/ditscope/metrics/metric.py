@@ -123,15 +123,16 @@ class Metric:
         label = f"{self.label.partition(' (')[0]} {words}"
         return replace(self, name=self.name + words, label=label, compute=partial(self.compute, **options))
 
-    def open(self, prompts: Sequence[str] = ()) -> None:
-        """Open what it needs, so that what is absent is known before a run.
+    def open(self, prompts: Sequence[str] = ()) -> Any:
+        """Open what it needs, so that what is absent is known before a run; the model that it opens, if it is one.
 
         Raises:
             DitscopeError: a model or a library is not there, or it cannot judge images of these prompts.
         """
-        if self.opens is not None:
-            known = {**self.options, "prompts": prompts}
-            self.opens(**{name: known[name] for name in inspect.signature(self.opens).parameters})
+        if self.opens is None:
+            return None
+        known = {**self.options, "prompts": prompts}
+        return self.opens(**{name: known[name] for name in inspect.signature(self.opens).parameters})
 
     def __call__(self, images: Any, **inputs: Any) -> Any:
         """The metric of images ``[image, y, x, rgb]``: float64 ``[image]``, or one number of a set.

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.configuration_utils import FrozenDict
 from torch.utils.hooks import RemovableHandle
@@ -104,15 +105,22 @@ class PlainForm:
         gathered: whether what a function may gather or rebind as it runs counts: lists, dicts and sets that it
             reaches, and the variables and attributes that its code sets. A hook that notes what it sees does the
             same afterwards.
+        libraries: top-level packages whose code is known by its name.
     """
 
-    def __init__(self, parts: Iterable[torch.nn.Module] = (), *, gathered: bool = False) -> None:
-        self._collections = True
+    def __init__(
+        self,
+        parts: Iterable[torch.nn.Module] = (),
+        *,
+        gathered: bool = False,
+        libraries: Set[str] = KNOWN_CODE,
+    ) -> None:
+        self._collections, self._libraries = True, libraries
         self._known: dict[int, tuple[Any, Any]] = {}
         self._plain_bases: set[type] = set()
         self._within = self
         if not gathered:
-            self._within = PlainForm(gathered=True)
+            self._within = PlainForm(gathered=True, libraries=libraries)
             self._within._collections = False
         parts = list(parts)
         names = {kind: self.class_name(kind) for kind in set(map(type, parts))}
@@ -163,6 +171,9 @@ class PlainForm:
         if isinstance(value, np.ndarray):
             content = self(value.tolist()) if value.dtype.hasobject else value.tobytes().hex()
             return f"array {value.dtype} {value.shape} {short_digest(content)}"
+        if isinstance(value, xr.DataArray):  # its attributes change as it is looked at
+            coords = {str(name): [each.dims, each.values] for name, each in value.coords.items()}
+            return self([*value.dims, value.values, coords])
         if isinstance(value, np.generic):
             return self(value.item())
         if isinstance(value, functools.partial) or inspect.isroutine(value):
@@ -186,7 +197,7 @@ class PlainForm:
             return [self(inner) for inner in value]
         if isinstance(value, Set):
             return sorted((self(inner) for inner in value), key=repr)
-        called = _functions(type(value).__call__) if callable(value) else ()
+        called = _functions(type(value).__call__, self._libraries) if callable(value) else ()
         return self._object(value, named, called)
 
     def _object(self, value: Any, named: str, called: Iterable[Any]) -> Any:
@@ -232,7 +243,7 @@ class PlainForm:
         if isinstance(function, functools.partial):
             more = [[self(each) for each in function.args], self._entries(function.keywords)]
             return {"function": self(function.func), "with": more}
-        called = list(_functions(function))
+        called = list(_functions(function, self._libraries))
         own = inspect.unwrap(getattr(function, "__func__", function))
         name = f"{home_of(own)}.{getattr(own, '__qualname__', type(own).__name__)}"
         named = f"{name} {short_digest([list(self._code(each)) for each in called])}" if called else name
@@ -240,7 +251,7 @@ class PlainForm:
         if owner is None or isinstance(owner, ModuleType):
             return named
         whole = isinstance(owner, torch.nn.Module | DiffusionPipeline) or _is_nnsights(type(owner))
-        if whole or type(owner).__module__.partition(".")[0] in KNOWN_CODE:
+        if whole or type(owner).__module__.partition(".")[0] in self._libraries:
             return {"function": named, "self": self(owner)}
         # Not as it is known elsewhere: this function sets other attributes than another one.
         known = self._known.get(id(owner))
@@ -258,9 +269,9 @@ class PlainForm:
 
     def _foreign(self, kind: type) -> Iterator[Any]:
         """What a class has that no library wrote: code, and in a class of a user's values too."""
-        ours = kind.__module__.partition(".")[0] not in KNOWN_CODE
+        ours = kind.__module__.partition(".")[0] not in self._libraries
         for name, value in sorted(vars(kind).items()) if ours else foreign_members(kind):
-            functions = list(_functions(getattr(value, "fget", None) or value))
+            functions = list(_functions(getattr(value, "fget", None) or value, self._libraries))
             if functions:
                 yield [name, *(part for each in functions for part in self._code(each))]
             elif ours and not name.startswith("__") and (is_scalar(value) or isinstance(value, _OF_A_CLASS)):
@@ -333,11 +344,11 @@ def is_foreign(function: Any) -> bool:
     return isinstance(function, _CALLING) and any(True for _ in _functions(function))
 
 
-def _functions(value: Any) -> Iterator[Any]:
+def _functions(value: Any, libraries: Set[str] = KNOWN_CODE) -> Iterator[Any]:
     """The functions that run when this one is called and are of no known library: itself and what it wraps."""
     while isinstance(value, _CALLING):
         value = getattr(value, "__func__", getattr(value, "func", value))
-        if hasattr(value, "__code__") and home_of(value).partition(".")[0] not in KNOWN_CODE:
+        if hasattr(value, "__code__") and home_of(value).partition(".")[0] not in libraries:
             yield value
         value = getattr(value, "__wrapped__", None)
 

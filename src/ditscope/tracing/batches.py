@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -17,6 +17,9 @@ from ditscope.errors import InputError
 from ditscope.tracing.prompt_embeds import Prompt, prompts_of, require_one_shape
 from ditscope.tracing.samples import pair_samples
 from ditscope.tracing.seeds import seeds_of
+
+Batches: TypeAlias = Sequence[Sequence[tuple[Any, Any]]]
+"""(prompt, seed) of the samples of each batch, in the order of the run."""
 
 _TENSORS = (torch.Tensor, np.ndarray)
 _IMAGES = (*_TENSORS, PIL.Image.Image)

@@ -57,10 +57,15 @@ def generate_images(
     guidance = GUIDANCE.get()
     taken = GUIDANCE.set(None)
     try:
-        looked = None if guidance is None else probe(dit, batches[0].samples, **batches[0].call)
+        if guidance is not None:
+            looked = probe(dit, batches[0].samples, **batches[0].call)
+            steps = looked.schedule.steps
+            guidance.visitor(dit, steps).check(looked, [batch.samples for batch in batches])
         images, cut = [], []
         for batch in batches:
-            visitor = None if guidance is None else guidance.visitor(dit, looked, batch)
+            visitor = None
+            if guidance is not None:
+                visitor = guidance.visitor(dit, steps, positions=batch.positions, samples=batch.samples)
             outcome = run_traced(dit, batch.samples, visitor, **batch.call)
             if visitor is not None:
                 visitor.require_fired()
