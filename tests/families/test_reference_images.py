@@ -82,8 +82,12 @@ def plainly(pipeline, name: str, image, write=None, **call) -> tuple[dict, np.nd
         if number == 0:
             handles.append(block.attn.register_forward_hook(inside))
 
+    def at_end(module, args, output) -> None:
+        seen[calls[0], "output"] = output[0][0].clone()
+
     for number, block in enumerate(plain_hooks.blocks_of(pipeline)):
         watch(number, block)
+    handles.append(pipeline.transformer.register_forward_hook(at_end))
     generator = [torch.Generator().manual_seed(SEED)]
     try:
         made = pipeline(prompt=[PROMPT], generator=generator, output_type="np", **call).images
@@ -107,6 +111,17 @@ def require_rows(source, seen, first: int) -> None:
             assert not np.array_equal(read, own.roll(1, 0)[first : first + N_TOKENS].numpy())
 
 
+def require_output(source, seen, first: int) -> None:
+    """Require that the trajectory has the transformer's output at these tokens."""
+    output = source.trajectory["transformer_output"].astype("float32").values[0]
+    for at, (step, branch) in enumerate(
+        itertools.product(range(N_STEPS), range(len(source.schema.branches)))
+    ):
+        assert np.array_equal(
+            output[step, branch], seen[at, "output"].float()[first : first + N_TOKENS].numpy()
+        )
+
+
 @functools.cache
 def seen_plainly(folder, name: str, dtype: torch.dtype) -> dict:
     """What hooks see of a run with the picture."""
@@ -120,10 +135,11 @@ def test_a_reference_image_and_what_is_generated_from_it_are_those_of_plain_hook
 ) -> None:
     dit, seen, call = dit_of(name, dtype), seen_plainly(folder(name), name, dtype), call_of(name)
     for kept in ({"sites": ["block_input", "block_output"]}, {"sites": ["attn_output"], "blocks": [0]}):
-        require_rows(
-            ds.capture_image(dit, PICTURE, PROMPT, SEED, method="reference", **kept, **call), seen, N_TOKENS
-        )
-        require_rows(ds.capture(dit, PROMPT, SEED, image=[PICTURE], **kept, **call), seen, 0)
+        reference = ds.capture_image(dit, PICTURE, PROMPT, SEED, method="reference", **kept, **call)
+        generated = ds.capture(dit, PROMPT, SEED, image=[PICTURE], **kept, **call)
+        for source, first in ((reference, N_TOKENS), (generated, 0)):
+            require_rows(source, seen, first)
+            require_output(source, seen, first)
 
 
 def test_one_of_several_reference_images_is_captured_whatever_the_size_of_the_others(dit_of, folder) -> None:

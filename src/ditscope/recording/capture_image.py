@@ -46,8 +46,9 @@ def capture_image(
 ) -> Capture:
     """The hidden states of a real image at every step, in memory, as of :func:`ditscope.capture`::
 
-        source = ds.capture_image(dit, picture, "a photo of a dog", height=1024, width=1024)
-        move = ds.edits.transport(source, massive, mask="source", sample=0)
+        source = ds.capture_image(dit, picture, "a photo of a dog", blocks="single.9", height=1024, width=1024)
+        move = ds.edits.transport(source, massive, mask="source", blocks="single.9")
+        source = ds.capture_image(kontext, dog, "the dog on a beach", method="reference", blocks="single.9")
 
     ``noise``: at each step the transformer reads the image's latents with as much noise as the step has,
     ``(1 - sigma) x + sigma eps``, where ``eps`` is what the seed makes, the same in all steps; the captured image is
