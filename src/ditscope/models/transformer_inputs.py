@@ -83,6 +83,11 @@ class TransformerInputs:
         return int(lengths[0])
 
     @property
+    def text_passed(self) -> tuple[int, torch.Tensor | None]:
+        """Length of the texts that the transformer is passed; which tokens are real, bool ``[row, token]``, or None."""
+        return int(self[self._family.text_argument].shape[1]), self._mask
+
+    @property
     def text_mask(self) -> torch.Tensor | None:
         """Which text tokens attention reads, bool ``[row, token]``; None if all."""
         return self._mask if self._family.text_padding_kept else None

@@ -410,4 +410,8 @@ def record_batch(
         writer.put_trajectory(sample, latents=latents, transformer_output=output)
         if outcome.images.size:
             writer.put_image(sample, outcome.images[row])
-        writer.commit(sample, outcome.texts[row], live=digest, batch=positions, like=like.get(sample))
+        text = outcome.texts[row]
+        if text is not None:
+            kept = writer.schema.branches if "text" in writer.schema.stream_names else ()
+            text = replace(text, tokens={at: own for at, own in text.tokens.items() if at in kept})
+        writer.commit(sample, text, live=digest, batch=positions, like=like.get(sample))

@@ -35,6 +35,7 @@ FLUX = Family(
     timestep_scale=1e-3,
     token_pixels=2,
     grid_argument="img_ids",
+    text_encoders=("text_encoder_2",),
     examples=(
         "black-forest-labs/FLUX.1-dev",
         "black-forest-labs/FLUX.1-schnell",
