@@ -243,8 +243,8 @@ class Recorded(ABC):
             samples: positions of committed samples; all by default.
 
         Returns:
-            Strings ``[sample, branch, token]``: the tokenizer's own, for padding too. Empty behind the end of a text that
-            is shorter than others, and where it is not known what text encoders were given, as of embeddings.
+            Strings ``[sample, branch, token]``: the tokenizer's own, for padding too. Empty behind the end of a text
+            that is shorter than others, and where it is not known what encoders were given, as of embeddings.
 
         Raises:
             InputError: the stream was not recorded, or is no text; or a sample is not committed.
