@@ -93,7 +93,9 @@ def test_tokens_are_called_what_the_encoder_was_given_there(opened, folder_of, n
             visit, rows = plain_hooks.branch_rows(name, len(branches(name)) > 1, 0, branch, images=2)
             own = expected[visit][range(4)[rows][row]]
             found = texts.sel(branch=branch).values[row]
-            assert sum(map(bool, own)) > 2
+            assert sum(map(bool, own)) > (
+                2 if branch == "cond" else 0
+            )  # the other may be empty but for its end
             for told, token in zip(found, own, strict=False):
                 assert token == told or (token is None and told == "<pad>")
             assert set(found[len(own) :]) <= {""}

@@ -1,6 +1,6 @@
 """FLUX.1: dual-stream ("double") blocks, then single-stream ones that return both streams again.
 
-Kontext's reference image adds tokens behind those of the generated image; they belong to no stream.
+Kontext's reference image adds tokens behind those of the generated image; they belong to no stream of the run.
 A ControlNet adds its residuals between the blocks: a block's output is before, the next one's input after them.
 """
 
