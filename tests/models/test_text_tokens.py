@@ -89,6 +89,16 @@ def test_a_template_is_off_the_front_and_what_is_masked_has_no_name(tokenizers) 
     assert words(names)[: len(own) - 2] == own[:-2]
 
 
+def test_a_processor_s_own_tokenizer_is_the_encoder_s(tokenizers) -> None:
+    """Qwen-Image-Edit has a tokenizer beside it, which it is not asked for."""
+    named, unused = seen_of(tokenizers, TEXTS, encoder=0), seen_of(tokenizers, encoder=0)
+    passed, length = TextsPassed([(3, None)], ("cond",), 2), {"prefix": 1}
+    expected = passed.tokens(QWEN_IMAGE, named, 0, **length)
+    assert expected
+    seen = unused | {"processor": named["text_encoder"]}
+    assert passed.tokens(QWEN_IMAGE, seen, 0, **length) == expected
+
+
 @pytest.mark.parametrize(
     ("visits", "given"),
     [
