@@ -153,13 +153,13 @@ def open_writer(path, schema=None, samples=SAMPLES, **writer_arguments):
     return CacheWriter.create_or_resume(path, schema, make_manifest(schema), samples, **writer_arguments)
 
 
-def record(path, schema=None, samples=None, specs=SAMPLES, **writer_arguments):
-    """Record and commit samples, of those named, into a store."""
+def record(path, schema=None, samples=None, specs=SAMPLES, text=None, **writer_arguments):
+    """Record and commit samples, of those named, into a store; ``text`` is what is said of each text."""
     with open_writer(path, schema, specs, **writer_arguments) as writer:
         for sample in writer.positions if samples is None else samples:
             if sample not in writer.committed:
                 fill(writer, sample)
-                writer.commit(sample)
+                writer.commit(sample, text)
     return path
 
 

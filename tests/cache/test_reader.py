@@ -194,6 +194,28 @@ def test_statistics_of_a_channel_without_a_finite_value_are_nan(tmp_path):
     assert cache.nonfinite["count"].tolist() == [24, 24]
 
 
+def test_tokens_of_a_text_are_called_what_the_ledger_says(tmp_path):
+    known = {"uncond": (("plain", 1), ("<pad>", 2)), "cond": (("a", 1), ("red", 1), ("circle", 9))}
+    with open_writer(tmp_path / "a.zarr") as writer:
+        for sample, text in enumerate((EncodedText({}, "ab", known), None)):
+            fill(writer, sample)
+            writer.commit(sample, text)
+    cache = open_cache(writer.path)
+    texts = cache.token_texts()
+    n_tokens = cache.schema.stream("text").tokens
+    assert texts.dims == ("sample", "branch", "token")
+    assert texts.sel(sample=0, branch="uncond").values.tolist()[:4] == ["plain", "<pad>", "<pad>", ""]
+    assert texts.sel(sample=0, branch="cond").values.tolist() == ["a", "red"] + ["circle"] * (n_tokens - 2)
+    assert set(texts.sel(sample=1).values.ravel()) == {""}
+    assert cache.token_texts(samples=[0]).identical(texts.sel(sample=[0]))
+    hidden = cache.hidden("text", dtype="float32").assign_coords(token_text=texts)
+    assert hidden.where(hidden["token_text"] == "red", drop=True)["token"].values.tolist() == [1]
+    with pytest.raises(InputError, match="tokens of the stream 'image' as text"):
+        cache.token_texts("image")
+    with pytest.raises(InputError, match="sample"):
+        cache.token_texts(samples=[2])
+
+
 def test_prompts_that_were_cut_are_marked_by_sample_and_encoder(tmp_path):
     texts = EncodedText({"clip": 3, "t5": 2}, "ab"), EncodedText({"clip": 5, "t5": 0}, "cd")
     with open_writer(tmp_path / "a.zarr") as writer:

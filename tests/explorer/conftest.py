@@ -12,6 +12,7 @@ from page_reading import settled
 from store_recording import make_schema, record
 
 from ditscope.cache import SampleSpec, open_cache
+from ditscope.encoded_text import EncodedText
 from ditscope.experiments.outline import Outline, RunKey
 from ditscope.experiments.scoring import Scored
 from ditscope.experiments.sweep_store import opened
@@ -27,7 +28,8 @@ ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
 def cache(tmp_path_factory):
     """A recording in bfloat16 of two prompts and two seeds, one sample of which is not committed."""
     path = tmp_path_factory.mktemp("explorer") / "a.zarr"
-    return open_cache(record(path, make_schema(("block_output", "attn_gate")), [0, 1, 2], SAMPLES))
+    text = EncodedText({}, "ab", {"cond": (("a", 1), ("<pad>", 3)), "uncond": (("plain", 1), ("<b>", 3))})
+    return open_cache(record(path, make_schema(("block_output", "attn_gate")), [0, 1, 2], SAMPLES, text))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import plain_modules
 import pytest
 import tiny
 import torch
-from diffusers import FluxImg2ImgPipeline
+from diffusers import FluxImg2ImgPipeline, FluxKontextPipeline
 from family_calls import PROMPTS, SEEDS, batch, call
 from unsynced import no_sync as no_sync
 
@@ -45,6 +45,28 @@ def opened(folder_of):
     import ditscope as ds
 
     return functools.cache(lambda name, dtype=torch.float32: ds.load(str(folder_of(name)), torch_dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def kontext_folder(folder_of, tmp_path_factory):
+    """Folder of the tiny FLUX.1 pipeline as a Kontext one."""
+    folder = tmp_path_factory.mktemp("tiny") / "kontext"
+    FluxKontextPipeline.from_pipe(plain_hooks.opened(folder_of("flux"))).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opened_kontext(kontext_folder):
+    """dtype -> the tiny Kontext pipeline, opened."""
+    import ditscope as ds
+
+    return functools.cache(lambda dtype=torch.float32: ds.load(str(kontext_folder), torch_dtype=dtype))
+
+
+@pytest.fixture(scope="session")
+def kontext(opened_kontext):
+    """The tiny Kontext pipeline in float32, opened."""
+    return opened_kontext()
 
 
 @pytest.fixture(scope="session")

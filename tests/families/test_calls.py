@@ -11,7 +11,6 @@ from diffusers import (
     DDIMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
-    FluxKontextPipeline,
 )
 from pictures import picture
 
@@ -85,14 +84,6 @@ def test_tokens_of_reference_images_belong_to_no_stream(opened, tmp_path, name) 
     assert set(seen.values()) == {(4 * 6, tiny.TINY[name].call["max_sequence_length"])}
     with_reference = dit.run_state.inputs["hidden_states"].shape[1]
     assert with_reference == 4 * 6 + 16 * 20
-
-
-@pytest.fixture(scope="session")
-def kontext(folder_of, tmp_path_factory):
-    """The tiny FLUX.1 pipeline as a Kontext one."""
-    folder = tmp_path_factory.mktemp("tiny") / "kontext"
-    FluxKontextPipeline.from_pipe(plain_hooks.opened(folder_of("flux"))).save_pretrained(folder)
-    return ds.load(str(folder))
 
 
 @pytest.mark.parametrize("image", [None, picture(20, 16)])

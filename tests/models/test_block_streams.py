@@ -17,14 +17,20 @@ APART = BlockList("a", "double", "A", {"image": "hidden", "text": "encoder"}, ("
 TOGETHER = BlockList(
     "b", "single", "B", {"image": "hidden", "text": "hidden"}, ("text", "image"), joined=True
 )
+IMAGE_FIRST = dataclasses.replace(TOGETHER, outputs=("image", "text"))
 ALONE = BlockList("c", "cross", "C", {"image": "hidden"}, ("image",), joined=True)
 NAMES = ("hidden", "encoder")
 
 
 def inputs(*, image: int = 4, text: int = 3, registers: int = 0, reference: int = 0) -> SimpleNamespace:
-    """Numbers of tokens at a visit."""
+    """Numbers of tokens at a visit, with two reference images that share theirs evenly."""
+    ends = (0, image, image + reference // 2, image + reference)
     return SimpleNamespace(
-        image_tokens=image, text_tokens=text, register_tokens=registers, reference_tokens=reference
+        image_tokens=image,
+        text_tokens=text,
+        register_tokens=registers,
+        reference_tokens=reference,
+        tokens_of=lambda number: slice(ends[number], ends[number + 1]),
     )
 
 
@@ -45,6 +51,25 @@ def inputs(*, image: int = 4, text: int = 3, registers: int = 0, reference: int 
 )
 def test_a_stream_has_its_tokens(layout, stream, counts, expected) -> None:
     assert tokens_of(layout, stream, inputs(**counts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("layout", "number", "expected"),
+    [
+        (APART, 1, slice(4, 5)),
+        (APART, 2, slice(5, 6)),
+        (TOGETHER, 1, slice(9, 10)),
+        (TOGETHER, 2, slice(10, 11)),
+        (IMAGE_FIRST, 2, slice(5, 6)),
+    ],
+)
+def test_a_reference_image_has_its_tokens_behind_the_generated_one(layout, number, expected) -> None:
+    given = inputs(registers=2, reference=2)
+    assert tokens_of(layout, "image", given, image=number) == expected
+
+
+def test_text_comes_behind_all_images_where_it_comes_behind_images() -> None:
+    assert tokens_of(IMAGE_FIRST, "text", inputs(reference=2)) == slice(6, 9)
 
 
 def test_a_tap_may_join_the_streams_of_a_block_that_does_not() -> None:

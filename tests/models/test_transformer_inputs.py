@@ -57,6 +57,26 @@ def test_reference_images_lie_behind_the_generated_one_and_count_by_another_numb
     assert inputs.grid == (2, 3)
     assert (inputs.image_tokens, inputs.reference_tokens) == (6, 20)
     assert torch.equal(inputs.latents, hidden[:, :6])
+    assert torch.equal(inputs.as_tokens(hidden, 1), hidden[:, 6:])
+
+
+def test_several_reference_images_follow_each_other(dit) -> None:
+    sizes = [(2, 3), (5, 4), (1, 3), (3, 1)]
+    grids = [FluxPipeline._prepare_latent_image_ids(1, *size, "cpu", torch.float32) for size in sizes]
+    for number, ids in enumerate(grids):
+        ids[:, 0] = 10 * number
+    call = {"hidden_states": torch.randn(1, 32, 16), "img_ids": torch.cat(grids)}
+    transformer = dit.diffusers_pipeline.transformer
+    inputs = TransformerInputs(FLUX, transformer, ((), call))
+    assert inputs.grids == tuple(sizes)
+    assert [inputs.tokens_of(image) for image in range(4)] == [
+        slice(0, 6),
+        slice(6, 26),
+        slice(26, 29),
+        slice(29, 32),
+    ]
+    with pytest.raises(UnsupportedError, match="32 image tokens for images of 2 x 3, 5 x 4, 1 x 3"):
+        _ = TransformerInputs(FLUX, transformer, ((), {**call, "img_ids": torch.cat(grids[:3])})).grids
 
 
 @pytest.mark.parametrize("shapes", [[[(1, 2, 3)]], [[(1, 2, 3), (1, 5, 4)]] * 2, [(1, 2, 3)]])
@@ -64,6 +84,9 @@ def test_shapes_by_row_and_image_begin_with_the_generated_image(shapes) -> None:
     inputs = inputs_of(QWEN_IMAGE, QwenImageTransformer2DModel, torch.zeros(2, 26, 64), img_shapes=shapes)
     assert inputs.grid == (2, 3)
     assert inputs.reference_tokens == 20
+    if shapes[-1] == [(1, 2, 3), (1, 5, 4)]:
+        assert inputs.grids == ((2, 3), (5, 4))
+        assert inputs.tokens_of(1) == slice(6, 26)
 
 
 def test_arguments_by_position_are_those_by_name(dit) -> None:

@@ -112,3 +112,11 @@ def test_parts_and_modulation_are_saved(dit, tmp_path) -> None:
     saved = captured.save(tmp_path / "a.zarr")
     for site in SITES:
         assert saved.hidden("text", site).identical(captured.hidden("text", site))
+
+
+def test_tokens_of_a_text_are_kept_of_what_is_captured_of_it(dit) -> None:
+    call = {**GUIDED, "num_inference_steps": 1, "blocks": [0], "channels": [0]}
+    text = ds.capture(dit, PROMPTS[0], streams=["text"], branches=["cond"], **call)
+    assert text.ledger[0].text.tokens.keys() == {"cond"}
+    assert text.token_texts().values[0, 0, :2].tolist() == PROMPTS[0].split()[:2]
+    assert not ds.capture(dit, PROMPTS[0], **call).ledger[0].text.tokens

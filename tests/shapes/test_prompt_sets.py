@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ditscope.errors import InputError
 from ditscope.shapes import parse_caption, prompts
@@ -55,6 +57,29 @@ def test_one_object_prompts_stay_what_they_were() -> None:
         "a small black star at the bottom on a dotted cyan background",
         "a large green ring at the left on a striped yellow background",
     ]
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32 - 1), st.integers(1, 2))
+def test_fewer_growing_prompts_are_the_first_of_more(count, more, seed, objects) -> None:
+    few, many = sorted((count, more))
+    known = {"seed": seed, "objects": objects, "growing": True}
+    assert prompts(many, **known)[:few] == prompts(few, **known)
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+def test_words_of_growing_prompts_are_spread_evenly_over_every_beginning(objects) -> None:
+    parsed = [parse_caption(caption) for caption in prompts(100, 3, objects=objects, growing=True)]
+    for attributes in parsed:
+        colours = {attributes.background, *(words.colour for words in attributes.objects)}
+        assert len(colours) == objects + 1
+    for count in range(1, 101):
+        for name in ("colour", "shape", *("size", "place")[: 2 * (objects == 1)]):
+            counts = Counter(getattr(attributes.objects[0], name) for attributes in parsed[:count])
+            assert max(counts.values()) - min(counts[value] for value in KNOWN[name]) <= 1
+    pairs = Counter((each.objects[0].colour, each.objects[0].place) for each in parsed)
+    assert len(pairs) > len(COLOURS) * 3  # and not always the same together
+    assert prompts(100, 3, objects=objects) != prompts(100, 3, objects=objects, growing=True)
+    assert prompts(8, 3, objects=objects, growing=True) != prompts(8, 4, objects=objects, growing=True)
 
 
 def test_words_are_drawn_independently_of_one_another() -> None:

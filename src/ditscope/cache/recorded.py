@@ -12,7 +12,14 @@ import pandas as pd
 import xarray as xr
 
 from ditscope import checks
-from ditscope.cache.labels import Labels, sample_labels, site_labels, token_labels, trajectory_labels
+from ditscope.cache.labels import (
+    Labels,
+    branch_labels,
+    sample_labels,
+    site_labels,
+    token_labels,
+    trajectory_labels,
+)
 from ditscope.cache.layout import ArrayPlan, values_path
 from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.samples import SampleSpec
@@ -222,6 +229,44 @@ class Recorded(ABC):
             return np.ones((len(samples), spec.tokens), bool)
         at = position("branch", branch, self.schema.branches)
         return self._at(f"{stream}/token_mask", samples, (at,), None)
+
+    def token_texts(self, stream: str = "text", samples: Sequence[int] | None = None) -> xr.DataArray:
+        """What the tokenizer calls each token of the text stream, such as ``▁red``, by committed sample and branch.
+
+        ::
+
+            hidden = cache.hidden("text", dtype="float32").assign_coords(token_text=cache.token_texts())
+            red = hidden.where(hidden["token_text"] == "▁red").mean("token")
+
+        Args:
+            stream: recorded text stream.
+            samples: positions of committed samples; all by default.
+
+        Returns:
+            Strings ``[sample, branch, token]``: the tokenizer's own, for padding too. Empty behind the end of a text
+            that is shorter than others, and where it is not known what encoders were given, as of embeddings.
+
+        Raises:
+            InputError: the stream was not recorded, or is no text; or a sample is not committed.
+        """
+        spec = self.schema.stream(stream)
+        if spec.has_grid:
+            raise InputError(
+                f"tokens of the stream {stream!r} as text", "a text stream", "Pass stream='text'."
+            )
+        chosen = self.committed if samples is None else checks.whole_numbers("samples", samples)
+        for sample in () if samples is None else chosen:
+            position("sample", sample, self.committed)
+        names = np.full((len(chosen), len(self.schema.branches), spec.tokens), "", dtype=object)
+        for row, sample in enumerate(chosen):
+            text = self.ledger[sample].text
+            for number, branch in enumerate(self.schema.branches):
+                start = 0
+                for token, count in () if text is None else text.tokens.get(branch, ()):
+                    names[row, number, start : start + count] = token
+                    start += count
+        labels = self.labels_of(chosen) | branch_labels(self.schema) | token_labels(spec, kept=False)
+        return xr.DataArray(names, dims=("sample", "branch", "token"), name="token_text", coords=labels)
 
     @cached_property
     def images(self) -> xr.DataArray:

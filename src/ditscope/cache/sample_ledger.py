@@ -142,7 +142,7 @@ class Entry:
             "committed": self.committed,
             "nonfinite": dict(self.nonfinite),
             "saturated": self.saturated,
-            "text": None if self.text is None else {"cut": dict(self.text.cut), "digest": self.text.digest},
+            "text": None if self.text is None else self.text.to_json(),
             "live": self.live,
             "batch": list(self.batch),
             "files": {path: own.to_json() for path, own in self.files.items()},
@@ -160,8 +160,7 @@ class Entry:
             raise ValueError(f"files of other arrays than the manifest has ({', '.join(odd)})")
         text = data["text"]
         if text is not None:
-            cut = {str(encoder): int(count) for encoder, count in text["cut"].items()}
-            text = EncodedText(cut, str(text["digest"]))
+            text = EncodedText.from_json(text)
         return cls(
             int(data["sample"]),
             SampleSpec.from_json(data["spec"]),

@@ -108,10 +108,15 @@ class Block(Envoy):
         """The streams at an end of the block, in the visit in progress."""
         return self.input_streams if site == "block_input" else self.output_streams
 
-    def read(self, site: str, stream: str) -> Any:
+    def read(self, site: str, stream: str, image: int = 0) -> Any:
         """The hidden state at a site.
 
         The tensor is the model's own: copy what is to be kept. Modulation is ``[row, 1, channel]``.
+
+        Args:
+            site: name of the site.
+            stream: ``image`` or ``text``.
+            image: whose tokens the image stream's are: 0 for the generated image, then the reference images.
 
         Raises:
             InputError: there is no such site.
@@ -119,9 +124,9 @@ class Block(Envoy):
         """
         if site not in BLOCK_ENDS:
             block_streams.require_stream(self.layout, stream, site)
-            return self.tapped(self.layout.taps[stream][site], stream)
+            return self.tapped(self.layout.taps[stream][site], stream, image=image)
         # Not by way of the stream's property, which nnsight asks for what goes back into the model each time.
-        return self.part(site, stream, self.inputs if site == "block_input" else self.output)
+        return self.part(site, stream, self.inputs if site == "block_input" else self.output, image)
 
     def write(self, site: str, stream: str, tensor: Any) -> None:
         """Let the model go on with ``tensor`` in place of the hidden state at a site.
@@ -158,13 +163,14 @@ class Block(Envoy):
         """Whether a tap's submodule is there: blocks of one list may differ in what they contain."""
         return not tap.module or getattr(module_of(self), tap.module.split(".")[0], None) is not None
 
-    def tapped(self, tap: Tap, stream: str, served: Any = _UNREAD) -> Any:
+    def tapped(self, tap: Tap, stream: str, served: Any = _UNREAD, image: int = 0) -> Any:
         """A stream's tensor at a tap: ``[row, token, channel]``, modulation ``[row, 1, channel]``.
 
         Args:
             tap: where.
             stream: ``image`` or ``text``.
             served: what is served at the tap's hook point, if it was read already.
+            image: as of :meth:`read`.
 
         Raises:
             UnsupportedError: a part of modulation is asked for that the tensor there is too narrow to have.
@@ -188,7 +194,7 @@ class Block(Envoy):
             return value.tanh() if tap.tanh else value
         if tap.planar:
             return value.flatten(2).transpose(1, 2)
-        tokens = self._tokens(tap, stream)
+        tokens = self._tokens(tap, stream, image)
         return value if tokens is None else value[:, tokens]
 
     def served(self, hook_point: HookPoint) -> Any:
@@ -212,8 +218,8 @@ class Block(Envoy):
         forward = self._run.n_forwards - 1 - self._run.skips[self.index]  # in which the module was called
         return of_occurrence(hook_point.module, forward * hook_point.calls + hook_point.call)
 
-    def _tokens(self, tap: Tap, stream: str) -> slice | None:
-        return block_streams.tokens_of(self.layout, stream, self._run.inputs, joined=tap.joined)
+    def _tokens(self, tap: Tap, stream: str, image: int = 0) -> slice | None:
+        return block_streams.tokens_of(self.layout, stream, self._run.inputs, tap.joined, image)
 
     def _write_tap(self, tap: Tap, stream: str, tensor: Any) -> None:
         raw = self.served(tap.hook_point)
@@ -256,9 +262,9 @@ class Block(Envoy):
         whole[:, :, tap.part * self._run.width : (tap.part + 1) * self._run.width] = part
         return whole.reshape(value.shape)
 
-    def part(self, site: str, stream: str, raw: Any) -> Any:
+    def part(self, site: str, stream: str, raw: Any, image: int = 0) -> Any:
         """The stream's tensor out of what nnsight serves at a site."""
-        return block_streams.read(self.layout, self._parameters, site, stream, raw, self._run.inputs)
+        return block_streams.read(self.layout, self._parameters, site, stream, raw, self._run.inputs, image)
 
     def whole(self, site: str, stream: str, raw: Any, tensor: Any) -> Any:
         """What nnsight serves at a site with the stream's tensor replaced."""

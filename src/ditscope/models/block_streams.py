@@ -66,7 +66,13 @@ class StreamsAt:
 
 
 def read(
-    layout: BlockList, names: tuple[str, ...], site: str, stream: str, raw: Any, inputs: TransformerInputs
+    layout: BlockList,
+    names: tuple[str, ...],
+    site: str,
+    stream: str,
+    raw: Any,
+    inputs: TransformerInputs,
+    image: int = 0,
 ) -> torch.Tensor:
     """The stream's tensor ``[row, token, channel]`` out of what nnsight serves at a site.
 
@@ -77,13 +83,14 @@ def read(
         stream: ``image`` or ``text``.
         raw: what nnsight serves there.
         inputs: what the transformer was passed at this visit.
+        image: whose tokens the image stream's are: 0 for the generated image, then the reference images.
 
     Raises:
         UnsupportedError: the block has no such stream there.
     """
     require_stream(layout, stream, site)
     whole = _carrier(layout, names, site, stream, raw)
-    tokens = tokens_of(layout, stream, inputs)
+    tokens = tokens_of(layout, stream, inputs, image=image)
     return whole if tokens is None else whole[:, tokens]
 
 
@@ -123,24 +130,24 @@ def among(whole: torch.Tensor, tokens: slice | None, tensor: torch.Tensor) -> to
 
 
 def tokens_of(
-    layout: BlockList, stream: str, inputs: TransformerInputs, joined: bool | None = None
+    layout: BlockList, stream: str, inputs: TransformerInputs, joined: bool | None = None, image: int = 0
 ) -> slice | None:
     """Where a stream's tokens are in the tensor that carries it; None if they are all of it."""
     registers = inputs.register_tokens
     if not (layout.joined if joined is None else joined):
         if stream == "text":
             return slice(registers, registers + inputs.text_tokens) if registers else None
-        return slice(0, inputs.image_tokens) if inputs.reference_tokens else None
+        return inputs.tokens_of(image) if inputs.reference_tokens else None
     if len(layout.outputs) == 1 and not inputs.reference_tokens:
         return None
     start = 0
     for other in layout.outputs:
         start += registers if other == "text" else 0
-        length = inputs.text_tokens if other == "text" else inputs.image_tokens
+        own = slice(0, inputs.text_tokens) if other == "text" else inputs.tokens_of(image)
         if other == stream:
             break
-        start += length
-    return slice(start, start + length)
+        start += inputs.text_tokens if other == "text" else inputs.image_tokens + inputs.reference_tokens
+    return slice(start + own.start, start + own.stop)
 
 
 def require_site(layout: BlockList, site: str) -> None:

@@ -159,6 +159,7 @@ class Family:
         positions_along_edge: whether the transformer's ``pos_embed_max_size`` counts positions along one edge, and
             not all of a square.
         text_length_varies: whether the number of text tokens depends on the prompt.
+        text_encoders: components whose tokens are those of the text stream, one behind the other.
         text_before: tokens of other text encoders that go before the ``max_sequence_length`` ones.
         text_prefix: attribute of the pipeline with the number of tokens that it takes off the front of the encoded
             text, where it then cuts that text to ``max_sequence_length``; None where tokenizers alone cut.
@@ -182,6 +183,7 @@ class Family:
     readout: str | None = "norm_out"
     text_padding_kept: bool = True
     text_length_varies: bool = False
+    text_encoders: tuple[str, ...] = ("text_encoder",)
     text_before: int = 0
     text_prefix: str | None = None
     nominal_cell: int | None = None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
 from ditscope.models.schedule import GlobalNoise, global_noise, require_seeded
 from ditscope.models.text_encoding import encoded_texts, watched_tokenizers
+from ditscope.models.text_tokens import TextsPassed
 from ditscope.models.transformer_inputs import TransformerInputs
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class RunState:
         self._modules: dict[str, torch.nn.Module] = {}
         self.texts: list[EncodedText | None] = []
         self._text_lengths: list[int] | None = None
+        self._texts_passed: list[tuple[int, torch.Tensor | None]] = []
         self._running = self._is_read = self._refusals_made = False
         self._pipeline: Any = None
 
@@ -143,7 +146,7 @@ class RunState:
                 "Move the run out of the block, or pass ds.guidance.GuidedVisit to run_traced as at_visit.",
             )
         self._running, self._refusals_made = True, False
-        self.progress, self.texts, self._text_lengths = None, [], None
+        self.progress, self.texts, self._text_lengths, self._texts_passed = None, [], None, []
         self.n_visits = self.n_forwards = 0
         self.skips.clear()
         try:
@@ -193,7 +196,14 @@ class RunState:
         lengths = None if self._text_lengths is None else self._text_lengths[::n_images]
         taken = 0 if prefix is None else getattr(self.pipeline, prefix)
         texts = encoded_texts(watched, len(self.samples) // n_images, lengths, taken)
-        return [text for text in texts for _ in range(n_images)]
+        passed = TextsPassed(
+            self._texts_passed, self.family.guidance.visited(self.full_call()), len(texts), n_images
+        )
+        named = [
+            text and replace(text, tokens=passed.tokens(self.family, watched, prompt, taken))
+            for prompt, text in enumerate(texts)
+        ]
+        return [text for text in named for _ in range(n_images)]
 
     def _refuse_unmapped(self) -> None:
         if not self._refusals_made:
@@ -208,6 +218,8 @@ class RunState:
             require_seeded(self.pipeline, self.noise_before, started=False)
         before = getattr(self, "inputs", None)
         self.inputs = TransformerInputs(self.family, transformer, (args, kwargs), before)
+        if self.n_visits <= len(self.family.guidance.branches):
+            self._texts_passed.append(self.inputs.text_passed)
         if self.n_visits == 1 and self.family.text_prefix is not None:  # the first visit is of the prompts
             mask, rows = self.inputs.text_mask, len(self.samples)
             self._text_lengths = (

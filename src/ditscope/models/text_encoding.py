@@ -20,23 +20,39 @@ _WHOLE = {"truncation": False, "padding": False, "max_length": None, "return_ten
 """Arguments with which a tokenizer gives all of a text's tokens, and no padding."""
 
 
-@dataclass
-class _Watched:
-    """Ids that are left and number of ids that are cut, of each text that one tokenizer was given, in order."""
+@dataclass(frozen=True)
+class Tokenized:
+    """What a tokenizer made of one text.
 
-    shortening: list[tuple[list[int], int]] = field(default_factory=list)
-    plain: list[tuple[list[int], int]] = field(default_factory=list)
+    Attributes:
+        left: ids of the tokens that are left, without padding.
+        cut: number of tokens that are cut.
+        padded: ids as the encoder is passed them.
+    """
+
+    left: list[int]
+    cut: int
+    padded: list[int]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What one tokenizer made of each text that it was given, in order."""
+
+    tokenizer: PreTrainedTokenizerBase
+    shortening: list[Tokenized] = field(default_factory=list)
+    plain: list[Tokenized] = field(default_factory=list)
 
     @property
-    def texts(self) -> list[tuple[list[int], int]]:
+    def texts(self) -> list[Tokenized]:
         """Those of calls that may cut: pipelines also ask for all tokens, to say what was cut."""
         return self.shortening or self.plain
 
 
 @contextmanager
-def watched_tokenizers(pipeline: Any) -> Iterator[dict[str, _Watched]]:
+def watched_tokenizers(pipeline: Any) -> Iterator[dict[str, Watched]]:
     """While tokenizers of a pipeline's text encoders are watched: text encoder -> what its tokenizer was given."""
-    seen: dict[str, _Watched] = {}
+    seen: dict[str, Watched] = {}
     watched: list[PreTrainedTokenizerBase] = []
     with ExitStack() as stack:
         for name, part in pipeline.components.items():
@@ -46,13 +62,13 @@ def watched_tokenizers(pipeline: Any) -> Iterator[dict[str, _Watched]]:
                 if any(tokenizer is other for other in watched):
                     continue  # which of two encoders a shared tokenizer is called for cannot be told
                 watched.append(tokenizer)
-                seen[encoder] = _Watched()
+                seen[encoder] = Watched(tokenizer)
                 stack.enter_context(_watched(tokenizer, seen[encoder]))
         yield seen
 
 
 @contextmanager
-def _watched(tokenizer: PreTrainedTokenizerBase, seen: _Watched) -> Iterator[None]:
+def _watched(tokenizer: PreTrainedTokenizerBase, seen: Watched) -> Iterator[None]:
     kind = type(tokenizer)
 
     def call(self: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -68,8 +84,10 @@ def _watched(tokenizer: PreTrainedTokenizerBase, seen: _Watched) -> Iterator[Non
         shortens = kwargs.get("truncation") not in (None, False, "do_not_truncate")
         for ids, row in zip(whole, given, strict=True):
             cut = max(0, len(ids) - len(row))  # what is cut is not padded
-            left = [int(number) for number in row] if cut else ids
-            (seen.shortening if shortens else seen.plain).append((left, cut))
+            padded = [int(number) for number in row]
+            (seen.shortening if shortens else seen.plain).append(
+                Tokenized(padded if cut else ids, cut, padded)
+            )
         return encoded
 
     # Python looks a call up on the class, and pipelines ask for the class: so a subclass of the same name.
@@ -81,7 +99,7 @@ def _watched(tokenizer: PreTrainedTokenizerBase, seen: _Watched) -> Iterator[Non
 
 
 def encoded_texts(
-    seen: Mapping[str, _Watched], n_prompts: int, lengths: list[int] | None = None, prefix: int = 0
+    seen: Mapping[str, Watched], n_prompts: int, lengths: list[int] | None = None, prefix: int = 0
 ) -> list[EncodedText | None]:
     """What the encoders were given of each prompt of a batch; None where they were not called for it.
 
@@ -99,7 +117,7 @@ def encoded_texts(
     for row in range(n_prompts):
         digest, cut = hashlib.sha256(), {}
         for encoder, texts in known.items():
-            ids, cut[encoder] = texts[row]
+            ids, cut[encoder] = texts[row].left, texts[row].cut
             if lengths is not None:
                 behind = max(0, len(ids) - prefix - lengths[row])
                 ids, cut[encoder] = ids[: len(ids) - behind], cut[encoder] + behind

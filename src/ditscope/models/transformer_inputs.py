@@ -83,6 +83,11 @@ class TransformerInputs:
         return int(lengths[0])
 
     @property
+    def text_passed(self) -> tuple[int, torch.Tensor | None]:
+        """Length of the texts that the transformer is passed; which tokens are real, bool ``[row, token]``, or None."""
+        return int(self[self._family.text_argument].shape[1]), self._mask
+
+    @property
     def text_mask(self) -> torch.Tensor | None:
         """Which text tokens attention reads, bool ``[row, token]``; None if all."""
         return self._mask if self._family.text_padding_kept else None
@@ -112,11 +117,44 @@ class TransformerInputs:
             self._grid_read = known
         return known[2]
 
+    @cached_property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) in tokens of the generated image, and of each reference image behind it.
+
+        Raises:
+            UnsupportedError: they are not all of the tokens that the transformer is passed.
+        """
+        given, latents = self[self._family.grid_argument], self["hidden_states"]
+        found = [self.grid]
+        if isinstance(given, list | tuple):
+            own = given[0] if isinstance(given[0], list | tuple) else given
+            if isinstance(own[0], list | tuple):
+                found += [(int(height), int(width)) for _, height, width in own[1:]]
+        elif given.ndim < 4:
+            ids = given.reshape(-1, given.shape[-2], given.shape[-1])[0]
+            _, counts = ids[:, 0].unique_consecutive(return_counts=True)
+            of_image = ids.split(counts.tolist())[1:]
+            found += [(int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1) for own in of_image]
+        if latents.ndim == 3 and sum(height * width for height, width in found) != latents.shape[1]:
+            raise UnsupportedError(
+                f"{latents.shape[1]} image tokens for images of {', '.join(f'{h} x {w}' for h, w in found)}",
+                "the tokens of one image behind those of another, row by row",
+                "Read the tokens of its reference images with nnsight itself.",
+            )
+        return tuple(found)
+
     @property
     def image_tokens(self) -> int:
         """Number of tokens of the generated image, without those of reference images."""
         height, width = self.grid
         return height * width
+
+    def tokens_of(self, image: int) -> slice:
+        """Where an image's tokens are among the image tokens; 0 for the generated image, then the references."""
+        if image == 0:
+            return slice(0, self.image_tokens)
+        sizes = [height * width for height, width in self.grids[: image + 1]]
+        return slice(sum(sizes[:-1]), sum(sizes))
 
     @property
     def reference_tokens(self) -> int:
@@ -124,17 +162,17 @@ class TransformerInputs:
         latents = self["hidden_states"]
         return latents.shape[1] - self.image_tokens if latents.ndim == 3 else 0
 
-    def as_tokens(self, tensor: torch.Tensor) -> torch.Tensor:
+    def as_tokens(self, tensor: torch.Tensor, image: int = 0) -> torch.Tensor:
         """The transformer's input or output as tokens, ``[row, token, latent channel]``.
 
         ``[row, channel, y, x]`` is cut into the transformer's own patches: token ``y * width + x``, and
         within it channel-major, then rows, then columns, as FLUX.1 packs its latents. Channels beyond
-        those of the latents (a learned variance; a mask or a picture joined to the input) and tokens of reference
-        images are left out.
+        those of the latents (a learned variance; a mask or a picture joined to the input) and tokens of other images
+        than the asked one (0: the generated; then the references) are left out.
         """
         made = self._config.get("out_channels") or self._config["in_channels"]
         if tensor.ndim == 3:
-            return tensor[:, : self.image_tokens, : made * self._config["patch_size"] ** 2]
+            return tensor[:, self.tokens_of(image), : made * self._config["patch_size"] ** 2]
         channels, edge = min(made, self["hidden_states"].shape[1]), self._family.token_pixels
         height, width = self.grid
         patches = tensor[:, :channels].reshape(len(tensor), channels, height, edge, width, edge)

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,6 +99,34 @@ def capture(
         branches=branches,
         channels=channels,
     )
+    return captured(dit, selection, prompts, seeds, call, memory_budget=memory_budget, batch_size=batch_size)
+
+
+def captured(
+    dit: DiT,
+    selection: Selection,
+    prompts: Prompts,
+    seeds: Seed | Sequence[Seed],
+    call: dict[str, Any],
+    *,
+    memory_budget: int = MEMORY_BUDGET,
+    batch_size: int = 1,
+    image: int = 0,
+    shown: Mapping[str, Any] = MappingProxyType({}),
+) -> Capture:
+    """What :func:`capture` returns, of the generated image or of a reference image.
+
+    Args:
+        dit: the model.
+        selection: what to keep.
+        prompts: as of :func:`capture`.
+        seeds: as of :func:`capture`.
+        call: pipeline arguments.
+        memory_budget: as of :func:`capture`.
+        batch_size: as of :func:`capture`.
+        image: whose tokens the image stream's are: 0 for the generated image, then the reference images, of its grid.
+        shown: path of an array -> values of every sample, in place of those of the generated image.
+    """
     checks.whole_number("memory_budget", memory_budget, most=2**50)
     plan = plan_of(dit, selection, prompts, seeds, call, batch_size)
     specs = plan.specs({})
@@ -113,8 +142,10 @@ def capture(
     filling = _Filling(schema, specs, memory_budget - needed)
     with tqdm(total=len(specs), desc="capture", unit="image", disable=None) as progress:
         for batch in plan.batches:
-            record_batch(dit, filling, batch, batch.positions, plan.model)
+            record_batch(dit, filling, batch, batch.positions, plan.model, image=image)
             progress.update(len(batch.positions))
+    for path in shown.keys() & filling.arrays.keys():
+        filling.arrays[path][:] = shown[path]
     made = Capture(schema, config, filling.arrays, filling.entries)
     texts = ((entry.spec.prompt, entry.text) for entry in made.ledger.values())
     warn_of_truncated(prompt for prompt, text in texts if text is not None and text.truncated)

@@ -32,7 +32,8 @@ def require_image_latents(dit: DiT) -> None:
         raise UnsupportedError(
             f"capture_image on {kind}, which takes images itself",
             "a pipeline from text to image that takes latents=",
-            "Pass the image to ds.capture(dit, prompts, image=...); tokens of a reference image are not captured.",
+            "Pass method='reference' for the tokens of a reference image, or image= to ds.capture for those of the "
+            "image that is generated from it.",
         )
     for what, part, known in (
         ("autoencoder", pipeline.vae, AutoencoderKL),
@@ -66,19 +67,33 @@ def image_latents(dit: DiT, image: Any, probe: Probe) -> torch.Tensor:
             "the same channels",
             "Pictures and masks that are joined to the latents are not captured.",
         )
+    pixels = pixels_of(image, probe.image_size)
+    values = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(dit.device, vae.dtype) / 127.5 - 1
+    with torch.no_grad():
+        encoded = vae.encode(values).latent_dist.mode()
+    shift = vae.config.shift_factor or 0.0
+    return ((encoded - shift) * vae.config.scaling_factor).to(probe.dtype)
+
+
+def pixels_of(image: Any, size: tuple[int, int] | None = None) -> np.ndarray[Any, Any]:
+    """An image as uint8 ``[y_pixel, x_pixel, rgb]``.
+
+    Args:
+        image: a PIL image, or such an array.
+        size: (height, width) that it must have, in pixels; None for any.
+
+    Raises:
+        InputError: it is no such image, or of another size.
+    """
     pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
-    expected = (*probe.image_size, 3)
+    expected = (*(pixels.shape[:2] if size is None else size), 3)
     if pixels.dtype != np.uint8 or pixels.shape != expected:
         raise InputError(
             f"an image {pixels.dtype} {pixels.shape}",
             f"uint8 {expected}, or a PIL image of that size",
             "Resize or crop it, or pass height= and width=.",
         )
-    values = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(dit.device, vae.dtype) / 127.5 - 1
-    with torch.no_grad():
-        encoded = vae.encode(values).latent_dist.mode()
-    shift = vae.config.shift_factor or 0.0
-    return ((encoded - shift) * vae.config.scaling_factor).to(probe.dtype)
+    return pixels
 
 
 def packed(dit: DiT, latents: torch.Tensor) -> torch.Tensor:

@@ -377,6 +377,7 @@ def record_batch(
     positions: Sequence[int],
     model: Mapping[str, Any],
     like: Mapping[int, Entry] = MappingProxyType({}),
+    image: int = 0,
 ) -> None:
     """Generate a batch, and record those of its samples that are not committed.
 
@@ -387,11 +388,12 @@ def record_batch(
         positions: of its samples in the store.
         model: the model's state, which the run must leave as it is.
         like: position -> what the ledger said of a sample before, and must say again.
+        image: whose tokens the image stream's are: 0 for the generated image, then the reference images.
 
     Raises:
         CacheError: a sample has other values than ``like`` says; it is not committed.
     """
-    visitor = RecordedVisit(dit, writer, positions)
+    visitor = RecordedVisit(dit, writer, positions, image)
     try:
         outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
         visitor.finish()
@@ -408,4 +410,8 @@ def record_batch(
         writer.put_trajectory(sample, latents=latents, transformer_output=output)
         if outcome.images.size:
             writer.put_image(sample, outcome.images[row])
-        writer.commit(sample, outcome.texts[row], live=digest, batch=positions, like=like.get(sample))
+        text = outcome.texts[row]
+        if text is not None:
+            kept = writer.schema.branches if "text" in writer.schema.stream_names else ()
+            text = replace(text, tokens={at: own for at, own in text.tokens.items() if at in kept})
+        writer.commit(sample, text, live=digest, batch=positions, like=like.get(sample))

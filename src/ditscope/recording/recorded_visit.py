@@ -37,13 +37,14 @@ class RecordedVisit:
         writer: where values go; its schema says what is kept.
         batch: positions in the store of the samples that are generated together, by row; those that it has are not
             written again.
+        image: whose tokens the image stream's are: 0 for the generated image, then the reference images.
 
     Attributes:
         outputs: the transformer's output as tokens, ``[row, step, branch, token, latent channel]``.
     """
 
-    def __init__(self, dit: DiT, writer: Destination, batch: Sequence[int]) -> None:
-        self._dit, self._writer, self._schema = dit, writer, writer.schema
+    def __init__(self, dit: DiT, writer: Destination, batch: Sequence[int], image: int = 0) -> None:
+        self._dit, self._writer, self._schema, self._image = dit, writer, writer.schema, image
         schema, run = writer.schema, writer.schema.trajectory
         assert run is not None, "every recording of a model has a trajectory"
         self._n_rows = len(batch)
@@ -77,7 +78,7 @@ class RecordedVisit:
             self._put_masks(visit, branches)
             self._put_drawn(visit, branches)
             self._read_blocks(visit, branches)
-        output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0])
+        output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0], self._image)
         put = partial(self._put_output, self._all_steps.index(visit.step), branches)
         self._copies.add(own_values(self._kept(visit, branches, output)), lambda own: {"output": own}, put)
 
@@ -109,7 +110,7 @@ class RecordedVisit:
             for stored, stream, site in self._order:
                 if block.index not in stored.blocks:
                     continue
-                hidden = self._kept(visit, branches, block.read(site, stream))
+                hidden = self._kept(visit, branches, block.read(site, stream, self._image))
                 if len(self._schema.channels) < self._schema.width:
                     hidden = hidden.index_select(-1, self._ids_on(hidden.device))
                 if not stored.has_tokens:

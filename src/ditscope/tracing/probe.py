@@ -144,6 +144,9 @@ def longest_text(dit: DiT, prompts: Iterable[Prompt], call: Mapping[str, Any]) -
     """Text tokens of the longest of some prompts, for a family whose text is as long as its prompt."""
     encode, full_call = dit.diffusers_pipeline.encode_prompt, dit.full_call(call)
     taken = inspect.signature(encode).parameters
+    if call.get("image") is not None and "image" in taken:  # as the pipeline makes it ready for its encoder
+        alone = {name: value for name, value in call.items() if not name.startswith("negative_prompt")}
+        return max(probe(dit, [(prompt, 0)], **alone).tokens["text"] for prompt in dict.fromkeys(prompts))
     given = {name: full_call[name] for name in _TEXT_ARGUMENTS if name in taken}
 
     def tokens(prompt: Prompt) -> int:

@@ -23,3 +23,8 @@ def test_norms_and_largest_channels_are_those_of_numpy(ask, run, place, cache) -
 
 def test_more_channels_than_there_are_is_all_of_them(ask, place) -> None:
     assert ask("tokens", **place | {"stream": "text"}, top=1000).arrays["channel"].shape == (4, 70)
+
+
+def test_tokens_of_a_text_are_called_what_the_tokenizer_calls_them(ask, place) -> None:
+    assert ask("tokens", **place | {"stream": "text"}).values["text"] == ["plain", "<b>", "<b>", "<b>"]
+    assert "text" not in ask("tokens", **place).values

@@ -19,7 +19,7 @@ panel("recording", {
       const answer = await pane.ask("tokens", place);
       if (!fresh()) return;
       const { norm, channel, value } = answer.arrays;
-      shown = { at: new Map(placesOf(answer).map((id, i) => [id, i])), norm: norm.data, channel, value };
+      shown = { at: new Map(placesOf(answer).map((id, i) => [id, i])), norm: norm.data, channel, value, text: answer.text };
       code(answer.code);
       say();
       point(pane.explorer.pointed());
@@ -28,7 +28,8 @@ panel("recording", {
     function point(token) {
       if (!shown) return;
       const at = shown.at.get(token);
-      heading.textContent = token === null ? "Token" : `Token ${token}`;
+      const text = at !== undefined && shown.text ? ` \u201c${shown.text[at]}\u201d` : "";
+      heading.textContent = token === null ? "Token" : `Token ${token}${text}`;
       if (at === undefined) {
         facts.textContent = token === null ? "Point at a token to see its largest channels." : "Not recorded.";
         return list.replaceChildren();

@@ -19,7 +19,8 @@ _TOGETHER = 64
 def tokens(cache: Cache, at: Place, top: int = 6) -> Payload:
     """``norm[token]`` over all recorded channels, and the ``top`` channels of each by abs(x), with their values.
 
-    ``channel`` and ``value`` are ``[token, top]``, the largest first. What is NaN comes before all numbers.
+    ``channel`` and ``value`` are ``[token, top]``, the largest first. What is NaN comes before all numbers. Of a text,
+    ``text`` has what the tokenizer calls each token, where that is known.
     """
     stored = values_at(cache, at)
     ids = token_ids(cache, at.stream, at.sample)
@@ -34,8 +35,12 @@ def tokens(cache: Cache, at: Place, top: int = 6) -> Payload:
         f"{opened_as(cache)}\nstates = cache.hidden({at.stream!r}, {at.site!r}){sel(at)}.astype('float32')\n"
         "norm = (states**2).sum('channel') ** 0.5"
     )
+    told = {"code": code}
+    if not cache.schema.stream(at.stream).has_grid:
+        texts = cache.token_texts(at.stream, [at.sample]).sel(branch=at.branch).values[0]
+        told |= {"text": texts[ids].tolist()} if any(texts) else {}
     return Payload(
-        {"code": code},
+        told,
         {
             **places_of(ids),
             "norm": norm,

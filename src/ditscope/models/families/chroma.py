@@ -32,6 +32,7 @@ CHROMA = replace(
     ),
     # The empty negative prompt is the pipeline's own.
     guidance=Guidance(branches=("cond", "uncond"), scale="guidance_scale"),
+    text_encoders=("text_encoder",),
     examples=("lodestones/Chroma1-HD",),
     refused={},
 )

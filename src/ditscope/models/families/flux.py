@@ -1,6 +1,6 @@
 """FLUX.1: dual-stream ("double") blocks, then single-stream ones that return both streams again.
 
-Kontext's reference image adds tokens behind those of the generated image; they belong to no stream.
+Kontext's reference image adds tokens behind those of the generated image; they belong to no stream of the run.
 A ControlNet adds its residuals between the blocks: a block's output is before, the next one's input after them.
 """
 
@@ -35,6 +35,7 @@ FLUX = Family(
     timestep_scale=1e-3,
     token_pixels=2,
     grid_argument="img_ids",
+    text_encoders=("text_encoder_2",),
     examples=(
         "black-forest-labs/FLUX.1-dev",
         "black-forest-labs/FLUX.1-schnell",

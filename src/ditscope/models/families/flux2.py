@@ -1,6 +1,6 @@
 """FLUX.2 klein: dual-stream blocks, then single-stream ones that carry text and image in one tensor.
 
-Reference images add tokens behind those of the generated image; they belong to no stream.
+Reference images add tokens behind those of the generated image; they belong to no stream of the run.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ SD3 = Family(
     timestep_scale=1.0,
     token_pixels=2,
     grid_argument="hidden_states",
+    text_encoders=("text_encoder", "text_encoder_3"),
     text_before=77,  # of CLIP, before those of T5
     examples=(
         "stabilityai/stable-diffusion-3-medium-diffusers",
