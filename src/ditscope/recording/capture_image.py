@@ -62,6 +62,10 @@ def capture_image(
         InputError: no image of the run's size; latents or a callback among the arguments; several seeds of inversion.
         UnsupportedError: a pipeline that takes images itself, or whose latents or noise are not known; inversion under
             classifier-free guidance.
+
+    Examples:
+        >>> image = cache.images.isel(sample=0).values
+        >>> seen = ds.capture_image(dit, image, prompts[0], blocks="single", num_inference_steps=2)
     """
     checks.name_of("method", method, METHODS)
     checks.whole_number("iterations", iterations)
