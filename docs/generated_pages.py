@@ -24,6 +24,7 @@ PACKAGES = {
     "controls": "Controls",
     "guidance": "Guidance",
     "experiments": "Experiments",
+    "tracing": "Traced runs",
     "metrics": "Metrics",
     "plots": "Figures",
     "shapes": "The embedded world",
@@ -93,16 +94,11 @@ def error_index() -> str:
 def public_names(package: str) -> list[str]:
     """Full names, with their modules, of what a package or a module offers, in the order of its files."""
     home = SOURCE / package
-    paths = [home.with_suffix(".py")] if not home.is_dir() else sorted(home.glob("*.py"))
-    names = []
-    for path in paths:
-        module = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
-        if not path.name.startswith("_") or path.name == "__init__.py":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            names += [f"{module}.{name}" for name in _listed(tree)]
-            if package in ("errors", "vocabulary", "intervals"):
-                names += [f"{module}.{node.name}" for node in tree.body if _is_public(node)]
-    return names
+    if home.is_dir():
+        stub = home / "__init__.pyi"
+        return _offered(stub if stub.is_file() else home / "__init__.py")
+    tree = ast.parse(home.with_suffix(".py").read_text(encoding="utf-8"))
+    return [f"ditscope.{package}.{node.name}" for node in tree.body if _is_public(node)]
 
 
 def api_pages() -> Iterator[tuple[str, str]]:
@@ -111,14 +107,19 @@ def api_pages() -> Iterator[tuple[str, str]]:
         f"* [{title}]({package}.md): `ditscope.{package}`" for package, title in PACKAGES.items()
     )
     facade = _facade()
-    entries = "\n\n".join(f"::: {name}" for name in facade)
+    known = "Examples go on after [start here](../start.md), with its names; `np` is numpy, `xr` is xarray."
     yield (
         "api/index.md",
-        f"# API\n\n{rows}\n\n`import ditscope as ds` gives these, and the packages:\n\n{entries}\n",
+        f"# API\n\n{rows}\n\n{known}\n\n`import ditscope as ds` gives these, and the packages:\n\n"
+        + "\n\n".join(f"::: {name}" for name in facade)
+        + "\n",
     )
     for package, title in PACKAGES.items():
-        names = [name for name in public_names(package) if name not in facade]
-        yield f"api/{package}.md", f"# {title}\n\n" + "\n\n".join(f"::: {name}" for name in names) + "\n"
+        names = public_names(package)
+        shown = [f"[`{name.rpartition('.')[2]}`](index.md#{name})" for name in names if name in facade]
+        told = [f"On the page of `ditscope` itself: {', '.join(shown)}."] * bool(shown)
+        entries = [f"::: {name}" for name in names if name not in facade]
+        yield f"api/{package}.md", "\n\n".join([f"# {title}", *told, *entries]) + "\n"
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -152,26 +153,29 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def _facade() -> list[str]:
     """Full names of what ``ditscope`` itself offers beside its packages."""
-    tree = ast.parse((SOURCE / "__init__.pyi").read_text(encoding="utf-8"))
-    return [
-        f"ditscope.{node.module}.{alias.name}"
-        for node in tree.body
+    return _offered(SOURCE / "__init__.pyi")
+
+
+def _offered(init: Path) -> list[str]:
+    """Full names of the functions and classes that an ``__init__`` takes from the package's modules."""
+    package = ".".join(init.parent.relative_to(SOURCE.parent).parts)
+    taken = [
+        (f"{package}.{node.module}" if node.level else node.module, alias.name)
+        for node in ast.parse(init.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("_")
         for alias in node.names
     ]
+    return [f"{module}.{name}" for module, name in taken if name in _defined(module)]
 
 
-def _listed(tree: ast.Module) -> list[str]:
-    """The names of a module's ``__all__`` that it defines itself."""
-    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    listed = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and ast.unparse(node.targets[0]) == "__all__"
-        and isinstance(node.value, ast.List)
-    ]
-    return [name for names in listed for name in names if name in own]
+def _defined(module: str) -> set[str]:
+    """Names of a module's own public functions and classes; none of another library's."""
+    path = SOURCE.parent / f"{module.replace('.', '/')}.py"
+    return (
+        {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if _is_public(node)}
+        if path.is_file()
+        else set()
+    )
 
 
 def _is_public(node: ast.stmt) -> bool:

@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import run_pages
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
 
@@ -35,3 +36,17 @@ def golden(tmp_path_factory, golden_module):
         return store if copy is None else shutil.copytree(store, copy)
 
     return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Where the pages run, one after the other."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="session")
+def started(folder):
+    """The names that *start here* leaves, and in ``folder`` its store."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        return run_pages.run(run_pages.START, folder, {})

@@ -366,7 +366,12 @@ def _site_plans(schema: Schema, lengths: Mapping[str, int], site: StoredSite) ->
 
 
 def forecast(schema: Schema, samples: int) -> Forecast:
-    """Bytes and files of ``samples`` samples of a new store."""
+    """Bytes and files of ``samples`` samples of a new store.
+
+    Examples:
+        >>> ds.cache.forecast(cache.schema, samples=1000).samples
+        1000
+    """
     return forecast_of(plan_arrays(schema), samples)
 
 

@@ -159,7 +159,12 @@ def _validated(manifest: Mapping[str, Any], where: str) -> tuple[Schema, dict[st
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[Difference]:
-    """Fields in which two manifests' schema or config differ, or in which two plain mappings do."""
+    """Fields in which two manifests' schema or config differ, or in which two plain mappings do.
+
+    Examples:
+        >>> [difference.field for difference in ds.cache.differences({"steps": 4, "seed": 0}, {"steps": 8, "seed": 0})]
+        ['steps']
+    """
     if found.get("format") == FORMAT and expected.get("format") == FORMAT:
         found = {"schema": found["schema"], "config": found["config"]}
         expected = {"schema": expected["schema"], "config": expected["config"]}

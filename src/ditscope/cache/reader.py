@@ -42,6 +42,11 @@ def open_cache(path: str | os.PathLike[str], *, check_files: bool = False) -> Ca
 
     Warns:
         UserWarning: lines of the ledger are damaged; the samples that they commit count as not recorded.
+
+    Examples:
+        >>> cache = ds.open_cache("shapes.zarr")
+        >>> cache.hidden().sel(step=2, branch="cond", block=9).isel(sample=0).dims
+        ('token', 'channel')
     """
     return Cache(open_store(local_path(path)), check_files=check_files)
 
@@ -60,6 +65,12 @@ class Cache(Recorded):
         call_tensors: small tensors that calls were passed, by the digest that the manifest has in their place.
         damaged_lines: what is wrong with lines of the ledger that cannot be used.
         committed: positions of the committed samples.
+
+    Examples:
+        >>> cache.complete, cache.images.dims
+        (True, ('sample', 'y_pixel', 'x_pixel', 'rgb'))
+        >>> cache.samples.loc[0, "seed"].item()
+        0
     """
 
     def __init__(self, store: Store, *, check_files: bool = False) -> None:
@@ -104,6 +115,10 @@ class Cache(Recorded):
         Raises:
             InputError: the stream or site was not recorded.
             CacheError: the cache was recorded without statistics.
+
+        Examples:
+            >>> cache.stats()["mean_abs"].dims
+            ('sample', 'step', 'branch', 'block', 'channel')
         """
         own = self.schema.site(stream, site)
         if not own.has_tokens:
@@ -199,6 +214,9 @@ class Cache(Recorded):
 
         Raises:
             UnsupportedError: anywidget is not installed.
+
+        Examples:
+            >>> widget = cache.view(step=5, block=9)
         """
         from ditscope.explorer.widget import view
 

@@ -103,6 +103,13 @@ class Recorded(ABC):
         Raises:
             InputError: the stream, site or a channel was not recorded.
             CacheError: the cache has statistics only.
+
+        Examples:
+            >>> hidden = cache.hidden(dtype="float32").sel(step=5, block=9, branch="cond")
+            >>> hidden.mean("token").dims
+            ('sample', 'channel')
+            >>> cache.hidden(channels=[3, 77]).sizes["channel"]
+            2
         """
         own, of_stream = self.site_with_values(stream, site), self.schema.stream(stream)
         samples = self.chosen_samples(committed_only)
@@ -156,6 +163,10 @@ class Recorded(ABC):
         Raises:
             InputError: something that was not recorded.
             CacheError: the cache has statistics only.
+
+        Examples:
+            >>> tuple(cache.torch(blocks="single.5", steps=-1, branches="cond", channels=[3, 77]).shape)
+            (4, 1, 1, 1, 256, 2)
         """
         from ditscope.recording.transfer import from_host  # where torch begins; this is only a door
 
@@ -270,7 +281,12 @@ class Recorded(ABC):
 
     @cached_property
     def images(self) -> xr.DataArray:
-        """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``."""
+        """Final images of the committed samples: lazy uint8 ``[sample, y_pixel, x_pixel, rgb]``.
+
+        Examples:
+            >>> from PIL import Image
+            >>> picture = Image.fromarray(cache.images.isel(sample=0).values)
+        """
         if "images" not in self.plans:
             raise CacheError("a cache without images", "images", "Record with the images' size.")
         return (
@@ -286,6 +302,10 @@ class Recorded(ABC):
         ``latents`` ``[sample, step_boundary, token, latent_channel]`` float32, where boundary i is the
         state before step i and the last is the result; ``transformer_output``
         ``[sample, step, branch, token, latent_channel]`` in the model's dtype.
+
+        Examples:
+            >>> cache.trajectory["latents"].dims
+            ('sample', 'step_boundary', 'token', 'latent_channel')
         """
         if self.schema.trajectory is None:
             raise CacheError("a cache without trajectory", "a trajectory", "Record with one.")

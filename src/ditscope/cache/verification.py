@@ -86,6 +86,10 @@ def verify(source: str | os.PathLike[str] | Cache) -> Verification:
 
     Raises:
         CacheError: it is no cache, or its metadata is damaged.
+
+    Examples:
+        >>> ds.verify(cache).ok
+        True
     """
     cache = source if isinstance(source, Cache) else open_cache(source)
     damaged = [Damage(line.split(":")[0], {}, line) for line in cache.damaged_lines]

@@ -48,6 +48,10 @@ class ChannelSet(JsonForm):
     Raises:
         InputError: ids that are no whole numbers with a dimension ``rank``, no ids at all, a negative id, an
             id twice in one set, or an unknown stream.
+
+    Examples:
+        >>> massive["single.5"].shape, massive.k, massive.label
+        ((6,), 6, 'top 6 by mean_abs')
     """
 
     ids: xr.DataArray
@@ -99,6 +103,11 @@ class ChannelSet(JsonForm):
 
         Raises:
             InputError: for no ids, a negative id, an id named twice, or a block that cannot be resolved.
+
+        Examples:
+            >>> chosen = ds.ChannelSet.of({"single.5": [3, 77], "single.4": [3]})
+            >>> chosen["single.5"].tolist()
+            [3, 77]
         """
         listed = None if blocks is None else [_set_block(block) for block in checks.several(blocks)]
         if isinstance(channels, Mapping):
@@ -154,7 +163,12 @@ class ChannelSet(JsonForm):
         return values[values != PADDING]
 
     def sel(self, **labels: Any) -> ChannelSet:
-        """The sets at these labels of the kept dimensions (``draw`` included); a block as in ``set[block]``."""
+        """The sets at these labels of the kept dimensions (``draw`` included); a block as in ``set[block]``.
+
+        Examples:
+            >>> ranking.random(6, draws=3).sel(draw=1, block="single.5").ids.dims
+            ('rank',)
+        """
         unknown = [dim for dim in labels if dim not in self.ids.dims or dim == "rank"]
         if unknown:
             raise InputError(

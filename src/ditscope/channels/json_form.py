@@ -69,6 +69,11 @@ class JsonForm:
 
         Raises:
             InputError: a field has no plain form, or the path cannot be used.
+
+        Examples:
+            >>> massive.to_file("massive.json")
+            >>> ds.ChannelSet.from_file("massive.json") == massive
+            True
         """
         local_path(path).write_text(json.dumps(self.to_json()), encoding="utf-8")
 

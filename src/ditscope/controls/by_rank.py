@@ -15,10 +15,6 @@ from ditscope.vocabulary import MODULATION
 def top(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | RankedChannels:
     """The ``k`` channels of largest score: the massive ones. No control, unlike its siblings.
 
-    >>> import ditscope as ds
-    >>> ds.edits.zero(ds.controls.top(12), blocks="single").label
-    "zero each image's own top 12 by mean_abs"
-
     Args:
         k: how many.
         source: a cache or a ranking to freeze them from; None to choose them live: for each image those that are on
@@ -28,6 +24,12 @@ def top(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | Ranked
 
     Raises:
         InputError: no whole number, an unknown statistic, stream or site, or how to rank beside a ranking.
+
+    Examples:
+        >>> ds.controls.top(6, cache) == ranking.top(6)
+        True
+        >>> ds.edits.zero(ds.controls.top(12), blocks="single").label
+        "zero each image's own top 12 by mean_abs"
     """
     if source is not None:
         return ranking_of(source, by).top(k)
@@ -35,21 +37,36 @@ def top(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | Ranked
 
 
 def bottom(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | RankedChannels:
-    """The ``k`` channels of smallest score, frozen or live; they have almost no energy. As :func:`top`."""
+    """The ``k`` channels of smallest score, frozen or live; they have almost no energy. As :func:`top`.
+
+    Examples:
+        >>> ds.controls.bottom(6, cache).control
+        True
+    """
     if source is not None:
         return ranking_of(source, by).bottom(k)
     return RankedChannels(which="bottom", k=k, **live_by(by))
 
 
 def middle(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | RankedChannels:
-    """The ``k`` channels around the median score, frozen or live. As :func:`top`."""
+    """The ``k`` channels around the median score, frozen or live. As :func:`top`.
+
+    Examples:
+        >>> ds.controls.middle(6, cache).k
+        6
+    """
     if source is not None:
         return ranking_of(source, by).middle(k)
     return RankedChannels(which="middle", k=k, **live_by(by))
 
 
 def window(start: int, stop: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet | RankedChannels:
-    """Ranks ``start`` to ``stop - 1``, 0 being the largest score, frozen or live. As :func:`top`."""
+    """Ranks ``start`` to ``stop - 1``, 0 being the largest score, frozen or live. As :func:`top`.
+
+    Examples:
+        >>> ds.controls.window(6, 12, cache).k
+        6
+    """
     if source is not None:
         return ranking_of(source, by).window(start, stop)
     return RankedChannels(which="window", k=stop - start, start=start, **live_by(by))
@@ -62,6 +79,10 @@ def std_ranked(k: int, source: Any = None, **by: Unpack[RankBy]) -> ChannelSet |
 
     Raises:
         InputError: a ranking by something else than ``std``, or another statistic.
+
+    Examples:
+        >>> ds.passes.jaccard(massive, ds.controls.std_ranked(6, cache)).dims
+        ('block',)
     """
     statistic = by.get("statistic", "std")
     if statistic != "std":
@@ -89,6 +110,11 @@ def gate_spikes(k: int, source: Any, *, site: str = "attn_gate", stream: str = "
 
     Raises:
         InputError: no modulation, or what :func:`ditscope.passes.rank_channels` refuses.
+
+    Examples:
+        >>> gates = ds.capture(dit, prompts[:2], sites=["attn_gate"], num_inference_steps=2)
+        >>> ds.passes.jaccard(massive, ds.controls.gate_spikes(6, gates)).dims
+        ('block',)
     """
     if site not in MODULATION:
         raise InputError(f"site {site!r}", f"one of {', '.join(MODULATION)}", "Pass site='mlp_gate', say.")

@@ -32,6 +32,11 @@ def random(
 
     Raises:
         InputError: no whole number, an unknown ``per``, or as of :func:`ditscope.controls.top`.
+
+    Examples:
+        >>> ds.controls.random(6, cache, draws=3).draws
+        3
+        >>> live = ds.edits.zero(ds.controls.random(6, draws=3), blocks="single.1")
     """
     if source is not None:
         return ranking_of(source, by).random(k, draws, seed)
@@ -45,6 +50,10 @@ def energy_matched(
 
     Its ``match_ratio`` says what was reached in each block; that of a comparison is the mean over the places in which
     the edit fired.
+
+    Examples:
+        >>> ds.controls.energy_matched(massive, cache, draws=3).match_ratio.dims
+        ('block', 'draw')
     """
     return ranking_of(source, by).energy_matched(channels, draws, seed)
 
@@ -52,5 +61,10 @@ def energy_matched(
 def magnitude_matched(
     channels: ChannelSet, source: Any, *, draws: int = 1, seed: int = 0, **by: Unpack[RankBy]
 ) -> ChannelSet:
-    """Random channels of the summed ``mean_abs`` of a set on a recording, as of ``Ranking.magnitude_matched``."""
+    """Random channels of the summed ``mean_abs`` of a set on a recording, as of ``Ranking.magnitude_matched``.
+
+    Examples:
+        >>> ds.controls.magnitude_matched(massive, cache).match_ratio.dims
+        ('block', 'draw')
+    """
     return ranking_of(source, by).magnitude_matched(channels, draws, seed)

@@ -10,5 +10,10 @@ from ditscope.checks import Address
 
 
 def explicit(channels: Mapping[Address, Iterable[int]] | Iterable[int], **named: Any) -> ChannelSet:
-    """Channel ids as a control; ``named`` as of :meth:`ditscope.ChannelSet.of`."""
+    """Channel ids as a control; ``named`` as of :meth:`ditscope.ChannelSet.of`.
+
+    Examples:
+        >>> ds.controls.explicit([3, 77]).control
+        True
+    """
     return ChannelSet.of(channels, **{"control": True, **named})

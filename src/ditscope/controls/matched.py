@@ -21,11 +21,6 @@ def matched(edit: AnyEdit, by: str = "moved", *, draws: int = 5, seed: int = 0, 
     edit's own, are taken while their sum comes closer. Where all of them together have less, all are taken.
     :class:`~ditscope.edits.firings.Firings` and :func:`ditscope.compare` say what was reached.
 
-    >>> import ditscope as ds
-    >>> zero = ds.edits.zero([3, 77])
-    >>> ds.controls.matched(zero).label
-    'zero random channels of the squared change of explicit channels'
-
     Args:
         edit: the edit under test, with one draw.
         by: ``moved`` for the squared change (edit norm), ``removed`` for the energy before minus after, ``energy`` for
@@ -38,6 +33,14 @@ def matched(edit: AnyEdit, by: str = "moved", *, draws: int = 5, seed: int = 0, 
     Raises:
         InputError: an edit of all channels or of several draws; or an unknown ``by`` or ``per``. Before a run: an edit
             that mixes channels, such as a projection.
+
+    Examples:
+        >>> zero = ds.edits.zero(massive, blocks="single.1")
+        >>> edits = {"massive": zero, "as much": ds.controls.matched(zero, draws=1)}
+        >>> edits["as much"].label
+        'zero random channels of the squared change of top 6 by mean_abs'
+        >>> ds.compare(dit, prompts[0], 0, edits, ["psnr"], num_inference_steps=2)["match_ratio"].dims
+        ('edit', 'draw', 'sample')
     """
     if edit.channels is None or edit.draws > 1:
         raise InputError(

@@ -93,6 +93,11 @@ def add(
     Raises:
         InputError: other dims, a strength that is no finite number, an unknown unit, or an unknown or empty part of
             the scope. Before a run: the direction lacks a block, step or channel of the edit, or is not finite there.
+
+    Examples:
+        >>> seen = cache.hidden(dtype="float32").sel(branch="cond", block=5, step=5)
+        >>> direction = (seen.isel(sample=0) - seen.isel(sample=1)).mean("token")
+        >>> steer = ds.edits.add(direction, 0.1, unit="token_norm", blocks="single.1")
     """
     return Add.of(
         channels,

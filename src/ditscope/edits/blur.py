@@ -73,5 +73,8 @@ def blur(channels: Any, deviation: float, **where: Unpack[Where]) -> Blur:
 
     Raises:
         InputError: ``deviation`` is no finite number above 0, an unknown or empty part of the scope, or text.
+
+    Examples:
+        >>> blurred = ds.edits.blur(massive, 1.5, blocks="single.1")
     """
     return Blur.of(channels, where, deviation=deviation)

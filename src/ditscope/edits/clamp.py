@@ -60,5 +60,8 @@ def clamp(
     Raises:
         InputError: no limit, one that is no finite number, ``low`` above ``high``, or an unknown or empty part of the
             scope.
+
+    Examples:
+        >>> clamped = ds.edits.clamp(massive, -5.0, 5.0, blocks="single")
     """
     return Clamp.of(channels, where, low=low, high=high)

@@ -22,6 +22,11 @@ def constant_only(channels: Any, **where: Unpack[Where]) -> Mean:
 
     Raises:
         InputError: an unknown or empty part of the scope.
+
+    Examples:
+        >>> flat = ds.edits.constant_only(massive, blocks="single.1")
+        >>> flat.control
+        False
     """
     control = where.get("control", getattr(channels, "control", False))
     return Mean.of(channels, {**where, "control": control})

@@ -77,6 +77,13 @@ class Edit(JsonForm, ABC):
     Raises:
         InputError: the channels are of another stream than the scope, or have dims that no run has; or LayerNorm is
             to be frozen for an edit inside a block.
+
+    Examples:
+        >>> class RoundTo(ds.edits.Edit):
+        ...     step: float
+        ...     def values(self, context):
+        ...         return (context.old / self.step).round() * self.step
+        >>> coarse = RoundTo.of(massive, {"blocks": "single.1"}, step=0.5)
     """
 
     channels: ChannelSet | LiveChannels | None
@@ -181,7 +188,13 @@ class Edit(JsonForm, ABC):
         return 1 if self.channels is None else self.channels.draws
 
     def draw(self, number: int) -> Self:
-        """The edit with the channels of one draw."""
+        """The edit with the channels of one draw.
+
+        Examples:
+            >>> edit = ds.edits.zero(ranking.random(6, draws=3))
+            >>> edit.draws, edit.draw(2).draws
+            (3, 1)
+        """
         checks.whole_number("draw", number, least=0, most=self.draws - 1)
         return self if self.channels is None else replace(self, channels=self.channels.draw(number))
 
@@ -289,5 +302,10 @@ def from_json(data: Any) -> Edit:
 
     Raises:
         InputError: it is no plain form of an edit, or of a kind that is not there.
+
+    Examples:
+        >>> edit = ds.edits.zero(massive, blocks="single.1")
+        >>> ds.edits.from_json(edit.to_json()) == edit
+        True
     """
     return Edit.from_json(data)

@@ -61,11 +61,7 @@ class FakeQuantizeRest(FakeQuantize):
 def fake_quantize(
     channels: Any, scheme: Scheme | str, *, spare: bool = False, **where: Unpack[Where]
 ) -> FakeQuantize:
-    """Round channels as a low-precision format keeps them, and go on in the model's own dtype::
-
-        ds.compare(dit, prompts, 0, {"mx6": ds.edits.fake_quantize(None, "mx6"),
-                                     "massive in mx9": [ds.edits.fake_quantize(massive, "mx6", spare=True),
-                                                        ds.edits.fake_quantize(massive, "mx9")]})
+    """Round channels as a low-precision format keeps them, and go on in the model's own dtype.
 
     Scales are those of the values at hand (dynamic), of each image, over the tokens and channels on which the edit
     acts.
@@ -78,6 +74,12 @@ def fake_quantize(
 
     Raises:
         InputError: an unknown scheme, no channels to spare, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> mx6 = ds.edits.fake_quantize(None, "mx6")
+        >>> mixed = [ds.edits.fake_quantize(massive, "mx6", spare=True), ds.edits.fake_quantize(massive, "mx9")]
+        >>> edits = {"mx6": mx6, "massive in mx9": mixed}
+        >>> cost = ds.compare(dit, prompts[0], 0, edits, ["psnr"], num_inference_steps=2)
     """
     kind = FakeQuantizeRest if spare else FakeQuantize
     return kind.of(channels, where, **vars(scheme_of(scheme)))

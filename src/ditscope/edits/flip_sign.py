@@ -21,5 +21,9 @@ def flip_sign(channels: Any, **where: Unpack[Where]) -> Scale:
 
     Raises:
         InputError: an unknown or empty part of the scope.
+
+    Examples:
+        >>> ds.edits.flip_sign(massive, blocks="single.1") == ds.edits.scale(massive, -1.0, blocks="single.1")
+        True
     """
     return Scale.of(channels, where, factor=-1.0)

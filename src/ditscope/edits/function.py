@@ -70,10 +70,6 @@ def function(
 ) -> Function:
     """Put what a function returns in place of channels; scope, firing record and energies come with it.
 
-    >>> import ditscope as ds
-    >>> ds.edits.function([3, 77], lambda context: context.old.round(), label="round", blocks="single").label
-    'round explicit channels'
-
     Args:
         channels: a ChannelSet, or channel ids for every block; None for all channels.
         call: takes an :class:`~ditscope.edits.context.EditContext`, whose ``old`` are the values float32
@@ -84,6 +80,10 @@ def function(
 
     Raises:
         InputError: ``call`` cannot be called, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> ds.edits.function([3, 77], lambda context: context.old.round(), label="round", blocks="single").label
+        'round explicit channels'
     """
     name = getattr(call, "__name__", type(call).__name__) if label is None else label
     return Function.of(channels, where, call=call, name=name)

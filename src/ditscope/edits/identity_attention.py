@@ -68,5 +68,8 @@ def identity_attention(**where: Unpack[Where]) -> IdentityAttention:
     Raises:
         InputError: an unknown or empty part of the scope, or another stream or site. Before a run, UnsupportedError for
             blocks that join attention and MLP, as FLUX's single ones, fused projections, and processors of one's own.
+
+    Examples:
+        >>> alone = ds.edits.identity_attention(blocks="double.2", steps=[0, 1])
     """
     return IdentityAttention.of(None, {"site": "attn_output", **where})

@@ -49,5 +49,8 @@ def keep_only(channels: Any, fill: str = "zero", **where: Unpack[Where]) -> Keep
 
     Raises:
         InputError: an unknown ``fill``, no channels, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> alone = ds.edits.keep_only(massive, blocks="single.5", fill="mean")
     """
     return KeepOnly.of(channels, where, fill=fill)

@@ -27,10 +27,7 @@ class LockStep(PatchSource):
 
     A sample that is named takes the values of its source, which is another sample of the same batch; the other
     samples, the sources among them, run as they would. So the prompts of the sources are prompts of the run, and
-    batches are large enough to hold both::
-
-        move = ds.edits.patch(ds.edits.LockStep({target: source}), massive)
-        ds.compare(dit, [target, source], seeds=0, edits={"move": move}, batch_size=2)
+    batches are large enough to hold both.
 
     Attributes:
         pairs: (prompt, seed, prompt of the source, seed of the source); without seeds, of every seed. It may be
@@ -38,6 +35,10 @@ class LockStep(PatchSource):
 
     Raises:
         InputError: it says something else, or names no sample.
+
+    Examples:
+        >>> move = ds.edits.patch(ds.edits.LockStep({prompts[0]: prompts[1]}), massive)
+        >>> moved = ds.compare(dit, prompts[:2], 0, move, ["psnr"], batch_size=2, num_inference_steps=2)
     """
 
     pairs: tuple[tuple[str, int | None, str, int | None], ...] | Mapping[Any, Any]

@@ -75,5 +75,10 @@ def mean(channels: Any, *, calibration: xr.DataArray | None = None, **where: Unp
     Raises:
         InputError: ``calibration`` lacks the dims ``block`` and ``channel``, or an unknown or empty part of the
             scope. Before a run: it lacks a block or channel of the edit, or is not finite there.
+
+    Examples:
+        >>> ds.edits.mean(massive, blocks="single.1").control
+        True
+        >>> recorded = ds.edits.mean(massive, calibration=cache.stats()["mean"].mean(["sample", "step", "branch"]))
     """
     return Mean.of(channels, where, calibration=calibration)

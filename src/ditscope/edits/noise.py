@@ -77,5 +77,8 @@ def noise(
     Raises:
         InputError: ``share`` is not from 0 to 1, a negative ``seed``, an unknown ``per``, or an unknown or empty part
             of the scope.
+
+    Examples:
+        >>> noisy = ds.edits.noise(massive, 0.5, seed=1, blocks="single.1")
     """
     return Noise.of(channels, where, share=share, seed=seed, per=per)

@@ -98,10 +98,7 @@ def patch(
     part: str = "whole",
     **where: Unpack[Where],
 ) -> Patch:
-    """Put the values that another run had at the same place in place of the run's own::
-
-        source = ds.capture(dit, "a large red circle at the left on a plain blue background", blocks="single")
-        ds.compare(dit, prompts, 0, {"patch": ds.edits.patch(source, massive, blocks="single.3")})
+    """Put the values that another run had at the same place in place of the run's own.
 
     The same place is the same step, branch, block, stream, site, token and channel. Of a cache, a visit's slice of
     one block is read at a time. Text tokens go by their position: where the edit acts on all of them, source and
@@ -129,6 +126,12 @@ def patch(
             of another model, size, number of steps or noise levels, or has not all streams, sites, blocks, channels,
             branches and samples on which the edit acts.
         EditError: in a run, texts of different lengths.
+
+    Examples:
+        >>> source = ds.capture(dit, "a large red circle at the left on a plain blue background", num_inference_steps=2)
+        >>> half = ds.edits.patch(source, massive, alpha=0.5, blocks="single.3")
+        >>> moved = ds.compare(dit, prompts[0], 0, half, ["psnr"], num_inference_steps=2)
+        >>> from_a_store = ds.edits.patch(cache, massive, sample=1, blocks="single.3")
     """
     chosen = source_of(source, sample=sample, match=match, interpolate=interpolate)
     return Patch.of(channels, where, source=chosen, alpha=alpha, part=part)

@@ -109,5 +109,8 @@ def project_out(
         InputError: other dims, channels of each sample's own, a strength that is no finite number, or an unknown or
             empty part of the scope. Before a run: directions that lack a block, step or channel of the edit, are not
             finite there, or depend on each other.
+
+    Examples:
+        >>> without = ds.edits.project_out(np.ones(dit.width), blocks="single.1")
     """
     return ProjectOut.of(channels, where, directions=directions, strength=strength)

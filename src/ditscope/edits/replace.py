@@ -124,5 +124,9 @@ def replace(channels: Any, values: Any, **where: Unpack[Where]) -> Replace:
         InputError: other dims, token labels that are not those of a whole stream, tokens of modulation, or an unknown
             or empty part of the scope. Before a run: values of other tokens than the run's, that lack a block, step,
             channel or sample of the edit, or are not finite there.
+
+    Examples:
+        >>> values = xr.DataArray([1.0, -1.0], dims="channel", coords={"channel": [3, 77]})
+        >>> level = ds.edits.replace([3, 77], values, blocks="single.1")
     """
     return Replace.of(channels, where, given=values)

@@ -33,6 +33,11 @@ def resample(
 
     Raises:
         InputError: fewer than two samples, or a shift that comes to none; or as of :func:`~ditscope.edits.patch.patch`.
+
+    Examples:
+        >>> of_another = ds.edits.resample(massive, cache, blocks="single.1")
+        >>> of_another.control
+        True
     """
     recorded = RecordedSource.of(source).recorded
     samples = np.array(recorded.committed)

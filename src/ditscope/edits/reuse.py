@@ -73,10 +73,7 @@ def reuse(channels: Any = None, **where: Unpack[Where]) -> Reuse:
     ``steps`` are those that reuse; each takes what the last step before it has that is none of them. At
     ``site="attn_output"`` and ``"mlp_output"`` the output of attention and MLP stays (their gates are computed
     afresh); at ``block_output`` what the block adds to the stream stays, so that the hidden state is what the block
-    takes now and what it added then. The numbers are those of a cache; the time that one would save is not saved::
-
-        ds.edits.reuse(blocks="single.3", steps=[3, 5, 7])              # every second step
-        ds.edits.reuse(massive, blocks="single.3", steps=range(2, 10))  # the massive channels alone are stale
+    takes now and what it added then. The numbers are those of a cache; the time that one would save is not saved.
 
     Args:
         channels: a ChannelSet, or channel ids for every block; None for all channels.
@@ -85,5 +82,9 @@ def reuse(channels: Any = None, **where: Unpack[Where]) -> Reuse:
     Raises:
         InputError: no ``steps``, ``sigmas``, or an unknown or empty part of the scope. Before a run: the run's first
             step is one of them.
+
+    Examples:
+        >>> every_second = ds.edits.reuse(blocks="single.3", steps=[1, 3, 5])
+        >>> massive_alone = ds.edits.reuse(massive, blocks="single.3", steps=range(2, 6))
     """
     return Reuse.of(channels, where)

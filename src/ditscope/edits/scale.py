@@ -75,10 +75,6 @@ def scale(channels: Any, factor: Any, **where: Unpack[Where]) -> Scale:
 
     With a schedule it is the suppression rho(t) of massive activations (EMA, arXiv 2607.02968).
 
-    >>> import ditscope as ds
-    >>> ds.edits.scale([3], [(0.0, 1.0), (1.0, 0.5)]).label
-    'scale by 1 at sigma 0, 0.5 at sigma 1 for explicit channels'
-
     Args:
         channels: a ChannelSet, or channel ids for every block; None for all channels.
         factor: what to multiply by: a number; pairs (sigma, factor) or a DataArray ``[sigma]``, between which it is
@@ -88,5 +84,10 @@ def scale(channels: Any, factor: Any, **where: Unpack[Where]) -> Scale:
     Raises:
         InputError: ``factor`` is no finite number and no schedule of such, or an unknown or empty part of the scope.
             Before a run: it lacks a step of the edit.
+
+    Examples:
+        >>> half = ds.edits.scale(massive, 0.5, blocks="single.1")
+        >>> ds.edits.scale([3], [(0.0, 1.0), (1.0, 0.5)]).label
+        'scale by 1 at sigma 0, 0.5 at sigma 1 for explicit channels'
     """
     return Scale.of(channels, where, factor=factor)

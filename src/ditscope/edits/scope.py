@@ -40,6 +40,11 @@ class Scope(JsonForm):
     Raises:
         InputError: a name that does not exist, an empty selection, noise levels in the wrong order, tokens that are
             neither a mask nor positions, or tokens of modulation, which has none.
+
+    Examples:
+        >>> scope = ds.edits.Scope(blocks=["single.1"], steps=range(3), branches="cond")
+        >>> ds.edits.zero(massive, blocks=["single.1"], steps=range(3), branches="cond").scope == scope
+        True
     """
 
     blocks: tuple[int | str, ...] | None = None

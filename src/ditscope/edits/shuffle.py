@@ -83,5 +83,8 @@ def shuffle(
 
     Raises:
         InputError: a negative ``seed``, an unknown ``per``, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> shuffled = ds.edits.shuffle(massive, seed=1, blocks="single.1")
     """
     return Shuffle.of(channels, where, seed=seed, per=per, together=together)

@@ -76,11 +76,7 @@ def transport(
 
     The paper does not say (its body text was not at hand) where the mask and the channels are from, the blend, the
     blocks and steps, the seeds, the branch of guidance, and whether masks are made for each step. Each is a parameter;
-    the defaults are ours::
-
-        source = ds.capture(dit, "a large red circle at the left on a plain blue background", 0)
-        target = ds.capture(dit, prompts, 0)
-        ds.compare(dit, prompts, 0, {"move": ds.edits.transport(source, 12, target=target, sample="seed")})
+    the defaults are ours.
 
     Args:
         source: a cache or a capture of the source's run; or :class:`~ditscope.edits.lock_step.LockStep`, with a mask
@@ -113,6 +109,12 @@ def transport(
     Raises:
         InputError: a mask or channels of a target that was not passed, or of a source in lock step; ``tokens`` beside a
             mask; masks of several draws; or as of :func:`~ditscope.edits.patch.patch`.
+
+    Examples:
+        >>> source = ds.capture(dit, "a large red circle at the left on a plain blue background", num_inference_steps=2)
+        >>> target = ds.capture(dit, prompts[0], num_inference_steps=2)
+        >>> move = ds.edits.transport(source, 12, target=target, sample="seed")
+        >>> moved = ds.compare(dit, prompts[0], 0, move, ["psnr"], num_inference_steps=2)
     """
     chosen = source_of(source, sample=sample, match=match, interpolate=interpolate)
     sides = {"source": chosen.recorded if isinstance(chosen, RecordedSource) else None, "target": target}

@@ -46,5 +46,8 @@ def variation_only(channels: Any, share: float = 1.0, **where: Unpack[Where]) ->
 
     Raises:
         InputError: ``share`` is no finite number, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> layout = ds.edits.variation_only(massive, blocks="single.1")
     """
     return VariationOnly.of(channels, where, share=share)

@@ -36,5 +36,9 @@ def zero(channels: Any, **where: Unpack[Where]) -> Zero:
 
     Raises:
         InputError: an unknown or empty part of the scope.
+
+    Examples:
+        >>> zeroed = ds.edits.zero(massive, blocks="single.1", steps=range(3))
+        >>> result = ds.compare(dit, prompts[0], 0, {"massive": zeroed}, ["psnr"], num_inference_steps=4)
     """
     return Zero.of(channels, where)

@@ -54,12 +54,7 @@ def attribution(
     one backward pass for each step give it for all of them (Nanda 2023, "Attribution patching"). How well that
     predicts what the edit does is not known beforehand: measure it by :func:`patch_effect` on some channels.
 
-    The run itself is the unedited one; its hidden states are those at which the gradients are taken::
-
-        def brightness(output, latents, visit):
-            return (latents - visit.sigma * output).mean(dim=(1, 2))   # of the image that a flow is heading for
-
-        effect = ds.attribution(dit, prompts, 0, brightness, ds.edits.zero(None, steps=[0]), num_inference_steps=8)
+    The run itself is the unedited one; its hidden states are those at which the gradients are taken.
 
     Args:
         dit: the model.
@@ -83,6 +78,13 @@ def attribution(
         EditError: the edit can never fire.
         UnsupportedError: weights that are quantized, offloaded or cast by layers, or torch's inference mode: there
             are no gradients there; or tokens of a text that is of another length in each branch.
+
+    Examples:
+        >>> def brightness(output, latents, visit):
+        ...     return (latents - visit.sigma * output).mean(dim=(1, 2))  # of the image that a flow is heading for
+        >>> edit = ds.edits.zero(None, steps=[0])
+        >>> ds.attribution(dit, prompts[0], 0, brightness, edit, num_inference_steps=2)["effect"].dims
+        ('sample', 'step', 'branch', 'block', 'channel')
     """
     require_differentiable(dit)
     if by_token and edit.scope.stream == "text" and dit.family.text_length_varies:
@@ -148,6 +150,14 @@ def patch_effect(
             metric that gives something else than a number for each row.
         EditError: the edit can never fire.
         UnsupportedError: group offload.
+
+    Examples:
+        >>> def brightness(output, latents, visit):
+        ...     return (latents - visit.sigma * output).mean(dim=(1, 2))
+        >>> edit = ds.edits.zero(None, blocks="single.5", steps=[0])
+        >>> measured = ds.patch_effect(dit, prompts[0], 0, brightness, edit, [3, 77], num_inference_steps=2)
+        >>> measured["effect"].sizes["channel"]
+        2
     """
     require_repeatable(dit)
     ids = checks.whole_numbers("channels", channels)

@@ -99,6 +99,12 @@ def compare(
     Warns:
         UserWarning: prompts were cut in every text encoder; or an edit fired on no token of some samples, other than
             those that a LockStep leaves alone.
+
+    Examples:
+        >>> edits = {"massive": ds.edits.zero(massive, blocks="single.1"), "random": ds.edits.zero(ranking.random(6))}
+        >>> result = ds.compare(dit, prompts[:2], 0, edits, ["psnr"], batch_size=2, num_inference_steps=2)
+        >>> result["contrast_mean"].dims
+        ('metric', 'edit')
     """
     result = run_sweep(
         "compare",

@@ -58,16 +58,6 @@ class Grid:
 def grid(factory: Callable[..., Mapping[str, Given]], **dims: Iterable[Any]) -> Grid:
     """What a sweep goes over: the edits for every combination of labels, such as of blocks and steps.
 
-    ::
-
-        grid = ds.grid(
-            lambda block, step: {
-                "massive": ds.edits.zero(massive, blocks=block, steps=step),
-                "bottom": ds.edits.zero(bottom, blocks=block, steps=step),
-            },
-            block=range(10), step=range(20),
-        )
-
     Args:
         factory: called once for each combination, with a label of each dimension by name; returns name -> edit, several
             edits applied together, or a guidance, under the same names each time. The first is what the others are
@@ -78,6 +68,11 @@ def grid(factory: Callable[..., Mapping[str, Given]], **dims: Iterable[Any]) -> 
         InputError: there are no dims, or one has no labels; labels that are neither numbers nor text, or come twice; a
             name that a result has already; a factory that does not take the dims by name, returns no edits, or other
             names than before.
+
+    Examples:
+        >>> def zeroed(block, step):
+        ...     return {"massive": ds.edits.zero(massive, blocks=block, steps=step)}
+        >>> grid = ds.grid(zeroed, block=["double.0", "single.1"], step=range(2))
     """
     labelled = {name: _labels(name, values) for name, values in dims.items()}
     if not labelled or not all(labelled.values()):

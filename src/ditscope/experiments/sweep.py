@@ -65,14 +65,6 @@ def sweep(
     """Generate every sample without edits, and under each edit or guidance of each cell of a grid, and score the
     difference.
 
-    ::
-
-        dit = ds.load("shapes")
-        grid = ds.grid(lambda block, step: {"zero": ds.edits.zero(range(12), blocks=block, steps=step)},
-                       block=range(10), step=range(20))
-        result = ds.sweep(dit, ds.shapes.prompts(3), 0, grid, ["psnr"], "sweep.zarr", images="thumbnails")
-        ds.plots.sweep_heatmap(result, metric="psnr")
-
     What an edited run shares with the unedited one is not computed again: the steps before the first edited one, and in
     that one the blocks before the edit (:mod:`ditscope.tracing.replay`). It is the same as the whole run, on a CPU bit
     for bit. Where all metrics are of latents (those whose function takes ``latents``), runs end after the last edited
@@ -118,6 +110,14 @@ def sweep(
     Warns:
         UserWarning: prompts were cut in every text encoder; an edit fired nowhere in some samples, as of compare; or
             the store was begun with another version of ditscope.
+
+    Examples:
+        >>> def zeroed(block):
+        ...     return {"massive": ds.edits.zero(massive, blocks=block)}
+        >>> grid = ds.grid(zeroed, block=["double.0", "single.1"])
+        >>> result = ds.sweep(dit, prompts[:2], 0, grid, ["psnr"], "sweep", batch_size=2, num_inference_steps=2)
+        >>> result["mean"].dims
+        ('metric', 'block', 'edit')
     """
     if not isinstance(grid, Grid):
         raise InputError(
@@ -159,6 +159,12 @@ def open_sweep(path: str | os.PathLike[str], *, resamples: int = 2000) -> xr.Dat
 
     Raises:
         CacheError: there is none at the path, or it is damaged.
+
+    Examples:
+        >>> edit = ds.edits.zero(massive, blocks="single.1")
+        >>> result = ds.compare(dit, prompts[0], 0, edit, ["psnr"], path="run", num_inference_steps=2)
+        >>> ds.open_sweep("run")["mean"].equals(result["mean"])
+        True
     """
     check_interval(LEVEL, resamples)
     return _result(sweep_store.read(path), resamples)

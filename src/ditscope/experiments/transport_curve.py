@@ -45,6 +45,13 @@ def transport_curve(
     Raises:
         InputError: no edits or alphas, or an edit that is no patch; or as of
             :func:`ditscope.experiments.compare.compare`.
+
+    Examples:
+        >>> source = ds.capture(dit, prompts[1], num_inference_steps=2)
+        >>> edits = {"massive": ds.edits.patch(source, massive, sample=0)}
+        >>> curve = ds.transport_curve(dit, prompts[0], 0, edits, [0.0, 1.0], metrics=["psnr"], num_inference_steps=2)
+        >>> curve["alpha"].values.tolist()
+        [0.0, 1.0]
     """
     levels = [finite_number("alphas", alpha) for alpha in several(alphas)]
     named = isinstance(edits, Mapping) and all(isinstance(edit, Patch) for edit in edits.values())

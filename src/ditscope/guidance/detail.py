@@ -30,6 +30,10 @@ def detail(channels: Any, w: float, block: Address, *, rho: Any = None, **where:
 
     Raises:
         InputError: ``w`` or ``rho`` is no finite number, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> detail = ds.guidance.detail(massive, w=2.0, block="double.2")
+        >>> result = ds.compare(dit, prompts[0], 0, {"detail": detail}, ["psnr"], num_inference_steps=2)
     """
     scope: Where = {**where, "blocks": block}
     return from_edits(zero(channels, **scope) if rho is None else scale(channels, rho, **scope), w)

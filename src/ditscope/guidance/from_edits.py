@@ -28,10 +28,7 @@ class Guidance(JsonForm):
     Qwen-Image, and Lumina2 by default, then scale the combination to the norm of the first of the two.
 
     ``ds.compare`` and ``ds.sweep`` take it under a name beside edits. As a context, it guides what
-    ``dit.generate_images`` makes in it, and every other run in it is refused::
-
-        with ds.guidance.detail(massive, w=2.0, block="double.2"):
-            images = dit.generate_images(prompts, seeds, num_inference_steps=20)
+    ``dit.generate_images`` makes in it, and every other run in it is refused.
 
     Attributes:
         edits: what makes the degraded branch; it is run at the steps of their scopes.
@@ -41,6 +38,10 @@ class Guidance(JsonForm):
 
     Raises:
         InputError: no edits, an edit of the ``uncond`` branch, or ``w`` is no finite number.
+
+    Examples:
+        >>> with ds.guidance.detail(massive, w=2.0, block="double.2"):
+        ...     images = dit.generate_images(prompts[0], 0, num_inference_steps=2)
     """
 
     edits: tuple[Edit, ...]
@@ -107,11 +108,7 @@ def from_edits(
 ) -> Guidance:
     """Guidance away from what the model makes under edits, of any kind in :mod:`ditscope.edits`.
 
-    Beside :func:`ditscope.guidance.detail`, degraded branches of the same norm show what is its own::
-
-        massive = ds.guidance.detail(ranking.top(12), w=2.0, block="double.2")
-        blurred = ds.guidance.from_edits(ds.edits.blur(None, 1.5, blocks="double.2"), 2.0, match_norm_of=massive)
-        perturbed = ds.guidance.perturbed_attention(2.0, blocks="double.2", match_norm_of=massive)
+    Beside :func:`ditscope.guidance.detail`, degraded branches of the same norm show what is its own.
 
     Args:
         edits: one or several, applied together; of the ``cond`` branch, which is what they act on if their scope has
@@ -121,6 +118,12 @@ def from_edits(
 
     Raises:
         InputError: no edits, an edit of the ``uncond`` branch, or ``w`` is no finite number.
+
+    Examples:
+        >>> detail = ds.guidance.detail(massive, w=2.0, block="double.2")
+        >>> blur = ds.edits.blur(None, 1.5, blocks="double.2")
+        >>> blurred = ds.guidance.from_edits(blur, w=2.0, match_norm_of=detail)
+        >>> perturbed = ds.guidance.perturbed_attention(2.0, blocks="double.2", match_norm_of=detail)
     """
     if isinstance(match_norm_of, Guidance):
         match_norm_of = match_norm_of.edits

@@ -27,5 +27,8 @@ def perturbed_attention(
 
     Raises:
         InputError: ``w`` is no finite number, or an unknown or empty part of the scope.
+
+    Examples:
+        >>> perturbed = ds.guidance.perturbed_attention(2.0, blocks="double.2")
     """
     return from_edits(identity_attention(**where), w, match_norm_of=match_norm_of)

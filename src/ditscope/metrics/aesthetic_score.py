@@ -77,6 +77,9 @@ def aesthetic_score(
 
     Raises:
         InputError: a model is not there, or the two do not fit.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["aesthetic_score"].with_options(device="cuda")  # for ds.compare
     """
     head, scorer = _opened(model, clip, device)
     return through(head, scorer.image_features(images).astype(np.float64))

@@ -31,6 +31,11 @@ def band_energy(images: Any, *, low: float = 0.0, high: float = 0.0625) -> np.nd
 
     Raises:
         InputError: there is no such band.
+
+    Examples:
+        >>> ds.metrics.band_energy(cache.images, low=0.0625, high=0.25).shape
+        (4,)
+        >>> middle = ds.metrics.METRICS["band_energy"].with_options(low=0.0625, high=0.25)  # for ds.compare
     """
     if not 0 <= low < high or low >= 0.5:
         raise InputError(

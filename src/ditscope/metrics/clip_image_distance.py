@@ -15,7 +15,13 @@ __all__ = ["clip_image_distance"]
 
 @metric("CLIP image distance (1 - cos)", damage="higher")
 def clip_image_distance(images: Any, reference: Any, scorer: ClipScorer) -> np.ndarray:
-    """``1 - cos`` of the CLIP features of paired images ``[image, y, x, rgb]``: ``[image]``, 0 to 2."""
+    """``1 - cos`` of the CLIP features of paired images ``[image, y, x, rgb]``: ``[image]``, 0 to 2.
+
+    Examples:
+        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> ds.metrics.clip_image_distance(result["images"].sel(edit="massive", draw=0), cache.images, clip).shape
+        (4,)
+    """
     one, other = scorer.image_features(images), scorer.image_features(reference)
     if one.shape != other.shape:
         raise InputError(

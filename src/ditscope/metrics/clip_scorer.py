@@ -42,6 +42,11 @@ class ClipScorer:
         max_length: tokens that captions are padded to; None asks the model.
         batch_size: images or captions per forward pass.
         device: where to run; None leaves the model where it is.
+
+    Examples:
+        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip.score(cache.images, prompts).shape
+        (4,)
     """
 
     def __init__(

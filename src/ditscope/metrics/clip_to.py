@@ -16,9 +16,7 @@ __all__ = ["clip_to"]
 
 
 def clip_to(prompts: str | Sequence[str], *, name: str = "clip_to", label: str | None = None) -> Metric:
-    """A metric: ``100 cos`` of the CLIP features of each image and a given text, such as the source's prompt::
-
-        ds.compare(dit, prompts, 0, edits, ["clip_score", ds.metrics.clip_to(source_prompt, name="clip_to_source")])
+    """A metric: ``100 cos`` of the CLIP features of each image and a given text, such as the source's prompt.
 
     Args:
         prompts: one text for all images, or one for each sample.
@@ -27,6 +25,10 @@ def clip_to(prompts: str | Sequence[str], *, name: str = "clip_to", label: str |
 
     Raises:
         InputError: no text. Before a comparison, or when it is computed: another number of texts than of samples.
+
+    Examples:
+        >>> red = ds.metrics.clip_to("a red circle", name="clip_to_red")
+        >>> result = ds.compare(dit, prompts[0], 0, ds.edits.zero(massive), [red], num_inference_steps=2)
     """
     texts = checks.prompts(prompts)
 

@@ -24,6 +24,11 @@ def maximum_mean_discrepancy(features: np.ndarray, reference: np.ndarray) -> flo
     Args:
         features: ``[image, feature]``.
         reference: the other set's.
+
+    Examples:
+        >>> features = np.eye(4)
+        >>> abs(ds.metrics.maximum_mean_discrepancy(features, features)) < 1e-6
+        True
     """
     one, other = (np.asarray(each, dtype=np.float64) for each in (features, reference))
     return _SCALE * (_kernel(one, one) + _kernel(other, other) - 2 * _kernel(one, other))
@@ -53,5 +58,11 @@ def cmmd(images: Any, reference: Any, scorer: ClipScorer) -> float:
 
     Raises:
         InputError: there are fewer than 50 images.
+
+    Examples:
+        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> images = np.zeros((50, 64, 64, 3), "uint8")
+        >>> abs(ds.metrics.METRICS["cmmd"](images, reference=images, scorer=clip)) < 1e-3
+        True
     """
     return METRICS["cmmd"](images, reference=reference, scorer=scorer)

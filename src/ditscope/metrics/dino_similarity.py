@@ -57,6 +57,9 @@ def dino_similarity(
 
     Raises:
         InputError: the model is not there, or there are not as many reference images.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["dino_similarity"].with_options(model="facebook/dinov2-large")  # for ds.compare
     """
     network, pixels = _opened(model, device)
     one, other = (_class_tokens(network, pixels, each, batch_size) for each in (images, reference))

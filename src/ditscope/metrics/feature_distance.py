@@ -35,6 +35,11 @@ def feature_distance(images: Any, reference: Any, features: Features, *, batch_s
 
     Returns:
         float64 ``[image]``: 0 for equal features, at most 4 for each layer. Not comparable with published LPIPS.
+
+    Examples:
+        >>> images, edited = cache.images, result["images"].sel(edit="massive", draw=0)
+        >>> ds.metrics.feature_distance(edited, images, lambda batch: batch.transpose(0, 3, 1, 2) / 255).shape
+        (4,)
     """
     images, reference = stacked(images), np.asarray(reference)
     if images.shape != reference.shape:

@@ -23,6 +23,11 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     Args:
         features: ``[image, feature]``.
         reference: the other set's.
+
+    Examples:
+        >>> features = np.eye(4)
+        >>> abs(ds.metrics.frechet_distance(features, features)) < 1e-6
+        True
     """
     one, other = (np.asarray(each, dtype=np.float64) for each in (features, reference))
     # Of the product of the covariances, the roots of its eigenvalues are the singular values of one set by the other.
@@ -84,6 +89,9 @@ def fid(images: Any, reference: Any, **options: Any) -> float:
     Raises:
         InputError: there are fewer than 2,049 images.
         UnsupportedError: the libraries or the weights are not there.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["fid"].with_options(batch_size=64)  # for ds.compare
     """
     measure = METRICS["fid"]
     return (measure.with_options(**options) if options else measure)(images, reference=reference)

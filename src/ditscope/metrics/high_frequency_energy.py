@@ -23,6 +23,10 @@ def high_frequency_energy(images: Any, *, cutoff: float = 0.25) -> np.ndarray:
 
     Returns:
         float64 ``[...]``, 0 to 1; 0 for an image of one colour.
+
+    Examples:
+        >>> ds.metrics.high_frequency_energy(cache.images).shape
+        (4,)
     """
     if not 0 < cutoff < 0.5:
         raise InputError(f"cutoff={cutoff}", "0 to 0.5 cycles per pixel, both left out", "Use 0.25.")

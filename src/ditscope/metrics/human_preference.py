@@ -46,6 +46,9 @@ def hpsv2(
 
     Raises:
         InputError: the model is not there, or there is not one prompt for each image.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["hpsv2"].with_options(device="cuda")  # for ds.compare
     """
     return _opened(model, revision, device).score(images, prompts)
 
@@ -59,7 +62,11 @@ def pickscore(
     revision: str = "main",
     device: str | None = None,
 ) -> np.ndarray:
-    """PickScore (Kirstain et al. 2023): the cosine times the CLIP's own scale, near 100; arguments as :func:`hpsv2`."""
+    """PickScore (Kirstain et al. 2023): the cosine times the CLIP's own scale, near 100; arguments as :func:`hpsv2`.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["pickscore"].with_options(device="cuda")  # for ds.compare
+    """
     scorer = _opened(model, revision, device)
     scale: float = scorer.model.logit_scale.detach().double().exp().item()
     return scale * scorer.score(images, prompts) / 100

@@ -153,6 +153,9 @@ def image_reward(
 
     Raises:
         InputError: the model is not there, or there is not one prompt for each image.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["image_reward"].with_options(device="cuda")  # for ds.compare
     """
     images, prompts = stacked(images), checks.prompts(prompts)
     if len(images) != len(prompts):

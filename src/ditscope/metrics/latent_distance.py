@@ -23,6 +23,11 @@ def latent_distance(latents: np.ndarray, reference_latents: np.ndarray) -> np.nd
 
     Raises:
         InputError: they have not one shape, or another one.
+
+    Examples:
+        >>> latents = cache.trajectory["latents"].values
+        >>> ds.metrics.latent_distance(latents[:, -1], latents[:, 0]).shape
+        (4,)
     """
     values, reference = (np.asarray(each, dtype=np.float64) for each in (latents, reference_latents))
     if values.shape != reference.shape or values.ndim != 3 or 0 in values.shape:

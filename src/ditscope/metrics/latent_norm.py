@@ -22,6 +22,10 @@ def latent_norm(latents: np.ndarray) -> np.ndarray:
 
     Raises:
         InputError: they have another shape.
+
+    Examples:
+        >>> ds.metrics.latent_norm(cache.trajectory["latents"].isel(step_boundary=-1).values).shape
+        (4,)
     """
     values = np.asarray(latents, dtype=np.float64)
     if values.ndim != 3 or 0 in values.shape:

@@ -60,6 +60,9 @@ def lpips(images: Any, reference: Any, *, net: str = "alex", batch_size: int = 1
 
     Raises:
         UnsupportedError: the libraries lpips and torchvision, or the backbone's weights, are not there.
+
+    Examples:
+        >>> metric = ds.metrics.METRICS["lpips"].with_options(net="vgg")  # for ds.compare
     """
     import torch
 

@@ -50,6 +50,10 @@ def mask_iou(
 
     Raises:
         InputError: images that do not fit, or without ``masks`` a prompt that is no caption of the shapes world.
+
+    Examples:
+        >>> ds.metrics.mask_iou(result["images"].sel(edit="massive", draw=0).values, cache.images.values, prompts).shape
+        (4,)
     """
     from ditscope.passes.iou import iou
 

@@ -16,9 +16,7 @@ __all__ = ["masked_psnr"]
 
 
 def masked_psnr(mask: Any, *, outside: bool = True, name: str = "masked_psnr") -> Metric:
-    """A metric: PSNR over the pixels outside a mask, or inside it; with a target's mask, how much of it is preserved::
-
-        ds.compare(dit, prompts, 0, edits, [ds.metrics.masked_psnr(masks["mask"])])
+    """A metric: PSNR over the pixels outside a mask, or inside it; with a target's mask, how much of it is preserved.
 
     It is infinite for equal pixels, and NaN where the part has none.
 
@@ -30,6 +28,11 @@ def masked_psnr(mask: Any, *, outside: bool = True, name: str = "masked_psnr") -
 
     Raises:
         InputError: it is no such mask. When the metric is computed: it fits neither the images' number nor their size.
+
+    Examples:
+        >>> masks = ds.passes.spatial_masks(cache, massive, blocks="single.5")
+        >>> outside = ds.metrics.masked_psnr(masks["mask"].sel(sample=0))
+        >>> kept = ds.compare(dit, prompts[0], 0, ds.edits.zero(massive), [outside], num_inference_steps=2)
     """
     where = np.asarray(mask)
     if where.dtype != bool or where.ndim not in (2, 3) or where.size == 0:

@@ -22,6 +22,10 @@ def mean_abs_difference(images: Any, reference: Any) -> np.ndarray:
 
     Returns:
         float64 ``[...]``.
+
+    Examples:
+        >>> ds.metrics.mean_abs_difference(result["images"].sel(edit="massive", draw=0), cache.images).shape
+        (4,)
     """
     images, reference = as_pair(images, reference)
     return abs(images - reference).mean((-3, -2, -1))

@@ -57,6 +57,11 @@ class Metric:
 
     Raises:
         InputError: the function needs something else.
+
+    Examples:
+        >>> of_luma = ds.metrics.METRICS["ssim"].with_options(space="luminance")
+        >>> of_luma.name, of_luma.needs
+        ("ssim(space='luminance')", ('reference',))
     """
 
     name: str
@@ -202,6 +207,11 @@ def register(metric: Metric) -> Metric:
 
     Raises:
         InputError: another module has a metric of this name.
+
+    Examples:
+        >>> def darkness(images):
+        ...     return 255 - images.mean(axis=(1, 2, 3))
+        >>> darkness = ds.metrics.register(ds.metrics.Metric("darkness", "mean darkness", darkness, "levels"))
     """
     known = _registered.get(metric.name)
     if known is not None and known.compute.__module__ != metric.compute.__module__:
@@ -219,11 +229,14 @@ def metric(
 ) -> Callable[[Score], Score]:
     """Decorator that registers a function as a :class:`Metric`, by its own name unless ``name`` is given.
 
-    ``more`` are further fields of it::
+    ``more`` are further fields of it.
 
-    @ds.metrics.metric("mean red", damage="either")
-    def redness(images):
-        return images[..., 0].mean(axis=(1, 2))
+    Examples:
+        >>> @ds.metrics.metric("mean red", unit="levels", damage="either")
+        ... def redness(images):
+        ...     return images[..., 0].mean(axis=(1, 2))
+        >>> ds.metrics.METRICS["redness"](cache.images).shape
+        (4,)
     """
 
     def registering(compute: Score) -> Score:
@@ -247,6 +260,10 @@ def resolve(
 
     Raises:
         InputError: for an unknown name, a name given twice, or a CLIP metric without a CLIP.
+
+    Examples:
+        >>> list(ds.metrics.resolve(["psnr", "ssim"]))
+        ['psnr', 'ssim']
     """
     wanted = [
         each

@@ -22,6 +22,12 @@ def psnr(images: Any, reference: Any) -> np.ndarray:
 
     Returns:
         float64 ``[...]``.
+
+    Examples:
+        >>> ds.metrics.psnr(cache.images, cache.images).tolist()
+        [inf, inf, inf, inf]
+        >>> ds.metrics.psnr(result["images"], result["baseline_images"]).shape  # [edit, draw, sample]
+        (3, 5, 4)
     """
     images, reference = as_pair(images, reference)
     with np.errstate(divide="ignore"):

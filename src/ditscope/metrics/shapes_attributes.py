@@ -67,6 +67,10 @@ def shapes_attributes(images: Any, prompts: Sequence[str]) -> dict[str, np.ndarr
 
     Raises:
         InputError: other images, or what is no such caption.
+
+    Examples:
+        >>> ds.metrics.shapes_attributes(cache.images.values, prompts)["colour"].shape
+        (4,)
     """
     images, prompts = stacked(images), checks.prompts(prompts)
     if len(prompts) != len(images):

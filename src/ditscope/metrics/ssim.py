@@ -35,6 +35,10 @@ def ssim(images: Any, reference: Any, *, space: str = "rgb") -> np.ndarray:
 
     Returns:
         float64 ``[...]``; 1 for equal images.
+
+    Examples:
+        >>> ds.metrics.ssim(cache.images, cache.images).tolist()
+        [1.0, 1.0, 1.0, 1.0]
     """
     weights = {"rgb": np.eye(3), "luminance": LUMA[:, None]}[
         checks.name_of("space", space, ("rgb", "luminance"))
@@ -54,7 +58,12 @@ def ssim(images: Any, reference: Any, *, space: str = "rgb") -> np.ndarray:
 
 @metric("SSIM (luminance)", damage="lower")
 def ssim_luminance(images: Any, reference: Any) -> np.ndarray:
-    """:func:`ssim` of BT.601 luma."""
+    """:func:`ssim` of BT.601 luma.
+
+    Examples:
+        >>> ds.metrics.ssim_luminance(cache.images, cache.images).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
     return ssim(images, reference, space="luminance")
 
 

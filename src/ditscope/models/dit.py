@@ -29,13 +29,7 @@ class DiT(OpenedPipeline):
     """A text-to-image Diffusion Transformer, opened for interpretability.
 
     Everything of nnsight's ``DiffusionModel`` works on it (``trace``, ``generate``, ``session``); on top of that
-    it knows its blocks and its visits::
-
-        with dit.generate("a small red circle ...", seed=0, num_inference_steps=20) as tracer:
-            for visit in dit.visits(tracer):
-                for block in dit.blocks:
-                    block.image[:, :, 7] = 0
-            out = tracer.result.save()
+    it knows its blocks and its visits.
 
     A pipeline in memory works by itself again after :meth:`close`, or after ``with ds.load(pipe) as dit:``.
     Modules that are replaced after it was opened, as loading and unloading a LoRA do it, are followed at the next
@@ -45,6 +39,13 @@ class DiT(OpenedPipeline):
         name: what the model was opened by, or what a pipeline in memory is called.
         run_state: the run in progress, or the last one: its call, its visits, what the transformer is passed.
         blocks: the transformer's blocks in execution order, by position or name: ``dit.blocks["single.5"]``.
+
+    Examples:
+        >>> with dit.generate(prompts[0], seed=0, num_inference_steps=2) as tracer:
+        ...     for visit in dit.visits(tracer):
+        ...         for block in dit.blocks:
+        ...             block.image[:, :, 7] = 0
+        ...     out = tracer.result.save()
     """
 
     name: str
@@ -73,6 +74,10 @@ class DiT(OpenedPipeline):
 
         Raises:
             UnsupportedError: the model is in a run.
+
+        Examples:
+            >>> with ds.load("shapes") as other:
+            ...     images = other.generate_images(prompts[0], num_inference_steps=1)
         """
         if self.pipeline is not None:
             self.run_state.close()
@@ -195,6 +200,10 @@ class DiT(OpenedPipeline):
         Raises:
             InputError: an argument that the pipeline does not have.
             UnsupportedError: what breaks the mapping from visits to steps, such as step caching or replaced blocks.
+
+        Examples:
+            >>> dit.check().ok
+            True
         """
         # The checks trace the model, so they live a layer further on; this is only their door.
         from ditscope.checking.check import check_model
@@ -204,7 +213,12 @@ class DiT(OpenedPipeline):
     def generate_images(
         self, prompts: Any, seeds: Any = 0, *, batch_size: int = 1, **call: Any
     ) -> xr.DataArray:
-        """Images of every prompt with every seed; see :func:`ditscope.tracing.images.generate_images`."""
+        """Images of every prompt with every seed; see :func:`ditscope.tracing.images.generate_images`.
+
+        Examples:
+            >>> dit.generate_images(prompts[0], seeds=range(2), num_inference_steps=2).sizes["sample"]
+            2
+        """
         from ditscope.tracing.images import generate_images
 
         return generate_images(self, prompts, seeds, batch_size=batch_size, **call)

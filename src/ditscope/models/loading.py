@@ -65,6 +65,11 @@ def load(
         InputError: the folder holds no pipeline or lacks weights, or an argument cannot be used.
         UnsupportedError: no family is known for the pipeline, it is open already, or a block or a forward has been
             replaced in its transformer.
+
+    Examples:
+        >>> dit = ds.load("shapes")  # a folder, a hub id, or a diffusers pipeline in memory
+        >>> dit.blocks["single.5"].name
+        'single.5'
     """
     warn_of_known_bad()
     if name is not None and not (isinstance(name, str) and name.strip()):

@@ -85,6 +85,12 @@ def agreement(
 
     Warns:
         UserWarning: channels with NaN or infinity in either are left out.
+
+    Examples:
+        >>> first, last = cache.hidden().isel(step=[0]), cache.hidden().isel(step=[-1])  # or two caches
+        >>> both = ds.passes.agreement(first, last, k=6, permutations=50, resamples=200)
+        >>> both["agreement"].dims
+        ('measure', 'block')
     """
     checks.statistic(statistic)
     checks.whole_number("permutations", permutations)

@@ -43,6 +43,11 @@ def channel_ranges(
 
     Warns:
         UserWarning: channels have NaN or infinity.
+
+    Examples:
+        >>> ranges = ds.passes.channel_ranges(cache.hidden().isel(step=[0, -1]), percentiles=[99.0, 99.9])
+        >>> ranges["at_percentile"].dims
+        ('percentile', 'step', 'branch', 'block', 'channel')
     """
     levels = np.array([checks.finite_number("percentile", level) for level in checks.several(percentiles)])
     if not len(levels) or (levels < 0).any() or (levels > 100).any():

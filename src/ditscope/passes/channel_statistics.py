@@ -62,6 +62,10 @@ def channel_statistics(
 
     Raises:
         InputError: for an unknown stream, site or dimension.
+
+    Examples:
+        >>> ds.passes.channel_statistics(cache, over=["sample", "branch", "token"])["std"].dims
+        ('step', 'block', 'channel')
     """
     dims = checks.names_of("dimension to reduce over", over, HIDDEN_DIMS[:-1])
     if "token" in dims:

@@ -31,6 +31,10 @@ def gini(scores: xr.DataArray, *, top: int | None = None) -> xr.DataArray:
 
     Returns:
         ``[...]``; NaN where all scores are zero.
+
+    Examples:
+        >>> round(ds.passes.gini(xr.DataArray([0.0, 0.0, 1.0], dims="channel")).item(), 3)
+        0.667
     """
     _check_scores(scores)
     if top is not None:
@@ -54,6 +58,10 @@ def energy_share(energy: xr.DataArray, k: int) -> xr.DataArray:
 
     Returns:
         ``[...]`` from 0 to 1.
+
+    Examples:
+        >>> ds.passes.energy_share(xr.DataArray([8.0, 1.0, 1.0], dims="channel"), k=1).item()
+        0.8
     """
     _check_scores(energy)
     checks.whole_number("k", k, most=energy.sizes["channel"], of=" (the channels there are)")
@@ -84,6 +92,12 @@ def exceeds_threshold(
 
     Returns:
         bool ``[..., channel]``.
+
+    Examples:
+        >>> statistics = ds.passes.channel_statistics(cache)
+        >>> above = ds.passes.exceeds_threshold(statistics["abs_max"], statistics["mean_abs"], magnitude=5.0, ratio=3.0)
+        >>> above.sum("channel").dims
+        ('block',)
     """
     return (peak > magnitude) & (peak > ratio * typical.median("channel"))
 
@@ -111,6 +125,10 @@ def measure_concentration(
         ``gini``, ``energy_share`` (of the top k by energy), ``top_over_median`` (largest score over the
         median), ``top_k_over_median`` (mean of the top k over the median), ``above_threshold`` (number
         of channels), each ``[*kept]``.
+
+    Examples:
+        >>> ds.passes.measure_concentration(ds.passes.channel_statistics(cache).compute(), k=6)["gini"].dims
+        ('block',)
     """
     scores = statistics[statistic].transpose(..., "channel")
     checks.whole_number("k", k, most=scores.sizes["channel"], of=" (the channels there are)")

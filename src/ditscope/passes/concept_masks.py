@@ -60,6 +60,13 @@ def concept_masks(
     Raises:
         InputError: a recording without the site in both streams, concepts that do not fit or have no token in a sample,
             values that are not finite, or an unknown block, step, branch or threshold.
+
+    Examples:
+        >>> kept = {"streams": ["image", "text"], "sites": ["attn_output"], "blocks": "double"}
+        >>> seen = ds.capture(dit, prompts[:2], **kept, num_inference_steps=2)
+        >>> words = ds.shapes.caption_tokens(prompts[:2], seen.hidden("text", "attn_output").sizes["token"])
+        >>> ds.passes.concept_masks(seen, words)["mask"].dims
+        ('sample', 'y', 'x')
     """
     checks.name_of("threshold", threshold, THRESHOLDS)
     image, text = (chosen_places(_apart(source, stream), blocks, steps, branch) for stream in STREAMS)

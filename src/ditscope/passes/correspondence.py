@@ -49,6 +49,14 @@ def correspondence(
 
     Raises:
         InputError: features that are no grid, pairs without what they need or of samples that are not there.
+
+    Examples:
+        >>> pairs = ds.shapes.scene_pairs(prompts[:1])
+        >>> kept = {"blocks": "double.2", "steps": [-1], "branches": "cond", "num_inference_steps": 2}
+        >>> seen = [ds.capture_image(dit, scene.image, prompts[0], **kept).hidden() for scene in pairs.scenes]
+        >>> features = xr.concat([each.squeeze(drop=True) for each in seen], "sample").assign_coords(sample=[0, 1])
+        >>> ds.passes.correspondence(features, pairs.points)["pck"].dims
+        ('alpha', 'pair')
     """
     tolerances = [checks.finite_number("alphas", each) for each in checks.several(alphas, float)]
     if not tolerances or min(tolerances) <= 0:

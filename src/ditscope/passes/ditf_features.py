@@ -53,6 +53,12 @@ def ditf_features(
 
     Raises:
         InputError: a site that was not recorded, more blocks than one, or another argument that cannot be used.
+
+    Examples:
+        >>> sites = ["block_input", "attn_shift", "attn_scale"]
+        >>> seen = ds.capture(dit, prompts[0], sites=sites, blocks="double.2", num_inference_steps=2)
+        >>> ds.passes.ditf_features(seen, block="double.2").dims
+        ('sample', 'token', 'channel')
     """
     checks.name_of("when", when, WHEN)
     hidden = hidden_states(source, stream, "block_input")

@@ -18,6 +18,10 @@ def iou(mask: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
     Returns:
         ``[...]`` from 0 to 1; NaN where both masks are empty.
+
+    Examples:
+        >>> ds.passes.iou(np.array([[True, False]]), np.array([[True, True]])).item()
+        0.5
     """
     mask, reference = np.asarray(mask), np.asarray(reference)
     if mask.dtype != bool or reference.dtype != bool or mask.shape[-2:] != reference.shape[-2:]:

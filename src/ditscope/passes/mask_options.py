@@ -36,6 +36,10 @@ class MaskOptions:
 
     Raises:
         InputError: an option that is not known or not possible.
+
+    Examples:
+        >>> options = ds.passes.MaskOptions(polarity="border", scale="zscore")
+        >>> masks = ds.passes.spatial_masks(cache, massive, options=options)
     """
 
     n_clusters: int = 2

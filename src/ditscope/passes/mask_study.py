@@ -63,6 +63,12 @@ def mask_study(
     Raises:
         InputError: no sets, one name twice, ``pca`` among them, or anything that ``spatial_masks`` or
             ``score_masks`` refuses.
+
+    Examples:
+        >>> sets = {"massive": massive, "random": ranking.random(6, draws=2)}
+        >>> study = ds.passes.mask_study(cache, sets, ds.shapes.foreground(cache.images), blocks="single.5", pca=None)
+        >>> study["iou"].dims
+        ('selector', 'draw', 'block', 'sample')
     """
     if not sets:
         raise InputError("no channel sets", "at least one", "Pass {'top': ranking.top(12), ...}.")

@@ -27,6 +27,12 @@ def mask_summary(
         the first selector minus each, paired by sample; and the shares ``polarity_right``, ``collapsed``
         and ``foreground_share`` ``[selector, block]``. Bounds end at 0 and 1 (-1 and 1 of ``lead``). The figure is
         ``plots.iou_by_block``.
+
+    Examples:
+        >>> sets = {"massive": massive, "random": ranking.random(6)}
+        >>> study = ds.passes.mask_study(cache, sets, ds.shapes.foreground(cache.images), blocks="single.5", pca=None)
+        >>> ds.passes.mask_summary(study, resamples=200)["lead"].dims
+        ('polarity', 'selector', 'block')
     """
     per_sample = study.mean("draw")
     score = xr.concat([per_sample["iou"], per_sample["iou_oracle"]], dim="polarity")

@@ -38,6 +38,10 @@ class Scheme:
 
     Raises:
         InputError: no such scheme.
+
+    Examples:
+        >>> int4 = ds.passes.Scheme(bits=3, per="token")
+        >>> error = ds.passes.quantization_error(cache.hidden().isel(step=[-1]), {"massive": massive}, [int4, "mx6"])
     """
 
     bits: int

@@ -47,6 +47,12 @@ def jaccard(scores: Any, k: Any) -> Any:
 
     Raises:
         InputError: scores that are not finite, a k larger than the width, or sets of other streams or places.
+
+    Examples:
+        >>> ds.passes.jaccard(massive, ranking.random(6)).dims
+        ('block', 'draw')
+        >>> ds.passes.jaccard(np.array([[3.0, 2.0, 1.0, 0.0], [3.0, 1.0, 2.0, 0.0]]), 2)[0, 1].round(3).item()
+        0.333
     """
     if isinstance(scores, ChannelSet) and isinstance(k, ChannelSet):
         return _jaccard_of_sets(scores, k)
@@ -67,6 +73,10 @@ def rank_biased_overlap(
 
     Returns:
         1 for equal rankings to ``depth``, 0 for disjoint ones.
+
+    Examples:
+        >>> ds.passes.rank_biased_overlap(ranking.scores.values).shape  # every block with every other
+        (10, 10)
     """
     scores = _check(scores)
     deepest = default_depth(persistence, scores.shape[1])
@@ -79,6 +89,10 @@ def spearman(scores: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation over channels, ``[item, item]``; ties share their mean rank.
 
     An item whose scores are all equal has no ranking: its row is NaN.
+
+    Examples:
+        >>> ds.passes.spearman(ranking.scores.values).shape  # every block with every other
+        (10, 10)
     """
     return spearman_of_units(rank_units(_check(scores)))
 
@@ -91,7 +105,12 @@ def default_depth(persistence: float, channels: int) -> int:
 
 
 def expected_jaccard(k: int, channels: int) -> float:
-    """Mean Jaccard index of two random sets of ``k`` among ``channels``."""
+    """Mean Jaccard index of two random sets of ``k`` among ``channels``.
+
+    Examples:
+        >>> round(ds.passes.expected_jaccard(k=12, channels=24), 2)
+        0.34
+    """
     shared = np.arange(k + 1)
     return float((hypergeom.pmf(shared, channels, k, k) * shared / (2 * k - shared)).sum())
 

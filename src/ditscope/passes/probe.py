@@ -84,6 +84,12 @@ def probe(
     Raises:
         InputError: labels that are no classes or do not fit, fewer prompts than folds, a fold that leaves one class to
             learn from, values that are not finite, or what a source or set refuses.
+
+    Examples:
+        >>> foreground = ds.shapes.foreground(cache.images, grid=(16, 16))
+        >>> found = ds.passes.probe(cache, foreground, {"massive": massive}, blocks="single.5", folds=2, resamples=200)
+        >>> found["selector"].values.tolist()
+        ['massive', 'all']
     """
     for what, value in {"tokens": tokens, "shuffles": shuffles, "cells": cells}.items():
         checks.whole_number(what, value)

@@ -40,6 +40,14 @@ def rank_agreement(
 
     Raises:
         InputError: a dim is missing, or the two have no label in common.
+
+    Examples:
+        >>> def brightness(output, latents, visit):
+        ...     return (latents - visit.sigma * output).mean(dim=(1, 2))
+        >>> edit, channels = ds.edits.zero(None, blocks="single.5", steps=[1]), [0, 1, 2, 3]
+        >>> predicted = ds.attribution(dit, prompts[:2], 0, brightness, edit, num_inference_steps=2)
+        >>> measured = ds.patch_effect(dit, prompts[:2], 0, brightness, edit, channels, num_inference_steps=2)
+        >>> agreement = ds.passes.rank_agreement(predicted["effect"], measured["effect"], resamples=200)
     """
     for array in (predicted, measured):
         missing = [dim for dim in ("sample", *over) if dim not in array.dims]

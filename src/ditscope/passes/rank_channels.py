@@ -40,6 +40,11 @@ def rank_channels(
     Warns:
         UserWarning: if channels have NaN or infinity; they are excluded, never ranked. If channels have values at
             the limit of the dtype they were computed in: what was clipped there was larger by an unknown amount.
+
+    Examples:
+        >>> ranking = ds.passes.rank_channels(cache, statistic="mean_abs")
+        >>> ranking.top(6)["single.5"].shape
+        (6,)
     """
     checks.statistic(statistic)
     over = checks.several(over)

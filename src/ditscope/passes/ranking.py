@@ -36,6 +36,13 @@ class Ranking:
         over: the dimensions that were reduced.
         excluded: bool ``[*kept, channel]``: channels with non-finite values, which have no rank.
         source: what was ranked, for passes that need a dimension which this ranking reduced.
+
+    Examples:
+        >>> ranking = ds.passes.rank_channels(cache)
+        >>> ranking.top(6).k, ranking.bottom(6).control, ranking.middle(6).control, ranking.window(6, 12).control
+        (6, True, True, True)
+        >>> ranking.scores.dims
+        ('block', 'channel')
     """
 
     statistics: xr.Dataset = field(repr=False)
@@ -97,6 +104,11 @@ class Ranking:
 
         Raises:
             InputError: the path cannot be used.
+
+        Examples:
+            >>> ranking.to_file("ranking.nc")
+            >>> ds.passes.Ranking.from_file("ranking.nc").top(6) == ranking.top(6)
+            True
         """
         about = {
             "statistic": self.statistic,
@@ -168,6 +180,10 @@ class Ranking:
             draws: number of sets; they get a ``draw`` dimension.
             seed: of the draw.
             shared: the same channels in every block; False draws anew in each.
+
+        Examples:
+            >>> ranking.random(6, draws=3).draws
+            3
         """
         k = self._check_size(k)
         sets = self._drawn(draws, seed, shared, lambda shuffled, labels: shuffled[:k])
@@ -191,6 +207,10 @@ class Ranking:
 
         Raises:
             InputError: if the set has other dimensions or blocks, or takes every channel.
+
+        Examples:
+            >>> ranking.energy_matched(massive, draws=3).match_ratio.dims
+            ('block', 'draw')
         """
         return self._matched("energy", self.energy, channels, draws, seed, shared)
 
@@ -200,6 +220,10 @@ class Ranking:
         """Random channels outside a set, as many as bring their summed ``mean_abs`` closest to the set's.
 
         As :meth:`energy_matched` otherwise.
+
+        Examples:
+            >>> ranking.magnitude_matched(massive).match_ratio.dims
+            ('block', 'draw')
         """
         magnitude = self.statistics["mean_abs"].where(~self.excluded)
         return self._matched("magnitude", magnitude, channels, draws, seed, shared)
@@ -242,7 +266,12 @@ class Ranking:
     def concentration(
         self, k: int = 12, *, gini_top: int | None = None, magnitude: float = MAGNITUDE, ratio: float = RATIO
     ) -> xr.Dataset:
-        """Gini, energy share of the top k, ratios to the median and Sun et al.'s count, ``[*kept]``."""
+        """Gini, energy share of the top k, ratios to the median and Sun et al.'s count, ``[*kept]``.
+
+        Examples:
+            >>> ranking.concentration(k=6)["energy_share"].dims
+            ('block',)
+        """
         return measure_concentration(
             self.statistics.where(~self.excluded),
             statistic=self.statistic,

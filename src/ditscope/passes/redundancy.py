@@ -58,6 +58,11 @@ def redundancy(
 
     Raises:
         InputError: fewer than two steps, no sets, a share that is none, or what a source refuses.
+
+    Examples:
+        >>> changes = ds.passes.redundancy(cache, {"massive": massive, "random": ranking.random(6)})
+        >>> changes["relative_change"].sizes["step"]  # one less than was recorded
+        5
     """
     if not 0 < keep <= 1:
         raise InputError(f"keep={keep}", "a share above 0 to 1", "Pass keep=0.3.")

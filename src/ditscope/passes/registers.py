@@ -59,6 +59,11 @@ def registers(
     Raises:
         InputError: a set with several draws, of another stream, of no block or of channels that are not there, or that
             leaves no channel; a threshold that is not positive.
+
+    Examples:
+        >>> census = ds.passes.registers(cache, massive)
+        >>> census["outliers"].dims
+        ('sample', 'step', 'branch', 'block')
     """
     for name, value in (("ratio", ratio), ("massive_ratio", massive_ratio)):
         if checks.finite_number(name, value) <= 0:

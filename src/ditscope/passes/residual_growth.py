@@ -49,6 +49,12 @@ def residual_growth(source: CacheLike, *, stream: str = "image") -> xr.Dataset:
 
     Raises:
         InputError: sites that were not recorded, by name; or a stream with padding.
+
+    Examples:
+        >>> sites = ["block_input", "attn_gate", "attn_output", "mlp_gate", "mlp_output", "block_output"]
+        >>> seen = ds.capture(dit, prompts[0], sites=sites, blocks="double", num_inference_steps=2)
+        >>> ds.passes.residual_growth(seen)["part"].values.tolist()
+        ['attn', 'mlp', 'other', 'whole']
     """
     hidden = _sites(source, stream)
     ends = [chunked(hidden[name]).chunk({"channel": -1}) for name in BLOCK_ENDS]

@@ -66,6 +66,10 @@ def samples_needed(
 
     Raises:
         InputError: for impossible settings, or too few samples for a single decision.
+
+    Examples:
+        >>> ds.passes.samples_needed(ranking, k=6, batch_size=1, window=1, patience=1)["jaccard"].dims
+        ('order', 'stream', 'block', 'samples')
     """
     if isinstance(source, Ranking):
         statistic, site, streams = statistic or source.statistic, source.site, (source.stream,)

@@ -31,6 +31,11 @@ def score_masks(
 
     Raises:
         InputError: an unknown ``resize``, or a reference that does not fit the masks.
+
+    Examples:
+        >>> masks = ds.passes.spatial_masks(cache, massive, blocks="single.5")
+        >>> ds.passes.score_masks(masks, ds.shapes.foreground(cache.images))["iou"].dims
+        ('sample',)
     """
     checks.name_of("resize", resize, ("mask", "reference"))
     mask = masks["mask"].transpose(..., "sample", "y", "x")

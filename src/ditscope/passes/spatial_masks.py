@@ -51,6 +51,11 @@ def spatial_masks(
     Warns:
         UserWarning: channels with NaN or infinity are left out of a mask; those with values at the limit of the
             dtype they were computed in are used as they are.
+
+    Examples:
+        >>> masks = ds.passes.spatial_masks(cache, massive, blocks="single.5", steps=-1)
+        >>> masks["mask"].dims
+        ('sample', 'y', 'x')
     """
     states = ImageStates(source, blocks, steps, branch, site)
     masks = make_masks(states, {"masks": (channels, options)})["masks"]

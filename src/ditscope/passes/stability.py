@@ -146,6 +146,11 @@ def stability(
     Warns:
         UserWarning: channels with NaN or infinity are left out; channels have values at the limit of their dtype;
             prompts were cut to the same tokens.
+
+    Examples:
+        >>> agreement = ds.passes.stability(ranking, across=["sample", "step"], k=6)
+        >>> agreement["agreement"].dims
+        ('across', 'measure')
     """
     names = tuple(
         dict.fromkeys(

@@ -29,6 +29,10 @@ def token_statistics(
         Variables ``mean, mean_abs, std, abs_max`` ``[..., channel]`` over finite values, float64 from
         tensors and as stored when recorded; ``nonfinite`` ``[..., channel]`` the number of NaN or
         infinite values; ``count`` ``[...]`` the number of tokens. Lazy: nothing is read until needed.
+
+    Examples:
+        >>> ds.passes.token_statistics(cache)["std"].dims
+        ('sample', 'step', 'branch', 'block', 'channel')
     """
     if recorded or isinstance(source, xr.Dataset):
         statistics = recorded_statistics(source, stream, site)

@@ -68,6 +68,11 @@ def variance_components(
     Raises:
         InputError: a factor that is not there or has one level, a design that is not balanced, or padded tokens as
             values.
+
+    Examples:
+        >>> shares = ds.passes.variance_components(cache, factors=["prompt", "step"])["share"]
+        >>> shares["component"].values.tolist()
+        ['prompt', 'step', 'leftover']
     """
     check_interval(level, 1)
     names = tuple(dict.fromkeys(checks.several(factors)))

@@ -60,10 +60,7 @@ def capture(
     batch_size: int = 1,
     **call: Any,
 ) -> Capture:
-    """Generate samples and keep their hidden states in memory: what :func:`ditscope.record` would put into a store::
-
-        source = ds.capture(dit, "a large red circle at the left on a plain blue background", blocks="single")
-        patch = ds.edits.patch(source, massive, blocks="single.3")
+    """Generate samples and keep their hidden states in memory: what :func:`ditscope.record` would put into a store.
 
     Args:
         dit: the model.
@@ -89,6 +86,11 @@ def capture(
 
     Warns:
         UserWarning: prompts were cut in every text encoder.
+
+    Examples:
+        >>> source = ds.capture(dit, prompts[0], blocks="single", num_inference_steps=2)
+        >>> source.hidden().dims
+        ('sample', 'step', 'branch', 'block', 'token', 'channel')
     """
     selection = Selection.of(
         dit,
@@ -164,6 +166,10 @@ class Capture(Recorded):
 
     ``hidden``, ``images`` and ``trajectory`` are as of :class:`ditscope.cache.reader.Cache`, and every pass takes it.
     It keeps no statistics over tokens: passes make them of the hidden states.
+
+    Examples:
+        >>> seen = ds.capture(dit, prompts[0], blocks="single.5", num_inference_steps=2)
+        >>> ranking = ds.passes.rank_channels(seen)
     """
 
     def __init__(
@@ -205,17 +211,16 @@ class Capture(Recorded):
     def save(self, path: str | os.PathLike[str]) -> Cache:
         """Write the samples into a store, as :func:`ditscope.record` would have without statistics, and open it.
 
-        ::
-
-            ds.capture(dit, prompts, blocks="single").save("source.zarr")
-            source = ds.open_cache("source.zarr")
-
         Args:
             path: absent, an empty folder, or a cache of the same configuration, which gains those that it lacks.
 
         Raises:
             ConfigMismatchError: the store there is of another configuration; the message names the fields.
             CacheError: the path holds something else, or the disk is too small.
+
+        Examples:
+            >>> kept = ds.capture(dit, prompts[0], blocks="single.5", num_inference_steps=2).save("source.zarr")
+            >>> source = ds.open_cache("source.zarr")
         """
         manifest = build_manifest(self.schema, self.config)
         with CacheWriter.create_or_resume(path, self.schema, manifest, self.specs) as writer:

@@ -84,6 +84,10 @@ def capture_image(
             a reference image that the pipeline gives another size than the generated one, and which sizes to pass.
         UnsupportedError: a pipeline that takes images itself, or whose latents or noise are not known; inversion under
             classifier-free guidance; ``reference`` on a pipeline without reference images.
+
+    Examples:
+        >>> image = cache.images.isel(sample=0).values
+        >>> seen = ds.capture_image(dit, image, prompts[0], blocks="single", num_inference_steps=2)
     """
     checks.name_of("method", method, METHODS)
     checks.whole_number("iterations", iterations)

@@ -52,6 +52,12 @@ def recording_schema(
             are given without the text stream, or left out where the pipeline's call does not say their number.
         UnsupportedError: a selected block does not carry a stream at a site, or the pipeline has no trained
             sizes to choose from.
+
+    Examples:
+        >>> flux = ds.models.read_configuration("black-forest-labs/FLUX.1-dev")
+        >>> schema = ds.recording.recording_schema(flux, 1024, 1024, 28, blocks="single", steps=[0, -1])
+        >>> len(schema.blocks), len(schema.steps), schema.width
+        (38, 2, 3072)
     """
     chosen = Selection.of(configuration, **selected)
     if text_tokens is None and "text" in chosen.streams:
@@ -80,7 +86,12 @@ def recording_schema(
 def forecast_recording(
     configuration: ModelConfiguration, height: int, width: int, num_inference_steps: int, **kept: Any
 ) -> Forecast:
-    """Bytes and files of a recording of one sample; arguments and errors are those of :func:`recording_schema`."""
+    """Bytes and files of a recording of one sample; arguments and errors are those of :func:`recording_schema`.
+
+    Examples:
+        >>> flux = ds.models.read_configuration("black-forest-labs/FLUX.1-dev")
+        >>> needed = ds.recording.forecast_recording(flux, 1024, 1024, 28, blocks="single")
+    """
     return forecast(recording_schema(configuration, height, width, num_inference_steps, **kept), 1)
 
 
@@ -105,7 +116,13 @@ def choices(configuration: ModelConfiguration, schema: Schema) -> dict[str, dict
 
 
 def describe_recording(configuration: ModelConfiguration, schema: Schema, fewer: Mapping[str, Schema]) -> str:
-    """What :func:`recording_schema` is of, what a sample takes of it, and what it would take of ``fewer``, by name."""
+    """What :func:`recording_schema` is of, what a sample takes of it, and what it would take of ``fewer``, by name.
+
+    Examples:
+        >>> flux = ds.models.read_configuration("black-forest-labs/FLUX.1-dev")
+        >>> whole, few = (ds.recording.recording_schema(flux, 1024, 1024, 28, steps=steps) for steps in (None, [-1]))
+        >>> text = ds.recording.describe_recording(flux, whole, {"steps=[-1]": few})
+    """
     kept, every = len(schema.blocks), len(configuration.blocks)
     full = forecast(schema, 1)
     rows = [("a sample", f"{readable_bytes(full.total)} in {full.shards} files")]

@@ -76,11 +76,7 @@ def record(
     memory_budget: int = MEMORY_BUDGET,
     check_committed: bool = True,
 ) -> Recording:
-    """Open a recording, to be used as a context manager::
-
-        with ds.record(dit, "shapes.zarr", streams=["image"]) as rec:
-            print(rec.forecast(prompts, seeds=range(4), num_inference_steps=20))
-            rec.generate(prompts, seeds=range(4), num_inference_steps=20)
+    """Open a recording, to be used as a context manager.
 
     Args:
         dit: the model.
@@ -116,6 +112,12 @@ def record(
         InputError: something that the model does not have, or that makes no recording.
         UnsupportedError: a site or stream that a selected block lacks.
         CacheError: the path exists and is not a cache.
+
+    Examples:
+        >>> with ds.record(dit, "small.zarr", blocks="single", steps=[0, -1], tensors=False) as rec:
+        ...     small = rec.generate(prompts[0], seeds=range(2), num_inference_steps=4)
+        >>> small.complete
+        True
     """
     selection = Selection.of(
         dit,
@@ -211,6 +213,12 @@ class Recording:
             InputError: an empty prompt, or an argument that the pipeline does not have.
             UnsupportedError: as of :meth:`generate`.
             VisitError: as of :meth:`generate`.
+
+        Examples:
+            >>> with ds.record(dit, "later.zarr") as rec:
+            ...     forecast = rec.forecast(prompts, seeds=range(4), num_inference_steps=20)
+            >>> forecast.samples
+            16
         """
         plan = self._plan(prompts, seeds, call)
         done = self._committed()
@@ -266,6 +274,10 @@ class Recording:
 
         Warns:
             UserWarning: prompts were cut in every text encoder.
+
+        Examples:
+            >>> with ds.record(dit, "shapes.zarr", batch_size=4) as rec:  # goes on with the store, where there is one
+            ...     cache = rec.generate(prompts, num_inference_steps=6)
         """
         if not self._open:
             raise CacheError(

@@ -91,6 +91,10 @@ def repair(
         ConfigMismatchError: the model, its state or its call are not those of the store; the message names the fields.
         UnsupportedError: as of ``rec.generate``.
         VisitError: as of ``rec.generate``.
+
+    Examples:
+        >>> ds.repair(dit, "shapes.zarr").repaired
+        ()
     """
     embedded = several(prompts, PromptEmbeds)
     if odd := [prompt for prompt in embedded if not isinstance(prompt, PromptEmbeds)]:

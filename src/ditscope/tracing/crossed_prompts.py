@@ -25,12 +25,7 @@ def crossed_prompts(
     """Every text's tokens with every text's pooled vector, and the labels that tell them apart.
 
     FLUX.1's and SD3's modulation sees the prompt by the pooled vector alone, attention by the text tokens alone. So
-    whether a channel follows the prompt is asked of each apart, in a balanced design::
-
-        prompts, labels = ds.crossed_prompts(dit, ["a red circle", "a blue star"])
-        cache = rec.generate(prompts, seeds=range(4), columns=labels)
-        stats = cache.stats().assign_coords({name: ("sample", cache.samples[name]) for name in labels})
-        ds.passes.variance_components(stats, factors=["text", "pooled", "seed", "step"], statistic="mean_abs")
+    whether a channel follows the prompt is asked of each apart, in a balanced design.
 
     Args:
         dit: a model whose pipeline takes ``pooled_prompt_embeds``.
@@ -45,6 +40,13 @@ def crossed_prompts(
         InputError: fewer than two texts, one twice, or ``joint_attention_kwargs``, whose scale of a LoRA may reach the
             text encoders.
         UnsupportedError: a pipeline without pooled text.
+
+    Examples:
+        >>> crossed, labels = ds.crossed_prompts(dit, prompts[:2])
+        >>> with ds.record(dit, "crossed.zarr", blocks="single.5", tensors=False) as rec:
+        ...     stats = rec.generate(crossed, columns=labels, num_inference_steps=2).stats()
+        >>> stats = stats.assign_coords({name: ("sample", values) for name, values in labels.items()})
+        >>> shares = ds.passes.variance_components(stats, factors=["text", "pooled", "step"], statistic="mean_abs")
     """
     pipeline, texts = dit.diffusers_pipeline, checks.prompts(texts)
     if len(set(texts)) < max(len(texts), 2):

@@ -72,6 +72,11 @@ def probe(dit: DiT, samples: Sequence[tuple[Prompt, int]], **call: Any) -> Probe
         InputError: an argument that the pipeline does not have, or that ditscope sets itself; embeddings that it
             does not take, or beside what they stand for.
         UnsupportedError: step caching, or a scheduler of higher order, is in use.
+
+    Examples:
+        >>> probed = ds.tracing.probe(dit, [(prompts[0], 0)], num_inference_steps=4)
+        >>> probed.grid, len(probed.schedule.steps)
+        ((16, 16), 4)
     """
     check_call(dit, call)
     refuse_unfit(dit, samples[0][0], call)

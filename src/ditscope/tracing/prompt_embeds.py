@@ -28,9 +28,7 @@ _MASKS = ("prompt_embeds_mask", "prompt_attention_mask")
 class PromptEmbeds:
     """A prompt as embeddings, one row of each: a text that was encoded, mixed or optimized elsewhere.
 
-    It stands where a prompt does, with texts in other calls, not in the same one::
-
-        ds.PromptEmbeds("red to blue, half way", prompt_embeds=halfway, pooled_prompt_embeds=pooled)
+    It stands where a prompt does, with texts in other calls, not in the same one.
 
     Args:
         label: what its samples are called. The manifest keeps a digest of each tensor under it.
@@ -44,6 +42,11 @@ class PromptEmbeds:
 
     Raises:
         InputError: an empty label, no ``prompt_embeds``, another argument, or what is no tensor of one row.
+
+    Examples:
+        >>> crossed, _ = ds.crossed_prompts(dit, prompts[:2])
+        >>> embeds = ds.PromptEmbeds("my own", **crossed[1].tensors)
+        >>> images = dit.generate_images(embeds, num_inference_steps=2)
     """
 
     label: str

@@ -142,6 +142,14 @@ def run_traced(
         UnsupportedError: the pipeline is in a state that breaks the mapping of visits, or noise was drawn that the
             samples' seeds do not decide.
         VisitError: the visits or the pipeline's own step counter do not match the schedule.
+
+    Examples:
+        >>> sigmas = []
+        >>> outcome = ds.tracing.run_traced(
+        ...     dit, [(prompts[0], 0)], lambda visit: sigmas.append(visit.sigma), num_inference_steps=2
+        ... )
+        >>> outcome.images.shape, sigmas[0]
+        ((1, 64, 64, 3), 1.0)
     """
     clock: list[tuple[int, torch.Tensor | None]] = []
     callback = step_callback(dit.diffusers_pipeline)

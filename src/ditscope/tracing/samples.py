@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def pair_samples(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[tuple[Prompt, int]]:
-    """Every prompt with every seed, prompt-major: the order of the ``sample`` dimension."""
+    """Every prompt with every seed, prompt-major: the order of the ``sample`` dimension.
+
+    Examples:
+        >>> ds.tracing.pair_samples(["a", "b"], [0, 1])
+        [('a', 0), ('a', 1), ('b', 0), ('b', 1)]
+    """
     return [(prompt, seed) for prompt in prompts for seed in seeds]
 
 
