@@ -45,10 +45,7 @@ FIGURES = {
     "channel_magnitude": lambda: plots.channel_magnitude(make_scores(), about=ABOUT),
     "channel_magnitude by id": lambda: plots.channel_magnitude(make_scores(), by="channel", about=ABOUT),
     "channel_spectrum": lambda: plots.channel_spectrum(make_scores(), about=ABOUT),
-    "token_channel ridges": lambda: plots.token_channel(make_hidden(), massive=MASSIVE, about=ABOUT),
-    "token_channel heatmap": lambda: plots.token_channel(
-        make_hidden(), massive=MASSIVE, kind="heatmap", about=ABOUT
-    ),
+    "token_channel": lambda: plots.token_channel(make_hidden(), massive=MASSIVE, about=ABOUT),
     "jaccard_matrix": lambda: plots.jaccard_matrix(make_jaccard(), about=ABOUT),
     "mask_grid": _masks,
     "iou_by_block": lambda: plots.iou_by_block(make_iou(), chance=0.3, about=ABOUT),
@@ -119,7 +116,6 @@ REFUSED = {
     "empty": lambda: plots.channel_magnitude(make_scores().isel(block=[])),
     "many tokens dims": lambda: plots.token_channel(make_hidden().expand_dims("sample")),
     "unknown massive channel": lambda: plots.token_channel(make_hidden(), massive=[500]),
-    "unknown kind": lambda: plots.token_channel(make_hidden(), kind="pie"),
     "not square": lambda: plots.jaccard_matrix(make_jaccard()[:3]),
     "counts, not shares": lambda: plots.jaccard_matrix(make_jaccard() * 12),
     "no matrices": lambda: plots.jaccard_matrix(make_iou()),

@@ -12,6 +12,10 @@ from ditscope.plots import growth_by_block
 
 @pytest.fixture
 def growth() -> xr.Dataset:
+    return make_growth()
+
+
+def make_growth() -> xr.Dataset:
     """Double blocks in parts, single ones whole."""
     random = np.random.default_rng(0)
     parts = ["attn", "mlp", "other", "whole"]

@@ -27,7 +27,7 @@ def test_the_stop_and_the_threshold_of_the_recorded_order_are_ruled() -> None:
     assert any(np.allclose(line.get_ydata(), 0.9) for line in ax.lines)
     assert np.array_equal(lines_of(ax)["double.1"], needed.jaccard.values[0, 0, 1])
     never = stability_curve(needed.assign(needed=("order", [np.nan])))
-    assert "stop:" not in words(never)
+    assert "rule stops:" not in words(never)
 
 
 def test_other_orders_are_thin_lines_and_a_note() -> None:
@@ -38,11 +38,16 @@ def test_other_orders_are_thin_lines_and_a_note() -> None:
 
 
 def test_a_fall_after_the_stop_is_said() -> None:
-    needed = make_needed().assign(needed=("order", [24.0]))
+    needed = make_needed().assign(needed=("order", [24.0])).assign_attrs(tau=0.9, patience=4)
     low = needed["jaccard"].isel(order=0, stream=0).min("block")
-    last = low["samples"].where(low < 0.9).max().item()
-    assert f"is below 0.9 until {last:g} samples" in words(stability_curve(needed))
-    assert "is below" not in words(stability_curve(needed.assign(jaccard=needed["jaccard"] * 0 + 1)))
+    later = low.where((low < 0.9) & (low["samples"] > 24), drop=True)
+    said = words(stability_curve(needed)).replace("\n", " ")
+    assert "The rule stops where each block's mean of the last 4 is 0.9." in said
+    assert f"after 24 samples single blocks still fall to {float(later.min()):.2f}" in said
+    assert f"the last time at {later['samples'].max().item():g} samples" in said
+    settled = words(stability_curve(needed.assign(jaccard=needed["jaccard"] * 0 + 1))).replace("\n", " ")
+    assert "no block falls below it after that" in settled
+    assert "still fall" not in settled
 
 
 def test_what_another_pass_returns_is_refused_by_name() -> None:

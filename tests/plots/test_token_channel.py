@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import ml_dtypes
 import numpy as np
 import pytest
-from figure_checks import check_readable, drawn, mesh_of, same_picture, shuffled
+from figure_checks import check_readable, drawn, mesh_of, same_picture, shuffled, words
 from figure_data import MASSIVE
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection
+from matplotlib.text import Annotation, Text
 
 import ditscope as ds
 from ditscope.channels.channel_set import ChannelSet
@@ -13,29 +16,65 @@ from ditscope.errors import InputError
 from ditscope.plots import token_channel
 
 
-def test_heatmap_draws_the_absolute_value_of_bfloat16(hidden) -> None:
+def named(figure) -> dict[str, tuple[float, float]]:
+    """What is named above, and where its line ends."""
+    return {each.get_text(): each.xy for each in figure.axes[0].texts if isinstance(each, Annotation)}
+
+
+def test_the_absolute_value_of_bfloat16_is_drawn(hidden) -> None:
     low = hidden.astype(ml_dtypes.bfloat16)
-    mesh = mesh_of(token_channel(low, kind="heatmap", massive=[37]))
+    mesh = mesh_of(token_channel(low, massive=[37]))
     expected = np.abs(low.astype("float32").values)
     assert np.array_equal(mesh[:, 37], expected[:, 37])  # negative in the data
 
 
-def test_ridges_are_the_massive_channels(hidden) -> None:
+def test_bars_reach_from_the_median_token_to_the_largest(hidden) -> None:
     ax = drawn(token_channel(hidden, massive=MASSIVE)).axes[0]
-    ridges = next(c for c in ax.collections if isinstance(c, PolyCollection))
-    quiet = next(c for c in ax.collections if isinstance(c, LineCollection))
-    assert len(ridges.get_paths()) == len(MASSIVE)
-    assert len(quiet.get_paths()) == 128 - len(MASSIVE)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "9", "37", "101", "127"]
+    magnitude = np.abs(hidden.values)
+    for bars in (each for each in ax.collections if isinstance(each, LineCollection)):
+        at = [i for i in range(128) if (i in MASSIVE) == (bars.get_gid() == "massive")]
+        ends = np.array(bars.get_segments())
+        assert ends[:, 0, 0].tolist() == at
+        np.testing.assert_allclose(ends[:, 1, 1], magnitude.max(0)[at])
+        floor = np.maximum(np.median(magnitude, 0), np.median(magnitude) / 2)[at]
+        np.testing.assert_allclose(ends[:, 0, 1], floor)
 
 
-@pytest.mark.parametrize("kind", ["ridges", "heatmap"])
-def test_tokens_and_channels_are_drawn_in_order(hidden, kind: str) -> None:
+def test_the_largest_channel_is_named_whatever_is_marked(hidden) -> None:
+    largest = np.unravel_index(int(np.abs(hidden.values).argmax()), hidden.shape)
+    for marked in ((), [1], [int(largest[1])]):
+        figure = token_channel(hidden, massive=marked)
+        names = named(figure)
+        assert set(names) == {str(largest[1]), *map(str, marked)}
+        assert names[str(largest[1])] == (largest[1], pytest.approx(np.abs(hidden.values).max()))
+    assert f"of channel {largest[1]} at token {largest[0]}" in words(figure).replace("\n", " ")
+
+
+def test_names_of_neighbours_do_not_touch_and_of_many_the_largest_are_named(hidden) -> None:
+    figure = drawn(token_channel(hidden, massive=[*range(100, 128), 0]))
+    check_readable(figure)
+    renderer = figure.canvas.get_renderer()
+    found = [each for each in figure.axes[0].texts if isinstance(each, Annotation)]
+    boxes = sorted((Text.get_window_extent(each, renderer) for each in found), key=lambda box: box.x0)
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+    peaks = np.abs(hidden.values).max(0)
+    twelve = sorted([*range(100, 128), 0], key=lambda at: -peaks[at])[:12]
+    assert set(named(figure)) == set(map(str, {*twelve, int(peaks.argmax())}))
+
+
+def test_values_that_are_not_finite_are_grey_and_said(hidden) -> None:
+    broken = hidden.copy()
+    broken[3, 5], broken[:, 6] = np.inf, np.nan
+    figure = token_channel(broken, massive=[6])
+    check_readable(figure)
+    assert f"{1 + hidden.sizes['token']} values are not finite" in words(figure).replace("\n", " ")
+    assert np.ma.getmaskarray(mesh_of(figure))[3, 5]
+    check_readable(token_channel(hidden * np.nan))
+
+
+def test_tokens_and_channels_are_drawn_in_order(hidden) -> None:
     turned = shuffled(hidden, "token", "channel")
-    assert same_picture(
-        token_channel(turned, massive=MASSIVE[::-1], kind=kind),
-        token_channel(hidden, massive=MASSIVE, kind=kind),
-    )
+    assert same_picture(token_channel(turned, massive=MASSIVE[::-1]), token_channel(hidden, massive=MASSIVE))
 
 
 def test_of_a_set_the_channels_of_the_block_shown_are_marked(hidden) -> None:

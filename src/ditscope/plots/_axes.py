@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ditscope.plots._labels import kind_spans, labels
-from ditscope.plots._style import INK, MUTED, RULE
+from ditscope.plots._style import DATA_GREY, INK, MUTED, RULE
 from ditscope.plots._text import MINUS, literal
 
 PLAIN = FuncFormatter(lambda value, _: number(value))
@@ -66,7 +66,7 @@ def block_ticks(ax: Axes, array: xr.DataArray, *, along: str, most: int = 60, bo
     if boundary:
         for _, first, _ in kind_spans(array)[1:]:
             line = ax.axvline if along == "x" else ax.axhline
-            line(first - 0.5, color=INK, linewidth=0.9, dashes=(4, 3), zorder=3, gid="kind boundary")
+            line(first - 0.5, color=DATA_GREY, linewidth=0.9, dashes=(4, 3), zorder=3, gid="kind boundary")
 
 
 def kind_names(ax: Axes, array: xr.DataArray, *, most: int = 4) -> None:
@@ -83,7 +83,7 @@ def colour_bar(
     axes: Axes | list[Axes], mappable: Any, label: str, *, extend: str = "neither", aspect: float = 30.0
 ) -> Colorbar:
     """A slim colour bar beside one axes or several, with plain numbers."""
-    figure = (axes[0] if isinstance(axes, list) else axes).get_figure(root=True)
+    figure = (axes[0] if isinstance(axes, list) else axes).get_figure(root=False)
     assert figure is not None
     bar = figure.colorbar(mappable, ax=axes, extend=extend, fraction=0.035, aspect=aspect, pad=0.02)
     bar.outline.set(edgecolor=RULE, linewidth=0.8)

@@ -1,17 +1,22 @@
-"""The sheet every figure is drawn on: title and headline above, the plot, a note below; and its PNG."""
+"""The sheet every figure is drawn on: title and headline above, the plot, a note below; and its PNG and SVG."""
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
 
+import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ditscope.plots._style import FAINT, INK, MUTED, styled
+from ditscope.errors import InputError
+from ditscope.plots._style import DARK, INK, MUTED, styled
 from ditscope.plots._text import literal, wrap
 from ditscope.plots._text import width as text_width
 
@@ -21,7 +26,9 @@ DPI = 150
 TITLE_SIZE, HEADLINE_SIZE, LEGEND_SIZE, NOTE_SIZE = 12.0, 8.5, 8.5, 7.5
 _MARGIN = 0.14
 _LEADING = 1.32 / 72.0
+_LEAST = 1.0  # inches of height for a plot
 _HANDLE = 2.4  # a legend handle's length, in units of the font size
+_LEGEND: dict[str, Any] = {"fontsize": LEGEND_SIZE, "columnspacing": 1.6, "handlelength": _HANDLE}
 
 
 class Sheet(Figure):
@@ -45,6 +52,19 @@ class _Layout(ConstrainedLayoutEngine):
         super().execute(fig)
 
 
+class Place(TypedDict, total=False):
+    """Where a figure of one's own has room for a plot; every plot takes these as keywords.
+
+    Attributes:
+        figure: a figure without axes, or a subfigure: the plot with all its words, at the size that this has.
+        ax: an axes: the plot with its title and legend alone. One panel is drawn in the axes itself; several take its
+            place in the grid that it is from, and it is removed.
+    """
+
+    figure: Figure | SubFigure | None
+    ax: Axes | None
+
+
 def sheet(
     width: float,
     height: float,
@@ -53,8 +73,11 @@ def sheet(
     headline: str = "",
     note: str = "",
     legend: Sequence[Artist] = (),
-) -> Sheet:
-    """A figure whose body is ``width`` by ``height`` inches, with room added for the words around it.
+    figure: Figure | SubFigure | None = None,
+    ax: Axes | None = None,
+) -> tuple[Figure, Any]:
+    """A figure whose body is ``width`` by ``height`` inches, with room added for the words around it; and the body,
+    which has ``subplots``: a figure, a subfigure or the place of an axes.
 
     Args:
         width: inches.
@@ -63,56 +86,140 @@ def sheet(
         headline: of what: model, stream, site, statistic, number of samples.
         note: how to read it, below the plot.
         legend: labelled handles, laid out between the headline and the plot, where they cover no data.
+        figure: to draw in, in place of a new one; see :class:`Place`.
+        ax: likewise.
+
+    Raises:
+        InputError: both are given, the figure has axes or no room for the words, or ``ax`` is none.
     """
-    room = width - 2 * _MARGIN
-    title = wrap(title, room, TITLE_SIZE, weight="bold")
-    headline = wrap(headline, room, HEADLINE_SIZE) if headline else ""
-    note = wrap(note, room, NOTE_SIZE) if note else ""
-    title_height = _height(title, TITLE_SIZE)
-    heading_height = _MARGIN + title_height + (_height(headline, HEADLINE_SIZE) + 0.03 if headline else 0.0)
-    columns = _columns([str(handle.get_label()) for handle in legend], room)
-    legend_height = (-(-len(legend) // columns) * 0.185 + 0.09) if legend else 0.0
-    above = heading_height + legend_height + 0.08
-    below = _height(note, NOTE_SIZE) + _MARGIN + 0.03 if note else 0.04
-    total = above + height + below
-    figure = Sheet(figsize=(width, total))
-    figure.set_layout_engine(
-        _Layout(
-            rect=(0.0, below / total, 1.0, height / total), w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02
+    if figure is not None and ax is not None:
+        raise InputError("figure= and ax=", "one of them", "Leave one out.")
+    if ax is not None:
+        if not isinstance(ax, Axes):
+            raise InputError(f"ax={type(ax).__name__}", "an Axes of matplotlib", "Pass one of them.")
+        return _root(ax), _InAxes(ax, title, legend)
+    if figure is None:
+        words = _Words.of(width, title, headline, note, legend)
+        total = words.above + height + words.below
+        made = Sheet(figsize=(width, total))
+        rect = (0.0, words.below / total, 1.0, height / total)
+        made.set_layout_engine(_Layout(rect=rect, w_pad=0.08, h_pad=0.06, wspace=0.02, hspace=0.02))
+        words.write(made, width, total)
+        return made, made
+    if not isinstance(figure, Figure | SubFigure) or figure.axes or figure.subfigs:
+        found = "with axes in it" if isinstance(figure, Figure | SubFigure) else type(figure).__name__
+        raise InputError(f"figure={found}", "a figure or subfigure without axes", "Pass ax= for an axes.")
+    root = _root(figure)
+    width, total = (side / root.dpi for side in (figure.bbox.width, figure.bbox.height))
+    words = _Words.of(width, title, headline, note, legend)
+    room = total - words.above - words.below
+    if room < _LEAST:
+        raise InputError(
+            f"a figure of {width:.1f} x {total:.1f} inches",
+            f"{words.above + words.below + _LEAST:.1f} inches of height, for the words and a plot",
+            "Make it larger, or pass ax=, for a plot with its title alone.",
         )
-    )
-    left = _MARGIN / width
-    heading = figure.suptitle(
-        literal(title),
-        x=left,
-        y=1 - _MARGIN / total,
-        ha="left",
-        va="top",
-        fontsize=TITLE_SIZE,
-        fontweight="bold",
-        color=INK,
-        linespacing=1.15,
-    )
-    heading.set_in_layout(False)
-    if headline:
-        top = 1 - (_MARGIN + title_height + 0.03) / total
-        _words(figure, left, top, headline, "top", HEADLINE_SIZE, MUTED)
-    if legend:
-        drawn = figure.legend(
-            handles=list(legend),
-            loc="upper left",
-            ncols=columns,
-            fontsize=LEGEND_SIZE,
-            borderpad=0,
-            borderaxespad=0,
-            bbox_to_anchor=(left, 1 - (heading_height + 0.09) / total),
-            columnspacing=1.6,
-            handlelength=_HANDLE,
+    if root.get_layout_engine() is None:
+        root.set_layout_engine("constrained")
+    words.write(figure, width, total)
+    rows = figure.add_gridspec(3, 1, height_ratios=(words.above, room, words.below))
+    return root, figure.add_subfigure(rows[1])
+
+
+def _root(part: Any) -> Figure:
+    root = part.get_figure(root=True)
+    assert isinstance(root, Figure)
+    return root
+
+
+class _InAxes:
+    """The place of an axes in somebody's figure."""
+
+    def __init__(self, ax: Axes, title: str, legend: Sequence[Artist]) -> None:
+        self.ax, self.title, self.legend = ax, title, list(legend)
+
+    def subplots(self, nrows: int = 1, ncols: int = 1, **options: Any) -> Any:
+        """The axes itself for one panel; panels in its place for several."""
+        if nrows == ncols == 1:
+            self.ax.set_title(literal(self.title), pad=18)
+            if self.legend:
+                self.ax.legend(handles=self.legend)
+            return self.ax if options.get("squeeze", True) else np.array([[self.ax]], dtype=object)
+        spec, owner = self.ax.get_subplotspec(), self.ax.get_figure(root=False)
+        if spec is None or owner is None:
+            raise InputError(
+                f"an axes for {nrows} x {ncols} panels that is in no grid", "one of subplots()", "Pass that."
+            )
+        self.ax.remove()
+        place = owner.add_subfigure(spec)
+        if (root := _root(place)).get_layout_engine() is None:
+            root.set_layout_engine("constrained")
+        place.suptitle(literal(self.title), x=0.02, ha="left", fontsize=10.5, fontweight="bold", color=INK)
+        if self.legend:
+            room = place.bbox.width / root.dpi - 0.6  # what matplotlib leaves at its sides
+            columns = _columns([str(handle.get_label()) for handle in self.legend], room)
+            place.legend(handles=self.legend, loc="outside upper left", ncols=columns, **_LEGEND)
+        return place.subplots(nrows, ncols, **options)
+
+
+class _Words(NamedTuple):
+    """The words around a plot, broken into lines, and the inches that they take."""
+
+    title: str
+    headline: str
+    note: str
+    legend: Sequence[Artist]
+    columns: int
+    heading: float
+    above: float
+    below: float
+
+    @classmethod
+    def of(cls, width: float, title: str, headline: str, note: str, legend: Sequence[Artist]) -> _Words:
+        """The words for a sheet of a width."""
+        room = width - 2 * _MARGIN
+        title = wrap(title, room, TITLE_SIZE, weight="bold")
+        headline = wrap(headline, room, HEADLINE_SIZE) if headline else ""
+        note = wrap(note, room, NOTE_SIZE) if note else ""
+        heading = _MARGIN + _height(title, TITLE_SIZE)
+        heading += _height(headline, HEADLINE_SIZE) + 0.03 if headline else 0.0
+        columns = _columns([str(handle.get_label()) for handle in legend], room)
+        legend_height = (-(-len(legend) // columns) * 0.185 + 0.09) if legend else 0.0
+        above = heading + legend_height + 0.08
+        below = _height(note, NOTE_SIZE) + _MARGIN + 0.03 if note else 0.04
+        return cls(title, headline, note, legend, columns, heading, above, below)
+
+    def write(self, figure: Figure | SubFigure, width: float, total: float) -> None:
+        """Write them on a sheet of this size in inches."""
+        left = _MARGIN / width
+        heading = figure.suptitle(
+            literal(self.title),
+            x=left,
+            y=1 - _MARGIN / total,
+            ha="left",
+            va="top",
+            fontsize=TITLE_SIZE,
+            fontweight="bold",
+            color=INK,
+            linespacing=1.15,
         )
-        drawn.set_in_layout(False)
-    if note:
-        _words(figure, left, 0.1 / total, note, "bottom", NOTE_SIZE, MUTED)
-    return figure
+        heading.set_in_layout(False)
+        if self.headline:
+            top = 1 - (_MARGIN + _height(self.title, TITLE_SIZE) + 0.03) / total
+            _write(figure, left, top, self.headline, "top", HEADLINE_SIZE)
+        if self.legend:
+            drawn = figure.legend(
+                handles=list(self.legend),
+                loc="upper left",
+                ncols=self.columns,
+                borderpad=0,
+                borderaxespad=0,
+                **_LEGEND,
+                bbox_to_anchor=(left, 1 - (self.heading + 0.09) / total),
+            )
+            drawn.set_in_layout(False)
+        if self.note:
+            _write(figure, left, 0.1 / total, self.note, "bottom", NOTE_SIZE)
 
 
 @styled
@@ -124,6 +231,24 @@ def png(figure: Figure) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@styled
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes for the same figure; its greys are dark or light as the reader's theme is."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "ditscope"}):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+    drawn = buffer.getvalue()
+    light, dark = (
+        ";".join(f"--n{row}:{pair[kind]}" for row, pair in enumerate(DARK.items())) for kind in (0, 1)
+    )
+    for row, colour in enumerate(DARK):
+        drawn = re.sub(f": {colour}(?![0-9a-f])", f": var(--n{row})", drawn)
+    # matplotlib leaves out black, which is SVG's own.
+    style = f"svg{{{light};fill:var(--n0)}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
+    return re.sub("(<style[^>]*>)", rf"\g<1>{style}", drawn, count=1).encode()
 
 
 def _height(text: str, size: float) -> float:
@@ -140,6 +265,6 @@ def _columns(labels: Sequence[str], room: float) -> int:
     return 1
 
 
-def _words(figure: Figure, x: float, y: float, text: str, va: str, size: float, colour: str = FAINT) -> None:
-    words = figure.text(x, y, literal(text), ha="left", va=va, fontsize=size, color=colour, linespacing=1.3)
+def _write(figure: Figure | SubFigure, x: float, y: float, text: str, va: str, size: float) -> None:
+    words = figure.text(x, y, literal(text), ha="left", va=va, fontsize=size, color=MUTED, linespacing=1.3)
     words.set_in_layout(False)

@@ -37,6 +37,26 @@ DASHES: tuple[Any, ...] = (
 )
 MARKERS = ("o", "s", "D", "^", "v", "P")
 
+SUPPORTS, REFUTES = "#d9efe4", "#f8dfd0"
+"""Backgrounds of what speaks for and against."""
+
+DATA_INK, DATA_PAPER, DATA_GREY = "#1d2231", "#fefefe", "#7a8394"
+"""Ink, paper and grey of what is drawn over data, whose colours are the same on a light and on a dark page."""
+
+DARK = {
+    "#000000": "#e6e8ed",
+    INK: "#e6e8ed",
+    MUTED: "#a3acbb",
+    FAINT: "#7d8797",
+    RULE: "#3d4553",
+    GRID: "#262c36",
+    PAPER: "#14171d",
+    **dict(zip(CONTROL, ("#c2c7d0", "#8b94a5", "#5d6679", "#a9b0bd", "#747d8e", "#68707f"), strict=True)),
+    SUPPORTS: "#1b4032",
+    REFUTES: "#4a2c1b",
+}
+"""What each grey and each background is on a dark page; all other colours can be seen on both."""
+
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": RULE,
@@ -91,9 +111,9 @@ MAGNITUDE: Colormap = LinearSegmentedColormap.from_list(
 """Paper white to deep violet, with lightness falling evenly: dark means large."""
 
 DEPTH: Colormap = LinearSegmentedColormap.from_list(
-    "ditscope_depth", ["#8fd0c4", "#3aa0ad", "#2b6f9e", "#35407f", "#2a1a4a"]
+    "ditscope_depth", ["#6cc3b4", "#3aa0ad", "#3a7fb8", "#5d63b8", "#8a4fa8"]
 )
-"""Light to dark with a block's depth."""
+"""Green over blue to violet with a block's depth, none so light or so dark that a page hides it."""
 
 AGREEMENT: Colormap = LinearSegmentedColormap.from_list(
     "ditscope_agreement", ["#fbfaf7", "#d7ebe3", "#93cdc3", "#4a9fa8", "#2b6f8f", "#23426d", "#1a1d44"]

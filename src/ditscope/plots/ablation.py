@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ditscope.plots._axes import beside, grid
 from ditscope.plots._labels import flags, headline, labels, pretty, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import INK, MUTED, looks, styled
 from ditscope.plots._text import MINUS, literal, wrap
 
@@ -30,6 +30,7 @@ def ablation(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.experiments.compare` returns: the effect of each edit, one panel per metric.
 
@@ -42,6 +43,7 @@ def ablation(
             ``direction(metric)`` ("higher" or "lower" is better).
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -64,14 +66,15 @@ def ablation(
     panels = len(metrics) + (energy is not None)
     rows = -(-panels // _ACROSS)
     columns = -(-panels // rows)
-    figure = sheet(
+    figure, body = sheet(
         1.72 * columns + 1.5,
         rows * (0.34 * len(edits) + 1.0),
         title=title or "Effect of each edit on the image",
         headline=headline(mean.assign_attrs(comparison.attrs | mean.attrs), about),
         note=" ".join(notes),
+        **place,
     )
-    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    axes = body.subplots(rows, columns, sharey=True, squeeze=False)
     free = iter(axes.flat)
     if energy is not None:
         ax = next(free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from matplotlib.patches import Patch
 
 from ditscope.plots._bands import banded, by_block, line_style
 from ditscope.plots._labels import headline, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import FAINT, MUTED, looks, styled
 
 __all__ = ["agreement_by_block"]
@@ -23,7 +24,11 @@ _NAMES = {"jaccard": "Jaccard index of the top sets", "spearman": "rank correlat
 
 @styled
 def agreement_by_block(
-    agreement: xr.Dataset, *, title: str | None = None, about: Mapping[str, object] | None = None
+    agreement: xr.Dataset,
+    *,
+    title: str | None = None,
+    about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.agreement` returns: overlap and rank correlation by block, with the null.
 
@@ -33,6 +38,7 @@ def agreement_by_block(
         agreement: the whole result, or some of its blocks.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -45,7 +51,7 @@ def agreement_by_block(
     null, above = (require_dims(agreement[name], ("block",), f"{name!r}: {_SOURCE},") for name in names[3:])
     styles = dict(zip(_NAMES, (line_style(look) for look in looks([False, False])), strict=True))
     level = agreement.attrs.get("level", 0.95)
-    figure = sheet(
+    figure, body = sheet(
         7.0,
         3.7,
         title=title or "Agreement of the leading channels, by block",
@@ -57,8 +63,9 @@ def agreement_by_block(
                 color=FAINT, alpha=0.35, label=f"Jaccard index under permutation, to its {level:.0%} bound"
             ),
         ],
+        **place,
     )
-    ax = figure.subplots()
+    ax = body.subplots()
     at = np.arange(middle.sizes["block"])
     ax.fill_between(at, values(null), values(above), color=FAINT, alpha=0.35, linewidth=0)
     for name, style in styles.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ditscope.plots._axes import colour_bar, grid, number
 from ditscope.plots._labels import headline, require_dims, require_variables
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import DEPTH, MUTED, styled
 
 __all__ = ["attribution_against_effect"]
@@ -28,6 +29,7 @@ def attribution_against_effect(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws effects of single channels to first order against the same measured: a point for each, a panel a step.
 
@@ -39,6 +41,7 @@ def attribution_against_effect(
         agreement: what :func:`ditscope.passes.rank_agreement` returns of the two, over blocks and channels.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or a dim is missing, or there are several branches.
@@ -58,14 +61,15 @@ def attribution_against_effect(
     if agreement is not None:
         note += " Rank correlation with its interval over prompts."
     steps = measured.sizes["step"]
-    figure = sheet(
+    figure, body = sheet(
         max(3.2 * steps + 0.8, 5.6),
         3.4,
         title=title or "Effect of single channels: to first order, and measured",
         headline=headline(measured.assign_attrs(effect.attrs), about),
         note=note,
+        **place,
     )
-    panels = list(figure.subplots(1, steps, squeeze=False)[0])
+    panels = list(body.subplots(1, steps, squeeze=False)[0])
     norm = Normalize(0, max(measured.sizes["block"] - 1, 1))
     depth = np.broadcast_to(
         np.arange(measured.sizes["block"])[:, None], measured.isel(sample=0, step=0).shape

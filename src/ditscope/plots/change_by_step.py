@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ditscope.plots._axes import colour_bar, grid, some
 from ditscope.plots._labels import headline, labels, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, AGREEMENT, INK, styled
 from ditscope.plots._text import literal
 
@@ -36,6 +36,7 @@ def change_by_step(
     selector: str | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.redundancy` returns: change by step, and the set's share of it by block.
 
@@ -47,22 +48,23 @@ def change_by_step(
         selector: the set that is drawn; the first by default.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
     """
     changes = require_variables(changes, [*_LINES, "change_share"], _SOURCE)
-    place = ("sample", "step", "branch", "block")
+    dims = ("sample", "step", "branch", "block")
     name = labels(changes["change_share"], "selector")[0] if selector is None else selector
     drawn = {}
     for variable in (*_LINES, "change_share"):
         array = changes[variable]
         if "selector" in array.dims:
             array = array.sel(selector=name, drop=True).mean("draw")
-        drawn[variable] = require_dims(array, place, f"{variable!r}: {_SOURCE},").mean(("sample", "branch"))
+        drawn[variable] = require_dims(array, dims, f"{variable!r}: {_SOURCE},").mean(("sample", "branch"))
     first = drawn["relative_change"]
     at = np.arange(first.sizes["step"])
-    figure = sheet(
+    figure, body = sheet(
         9.4,
         3.6,
         title=title or "Change of hidden states from step to step",
@@ -72,8 +74,9 @@ def change_by_step(
         legend=[
             Line2D([], [], label=words.replace("the set", name), **style) for words, style in _LINES.values()
         ],
+        **place,
     )
-    left, right = figure.subplots(1, 2)
+    left, right = body.subplots(1, 2)
     for variable, (_, style) in _LINES.items():
         curve = values(drawn[variable].transpose("block", "step"))
         low, middle, high = np.nanpercentile(curve, [25, 50, 75], axis=0)

@@ -7,7 +7,7 @@ the rest look different from a smooth slope, and each block's ratio to its media
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ from ditscope import checks
 from ditscope.plots._axes import PLAIN, beside, block_ticks, colour_bar, frameless, log_axis, mark_top, number
 from ditscope.plots._labels import headline, values
 from ditscope.plots._scores import as_scores, channel_ids, log_norm, over_median
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, INK, MAGNITUDE, MUTED, styled
 from ditscope.plots._text import TIMES
 
@@ -44,6 +44,7 @@ def channel_magnitude(
     name: int = 5,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.rank_channels` returns: the magnitude of every channel in every block.
 
@@ -57,6 +58,7 @@ def channel_magnitude(
             that are over three times the median in at least half of the blocks.
         title: another title.
         about: entries for the line below it, such as ``{"model": "shapes", "samples": 32}``.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: other dims, negative scores, or an unknown ``by``.
@@ -85,14 +87,15 @@ def channel_magnitude(
         if width > 1:
             notes.append(f"Each column is the largest of {width} neighbouring channels.")
 
-    figure = sheet(
+    figure, body = sheet(
         8.6,
         _rows_height(blocks),
         title=title or _TITLES[by],
         headline=headline(scores, about),
         note="  ".join(notes),
+        **place,
     )
-    left, right = figure.subplots(1, 2, width_ratios=(5.2, 1.5), sharey=True)
+    left, right = body.subplots(1, 2, width_ratios=(5.2, 1.5), sharey=True)
     norm = log_norm(drawn)
     mesh = left.pcolormesh(
         edges,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 from ditscope.errors import InputError
 from ditscope.plots._axes import grid, log_axis, some
 from ditscope.plots._labels import headline, labels, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, FAINT, MUTED, styled
 
 __all__ = ["channel_range"]
@@ -28,6 +29,7 @@ def channel_range(
     massive: Iterable[int] = (),
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.channel_ranges` returns, of one branch and block: the range by step.
 
@@ -37,6 +39,7 @@ def channel_range(
         massive: ids of the channels that are drawn one by one; all others are a band.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing, or a channel is not there.
@@ -52,7 +55,7 @@ def channel_range(
         raise InputError(f"channel {missing[0]}", "channels that have a range", "Pass ids that are there.")
     chosen = np.isin(peak["channel"].values, ids)
     name = f"{float(most['percentile']):g}th percentile over tokens, mean over samples"
-    figure = sheet(
+    figure, body = sheet(
         7.4,
         3.6,
         title=title or "Range of channels by step",
@@ -68,8 +71,9 @@ def channel_range(
             Patch(color=FAINT, alpha=0.5, label="all others, largest: from least to most"),
             Line2D([], [], color=MUTED, label="their median"),
         ],
+        **place,
     )
-    ax = figure.subplots()
+    ax = body.subplots()
     at, rest = np.arange(peak.sizes["step"]), values(peak)[:, ~chosen]
     rest = np.where(rest > 0, rest, np.nan)
     ax.fill_between(at, np.nanmin(rest, axis=1), np.nanmax(rest, axis=1), color=FAINT, alpha=0.5, linewidth=0)

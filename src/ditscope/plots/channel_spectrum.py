@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from ditscope import checks
 from ditscope.plots._axes import beside, colour_bar, grid, log_axis, some
 from ditscope.plots._labels import headline, kinds, labels, values
 from ditscope.plots._scores import as_scores, over_median
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, DEPTH, INK, styled
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def channel_spectrum(
     relative: bool = False,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.rank_channels` returns: each block's channels, sorted by magnitude.
 
@@ -44,6 +45,7 @@ def channel_spectrum(
         relative: divide by the block's median, so that blocks of different scale lie together.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: other dims, negative scores, or a ``k`` beyond the width.
@@ -59,13 +61,14 @@ def channel_spectrum(
     shown = curves[np.isfinite(curves)]
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.1, 1.0)
 
-    figure = sheet(
+    figure, body = sheet(
         7.4,
         3.9,
         title=title or "Channel magnitudes, sorted within each block",
         headline=headline(scores, about),
+        **place,
     )
-    ax = figure.subplots()
+    ax = body.subplots()
     kind = kinds(scores)
     dashes: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (1, 1.5)))
     dashed = dict(zip(dict.fromkeys(kind), dashes, strict=False))

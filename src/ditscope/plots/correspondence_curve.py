@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from ditscope.errors import InputError
 from ditscope.plots._axes import grid
 from ditscope.plots._bands import line_style
 from ditscope.plots._labels import headline, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import looks, styled
 from ditscope.plots._text import literal
 
@@ -28,6 +29,7 @@ def correspondence_curve(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.correspondence` returns of several features: PCK by tolerance.
 
@@ -35,6 +37,7 @@ def correspondence_curve(
         found: results by name of the features, of the same pairs and tolerances.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: there is none, a variable is missing, or tolerances differ.
@@ -54,7 +57,7 @@ def correspondence_curve(
         raise InputError("results of different tolerances", "the same alphas", "Score them alike.")
     one = next(iter(found.values()))
     styles = [line_style(look) for look in looks([False] * len(curves))]
-    figure = sheet(
+    figure, body = sheet(
         6.6,
         3.7,
         title=title or "Points found in the other image",
@@ -67,8 +70,9 @@ def correspondence_curve(
         legend=[
             Line2D([], [], label=literal(name), **style) for name, style in zip(curves, styles, strict=True)
         ],
+        **place,
     )
-    ax = figure.subplots()
+    ax = body.subplots()
     at = np.arange(first.sizes["alpha"], dtype=float)
     for row, ((name, parts), style) in enumerate(zip(curves.items(), styles, strict=True)):
         middle, low, high = (values(part) for part in parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from ditscope.errors import InputError
 from ditscope.plots._axes import grid
 from ditscope.plots._labels import headline, pretty, require_variables
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import DASHES, DISTINCT, MARKERS, MUTED, styled
 from ditscope.plots._text import literal, wrap
 
@@ -29,6 +29,7 @@ def grid_effects(
     x: str | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws effects of a sweep over a few labels of any dimensions, with their intervals.
 
@@ -38,6 +39,7 @@ def grid_effects(
         x: the dim across; the first but ``metric`` if it is left out.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing, or there are more dims.
@@ -67,16 +69,17 @@ def grid_effects(
         Line2D([], [], label=literal(name), **look) for name, look in zip(names, looks, strict=True) if name
     ]
     metrics = result["metric"].values
-    figure = sheet(
+    figure, body = sheet(
         3.0 * len(metrics) + 0.8,
         2.9,
         title=title or "Effect by cell",
         headline=headline(result["mean"].assign_attrs(result.attrs), about),
         note="Lines are means, whiskers intervals over prompts.",
         legend=legend,
+        **place,
     )
     at = np.arange(result.sizes[across])
-    for number, ax in enumerate(figure.subplots(1, len(metrics), squeeze=False)[0]):
+    for number, ax in enumerate(body.subplots(1, len(metrics), squeeze=False)[0]):
         panel = lines.isel(metric=number)
         for row, look in enumerate(looks):
             mean, low, high = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 from ditscope.errors import InputError
 from ditscope.plots._bands import by_block
 from ditscope.plots._labels import headline, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import DISTINCT, INK, MUTED, styled
 
 __all__ = ["growth_by_block"]
@@ -30,6 +31,7 @@ def growth_by_block(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.residual_growth` returns, for some channels: what each part adds, and why.
 
@@ -41,6 +43,7 @@ def growth_by_block(
         channels: ids of the channels that are meant.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable, dim or channel is missing.
@@ -58,7 +61,7 @@ def growth_by_block(
     energy, gate, output = (part.sel(channel=list(channels)) for part in parts)
     total = require_dims(growth["energy_growth"], ("block", "channel"), _SOURCE).sel(channel=list(channels))
     there = [name for name in _NAMES if bool(energy.sel(part=name).notnull().any())]
-    figure = sheet(
+    figure, body = sheet(
         7.0,
         5.2,
         title=title or "What each part of a block adds to the channels",
@@ -75,8 +78,9 @@ def growth_by_block(
                 [], [], color=MUTED, marker="s", linestyle=(0, (4, 2)), label="its output, before the gate"
             ),
         ],
+        **place,
     )
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper, lower = body.subplots(2, 1, sharex=True)
     at = np.arange(energy.sizes["block"])
     present = energy.sel(part=there).notnull().any("channel")
     number = present.cumsum("part").transpose("part", "block").values  # of each part among its block's

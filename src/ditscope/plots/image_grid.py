@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -21,7 +22,7 @@ from ditscope.plots._labels import (
     require_variables,
     row_names,
 )
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import INK, MUTED, styled
 from ditscope.plots._text import literal, wrap
 
@@ -41,6 +42,7 @@ def image_grid(
     side: float | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws the images of :func:`ditscope.experiments.compare`, of a cache (``cache.images``), or any others.
 
@@ -56,6 +58,7 @@ def image_grid(
         side: width of one image in inches; by default what fills the page.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: the dims are no grid of images, or the captions lack one.
@@ -91,17 +94,18 @@ def image_grid(
         parts += [] if captions is None else [_written(captions.values[index])]
         texts[index] = "\n".join(wrap(part, side, 7.2, lines=4) for part in parts)
     heads = (
-        [wrap(name, side - 0.06, 8.5, weight="bold", lines=3) for name in names[1]] if len(dims) == 2 else []
+        [wrap(name, side - 0.06, 8.5, weight="bold", lines=5) for name in names[1]] if len(dims) == 2 else []
     )
     deepest = max(text.count("\n") + 1 if text else 0 for text in texts.values())
     heading = max((head.count("\n") + 1 for head in heads), default=0)
-    figure = sheet(
+    figure, body = sheet(
         max(across * (side + 0.07) + (_ROW_WORDS + 0.15 if heads else 0.1), 4.2),
         down * (side * aspect + 0.1 + deepest * 0.122) + heading * 0.16 + 0.1,
         title=title or "Images side by side",
         headline=headline(images, about),
+        **place,
     )
-    axes = figure.subplots(down, across, squeeze=False)
+    axes = body.subplots(down, across, squeeze=False)
     for ax, (index, text) in zip(axes.flat, texts.items(), strict=False):
         bare(ax)
         ax.imshow(pixels[index], interpolation="auto")

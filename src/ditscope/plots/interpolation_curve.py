@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from ditscope.errors import InputError
 from ditscope.plots._axes import grid
 from ditscope.plots._labels import flags, headline, labels, pretty, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import looks, styled
 from ditscope.plots._text import literal, wrap
 
@@ -29,6 +29,7 @@ def interpolation_curve(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.experiments.transport_curve` returns: each metric by alpha, one line per edit.
 
@@ -40,6 +41,7 @@ def interpolation_curve(
             ``alpha(edit)``. Optional coords: ``unit(metric)``, ``label(metric)``.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable, dim or coord is missing.
@@ -65,7 +67,7 @@ def interpolation_curve(
         notes.append("Grey lines are controls.")
     rows = -(-len(metrics) // _ACROSS)
     columns = -(-len(metrics) // rows)
-    figure = sheet(
+    figure, body = sheet(
         max(2.6 * columns, 5.0),
         2.7 * rows,
         title=title or "The image by the share of the source's values",
@@ -74,8 +76,9 @@ def interpolation_curve(
         legend=[
             Line2D([], [], label=literal(name), **style) for name, style in zip(drawn, styles, strict=True)
         ],
+        **place,
     )
-    axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    axes = body.subplots(rows, columns, sharex=True, squeeze=False)
     for index, ax in enumerate(axes.flat):
         if index >= len(metrics):
             ax.remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ditscope.plots._axes import block_ticks, grid, kind_names
 from ditscope.plots._labels import flags, headline, labels, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import MUTED, Look, looks, styled
 from ditscope.plots._text import literal
 
@@ -30,6 +30,7 @@ def iou_by_block(
     chance: float | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.mask_summary` returns: IoU by block, one line per selector.
 
@@ -41,6 +42,7 @@ def iou_by_block(
         chance: a level to compare with, such as the IoU of "everything is foreground".
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -58,7 +60,7 @@ def iou_by_block(
         notes.append("Grey lines are controls.")
     if chance is not None:
         notes.append(f"Dotted: {chance:.2f}, the whole image taken as foreground.")
-    figure = sheet(
+    figure, body = sheet(
         max(5.0 * len(polarities), 6.6),
         3.9,
         title=title or "IoU of the masks with the reference, by block",
@@ -68,8 +70,9 @@ def iou_by_block(
             Line2D([], [], label=literal(name), **style)
             for name, style in zip(selectors, styles, strict=True)
         ],
+        **place,
     )
-    panels = figure.subplots(1, len(polarities), sharey=True, squeeze=False)[0]
+    panels = body.subplots(1, len(polarities), sharey=True, squeeze=False)[0]
     for panel, (ax, polarity) in enumerate(zip(panels, polarities, strict=True)):
         curves = np.stack([values(line.isel(polarity=panel) if split else line) for line in lines])
         at = np.arange(curves.shape[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -20,8 +21,8 @@ from ditscope.plots._labels import (
     require_variables,
     values,
 )
-from ditscope.plots._sheet import sheet
-from ditscope.plots._style import ACCENT, AGREEMENT, INK, MUTED, PAPER, styled
+from ditscope.plots._sheet import Place, sheet
+from ditscope.plots._style import ACCENT, AGREEMENT, DATA_INK, DATA_PAPER, styled
 from ditscope.plots._text import DASH
 
 __all__ = ["jaccard_matrix"]
@@ -36,6 +37,7 @@ def jaccard_matrix(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.stability` returns: overlap of the top-k sets, 0 (disjoint) to 1 (the same).
 
@@ -47,6 +49,7 @@ def jaccard_matrix(
             attr ``chance``, the agreement of random sets of the same size, is marked on the colour bar.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: there is no matrix, one is not square, or has values outside 0 to 1.
@@ -66,17 +69,19 @@ def jaccard_matrix(
     )
     if isinstance(stability, xr.Dataset) and set(panels) != {"between blocks"}:
         notes.append("Samples, steps and branches: mean over blocks.")
-    figure = sheet(
+    figure, body = sheet(
         columns * side + 1.3,
         rows * side * 0.98,
         title=title or "Agreement of the leading channels",
         headline=headline(shown.assign_attrs(stability.attrs | shown.attrs), about),
         note=" ".join(notes),
+        **place,
     )
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    axes = body.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax, (name, panel) in zip(axes, panels.items(), strict=True):
         image = ax.imshow(values(panel), cmap=AGREEMENT, vmin=0, vmax=1, interpolation="nearest")
-        ax.set_title(name)
+        if name:
+            ax.set_title(name)
         _ticks(ax, panel, int(side / 0.17))
         _numbers(ax, values(panel))
     bar = colour_bar(axes, image, "Jaccard index (0 to 1)")
@@ -145,6 +150,6 @@ def _numbers(ax: Axes, numbers: np.ndarray) -> None:
         return
     for row, column in np.ndindex(numbers.shape):
         value = numbers[row, column]
-        colour = MUTED if not np.isfinite(value) else PAPER if value > 0.56 else INK
+        colour = DATA_PAPER if value > 0.56 else DATA_INK
         text = DASH if not np.isfinite(value) else "1" if value == 1 else f"{value:.2f}".lstrip("0")
         ax.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)

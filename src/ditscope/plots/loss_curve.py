@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Unpack
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from ditscope import checks
 from ditscope.errors import InputError
 from ditscope.plots._axes import beside, grid, log_axis
 from ditscope.plots._labels import headline, pretty, sentence
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, FAINT, MUTED, RULE, styled
 from ditscope.plots._text import literal
 
@@ -31,6 +32,7 @@ def loss_curve(
     smooth: int = 15,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws the log of a training run: each logged number against the step, in grey, and its running mean.
 
@@ -42,6 +44,7 @@ def loss_curve(
         smooth: rows in the running mean, centred so that it does not lag; 1 for none.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: no rows, no ``step``, a column that is not there, or ``smooth`` out of range.
@@ -65,13 +68,14 @@ def loss_curve(
     known: dict[str, object] = {"steps": f"{int(steps.max()):,}"}
     if "seconds" in table:
         known["minutes"] = f"{float(table['seconds'].max()) / 60:.0f}"
-    figure = sheet(
+    figure, body = sheet(
         7.4,
         2.2 * len(drawn) + 0.9,
         title=title or "Training curve",
         headline=headline(None, known | dict(about or {})),
+        **place,
     )
-    panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
+    panels = body.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
     for ax, name in zip(panels, drawn, strict=True):
         raw = table[name].to_numpy(dtype=float)
         trend = pd.Series(raw).rolling(smooth, center=True, min_periods=1).mean().to_numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -29,7 +29,7 @@ from ditscope.plots._labels import (
     row_names,
     variable,
 )
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, INK, PAPER, styled
 from ditscope.plots._text import DASH, literal, wrap
 
@@ -51,6 +51,7 @@ def mask_grid(
     rows: str | None = None,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.spatial_masks` returns, over the images that they are masks of.
 
@@ -67,6 +68,7 @@ def mask_grid(
         rows: the dim that runs down; by default samples before draws, steps, branches and blocks.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: dims or labels do not fit together, or the masks have other values than 0 and 1.
@@ -101,15 +103,16 @@ def mask_grid(
     side = float(np.clip(9.0 / columns, 0.78, 1.9))
     aspect = images.sizes[pixels[0]] / images.sizes[pixels[1]]
     heads = [wrap(name, side, 8.0, lines=3) for name in [*["image"] * beside, *labels(masks, column)]]
-    figure = sheet(
+    figure, body = sheet(
         max(columns * (side + 0.06) + 1.2, 5.2),
         down * (side * aspect + 0.08) + max(head.count("\n") + 1 for head in heads) * 0.15 + 0.12,
         title=title or (f"Foreground masks by {words}" if words else "Foreground mask"),
         headline=headline(masks, about),
         note="Washed-out tokens are background." + (_IOU_NOTE if iou is not None else ""),
         legend=_legend(reference is not None),
+        **place,
     )
-    axes = figure.subplots(down, columns, squeeze=False)
+    axes = body.subplots(down, columns, squeeze=False)
     names = [f"{pretty(row)} {name}" if name.isdigit() else name for name in row_names(masks, row)]
     for r, c in np.ndindex(axes.shape):
         ax: Any = axes[r, c]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ditscope.plots._axes import block_ticks, grid
 from ditscope.plots._labels import flags, headline, labels, require_dims, require_variables, sentence, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import FAINT, looks, styled
 from ditscope.plots._text import literal
 
@@ -28,6 +29,7 @@ def probe_accuracy(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.probe` returns, of one step: one panel a label, one line a set of channels.
 
@@ -38,6 +40,7 @@ def probe_accuracy(
             block]``.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing, or there are several steps.
@@ -52,7 +55,7 @@ def probe_accuracy(
     styles = looks(flags(first, "selector"))
     rows = -(-len(names) // _ACROSS)
     columns = -(-len(names) // rows)
-    figure = sheet(
+    figure, body = sheet(
         max(3.1 * columns, 5.6),
         2.5 * rows,
         title=title or "What linear probes read from hidden states, by block",
@@ -63,8 +66,9 @@ def probe_accuracy(
             Line2D([], [], label=literal(name), color=look.colour, linestyle=look.dash, marker=look.marker)
             for name, look in zip(selectors, styles, strict=True)
         ],
+        **place,
     )
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for panel, ax in enumerate(axes.flat):
         if panel >= len(names):
             ax.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from ditscope.plots._axes import log_axis
 from ditscope.plots._bands import banded, by_block, line_style
 from ditscope.plots._labels import headline, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import MUTED, looks, styled
 
 __all__ = ["registers_by_block"]
@@ -30,7 +31,11 @@ _RATIOS = {
 
 @styled
 def registers_by_block(
-    registers: xr.Dataset, *, title: str | None = None, about: Mapping[str, object] | None = None
+    registers: xr.Dataset,
+    *,
+    title: str | None = None,
+    about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.registers` returns: shares of tokens, selectivity and elevation, by block.
 
@@ -38,6 +43,7 @@ def registers_by_block(
         registers: the result, averaged over samples, steps and branches, or of one of each: `[block]`.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable is missing, or there are other dims than the block.
@@ -53,7 +59,7 @@ def registers_by_block(
     styles = dict(zip(names, (line_style(look) for look in looks([False] * 4)), strict=True))
     first = lines["massive_share"]
     ratio = registers.attrs.get("ratio", 3)
-    figure = sheet(
+    figure, body = sheet(
         9.0,
         3.5,
         title=title or "Massive channels: at all tokens, or at a few of high norm?",
@@ -61,8 +67,9 @@ def registers_by_block(
         note=f"A token is of high norm if its norm without the massive channels is above {ratio:g} medians."
         " Ratios are there where such tokens are; 1 is no difference.",
         legend=[Line2D([], [], label=words, **styles[name]) for name, words in (_SHARES | _RATIOS).items()],
+        **place,
     )
-    left, right = figure.subplots(1, 2)
+    left, right = body.subplots(1, 2)
     at = np.arange(first.sizes["block"])
     for ax, group in ((left, _SHARES), (right, _RATIOS)):
         for name in group:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from ditscope.plots._axes import grid
 from ditscope.plots._labels import flags, headline, labels, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import INK, looks, styled
 from ditscope.plots._text import literal
 
@@ -26,6 +27,7 @@ def rounding_error(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.quantization_error` returns: signal to rounding noise of each scheme.
 
@@ -36,6 +38,7 @@ def rounding_error(
         errors: the whole result.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -51,7 +54,7 @@ def rounding_error(
     marks += [
         (f"{name} apart", 1, look.colour, look.marker) for name, look in zip(selectors, styles, strict=True)
     ]
-    figure = sheet(
+    figure, body = sheet(
         9.4,
         0.9 + 0.42 * len(schemes),
         title=title or "Signal to rounding noise of low-precision formats",
@@ -63,8 +66,9 @@ def rounding_error(
             Line2D([], [], label=literal(name), color=colour, marker=marker, linestyle="none")
             for name, _, colour, marker in marks
         ],
+        **place,
     )
-    panels = figure.subplots(1, 2, sharey=True)
+    panels = body.subplots(1, 2, sharey=True)
     for ax, array, heading in zip(
         panels, arrays, ("all channels", "channels outside of the set"), strict=True
     ):

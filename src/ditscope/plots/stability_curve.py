@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ditscope.plots._axes import beside, grid
 from ditscope.plots._labels import headline, labels, require_dims, require_variables, sentence, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import ACCENT, DEPTH, INK, MUTED, PAPER, styled
 
 __all__ = ["stability_curve"]
@@ -26,12 +26,21 @@ _LEAST: dict[str, Any] = {
     "linestyle": (0, (3, 1.5)),
     "label": "least stable block",
 }
-_EACH: dict[str, Any] = {"color": DEPTH(0.5), "linewidth": 0.9, "label": "each block (darker = deeper)"}
+_CLEAR = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
+_EACH: dict[str, Any] = {
+    "color": DEPTH(0.5),
+    "linewidth": 0.9,
+    "label": "each block (green to violet: deeper)",
+}
 
 
 @styled
 def stability_curve(
-    needed: xr.Dataset, *, title: str | None = None, about: Mapping[str, object] | None = None
+    needed: xr.Dataset,
+    *,
+    title: str | None = None,
+    about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.samples_needed` returns: agreement against the samples seen.
 
@@ -43,6 +52,7 @@ def stability_curve(
             order, stream or block may have been selected.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable, dim, or the coord ``samples`` is missing.
@@ -56,17 +66,16 @@ def stability_curve(
     stop, *others = np.atleast_1d(values(require_dims(stops, [*map(str, stops.dims)], "'needed'")))
     seen = np.asarray(jaccard["samples"].values, dtype=float)
     streams, blocks = labels(jaccard, "stream"), labels(jaccard, "block")
-    figure = sheet(
+    figure, body = sheet(
         7.0 if len(streams) == 1 else 5.0 * len(streams),
         3.6,
         title=title or "How many samples until the top channels settle",
         headline=headline(jaccard.squeeze().assign_attrs(needed.attrs), about),
-        note=" ".join(
-            filter(None, (_later(jaccard, needed.attrs.get("tau"), stop), _others(np.array(others))))
-        ),
+        note=" ".join(filter(None, (_later(jaccard, needed.attrs, stop), _others(np.array(others))))),
         legend=[Line2D([], [], **style) for style in (_MEAN, _LEAST, _EACH)],
+        **place,
     )
-    panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
+    panels = body.subplots(1, len(streams), sharey=True, squeeze=False)[0]
     for ax, stream, lines in zip(panels, streams, values(jaccard), strict=True):
         for index, (line, name) in enumerate(zip(lines, blocks, strict=True)):
             shade = DEPTH(index / max(len(lines) - 1, 1))
@@ -84,16 +93,22 @@ def stability_curve(
     return figure
 
 
-def _later(jaccard: xr.DataArray, tau: float | None, stop: float) -> str:
-    """When a block last falls below the agreement to reach after the rule, which takes means, has stopped."""
-    if tau is None or not np.isfinite(stop):
+def _later(jaccard: xr.DataArray, attrs: Mapping[str, Any], stop: float) -> str:
+    """What the rule is, and how far and until when blocks fall below the agreement to reach once it has stopped."""
+    if "tau" not in attrs or not np.isfinite(stop):
         return ""
-    seen = np.asarray(jaccard["samples"].values)
-    below = seen[(seen > stop) & (values(jaccard) < tau).any(axis=(0, 1))]
-    if not len(below):
-        return ""
-    until = f"is below {tau:g} until {below.max():g} samples"
-    return f"The rule takes each block's mean over several steps: a single one {until}."
+    tau, mean = (
+        attrs["tau"],
+        f"each block's mean of the last {attrs['patience']}" if "patience" in attrs else "means",
+    )
+    seen, least = np.asarray(jaccard["samples"].values), values(jaccard).min(axis=(0, 1))
+    below = (seen > stop) & (least < tau)
+    if not below.any():
+        return f"The rule stops where {mean} is {tau:g}; no block falls below it after that."
+    return (
+        f"The rule stops where {mean} is {tau:g}. Sets go on changing: after {stop:g} samples single blocks still fall "
+        f"to {least[below].min():.2f}, the last time at {seen[below].max():g} samples."
+    )
 
 
 def _others(stops: np.ndarray) -> str:
@@ -115,8 +130,9 @@ def _marks(ax: Axes, tau: float | None, stop: float, others: list[float]) -> Non
             "ha": "right",
             "va": "bottom",
             "size": 8,
+            "bbox": _CLEAR,
         }
-        beside(ax, f"settled at {tau:g}", (1, tau), (0, 3), MUTED, **level)
+        beside(ax, f"agreement to reach: {tau:g}", (1, tau), (0, 3), MUTED, **level)
     for other in others:
         ax.axvline(other, color=ACCENT, linewidth=0.8, alpha=0.45)  # none where it is NaN
     if np.isfinite(stop):
@@ -128,5 +144,5 @@ def _marks(ax: Axes, tau: float | None, stop: float, others: list[float]) -> Non
             "size": 8.5,
             "fontweight": "bold",
         }
-        at["bbox"] = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.6}
-        beside(ax, f"stop: {stop:g} samples", (stop, 0.03), (-5 if late else 5, 0), ACCENT, **at)
+        at["bbox"] = _CLEAR
+        beside(ax, f"rule stops: {stop:g} samples", (stop, 0.03), (-5 if late else 5, 0), ACCENT, **at)

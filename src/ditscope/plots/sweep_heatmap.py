@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
@@ -23,8 +23,8 @@ from ditscope.plots._labels import (
     sentence,
     values,
 )
-from ditscope.plots._sheet import sheet
-from ditscope.plots._style import CHANGE, MAGNITUDE, MUTED, styled
+from ditscope.plots._sheet import Place, sheet
+from ditscope.plots._style import CHANGE, DATA_GREY, MAGNITUDE, styled
 from ditscope.plots._text import literal, wrap
 
 __all__ = ["sweep_heatmap"]
@@ -42,6 +42,7 @@ def sweep_heatmap(
     y: str = "step",
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.experiments.sweep.sweep` returns: the effect by block and step, a panel for each edit.
 
@@ -56,6 +57,7 @@ def sweep_heatmap(
         y: the dim upwards.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable, a dim or the metric is missing.
@@ -75,17 +77,20 @@ def sweep_heatmap(
     rows = -(-len(edits) // _ACROSS)
     columns = -(-len(edits) // rows)
     side = float(np.clip(0.17 * mean.sizes[x], 2.4, 6.0)), float(np.clip(0.15 * mean.sizes[y], 1.6, 4.5))
-    hatched = Patch(facecolor="none", edgecolor=MUTED, hatch="////", linewidth=0.6, label="interval holds 0")
+    hatched = Patch(
+        facecolor="none", edgecolor=DATA_GREY, hatch="////", linewidth=0.6, label="interval holds 0"
+    )
     words = _word(mean, "label") or pretty(chosen)
-    figure = sheet(
+    figure, body = sheet(
         columns * side[0] + 1.6,
         rows * (side[1] + 0.75),
         title=title or sentence(f"{words}, by {pretty(x)} and {pretty(y)}"),
         headline=headline(mean.assign_attrs(result.attrs | mean.attrs), about),
         note="Grey: no finite number." if not np.isfinite(numbers).all() else "",
         legend=[hatched] if unsure.any() else (),
+        **place,
     )
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
+    axes = body.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel().tolist()
     colours = _colours(numbers)
     for index, (ax, edit) in enumerate(zip(axes, edits, strict=False)):
         shown = np.ma.masked_invalid(numbers[index])
@@ -121,7 +126,7 @@ def _colours(numbers: np.ndarray) -> dict[str, Any]:
 def _hatch(ax: Axes, unsure: np.ndarray) -> None:
     for row, column in np.argwhere(unsure):
         corner = (column - 0.5, row - 0.5)
-        ax.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=MUTED, linewidth=0))
+        ax.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", edgecolor=DATA_GREY, linewidth=0))
 
 
 def _ticks(ax: Axes, mean: xr.DataArray, x: str, y: str, side: tuple[float, float]) -> None:

@@ -1,32 +1,34 @@
 """Where the large activations are in one hidden state: token by channel.
 
-The picture of the massive-activations literature (Sun et al., arXiv 2402.17762, figure 1): channels
-that are large at every token are ridges, single register tokens are spikes.
+What the massive-activations literature draws in three dimensions (Sun et al., arXiv 2402.17762, figure 1), flat:
+channels that are large at every token are dark columns with a short bar above, single register tokens dark cells with a
+long one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import xarray as xr
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from ditscope import checks
 from ditscope.channels.channel_set import ChannelSet
 from ditscope.errors import InputError
-from ditscope.plots._axes import PLAIN, colour_bar, frameless, mark_top, number
+from ditscope.plots._axes import colour_bar, frameless, grid, log_axis, number
 from ditscope.plots._labels import headline, require_dims, values
-from ditscope.plots._sheet import Sheet, sheet
-from ditscope.plots._style import ACCENT, FAINT, INK, MAGNITUDE, MUTED, RULE, styled
-from ditscope.plots._text import TIMES
+from ditscope.plots._sheet import Place, sheet
+from ditscope.plots._style import ACCENT, FAINT, INK, MAGNITUDE, styled
+from ditscope.plots._text import TIMES, literal
 
 __all__ = ["token_channel"]
 
-_RIDGES = 160  # more lines than this hide each other
+_COLUMNS = 900  # more columns than this are finer than a page
 _NAMED = 12
 
 
@@ -35,25 +37,27 @@ def token_channel(
     hidden: xr.DataArray,
     *,
     massive: ChannelSet | Iterable[int] = (),
-    kind: str = "ridges",
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws one hidden state of ``cache.hidden()``: the absolute activation of every token and channel.
+
+    Below, a cell for each token and channel, in log colour; above, how far each channel reaches from its median token
+    to its largest. The channel with the largest value is always named.
 
     Args:
         hidden: `[token, channel]`, any float type; scalar coords such as block_name, step and sigma
             are named under the title.
         massive: the channels that are drawn in colour: a set, such as ``ranking.top(12)``, of which those of the
-            hidden state's block are taken, or channel ids.
-        kind: "ridges" for the 3-D view, "heatmap" for the flat one (log colour).
+            hidden state's block are taken, or channel ids. The largest twelve are named.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
-        InputError: other dims, an unknown ``kind``, a massive channel that is not there, or a set of another stream.
+        InputError: other dims, a massive channel that is not there, or a set of another stream.
     """
-    checks.name_of("kind", kind, ("ridges", "heatmap"))
     hidden = require_dims(
         hidden,
         ("token", "channel"),
@@ -68,21 +72,124 @@ def token_channel(
         raise InputError(
             f"massive channel {unknown[0]}", "ids among the channels given", "Use ids of this stream."
         )
-    marked = np.flatnonzero(np.isin(channels, wanted)).tolist()
+    marked = np.isin(channels, wanted)
     lost = int((~np.isfinite(magnitude)).sum())
-    magnitude = np.where(np.isfinite(magnitude), magnitude, 0.0 if kind == "ridges" else np.nan)
-    notes = [f"Tokens run row by row over the {grid} latent grid."] if (grid := _grid(hidden)) else []
+    magnitude = np.where(np.isfinite(magnitude), magnitude, np.nan)
+    width = -(-magnitude.shape[1] // _COLUMNS)
+    largest = _over_tokens(np.fmax.reduce, magnitude)
+    figure, body = sheet(
+        8.6,
+        5.2,
+        title=title or "Activation magnitude by token and channel",
+        headline=headline(hidden, about),
+        note="  ".join(_notes(hidden, magnitude, channels, width, lost)),
+        legend=[
+            Patch(color=FAINT, alpha=0.6, label="a channel, from its median token to its largest"),
+            *([Line2D([], [], color=ACCENT, linewidth=2.2, label="massive")] if marked.any() else []),
+        ],
+        **place,
+    )
+    upper, lower = body.subplots(2, 1, sharex=True, height_ratios=(1.0, 1.9))
+    typical = float(np.nanmedian(magnitude)) if lost < magnitude.size else 1.0
+    least = (typical or 1.0) / 2
+    _reach(upper, magnitude, largest, marked, least)
+    named = sorted(np.flatnonzero(marked), key=lambda at: -np.nan_to_num(largest[at]))[:_NAMED]
+    most = int(np.argmax(np.nan_to_num(largest)))
+    _name(upper, sorted({*map(int, named), most}), largest, channels, marked)
+    starts = np.arange(0, magnitude.shape[1], width)
+    drawn = np.fmax.reduceat(magnitude, starts, axis=1)
+    high = max(float(np.nanmax(drawn, initial=least)), 4 * least)
+    # Typical values stay light: what matters here is what stands out.
+    mesh = lower.pcolormesh(
+        np.append(starts, magnitude.shape[1]) - 0.5,
+        np.arange(len(drawn) + 1) - 0.5,
+        np.ma.masked_invalid(np.maximum(drawn, least)),
+        norm=LogNorm(least, high),
+        cmap=MAGNITUDE,
+        rasterized=True,
+    )
+    whole = np.array_equal(channels, np.arange(len(channels)))
+    lower.set(xlabel="channel" if whole else "channel, counted within the selection", ylabel="token")
+    lower.set(ylim=(len(drawn) - 0.5, -0.5), xlim=(-0.5, magnitude.shape[1] - 0.5))
+    frameless(lower)
+    colour_bar([upper, lower], mesh, "|activation|, log colour", extend="min")
+    return figure
+
+
+def _notes(
+    hidden: xr.DataArray, magnitude: np.ndarray, channels: np.ndarray, width: int, lost: int
+) -> list[str]:
+    height, across = hidden.attrs.get("grid_height"), hidden.attrs.get("grid_width")
+    notes = []
+    if lost < magnitude.size:
+        token, channel = np.unravel_index(int(np.nanargmax(magnitude)), magnitude.shape)
+        largest, median = float(magnitude[token, channel]), float(np.nanmedian(magnitude))
+        notes.append(
+            f"Largest: {number(float(f'{largest:.3g}'))}, of channel {channels[channel]} at token {token}; "
+            f"median of all {number(float(f'{median:.2g}'))}."
+        )
+    if height and across:
+        notes.append(f"Tokens run row by row over the {height} {TIMES} {across} latent grid.")
+    if width > 1:
+        notes.append(f"Each column is the largest of {width} neighbouring channels.")
     if lost:
-        notes.append(f"{lost} values are not finite and are {'drawn as 0' if kind == 'ridges' else 'grey'}.")
-    if kind == "ridges" and magnitude.shape[1] - len(marked) > _RIDGES:
-        group = -(-(magnitude.shape[1] - len(marked)) // _RIDGES)
-        notes.append(f"Each grey line is the largest of {group} neighbouring channels.")
-    if kind == "ridges" and marked:
-        notes.append("Colour: the channels marked as massive, named by id on the axis.")
-    words = (title or "Activation magnitude by token and channel", headline(hidden, about), "  ".join(notes))
-    if kind == "ridges":
-        return _ridges(magnitude, channels, marked, words)
-    return _heatmap(magnitude, channels, marked, words)
+        notes.append(f"{lost} values are not finite and are grey.")
+    return notes
+
+
+def _over_tokens(reduce: Any, magnitude: np.ndarray) -> np.ndarray:
+    """``[channel]``; NaN of a channel without a finite value."""
+    found = np.full(magnitude.shape[1], np.nan)
+    some = np.isfinite(magnitude).any(axis=0)
+    found[some] = reduce(magnitude[:, some], axis=0)
+    return found
+
+
+def _reach(ax: Axes, magnitude: np.ndarray, largest: np.ndarray, marked: np.ndarray, least: float) -> None:
+    """Each channel from its median to its largest token, on a log axis from ``least``."""
+    median = np.maximum(_over_tokens(np.nanmedian, magnitude), least)
+    for which, colour, alpha, name in ((~marked, FAINT, 0.6, "others"), (marked, ACCENT, 1.0, "massive")):
+        at = np.flatnonzero(which)
+        thin = float(np.clip(430 / len(marked), 0.5, 2.6)) * (1.4 if name == "massive" else 1.0)
+        ax.vlines(
+            at,
+            median[at],
+            np.maximum(largest[at], median[at]),
+            color=colour,
+            alpha=alpha,
+            linewidth=thin,
+            gid=name,
+        )
+    high = max(float(np.nanmax(largest, initial=least)), 2 * least)
+    ax.set_yscale("log")
+    ax.set(ylabel="|activation|", ylim=(least, high * 1.25))
+    log_axis(ax.yaxis, least, high)
+    grid(ax)
+
+
+def _name(ax: Axes, at: list[int], largest: np.ndarray, channels: np.ndarray, marked: np.ndarray) -> None:
+    """Name channels above an axes, apart enough to be read, each with a line to its bar."""
+    gap, last = 0.034 * len(channels), len(channels) - 1
+    places: list[float] = []
+    for index in at:
+        places.append(max(index, places[-1] + gap) if places else float(index))
+    for row in reversed(range(len(places))):
+        places[row] = min(places[row], last - (len(places) - 1 - row) * gap)
+    for index, place in zip(at, places, strict=True):
+        colour = ACCENT if marked[index] else INK
+        ax.annotate(
+            literal(channels[index]),
+            (index, np.nan_to_num(largest[index], nan=1.0)),
+            (place, 1.07),
+            textcoords=ax.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            size=7.5,
+            color=colour,
+            fontweight="bold",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            annotation_clip=False,
+        )
 
 
 def _ids(massive: ChannelSet | Iterable[int], hidden: xr.DataArray) -> list[int]:
@@ -96,108 +203,3 @@ def _ids(massive: ChannelSet | Iterable[int], hidden: xr.DataArray) -> list[int]
     shown = {dim: hidden[dim].item() for dim in massive.kept if dim in hidden.coords}
     block = shown.pop("block", None)
     return [int(channel) for channel in (massive.sel(**shown) if shown else massive)[block]]
-
-
-def _heatmap(
-    magnitude: np.ndarray, channels: np.ndarray, marked: list[int], words: tuple[str, str, str]
-) -> Sheet:
-    figure = sheet(8.2, 4.4, title=words[0], headline=words[1], note=words[2])
-    ax = figure.subplots()
-    width = -(-magnitude.shape[1] // 900)
-    starts = np.arange(0, magnitude.shape[1], width)
-    drawn = np.fmax.reduceat(magnitude, starts, axis=1)
-    # Typical values stay light: what matters here is what stands out.
-    typical = float(np.nanmedian(drawn)) or 1.0
-    norm = LogNorm(typical / 2, max(float(np.nanmax(drawn)), typical * 2))
-    edges = np.append(starts, magnitude.shape[1]) - 0.5
-    mesh = ax.pcolormesh(
-        edges,
-        np.arange(len(drawn) + 1) - 0.5,
-        np.ma.masked_invalid(np.fmax(drawn, typical / 2)),
-        norm=norm,
-        cmap=MAGNITUDE,
-        rasterized=True,
-    )
-    ax.set(xlabel="channel", ylabel="token", ylim=(len(drawn) - 0.5, -0.5))
-    named = _spread(marked, magnitude.shape[1])
-    mark_top(ax, named, channels[named].tolist(), ACCENT)
-    frameless(ax)
-    colour_bar(ax, mesh, "|activation|, log colour", extend="min")
-    return figure
-
-
-def _ridges(
-    magnitude: np.ndarray, channels: np.ndarray, marked: list[int], words: tuple[str, str, str]
-) -> Sheet:
-    tokens, width = magnitude.shape
-    other = np.setdiff1d(np.arange(width), marked)
-    group = max(-(-len(other) // _RIDGES), 1)
-    figure = sheet(8.2, 5.0, title=words[0], headline=words[1], note=words[2])
-    figure.set_layout_engine("none")
-    box = figure.get_figheight()
-    # Perspective axes leave wide empty margins of their own, so they are given more than their share.
-    ax: Any = figure.add_axes((-0.04, 0.3 / box, 1.06, 5.6 / box), projection="3d", computed_zorder=False)
-    ax.set_proj_type("persp", focal_length=0.55)
-    ax.view_init(elev=24, azim=-57)
-    ax.set_box_aspect((1.25, 1.25, 0.72), zoom=1.08)
-    along = np.arange(tokens)
-    starts = np.arange(0, len(other), group)
-    if len(other):
-        quiet = np.maximum.reduceat(magnitude[:, other], starts, axis=1)
-        # From the back to the front, so that nearer lines cover farther ones.
-        lines = [np.column_stack([along, quiet[:, index]]) for index in range(len(starts))][::-1]
-        ax.add_collection3d(
-            LineCollection(lines, colors=[to_rgba(FAINT, 0.55)], linewidths=0.5),
-            zs=other[starts][::-1],
-            zdir="y",
-        )
-    if marked:
-        shapes = [
-            np.column_stack([np.r_[along, along[-1], 0], np.r_[magnitude[:, index], 0.0, 0.0]])
-            for index in marked[::-1]
-        ]
-        ax.add_collection3d(
-            PolyCollection(
-                shapes, facecolors=[to_rgba(ACCENT, 0.22)], edgecolors=[ACCENT], linewidths=0.9, zorder=3
-            ),
-            zs=marked[::-1],
-            zdir="y",
-        )
-    high = float(magnitude.max()) or 1.0
-    ax.set(xlim=(0, tokens), ylim=(0, width), zlim=(0, high * 1.02))
-    ax.set_xlabel("token", labelpad=4)
-    ax.set_ylabel("channel", labelpad=4)
-    ax.set_zlabel("|activation|", labelpad=2)
-    ax.zaxis.set_major_formatter(PLAIN)
-    named = _spread(marked, width)
-    ends = [index for index in (0, width - 1) if all(abs(index - other) > 0.05 * width for other in named)]
-    ticks = sorted([*named, *ends]) if named else list(range(0, width, max(width // 4, 1)))
-    ax.set_yticks(ticks, [str(channels[index]) for index in ticks])
-    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
-        axis.set_pane_color(to_rgba("#f7f8fa"))
-        axis.line.set_color(RULE)
-        axis._axinfo["grid"] |= {"color": RULE, "linewidth": 0.5}
-    ax.tick_params(labelcolor=MUTED, labelsize=7.5, pad=0)
-    for tick, label in zip(ticks, ax.get_yticklabels(), strict=True):
-        if tick in named:
-            label.set(color=ACCENT, fontweight="bold")
-    others = magnitude[:, other] if len(other) else magnitude
-    median = float(np.median(others))
-    largest, middle = number(float(f"{high:.3g}")), number(float(f"{median:.2g}"))
-    style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 8, "color": INK, "linespacing": 1.4}
-    figure.text(0.975, 0.3 / box, f"largest {largest}\nmedian of the others {middle}", **style)
-    return figure
-
-
-def _spread(marked: list[int], width: int) -> list[int]:
-    """The marked channels that can be named without their names touching."""
-    chosen: list[int] = []
-    for index in marked[:_NAMED]:
-        if not chosen or index - chosen[-1] > 0.03 * width:
-            chosen.append(index)
-    return chosen
-
-
-def _grid(hidden: xr.DataArray) -> str:
-    height, width = hidden.attrs.get("grid_height"), hidden.attrs.get("grid_width")
-    return f"{height} {TIMES} {width}" if height and width else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,7 @@ from matplotlib.patches import Patch
 
 from ditscope.plots._bands import by_block
 from ditscope.plots._labels import headline, labels, require_dims, require_variables, values
-from ditscope.plots._sheet import sheet
+from ditscope.plots._sheet import Place, sheet
 from ditscope.plots._style import DISTINCT, MISSING, styled
 from ditscope.plots._text import literal
 
@@ -26,6 +27,7 @@ def variance_shares(
     *,
     title: str | None = None,
     about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws what :func:`ditscope.passes.variance_components` returns: the mean share over channels of each factor.
 
@@ -34,6 +36,7 @@ def variance_shares(
             channels, with a panel each.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -52,7 +55,7 @@ def variance_shares(
     first = next(iter(shares.values()))
     factors = labels(first, "component")
     colours = dict(zip(factors, (*DISTINCT[: len(factors) - 1], MISSING), strict=False))
-    figure = sheet(
+    figure, body = sheet(
         max(5.0 * len(shares), 6.6),
         3.7,
         title=title or "Over what the channels vary",
@@ -60,8 +63,9 @@ def variance_shares(
         note="Each factor's share of the sum of squares about the mean, averaged over channels; the leftover is"
         " where factors act together.",
         legend=[Patch(color=colour, label=literal(name)) for name, colour in colours.items()],
+        **place,
     )
-    panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
+    panels = body.subplots(1, len(shares), sharey=True, squeeze=False)[0]
     for ax, (name, share) in zip(panels, shares.items(), strict=True):
         below = np.zeros(share.sizes["block"])
         for factor in factors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -12,19 +13,22 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ditscope.plots._labels import headline, require_dims, require_variables
-from ditscope.plots._sheet import sheet
-from ditscope.plots._style import DISTINCT, INK, MARKERS, MUTED, styled
+from ditscope.plots._sheet import Place, sheet
+from ditscope.plots._style import DISTINCT, INK, MARKERS, MUTED, REFUTES, SUPPORTS, styled
 from ditscope.plots._text import literal, wrap
 
 __all__ = ["verdicts"]
 
 _SOURCE = "what decided_quantities returns"
-_FOR, _AGAINST = "#d9efe4", "#f8dfd0"
 
 
 @styled
 def verdicts(
-    decided: xr.Dataset, *, title: str | None = None, about: Mapping[str, object] | None = None
+    decided: xr.Dataset,
+    *,
+    title: str | None = None,
+    about: Mapping[str, object] | None = None,
+    **place: Unpack[Place],
 ) -> Figure:
     """Draws the quantities of one result of a claim, or of several beside each other.
 
@@ -34,6 +38,7 @@ def verdicts(
             ``words(quantity)``, ``unit(quantity)`` and ``verdict(result, quantity)``.
         title: another title.
         about: entries for the line below it.
+        **place: ``figure=`` or ``ax=``: a figure, subfigure or axes of your own to draw in.
 
     Raises:
         InputError: a variable or dim is missing.
@@ -50,23 +55,24 @@ def verdicts(
         for each in range(results)
     ]
     legend: list[Patch | Line2D] = [
-        Patch(color=_FOR, label="supports the claim"),
-        Patch(color=_AGAINST, label="refutes it"),
+        Patch(color=SUPPORTS, label="supports the claim"),
+        Patch(color=REFUTES, label="refutes it"),
     ]
     if many:
         legend += [
             Line2D([], [], color=colour, marker=marker, label=literal(str(name)))
             for name, (colour, marker) in zip(decided["result"].values, looks, strict=True)
         ]
-    figure = sheet(
+    figure, body = sheet(
         8.2,
         rows * (1.05 + 0.22 * (results - 1)),
         title=title or "The rule, decided",
         headline=headline(decided["mean"], about),
         note="Dots are means, lines intervals that hold together. An interval within neither range is undecided.",
         legend=legend,
+        **place,
     )
-    axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
+    axes = body.subplots(rows, 1, squeeze=False)[:, 0]
     for row, ax in enumerate(axes):
         quantity = decided.isel(quantity=row)
         ends = np.concatenate([quantity["supports"].values.ravel(), quantity["refutes"].values.ravel()])
@@ -76,9 +82,9 @@ def verdicts(
         room = 0.18 * ((most - least) or abs(most) or 1.0)
         ax.set_xlim(least - room, most + room)
         ax.set_ylim(results - 0.5, -0.5)
-        _shade(ax, quantity["supports"].values, _FOR)
+        _shade(ax, quantity["supports"].values, SUPPORTS)
         for against in quantity["refutes"].values:
-            _shade(ax, against, _AGAINST)
+            _shade(ax, against, REFUTES)
         for each, (colour, marker) in enumerate(looks):
             ax.plot([low[each, row], high[each, row]], [each, each], color=colour, linewidth=2.2, zorder=3)
             ax.plot(mean[each, row], each, marker, color=colour, markersize=6.5, zorder=4)
