@@ -86,9 +86,9 @@ def sweep(
         memory_budget: most bytes for what is recorded of the unedited run, on the model's device.
         edits_per_forward: edits that are made in one forward pass, each on its own copy of the batch. More than one
             fills a device that a batch leaves idle, and moves the last bits of all numbers, as another batch size does.
-            On one core of a CPU there is little to fill: the embedded pipeline takes 0.90 of the time with 2 and 0.95
-            with 4, and a cell's mean difference of images moves by up to 4e-4 of itself (``benchmarks/sweep.py --only
-            together``, 9 cells).
+            On one core of a CPU there is little to fill: the embedded pipeline takes 0.88 of the time with 2 and 0.91
+            with 4, and a cell's mean difference of images moves by up to 7e-4 of itself (``benchmarks/sweep.py --only
+            together``, 25 cells).
         **call: pipeline arguments, as of compare.
 
     Returns:
