@@ -35,6 +35,9 @@ PACKAGES = {
 }
 """What the API reference has pages of, in its order."""
 
+INHERITING = ("Cache", "Capture", "ChannelSet")
+"""Classes whose methods are, as far as they are used, those of a base class without a place of its own."""
+
 _ERRORS = (
     "InputError",
     "UnsupportedError",
@@ -111,15 +114,20 @@ def api_pages() -> Iterator[tuple[str, str]]:
     yield (
         "api/index.md",
         f"# API\n\n{rows}\n\n{known}\n\n`import ditscope as ds` gives these, and the packages:\n\n"
-        + "\n\n".join(f"::: {name}" for name in facade)
+        + "\n\n".join(map(_entry, facade))
         + "\n",
     )
     for package, title in PACKAGES.items():
         names = public_names(package)
         shown = [f"[`{name.rpartition('.')[2]}`](index.md#{name})" for name in names if name in facade]
         told = [f"On the page of `ditscope` itself: {', '.join(shown)}."] * bool(shown)
-        entries = [f"::: {name}" for name in names if name not in facade]
+        entries = [_entry(name) for name in names if name not in facade]
         yield f"api/{package}.md", "\n\n".join([f"# {title}", *told, *entries]) + "\n"
+
+
+def _entry(name: str) -> str:
+    inheriting = name.rpartition(".")[2] in INHERITING
+    return f"::: {name}" + "\n    options: {inherited_members: true}" * inheriting
 
 
 def on_files(files: Any, config: Any) -> Any:
