@@ -88,7 +88,7 @@ def _placed(
         return names + [""] * (length - real) if len(names) == real else None
     names = [name for own, text in texts[:-1] for name in _names(own, text.padded)]
     filled = length - len(names) - len(last.padded)
-    if filled < 0:
+    if filled < 0 or (filled and names):
         return None
     # What a pipeline fills a length up with, it puts before the text.
     return [*names, *[str(watched.tokenizer.pad_token)] * filled, *_names(watched, last.padded)]
