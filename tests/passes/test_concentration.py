@@ -71,3 +71,12 @@ def test_ranking_reports_all_measures(make_hidden):
 def test_negative_scores_are_refused():
     with pytest.raises(InputError, match="non-negative"):
         passes.gini(array([-1, 2]))
+
+
+def test_statistics_may_be_lazy():
+    values = np.random.default_rng(2).random((3, 8))
+    names = ("mean_abs", "abs_max", "energy")
+    loaded = xr.Dataset({name: (("block", "channel"), values + at) for at, name in enumerate(names)})
+    found = passes.measure_concentration(loaded.chunk(channel=3), k=2)
+    xr.testing.assert_identical(found, passes.measure_concentration(loaded, k=2))
+    xr.testing.assert_identical(passes.gini(loaded["energy"].chunk(channel=3)), passes.gini(loaded["energy"]))

@@ -41,7 +41,7 @@ def gini(scores: xr.DataArray, *, top: int | None = None) -> xr.DataArray:
         checks.whole_number("top", top, most=scores.sizes["channel"], of=" (the channels there are)")
     return xr.apply_ufunc(
         _gini,
-        scores,
+        scores.compute(),
         input_core_dims=[["channel"]],
         kwargs={"top": top},
         vectorize=True,
@@ -127,9 +127,10 @@ def measure_concentration(
         of channels), each ``[*kept]``.
 
     Examples:
-        >>> ds.passes.measure_concentration(ds.passes.channel_statistics(cache).compute(), k=6)["gini"].dims
+        >>> ds.passes.measure_concentration(ds.passes.channel_statistics(cache), k=6)["gini"].dims
         ('block',)
     """
+    statistics = statistics[list({statistic, "mean_abs", "abs_max", "energy"})].compute()
     scores = statistics[statistic].transpose(..., "channel")
     checks.whole_number("k", k, most=scores.sizes["channel"], of=" (the channels there are)")
     relative = ratio_to_median(scores)
