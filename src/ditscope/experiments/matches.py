@@ -49,9 +49,10 @@ def match_ratio(
     if matching and len(recorded) == len(matching):
         for row, own in enumerate(zip(samples, positions, strict=True)):
             fired = firings[firings["row"] == row]
-            found = [_recorded_ratios(edit, fired, *own) for edit in recorded]
-            if sum(map(len, found)):
-                ratio[row] = np.nanmean(np.concatenate(found))
+            found = np.concatenate([_recorded_ratios(edit, fired, *own) for edit in recorded])
+            # Where nothing was wanted there is no ratio.
+            if not np.isnan(found).all():
+                ratio[row] = np.nanmean(found)
     elif matching and not recorded:
         live = firings[firings["matched"] != ""]
         # numpy's sum keeps NaN, which pandas' would take for nothing.
