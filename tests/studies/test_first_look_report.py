@@ -208,4 +208,4 @@ def test_the_headline_is_what_a_user_could_reach() -> None:
 
 
 def test_the_energy_matched_control_is_called_by_what_it_reached() -> None:
-    assert "<td>zero random, 58.3 % of the energy (massive 61 %)</td>" in page()
+    assert ">zero random, 58.3 % of the energy (massive 61 %)</td>" in page()
