@@ -14,7 +14,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
-from ditscope.studies.study import FILES, origins, scope_of
+from ditscope.studies.study import files, origins, scope_of
 
 if TYPE_CHECKING:
     from ditscope.studies.claim import Claim
@@ -45,7 +45,7 @@ def draw_claim(result: Result) -> Report:
     settings = {name: str(value) for name, value in numbers["config"].items() if value is not None}
     tables = {f"table: {name.replace('_', ' ')}": f"{name}.csv" for name in numbers["tables"]}
     report.provenance({"model": numbers["model"], "settings": settings, **origins(result)})
-    return report.beside({**FILES, "verdict": "verdict.json", **tables, **_stores(result)})
+    return report.beside({**files(result), "verdict": "verdict.json", **tables})
 
 
 def _source_of(claim: Claim) -> str:
@@ -54,12 +54,6 @@ def _source_of(claim: Claim) -> str:
         return textwrap.dedent(inspect.getsource(type(claim).figures))
     except (AttributeError, OSError, TypeError):
         return ""
-
-
-def _stores(result: Result) -> dict[str, str]:
-    """The recordings and sweeps of a claim, by what they are of."""
-    found = [path for kind in ("zarr", "sweep") for path in sorted(result.folder.glob(f"*/*.{kind}"))]
-    return {f"store: {path.parent.name}, {path.stem}": f"{path.parent.name}/{path.name}" for path in found}
 
 
 def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr.Dataset:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
-from ditscope.studies.study import FILES, origins, scope_of
+from ditscope.studies.study import files, origins, scope_of
 
 if TYPE_CHECKING:
     from ditscope.studies.study import Result
@@ -42,7 +42,7 @@ def draw_report(result: Result) -> Report:
             **origins(result),
         }
     )
-    return report.beside({**FILES, "the recording": "cache.zarr"})
+    return report.beside(files(result))
 
 
 def _k(result: Result) -> int:

@@ -36,15 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Measured", "Progress", "Result", "Study"]
 
 
-FILES = {
-    "numbers": "results.json",
-    "what it was measured with": "provenance.json",
-    "settings": "config.json",
-    "labelled arrays": "arrays.zarr",
-}
-"""What every folder of a result has."""
-
-
 def scope_of(model: str) -> str:
     """What a result on a model is a fact about, in a sentence."""
     if model in EMBEDDED_NAMES:
@@ -145,6 +136,7 @@ class Study(ABC):
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": command or f"{type(self).__name__}(...).run({str(folder)!r})",
             "revision": dit.revision,
+            "stores": _stores(target),
             **measured.provenance,
         }
         _write_arrays(target / "arrays.zarr", measured.arrays)
@@ -272,6 +264,19 @@ def load_result(source: Path, study: Callable[[str, Any, Path], Any]) -> tuple[R
     return Result(made, source, numbers, arrays, provenance), config["study"]
 
 
+def files(result: Result) -> dict[str, str]:
+    """What lies in the folder of a result, for a report to link."""
+    always = {
+        "numbers": "results.json",
+        "what it was measured with": "provenance.json",
+        "settings": "config.json",
+        "labelled arrays": "arrays.zarr",
+    }
+    return always | {
+        f"store {number}": path for number, path in enumerate(result.provenance.get("stores", ()), 1)
+    }
+
+
 def origins(result: Result) -> dict[str, object]:
     """Rows of a report's closing table that every study has: when, how and with what, and on what prompts."""
     known = result.provenance
@@ -296,6 +301,14 @@ def known_studies() -> dict[str, type[Study]]:
     offered = public_names("ditscope.studies").values()
     studies = [each for each in offered if isinstance(each, type) and issubclass(each, Study)]
     return {study.name: study for study in studies if not isabstract(study)}
+
+
+def _stores(folder: Path) -> list[str]:
+    """Recordings and sweeps in a folder and in those that are in it."""
+    found = [
+        path for kind in ("zarr", "sweep") for depth in ("", "*/") for path in folder.glob(f"{depth}*.{kind}")
+    ]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "arrays.zarr")
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:
