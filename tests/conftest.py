@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +48,16 @@ def prompts() -> list[str]:
         "a small red circle at the left on a plain blue background",
         "a large white star at the top on a striped purple background",
     ]
+
+
+@pytest.fixture(scope="module")  # while its driver runs, other tests' event loops could not
+def browser():
+    """A real Chromium."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on this machine: install Debian's package chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the library playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield launched
+        launched.close()

@@ -32,10 +32,10 @@ LAYERS = [
     ["metrics"],
     ["experiments"],
     ["plots"],
-    ["report"],
     ["shapes"],
-    ["studies"],
     ["explorer"],
+    ["report"],
+    ["studies"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -44,6 +44,7 @@ UPWARD = {
     ("ditscope.models.dit", "tracing"),  # DiT.generate_images
     ("ditscope.cache.recorded", "recording"),  # Cache.torch
     ("ditscope.cache.reader", "explorer"),  # Cache.view
+    ("ditscope.cache.reader", "report"),  # Cache.report
     ("ditscope.metrics.mask_iou", "shapes"),  # both judge images of the embedded world
     ("ditscope.metrics.shapes_attributes", "shapes"),
 }

@@ -16,7 +16,7 @@ from ditscope.studies import FirstLook
 def test_it_runs_the_first_look_as_it_is(options, folder, monkeypatch) -> None:
     ran = []
 
-    def run(study: FirstLook, out: Path, *, dit, say) -> SimpleNamespace:
+    def run(study: FirstLook, out: Path, *, dit, say, command) -> SimpleNamespace:
         say("record 24 images")
         ran.append((study, out, dit))
         return SimpleNamespace(folder=out)

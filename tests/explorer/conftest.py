@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from dataclasses import replace
 
@@ -20,8 +19,6 @@ from ditscope.experiments.sweep_store import opened
 SAMPLES = tuple(
     SampleSpec(prompt, seed) for prompt in ("a red circle", "ein grünes Dreieck <b>") for seed in (0, 7)
 )
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
@@ -99,19 +96,6 @@ def server(stores):
     yield running
     running.stop()
     thread.join(10)
-
-
-@pytest.fixture(scope="module")  # while its driver runs, other tests' event loops could not
-def browser():
-    """A real Chromium."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium on this machine: install Debian's package chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="the library playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
+from ditscope.plots._sheet import png, svg
 from ditscope.plots._text import DASH, MINUS
 from ditscope.report import Report
 from ditscope.report.formatting import number
@@ -73,7 +75,12 @@ def test_page_asks_for_nothing_outside_itself(tmp_path) -> None:
     for tag, attributes in parsed.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attributes.get(name)
-            assert value is None or value.startswith(("data:image/png;base64,", "#")), (tag, name, value)
+            inside = ("data:image/svg+xml;base64,", "#")
+            assert value is None or value.startswith(inside) or (tag, value) == ("a", "curve.png"), (
+                tag,
+                name,
+                value,
+            )
     assert not parsed.names() & {"script", "link", "iframe", "object", "base", "form"}
     assert "http:" not in page
     assert "https:" not in page
@@ -87,6 +94,7 @@ def test_contents_point_at_sections_that_are_there() -> None:
     parsed = Page(report.html())
     ids = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
     links = [attributes["href"] for tag, attributes in parsed.tags if tag == "a"]
+    links.remove("curve.png")
     assert links == ["#section-1", "#section-2", "#provenance"]
     assert {link[1:] for link in links} <= ids
 
@@ -115,10 +123,11 @@ def test_writing_again_replaces_the_page(tmp_path) -> None:
     assert "Title old" not in page
 
 
-def test_embedded_image_is_the_written_file_at_its_size_on_paper(tmp_path) -> None:
+def test_embedded_image_is_the_figure_at_its_size_on_paper_and_the_png_lies_beside(tmp_path) -> None:
     parsed = Page(build().write(tmp_path).read_text(encoding="utf-8"))
     image = next(attributes for tag, attributes in parsed.tags if tag == "img")
-    assert base64.b64decode(image["src"].split(",", 1)[1]) == (tmp_path / "curve.png").read_bytes()
+    assert base64.b64decode(image["src"].split(",", 1)[1]) == svg(small_figure())
+    assert (tmp_path / "curve.png").read_bytes() == png(small_figure())
     assert (image["width"], image["height"]) == ("192", "96")
     assert image["alt"] == "Caption plain"
 
@@ -160,6 +169,33 @@ def test_tables_hold_the_values_given(table, cells: list[str]) -> None:
 def test_a_number_keeps_its_significant_digits(value: float, digits: int) -> None:
     shown = float(number(value, digits).replace(MINUS, "-").replace(",", ""))
     assert shown == pytest.approx(value, rel=0.51 * 10 ** (1 - digits), abs=1e-300)
+
+
+def test_what_lies_beside_the_page_is_linked_by_its_own_name() -> None:
+    report = build().beside({"numbers": "../a run/results.json", "a name": 'x"><b>.zarr'})
+    parsed = Page(report.html())
+    links = [attributes["href"] for tag, attributes in parsed.tags if tag == "a"]
+    assert "../a%20run/results.json" in links
+    assert "x%22%3E%3Cb%3E.zarr" in links
+    assert "b" not in parsed.names() - Page(build().html()).names()
+
+
+def test_a_picture_that_was_drawn_before_is_shown_as_it_is(tmp_path) -> None:
+    (tmp_path / "old.png").write_bytes(png(small_figure(3.0)))
+    report = Report("Old")
+    report.section("S").picture(tmp_path / "old.png", "As it was.", name="old")
+    image = next(attributes for tag, attributes in Page(report.html()).tags if tag == "img")
+    assert base64.b64decode(image["src"].split(",", 1)[1]) == png(small_figure(3.0))
+    assert (image["width"], image["height"]) == ("192", "96")
+
+
+def test_no_script_runs_but_that_of_an_explorer() -> None:
+    report = build()
+    assert "script-src 'none'" in report.html()
+    report.sections[0].explorer(('{"a": "\\u003cb>"}', "const a = 1;", ".x {}"), "Inside.")
+    digest = base64.b64encode(hashlib.sha256(b"const a = 1;").digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in report.html()
+    assert '<script type="module">const a = 1;</script>' in report.html()
 
 
 def test_provenance_spreads_mappings_and_lists() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import ditscope as ds
 from ditscope.errors import InputError
+from ditscope.plots._sheet import png
 from ditscope.studies import FirstLook
 
 SMALL = FirstLook(
@@ -72,6 +73,53 @@ def test_the_report_states_the_numbers_and_their_limits(finished) -> None:
     assert all(re.search(rf"<t[hd][^>]*>{name}</t[hd]>", page) for name in rows)
     assert "http-equiv" in page
     assert 'src="http' not in page
+
+
+def test_the_code_of_every_figure_draws_it_from_the_folder(finished, monkeypatch) -> None:
+    result, _ = finished
+    monkeypatch.chdir(result.folder)
+    figures = result.study.draw(result).parts("figure")
+    assert len(figures) == 10
+    for part in figures:
+        names: dict = {}
+        exec(part["code"], names)
+        assert png(names["figure"]) == part["data"], part["name"]
+
+
+def test_the_report_says_when_how_and_on_what_and_links_what_there_is(finished) -> None:
+    result, _ = finished
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    for prompt in SMALL.prompt_list():
+        assert prompt in page
+    assert result.provenance["date"] in page
+    assert "FirstLook(...).run(" in page
+    for name in (
+        "results.json",
+        "provenance.json",
+        "config.json",
+        "arrays.zarr",
+        "cache.zarr",
+        "ablation.png",
+    ):
+        assert f'href="{name}"' in page
+        assert (result.folder / name).exists()
+
+
+def test_the_report_says_what_the_sets_do_after_the_stop(finished) -> None:
+    result, _ = finished
+    needed = result.arrays["needed"]
+    least = needed["jaccard"].isel(order=0).min(["stream", "block"])
+    stop = float(needed["needed"][0])
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    later = least.where((least["samples"] > stop) & (least < 0.9), drop=True)
+    said = (
+        "the sets go on changing"
+        if np.isnan(stop)
+        else f"fall to {float(later.min()):.2f} again"
+        if later.size
+        else "no block&#39;s set changes by more"
+    )
+    assert said in page
 
 
 def test_the_report_computes_nothing(finished, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,22 @@ class Cache(Recorded):
         from ditscope.explorer.widget import view
 
         return view(self, **state)
+
+    def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Write a page of the recording: images, channels, and the explorer on a part of it. Nothing is run.
+
+        Args:
+            folder: of the page and its figures; by default beside the recording, named like it with ``-report``.
+
+        Returns:
+            The page.
+
+        Raises:
+            InputError: ``folder`` is a file.
+        """
+        from ditscope.report.recording import write_report
+
+        return write_report(self, folder)
 
     def __repr__(self) -> str:
         return text_table(f"<Cache {self.path}>", display.rows(self))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,5 +34,11 @@ def run_study(study: Study, out: Path | None, redraw: bool, dtype: str | None, d
         typer.echo(f"open {study.report(out)}")
         return
     dit = options.open_model(study.model, dtype, device) if dtype or device else None
-    result = study.run(out, dit=dit, say=lambda line: typer.echo(f"- {line}"))
+    program, *given = sys.argv
+    started = [
+        *(["python"] if program.endswith(".py") else []),
+        program if program.endswith(".py") else Path(program).name,
+    ]
+    command = shlex.join([*started, *given])
+    result = study.run(out, dit=dit, say=lambda line: typer.echo(f"- {line}"), command=command)
     typer.echo(f"\n{result!r}\n\nopen {result.folder / 'report.html'}")

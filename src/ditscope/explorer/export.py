@@ -22,6 +22,7 @@ from ditscope import checks
 from ditscope.cache.files import replace
 from ditscope.cache.layout import readable_bytes
 from ditscope.cache.reader import Cache
+from ditscope.cache.schema import StoredSite
 from ditscope.errors import InputError
 from ditscope.explorer import front_end
 from ditscope.explorer.payload import Payload
@@ -43,6 +44,14 @@ _HEAD = (
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:\">\n"
 )
+_WIDEST = 4  # bytes of a value, before they are compressed
+_OPEN_WITHIN = """const home = document.querySelector(".explorer:not([data-open])");
+home.dataset.open = "";
+const answers = home.nextElementSibling, style = document.createElement("style"), root = document.createElement("div");
+style.textContent = answers.nextElementSibling.textContent;
+home.attachShadow({ mode: "open" }).append(style, root);
+new Explorer(root, explorer.fromPage(JSON.parse(answers.textContent)), { note: "a part of the store" }).open();
+"""
 Question = tuple[str, dict[str, Any]]
 
 
@@ -77,6 +86,76 @@ def export(
     target = local_path(path)
     if target.is_dir():
         raise InputError(f"the folder {target}", "a file to write", "Pass page.html, say.")
+    data = _answers(store, most_bytes, samples, steps, blocks, channels)
+    body = (
+        f'<script type="application/json" id="answers">{data}</script>\n<script type="module">{_script()}\n'
+        'const answers = JSON.parse(document.getElementById("answers").textContent);\n'
+        'explorer.mount(document.body, explorer.fromPage(answers), { note: "a part of the store, by itself" });'
+        "</script>"
+    )
+    replace(target, front_end.page(head=f"{_HEAD}<style>{front_end.style()}</style>\n", body=body).encode())
+    return target
+
+
+def parts(store: Store, *, most_bytes: int = MOST_BYTES, **choice: Any) -> tuple[str, str, str]:
+    """What a page needs to have the explorer in it: the answers as JSON, the script and the style sheet.
+
+    The script opens it in the first element of class ``explorer`` that is not open yet, which is followed by the
+    answers and the style sheet, within a shadow root: neither page nor explorer changes how the other looks.
+
+    Args:
+        store: a recording or a comparison.
+        most_bytes: refuse larger answers.
+        **choice: ``samples``, ``steps``, ``blocks`` and ``channels``, as of :func:`export`.
+
+    Raises:
+        InputError: as of :func:`export`.
+    """
+    chosen = {"samples": None, "steps": None, "blocks": None, "channels": 8, **choice}
+    return _answers(store, most_bytes, **chosen), f"{_script()}\n{_OPEN_WITHIN}", front_end.style()
+
+
+def fitting(cache: Cache, most_bytes: int, channels: int = 4) -> dict[str, Any] | None:
+    """Samples, steps and blocks of a recording, evenly spread, that fit a page; None if not one place does.
+
+    Two samples, three steps and twelve blocks at most: what one looks at in a report. For a bound, all is taken as
+    float32 that cannot be compressed.
+    """
+    schema = cache.schema
+    site = _site(cache)
+    names = [block.name for block in schema.blocks_of(site)]
+    steps = [step.index for step in schema.steps]
+    image = (schema.image_height or 0) * (schema.image_width or 0) * 3
+    tokens = schema.stream(site.stream).tokens if site.has_tokens and schema.tensors else 0
+    place = tokens * (channels * _WIDEST + 24) + schema.width * 16 + 2000
+    counts = {
+        "samples": min(2, len(cache.committed)),
+        "steps": min(3, len(steps)),
+        "blocks": min(12, len(names)),
+    }
+    while (counts["samples"] * (image + counts["steps"] * counts["blocks"] * place)) * 4 / 3 > most_bytes:
+        largest = max(counts, key=lambda name: (counts[name] > 1, name == "samples", counts[name]))
+        if counts[largest] <= 1:
+            return None
+        counts[largest] = -(-counts[largest] // 2)
+    return {
+        "samples": _spread(cache.committed, counts["samples"]),
+        "steps": _spread(steps, counts["steps"]),
+        "blocks": _spread(names, counts["blocks"]),
+        "channels": channels,
+    }
+
+
+def _spread(every: Sequence[Any], count: int) -> list[Any]:
+    return [every[at] for at in np.linspace(0, len(every) - 1, count).round().astype(int)]
+
+
+def _script() -> str:
+    return front_end.module().replace("export default {", "const explorer = {")
+
+
+def _answers(store: Store, most_bytes: int, samples: Any, steps: Any, blocks: Any, channels: Any) -> str:
+    """The answers to all that a page can ask, as JSON that may stand in HTML."""
     if isinstance(store, Cache):
         questions, changed = _of_recording(store, samples, steps, blocks, channels)
     else:
@@ -94,27 +173,14 @@ def export(
                 "Choose fewer samples, steps, blocks or channels, or raise most_bytes.",
             )
         inside[question_of(view, asked if view == "stores" else {"store": 0, **asked})] = text
-    data = json.dumps(inside).replace("<", "\\u003c")
-    script = front_end.module().replace("export default {", "const explorer = {")
-    body = (
-        f'<script type="application/json" id="answers">{data}</script>\n<script type="module">{script}\n'
-        'const answers = JSON.parse(document.getElementById("answers").textContent);\n'
-        'explorer.mount(document.body, explorer.fromPage(answers), { note: "a part of the store, by itself" });'
-        "</script>"
-    )
-    replace(target, front_end.page(head=f"{_HEAD}<style>{front_end.style()}</style>\n", body=body).encode())
-    return target
+    return json.dumps(inside).replace("<", "\\u003c")
 
 
 def _of_recording(
     cache: Cache, samples: Any, steps: Any, blocks: Any, channels: Any
 ) -> tuple[Iterator[Question], dict[str, Callable[[Payload], Payload]]]:
     """The questions of a page, and what is changed in answers: sliders have only what is inside."""
-    schema = cache.schema
-    site = next(
-        (each for each in schema.sites if (each.stream, each.name) == ("image", "block_output")),
-        schema.sites[0],
-    )
+    schema, site = cache.schema, _site(cache)
     chosen = _samples(cache.committed, samples)
     kept_steps = checks.find_steps([step.index for step in schema.steps], steps)
     kept_blocks = [block.index for block in checks.find_blocks(schema.blocks_of(site), blocks)]
@@ -181,6 +247,11 @@ def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Quest
                 yield "edited", {"cell": cell, "edit": edit, "draw": draw, "sample": sample}
 
     return questions(), {"comparison": only}
+
+
+def _site(cache: Cache) -> StoredSite:
+    sites = cache.schema.sites
+    return next((each for each in sites if (each.stream, each.name) == ("image", "block_output")), sites[0])
 
 
 def _channels(cache: Cache, places: Sequence[Place], asked: Iterable[int] | int) -> list[int]:

@@ -1,15 +1,18 @@
 """The report as data: sections with prose, figures, tables and findings, written as one HTML page.
 
 The page holds all it needs (style, images) and asks for nothing: it can be mailed, archived, opened
-without a network, read on a phone and printed. The same input gives the same bytes: no date is
+without a network, read on a phone and printed. Figures are SVG, whose greys follow the reader's theme: that is a fifth
+more than one PNG, where a second, dark one would be as much again. The same input gives the same bytes: no date is
 written unless the provenance holds one.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +21,8 @@ from matplotlib.figure import Figure
 
 from ditscope.errors import InputError
 from ditscope.paths import local_path
-from ditscope.plots._sheet import DPI, png
+from ditscope.plots._sheet import DPI, png, svg
+from ditscope.report.drawing_code import code_of_figure
 from ditscope.report.formatting import columns, spread
 from ditscope.report.rendering import environment
 
@@ -26,8 +30,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Part(NamedTuple):
-    """What a section is made of: text, code, a figure, a table, a finding or columns of these, and what the template
-    shows of it.
+    """What a section is made of: text, code, a figure, a table, a finding, an explorer or columns of these; and what
+    the template shows of it.
     """
 
     kind: str
@@ -52,15 +56,19 @@ class Report:
         sections: in order.
         key_numbers: pairs of value and label, shown large under the title.
         origins: rows of the closing table, pairs of name and text.
+        files: what lies beside the page: pairs of what it is and its name.
+        opening: Python before the code of each figure, which opens what is drawn.
     """
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
+    def __init__(self, title: str, subtitle: str = "", *, opening: str = "") -> None:
         if not isinstance(title, str) or not title.strip():
             raise InputError(repr(title), "a title", "Say in a few words what the report is about.")
         self.title, self.subtitle = title, subtitle
         self.sections: list[Section] = []
         self.key_numbers: list[tuple[str, str]] = []
         self.origins: list[tuple[str, str]] = []
+        self.files: list[tuple[str, str]] = []
+        self.opening = opening
 
     def section(self, title: str) -> Section:
         """Start a section; it is numbered and listed in the contents."""
@@ -76,6 +84,18 @@ class Report:
         """Add rows to the closing table: model, versions, seeds, commands; mappings and lists are spread."""
         self.origins += [(name, spread(value)) for name, value in rows.items()]
         return self
+
+    def beside(self, files: Mapping[str, str]) -> Report:
+        """Link to what lies in the page's folder: what it is -> its path from there, such as ``results.json``."""
+        self.files += files.items()
+        return self
+
+    @property
+    def scripts(self) -> str:
+        """The only scripts that the page lets run, as its policy names them: those of explorers."""
+        own = [part["script"] for part in self.parts("explorer")]
+        digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in own]
+        return " ".join(f"'sha256-{each}'" for each in digests) or "'none'"
 
     def parts(self, kind: str) -> list[Mapping[str, Any]]:
         """What is shown of every part of a kind, in order of the page."""
@@ -98,11 +118,9 @@ class Report:
         Raises:
             InputError: the report is empty, or ``folder`` is a file.
         """
-        target = local_path(folder)
+        target = folder_of_page(folder)
         if not self.sections:
             raise InputError("a report without sections", "at least one", "Call report.section(title).")
-        if target.exists() and not target.is_dir():
-            raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
         files = {f"{figure['name']}.png": figure["data"] for figure in self.parts("figure")}
         files[name] = self.html().encode("utf-8")
         target.mkdir(parents=True, exist_ok=True)
@@ -113,13 +131,25 @@ class Report:
         return target / name
 
 
+def folder_of_page(folder: str | os.PathLike[str]) -> Path:
+    """Where a page can be written.
+
+    Raises:
+        InputError: it is a file.
+    """
+    target = local_path(folder)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
+    return target
+
+
 class Section:
     """A part of a report. Every method appends, and gives the section back.
 
     Attributes:
         title: its heading.
         number: from 1.
-        parts: prose, code, figures, tables and findings, in order.
+        parts: prose, code, figures, tables, findings and explorers, in order.
     """
 
     def __init__(self, report: Report, title: str, number: int) -> None:
@@ -150,12 +180,31 @@ class Section:
         """Prose: an empty line starts a paragraph; `` `code` `` and ``**strong**`` are the only markup."""
         return self.add("text", text=text)
 
-    def code(self, text: str) -> Section:
-        """Commands or code, as they are."""
-        return self.add("code", text=text.strip())
+    def code(self, text: str, folded: str = "") -> Section:
+        """Commands or code, as they are; folded away under a title where one is given."""
+        return self.add("code", text=text.strip(), folded=folded)
 
-    def figure(self, figure: Figure, caption: str, *, name: str | None = None) -> Section:
+    def explorer(self, page_parts: tuple[str, str, str], note: str) -> Section:
+        """The explorer, with answers inside.
+
+        Args:
+            page_parts: its answers, script and style, of :func:`ditscope.explorer.export.parts`.
+            note: what is inside.
+        """
+        answers, script, style = page_parts
+        return self.add("explorer", answers=answers, script=script, style=style, note=note)
+
+    def figure(
+        self, figure: Figure, caption: str, *, name: str | None = None, code: str | None = None
+    ) -> Section:
         """A figure with its caption; also written as ``<name>.png``.
+
+        Args:
+            figure: what a plot returned.
+            caption: what it shows.
+            name: of its file.
+            code: Python that draws it, folded away below it; by default the call that is the argument ``figure``,
+                where it is one.
 
         Raises:
             InputError: not a figure, or a name that is taken or not plain.
@@ -170,19 +219,29 @@ class Section:
             )
         if name in taken:
             raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
-        data = png(figure)
+        if code is None:
+            code = code_of_figure(sys._getframe(1), self._report.opening)
+        return self._picture(png(figure), "image/svg+xml", svg(figure), caption, name, code)
+
+    def picture(self, path: Path, caption: str, *, name: str) -> Section:
+        """A PNG that was drawn before, with its caption; also written as ``<name>.png``."""
+        data = path.read_bytes()
+        return self._picture(data, "image/png", data, caption, name, "")
+
+    def _picture(self, data: bytes, kind: str, shown: bytes, caption: str, name: str, code: str) -> Section:
+        """A figure: its PNG, and what the page shows of it."""
         # PNG states its size in pixels at bytes 16 to 24; shown at 96 per inch it has its size on paper.
         width, height = (round(int.from_bytes(data[at : at + 4], "big") * 96 / DPI) for at in (16, 20))
-        source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
         return self.add(
             "figure",
-            number=len(taken) + 1,
+            number=len(self._report.parts("figure")) + 1,
             name=name,
             data=data,
-            source=source,
+            source=f"data:{kind};base64,{base64.b64encode(shown).decode('ascii')}",
             width=width,
             height=height,
             caption=caption,
+            code=code,
         )
 
     def table(self, table: Any, caption: str = "", *, digits: int = 3) -> Section:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -17,7 +18,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 @cache
 def environment() -> Environment:
-    """Jinja2 with autoescape, and the filters ``inline`` and ``paragraphs`` for prose."""
+    """Jinja2 with autoescape, and the filters ``inline`` and ``paragraphs`` for prose and ``path`` for links."""
     made = Environment(
         loader=PackageLoader("ditscope.report", "."),
         autoescape=True,
@@ -26,7 +27,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters |= {"inline": _inline, "paragraphs": _paragraphs}
+    made.filters |= {"inline": _inline, "paragraphs": _paragraphs, "path": quote}
     return made
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,35 +14,46 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
-from ditscope.studies.study import scope_of
+from ditscope.studies.study import files, origins, scope_of
 
 if TYPE_CHECKING:
     from ditscope.studies.claim import Claim
     from ditscope.studies.study import Result
+
+_OPENING = """import json
+from types import SimpleNamespace
+result = SimpleNamespace(numbers=json.load(open("results.json")))  # in the folder of the result"""
 
 
 def draw_claim(result: Result) -> Report:
     """The report of a saved result of a :class:`ditscope.studies.claim.Claim`."""
     claim = cast("Claim", result.study)
     numbers = result.numbers
-    report = Report(claim.claim, f"{claim.source}. Tested on {claim.model}.")
+    report = Report(claim.claim, f"{claim.source}. Tested on {claim.model}.", opening=_OPENING)
     report.key_number(numbers["verdict"], f"on {claim.model}, by a rule written before the run")
     report.key_number(numbers["prompts_tested"], "prompts that no choice was made on")
     _design(report.section("Design and rule"), result)
     _verdict(report.section("Verdict"), result)
     section = report.section("What was measured")
     for name, (figure, caption) in claim.figures(result).items():
-        section.figure(figure, caption, name=name)
+        section.figure(figure, caption, name=name, code="")
+    if code := _source_of(claim):
+        section.code(code, folded="The code that draws these figures")
     for name, table in numbers["tables"].items():
         section.table(pd.DataFrame(table["data"], columns=table["columns"]), name.replace("_", " "))
     _validity(report.section("Can the method be trusted?"), numbers["validity"])
-    return report.provenance(
-        {
-            "model": numbers["model"],
-            "settings": {name: str(value) for name, value in numbers["config"].items() if value is not None},
-            "versions": result.provenance["versions"],
-        }
-    )
+    settings = {name: str(value) for name, value in numbers["config"].items() if value is not None}
+    tables = {f"table: {name.replace('_', ' ')}": f"{name}.csv" for name in numbers["tables"]}
+    report.provenance({"model": numbers["model"], "settings": settings, **origins(result)})
+    return report.beside({**files(result), "verdict": "verdict.json", **tables})
+
+
+def _source_of(claim: Claim) -> str:
+    """The method that draws a claim's figures, as it is written; nothing where there is no source."""
+    try:
+        return textwrap.dedent(inspect.getsource(type(claim).figures))
+    except (AttributeError, OSError, TypeError):
+        return ""
 
 
 def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr.Dataset:
@@ -54,7 +67,7 @@ def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr
     refutes = np.full((len(first), most, 2), np.nan)
     for row, each in enumerate(first):
         for at, ends in enumerate(each["refutes"]):
-            refutes[row, at] = _ends(ends)
+            refutes[row, at] = ends_of(ends)
     dims = ("result", "quantity")
     measured = {
         part: (dims, [[_value(each[part]) for each in quantities] for quantities in results.values()])
@@ -63,7 +76,7 @@ def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr
     return xr.Dataset(
         {
             **measured,
-            "supports": (("quantity", "end"), [_ends(each["supports"]) for each in first]),
+            "supports": (("quantity", "end"), [ends_of(each["supports"]) for each in first]),
             "refutes": (("quantity", "range", "end"), refutes),
         },
         coords={
@@ -79,8 +92,10 @@ def decided_quantities(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> xr
 def _design(section: Section, result: Result) -> None:
     claim = cast("Claim", result.study)
     numbers = result.numbers
-    section.text(claim.design)
-    section.text("**Held against:** " + "; ".join(claim.controls) + ".")
+    if claim.design:
+        section.text(claim.design)
+    if claim.controls:
+        section.text("**Held against:** " + "; ".join(claim.controls) + ".")
     chosen = ", ".join(f"{name} {value}" for name, value in numbers["chosen"].items())
     section.text(
         f"Choices were made on {claim.n_choosing} prompts ({chosen or 'nothing but the channels of the ranking'}); the "
@@ -101,13 +116,12 @@ def _design(section: Section, result: Result) -> None:
 
 
 def _verdict(section: Section, result: Result) -> None:
-    numbers, model = result.numbers, result.study.model
+    numbers = result.numbers
+    model = result.study.model
     quantities = numbers["quantities"]
+    about = {"model": model, "prompts": numbers["prompts_tested"]}
     section.figure(
-        plots.verdicts(
-            decided_quantities({model: quantities}),
-            about={"model": model, "prompts": numbers["prompts_tested"]},
-        ),
+        plots.verdicts(decided_quantities({model: quantities}), about=about),
         "What the rule looks at, against its thresholds.",
         name="verdict",
     )
@@ -151,7 +165,8 @@ def interval_words(quantity: Mapping[str, Any]) -> str:
     return f"{quantity['mean']:.3g} [{quantity['low']:.3g}, {quantity['high']:.3g}]{unit}"
 
 
-def _ends(ends: Sequence[float | None]) -> list[float]:
+def ends_of(ends: Sequence[float | None]) -> list[float]:
+    """Both ends of a range of a saved rule, infinite where it has none."""
     low, high = ends
     return [-math.inf if low is None else low, math.inf if high is None else high]
 

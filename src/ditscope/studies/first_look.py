@@ -145,6 +145,8 @@ class FirstLook(Study):
             {
                 "recording": repr(cache),
                 "samples": len(prompts) * self.n_seeds,
+                "prompts": prompts,
+                "seeds": list(range(self.n_seeds)),
                 "call": {name: str(value) for name, value in config["call"].items()},
                 "weights_fingerprint": config["weights_fingerprint"],
                 "versions": cache.manifest["environment"]["versions"],

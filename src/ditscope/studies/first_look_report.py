@@ -9,7 +9,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
-from ditscope.studies.study import scope_of
+from ditscope.studies.study import files, origins, scope_of
 
 if TYPE_CHECKING:
     from ditscope.studies.study import Result
@@ -23,6 +23,7 @@ def draw_report(result: Result) -> Report:
         f"First look at {result.study.model}",
         "Which hidden channels are massive, how stable they are, where they sit, and what the image loses "
         "without them.",
+        opening="import ditscope as ds\nresult = ds.studies.FirstLook.load('.')  # the folder of the result",
     )
     _key_numbers(report, result)
     _model(report.section("The model and the recording"), result)
@@ -32,15 +33,16 @@ def draw_report(result: Result) -> Report:
         _masks(report.section("Space: do they mark the subject?"), result)
     _ablation(report.section("Ablation: what does the image lose?"), result)
     config = result.numbers["config"]
-    return report.provenance(
+    report.provenance(
         {
             "model": result.numbers["model"],
             "configuration": {name: str(value) for name, value in config.items() if value is not None},
             "call": result.provenance["call"],
             "weights fingerprint": result.provenance["weights_fingerprint"][:16],
-            "versions": result.provenance["versions"],
+            **origins(result),
         }
     )
+    return report.beside(files(result))
 
 
 def _k(result: Result) -> int:
@@ -96,28 +98,31 @@ def _model(section: Section, result: Result) -> None:
 
 
 def _magnitude(section: Section, result: Result) -> None:
-    k, ranking, concentration = _k(result), result.arrays["ranking"], result.arrays["concentration"]
+    k, about = _k(result), _about(result)
+    ranking = result.arrays["ranking"]
+    concentration = result.arrays["concentration"]
     section.text(
         "Channels are scored by `mean_abs`, the mean over image tokens of the absolute value, then averaged over "
         f"images and steps. The {k} highest of each block are called massive below."
     )
     section.figure(
-        plots.channel_magnitude(ranking["scores"], by="channel", about=_about(result)),
+        plots.channel_magnitude(ranking["scores"], by="channel", about=about),
         "Vertical lines are channels that lead in many blocks; the panel shows how far each block's largest "
         "channel stands above its median one.",
         name="magnitude",
     )
     section.figure(
-        plots.channel_spectrum(ranking["scores"], k=k, relative=True, about=_about(result)),
+        plots.channel_spectrum(ranking["scores"], k=k, relative=True, about=about),
         "Each block's channels in order of magnitude. A cliff would separate massive channels from the rest; a "
         "smooth curve means that k is a choice.",
         name="spectrum",
     )
     hidden = result.arrays["hidden"]["hidden"]
-    massive = ranking["top"].sel(block=hidden["block"]).values
+    massive = ranking["top"].sel(block=hidden["block"]).values.tolist()
     section.figure(
         plots.token_channel(hidden, massive=massive),
-        "One image, one block, the last step: massive channels are large at nearly all tokens, or at few of them?",
+        "One image, one block, the last step: massive channels are dark columns where they are large at nearly all "
+        "tokens; above, a bar is short where a channel is alike at all of them.",
         name="token_channel",
     )
     names = {
@@ -143,9 +148,11 @@ def _magnitude(section: Section, result: Result) -> None:
 
 
 def _stability(section: Section, result: Result) -> None:
-    k, agreement = _k(result), result.arrays["stability"]
+    k = _k(result)
+    agreement = result.arrays["stability"]
+    about = _about(result, k=k)
     section.figure(
-        plots.jaccard_matrix(agreement, about=_about(result, k=k)),
+        plots.jaccard_matrix(agreement, about=about),
         f"Overlap of the top {k} sets: 1 is the same set, the mark on the scale is chance.",
         name="stability",
     )
@@ -158,8 +165,8 @@ def _stability(section: Section, result: Result) -> None:
     ]
     section.table(rows, "Agreement with bootstrap intervals over prompts, beside a permutation null.")
     section.figure(
-        plots.stability_curve(result.arrays["needed"], about=_about(result, k=k)),
-        "How many images a calibration needs before its top set stops changing (SPARK's rule, one image a step).",
+        plots.stability_curve(result.arrays["needed"], about=about),
+        f"Where SPARK's rule, one image a step, would stop a calibration. {_settled(result.arrays['needed'])}",
         name="samples_needed",
     )
     jaccard = agreement.sel(measure="jaccard")
@@ -175,8 +182,27 @@ def _stability(section: Section, result: Result) -> None:
     )
 
 
+def _settled(needed: xr.Dataset) -> str:
+    """What the sets did once the rule had stopped, which looks at means of several steps."""
+    if "jaccard" not in needed:
+        return ""
+    jaccard, stop = needed["jaccard"].isel(order=0), float(needed["needed"][0])
+    if stop != stop:
+        return "It does not stop: the sets go on changing."
+    least = jaccard.min([dim for dim in jaccard.dims if dim != "samples"])
+    later = least.where((least["samples"] > stop) & (least < needed.attrs["tau"]), drop=True)
+    if not later.size:
+        return f"It stops at {stop:g}, and no block's set changes by more than it allows after that."
+    return (
+        f"It stops at {stop:g}, but the sets have not settled there: single blocks fall to {float(later.min()):.2f} "
+        f"again, the last time at {int(later['samples'].max())} of {int(least['samples'].max())} samples."
+    )
+
+
 def _masks(section: Section, result: Result) -> None:
-    k, summary, shown = _k(result), result.arrays["mask_summary"], result.arrays["shown_masks"]
+    about = _about(result, k=_k(result))
+    summary = result.arrays["mask_summary"]
+    shown = result.arrays["shown_masks"]
     section.text(
         "At the last step, each block's image tokens are clustered in two by K-means on the chosen channels, each "
         "scaled from 0 to 1 over tokens (arXiv 2605.13974, section 3.2). The signed rule calls the cluster of larger "
@@ -188,13 +214,13 @@ def _masks(section: Section, result: Result) -> None:
             shown,
             reference=shown["reference"],
             iou=shown,
-            about=_about(result, k=k),
+            about=about,
         ),
         "Masks of the top channels by the signed rule, with the reference mask's outline and the IoU.",
         name="masks",
     )
     section.figure(
-        plots.iou_by_block(summary, about=_about(result, k=k)),
+        plots.iou_by_block(summary, about=about),
         "IoU with the reference by block, for the top channels and the controls, with 95 % intervals over prompts.",
         name="mask_iou",
     )
@@ -232,25 +258,26 @@ def _masks(section: Section, result: Result) -> None:
     )
 
 
-def _named(comparison: xr.Dataset) -> xr.Dataset:
-    """The comparison with its energy-matched control named by what it reached under the edit itself."""
+def _names(comparison: xr.Dataset) -> list[str]:
+    """The edits, the energy-matched control by what it reached under the edit itself."""
     removed = 100 * comparison["energy_removed"]
     reached, wanted = (float(removed.sel(edit=edit)) for edit in ("zero energy-matched", "zero massive"))
     name = f"zero random, {reached:.3g} % of the energy (massive {wanted:.3g} %)"
-    edits = [name if edit == "zero energy-matched" else edit for edit in comparison["edit"].values.tolist()]
-    return comparison.assign_coords(edit=edits)
+    return [name if edit == "zero energy-matched" else edit for edit in comparison["edit"].values.tolist()]
 
 
 def _ablation(section: Section, result: Result) -> None:
-    comparison, k = result.arrays["comparison"], _k(result)
-    named = _named(comparison)
+    k = _k(result)
+    comparison = result.arrays["comparison"]
+    names = _names(comparison)
+    named = comparison.assign_coords(edit=names)
     section.text(
         f"The same prompts and seeds are generated again with {k} channels of every block set to zero, in every step "
         "and branch, and compared with the unedited image of the same prompt and seed. Controls: as many middle, "
         "bottom and random channels; random channels that hold as much energy; and the massive channels set to "
         "their own mean over tokens instead of zero."
     )
-    about = {"model": result.study.model, "k": k}
+    about = {"model": result.study.model, "k": k, "samples": comparison.sizes["sample"]}
     section.figure(
         plots.image_grid(
             named.isel(sample=slice(0, _SHOWN_EDITED)),
@@ -261,7 +288,7 @@ def _ablation(section: Section, result: Result) -> None:
         name="edits",
     )
     section.figure(
-        plots.ablation(named, about=about | {"samples": comparison.sizes["sample"]}),
+        plots.ablation(named, about=about),
         "Effect of each edit with 95 % bootstrap intervals over prompts, and the energy that it removed.",
         name="ablation",
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ditscope import plots
 from ditscope.errors import InputError
 from ditscope.report.page import Report, Section
+from ditscope.report.side_by_side import side_by_side as reports_beside
 from ditscope.studies.claim import Claim
 from ditscope.studies.claim_report import decided_quantities, interval_words
 from ditscope.studies.study import Result
@@ -38,19 +39,11 @@ def side_by_side(results: Sequence[Result]) -> Report:
     labels = _labels(results)
     drawn = [result.study.draw(result) for result in results]
     page = Report(drawn[0].title, f"{' and '.join(labels)}, beside each other")
-    for label, report in zip(labels, drawn, strict=True):
-        page.key_numbers += [(value, f"{words} ({label})") for value, words in report.key_numbers]
     if isinstance(results[0].study, Claim):
         _verdicts(page.section("Verdicts"), dict(zip(labels, results, strict=True)))
-    for title in dict.fromkeys(section.title for report in drawn for section in report.sections):
-        columns = page.section(title).columns(*labels)
-        for number, (column, report) in enumerate(zip(columns, drawn, strict=True), 1):
-            for section in report.sections:
-                if section.title == title:
-                    _copy(page, column, section, f"{number}-")
-    for label, report in zip(labels, drawn, strict=True):
-        page.provenance({f"{label}: {name}": text for name, text in report.origins})
-    return page
+    for report in drawn:
+        report.files.clear()  # it is not known from where they would be linked
+    return reports_beside(page, drawn, labels)
 
 
 def _labels(results: Sequence[Result]) -> list[str]:
@@ -82,14 +75,3 @@ def _verdicts(section: Section, results: dict[str, Result]) -> None:
     ]
     whole = {label: result.numbers["verdict"] for label, result in results.items()}
     section.table([*rows, {"quantity": "the claim", "rule": "", **whole}], "What the rule says of each.")
-
-
-def _copy(page: Report, column: Section, section: Section, prefix: str) -> None:
-    """The parts of a section, with numbers and names of the page's own."""
-    for part in section.parts:
-        shown = dict(part.shown)
-        if part.kind in ("figure", "table"):
-            shown["number"] = len(page.parts(part.kind)) + 1
-        if part.kind == "figure":
-            shown["name"] = prefix + shown["name"]
-        column.add(part.kind, **shown)

@@ -7,6 +7,7 @@ last: a folder without it holds no result), ``provenance.json`` (what it was mea
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
@@ -89,7 +90,12 @@ class Study(ABC):
         """The report, from the saved result alone."""
 
     def run(
-        self, folder: str | os.PathLike[str], *, dit: DiT | None = None, say: Callable[[str], None] = print
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        dit: DiT | None = None,
+        say: Callable[[str], None] = print,
+        command: str = "",
     ) -> Result:
         """Check the model, measure, and write result, report and figures.
 
@@ -97,6 +103,7 @@ class Study(ABC):
             folder: made if it is not there. An older result in it is replaced when the new one is complete.
             dit: the model, if it is open already.
             say: called with one line at the start of each part.
+            command: the command line that runs it, for its provenance.
 
         Raises:
             InputError: ``dit`` is another model than the configured one.
@@ -123,9 +130,19 @@ class Study(ABC):
         claims = [
             {"claim": each.claim, "holds": each.holds, "detail": each.detail} for each in check.findings
         ]
-        provenance = {"check": claims, "versions": check.versions, **measured.provenance}
+        provenance = {
+            "check": claims,
+            "versions": check.versions,
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": command or f"{type(self).__name__}(...).run({str(folder)!r})",
+            "revision": dit.revision,
+            "stores": _stores(target),
+            **measured.provenance,
+        }
         _write_arrays(target / "arrays.zarr", measured.arrays)
-        _write_json(target / "config.json", {"study": self.name, "config": config})
+        said = ("claim", "source", "design", "controls")
+        words = {each: getattr(self, each) for each in said if hasattr(self, each)}
+        _write_json(target / "config.json", {"study": self.name, "config": config, "words": words})
         _write_json(target / "provenance.json", provenance)
         _write_json(target / "results.json", numbers)
         self.report(target)
@@ -142,26 +159,13 @@ class Study(ABC):
         Raises:
             InputError: there is none, or it is another study's.
         """
-        source = local_path(folder)
-        if not (source / "results.json").is_file():
-            raise InputError(
-                f"no results.json in {source}", "the folder of a finished study", "Run the study first."
-            )
-        config = _read_json(source / "config.json")
-        if config["study"] != cls.name:
-            raise InputError(f"a result of {config['study']}", f"one of {cls.name}", "Choose another folder.")
-        with xr.open_datatree(source / "arrays.zarr", engine="zarr", consolidated=False) as tree:
-            arrays = {
-                str(name): _in_order(_with_text(node.to_dataset().load(), "U"))
-                for name, node in sorted(tree.children.items())
-            }
-        return Result(
-            cls.of(config["config"]),
-            source,
-            _read_json(source / "results.json"),
-            arrays,
-            _read_json(source / "provenance.json"),
-        )
+
+        def study(name: str, config: Mapping[str, Any], source: Path) -> Study:
+            if name != cls.name:
+                raise InputError(f"a result of {name}", f"one of {cls.name}", "Choose another folder.")
+            return cls.of(config["config"])
+
+        return load_result(local_path(folder), study)[0]
 
     @classmethod
     def report(cls, folder: str | os.PathLike[str]) -> Path:
@@ -235,11 +239,76 @@ class Progress:
         }
 
 
+def load_result(source: Path, study: Callable[[str, Any, Path], Any]) -> tuple[Result, str]:
+    """The saved result in a folder, and the name of its study.
+
+    Args:
+        source: the folder.
+        study: makes the study of its name, what ``config.json`` has, and the folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (source / "results.json").is_file():
+        raise InputError(
+            f"no results.json in {source}", "the folder of a finished study", "Run the study first."
+        )
+    config = _read_json(source / "config.json")
+    made = study(config["study"], config, source)
+    with xr.open_datatree(source / "arrays.zarr", engine="zarr", consolidated=False) as tree:
+        arrays = {
+            str(name): _in_order(_with_text(node.to_dataset().load(), "U"))
+            for name, node in sorted(tree.children.items())
+        }
+    numbers, provenance = (_read_json(source / f"{name}.json") for name in ("results", "provenance"))
+    return Result(made, source, numbers, arrays, provenance), config["study"]
+
+
+def files(result: Result) -> dict[str, str]:
+    """What lies in the folder of a result, for a report to link."""
+    always = {
+        "numbers": "results.json",
+        "what it was measured with": "provenance.json",
+        "settings": "config.json",
+        "labelled arrays": "arrays.zarr",
+    }
+    return always | {
+        f"store {number}": path for number, path in enumerate(result.provenance.get("stores", ()), 1)
+    }
+
+
+def origins(result: Result) -> dict[str, object]:
+    """Rows of a report's closing table that every study has: when, how and with what, and on what prompts."""
+    known = result.provenance
+    prompts = [
+        *known.get("choosing_prompts", ()),
+        *known.get("tested_prompts", ()),
+        *known.get("prompts", ()),
+    ]
+    rows = {
+        "date": known.get("date"),
+        "command": known.get("command"),
+        "revision": known.get("revision") or "none: not from a hub",
+        "versions": known["versions"],
+        "prompts": prompts,
+        "seeds": known.get("seeds"),
+    }
+    return {name: value for name, value in rows.items() if value}
+
+
 def known_studies() -> dict[str, type[Study]]:
     """Every study that the package and installed distributions offer, by name."""
     offered = public_names("ditscope.studies").values()
     studies = [each for each in offered if isinstance(each, type) and issubclass(each, Study)]
     return {study.name: study for study in studies if not isabstract(study)}
+
+
+def _stores(folder: Path) -> list[str]:
+    """Recordings and sweeps in a folder and in those that are in it."""
+    found = [
+        path for kind in ("zarr", "sweep") for depth in ("", "*/") for path in folder.glob(f"{depth}*.{kind}")
+    ]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "arrays.zarr")
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:

@@ -1,0 +1,106 @@
+"""The report of a comparison or a sweep: each grid has its figure, and all effects their intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ditscope.explorer.stores import Comparison
+from ditscope.plots._sheet import png
+from ditscope.plots._text import DASH
+from ditscope.report.comparison import comparison_report, write_report
+
+
+def make_result(**grid: list) -> xr.Dataset:
+    """As ``ds.sweep`` returns it, over a grid, with images."""
+    random = np.random.default_rng(0)
+    cells, edits, metrics = [len(each) for each in grid.values()], ["massive", "random"], ["psnr", "ssim"]
+    dims = (*grid, "edit")
+    mean = random.normal(size=(2, *cells, 2))
+    image = lambda *lead: random.integers(0, 256, (*lead, 4, 5, 3)).astype(np.uint8)  # noqa: E731
+    pixels = ("sample", "y_pixel", "x_pixel", "rgb")
+    return xr.Dataset(
+        {
+            **{
+                name: (("metric", *dims), mean + by)
+                for name, by in (("mean", 0), ("low", -0.2), ("high", 0.2))
+            },
+            "fired": ((*dims, "draw"), np.ones((*cells, 2, 1))),
+            "energy_removed": (dims, np.full((*cells, 2), 0.25)),
+            "baseline_value": (("metric", "sample"), np.ones((2, 3))),
+            "images": ((*dims, "draw", *pixels), image(*cells, 2, 1, 3)),
+            "baseline_images": (pixels, image(3)),
+        },
+        coords={
+            **grid,
+            "edit": edits,
+            "metric": metrics,
+            "draw": [0],
+            "label": ("metric", ["PSNR", "SSIM"]),
+            "unit": ("metric", ["dB", ""]),
+            "control": ("edit", [False, True]),
+            "draws": ("edit", [1, 1]),
+            "matched_to": ("edit", ["", "massive"]),
+            "prompt": ("sample", ["a <b>", "ü", "ü"]),
+            "seed": ("sample", [0, 0, 1]),
+        },
+        attrs={"model": "shapes", "call": "{'height': 64}", "live": '{"versions": {"torch": "2"}}'},
+    )
+
+
+def opened(**grid: list) -> Comparison:
+    return Comparison("a.sweep", make_result(**grid), "result = opened()")
+
+
+GRIDS = {
+    "no grid": ({}, ["effects", "images"]),
+    "blocks and steps": ({"block": [0, 3], "step": [0, 9]}, ["effects-psnr", "effects-ssim", "images"]),
+    "two others": ({"k": [1, 6], "scale": [0.0, 2.0]}, ["effects", "images"]),
+    "three": ({"k": [1], "scale": [0.0], "block": [0]}, ["images"]),
+}
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_each_grid_has_its_figures_and_their_code_draws_them(kind, tmp_path) -> None:
+    grid, names = GRIDS[kind]
+    comparison = opened(**grid)
+    report = comparison_report(comparison, tmp_path / "a.sweep", tmp_path / "out")
+    assert [part["name"] for part in report.parts("figure")] == names
+    for part in report.parts("figure"):
+        known: dict = {"opened": lambda: comparison.result}
+        exec(part["code"], known)
+        assert png(known["figure"]) == part["data"]
+    assert ("is not drawn" in report.html()) == (kind == "three")
+
+
+def test_every_effect_is_in_the_table_with_its_interval(tmp_path) -> None:
+    comparison = opened(k=[1, 6])
+    comparison.result["mean"][0, 1, 0] = np.nan
+    table = comparison_report(comparison, tmp_path, tmp_path).parts("table")[-1]
+    rows = [[cell for _, cell in row] for row in table["rows"]]
+    assert [row[:2] for row in rows] == [["1", "massive"], ["1", "random"], ["6", "massive"], ["6", "random"]]
+    mean, low, high = (comparison.result[name] for name in ("mean", "low", "high"))
+    place = {"metric": "ssim", "k": 6, "edit": "random"}
+    assert rows[3][3] == f"{mean.sel(place):.3g} [{low.sel(place):.3g}, {high.sel(place):.3g}]"
+    assert rows[2][2] == DASH
+
+
+def test_what_made_it_and_what_is_missing_is_said(tmp_path) -> None:
+    comparison = opened()
+    comparison.result.attrs["missing_runs"] = 3
+    page = write_report(comparison, tmp_path / "a.sweep").read_text()
+    assert (tmp_path / "a-report" / "effects.png").is_file()
+    for words in (
+        "3 runs are not finished",
+        "a &lt;b&gt;",
+        "torch: 2",
+        "height",
+        'href="../a.sweep/zarr.json"',
+    ):
+        assert words in page, words
+    low, high = (comparison.result[name].values for name in ("low", "high"))
+    assert f"{int(((low > 0) | (high < 0)).sum())} of 4 effects have an interval" in page
+    assert Path(tmp_path / "a.sweep").exists() is False
