@@ -12,6 +12,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
+from ditscope.studies.power import POWER
 from ditscope.studies.study import scope_of
 
 if TYPE_CHECKING:
@@ -94,9 +95,11 @@ def _design(section: Section, result: Result) -> None:
     ]
     section.table(rows, "The rule, written before the run.")
     if numbers["power"]:
+        section.text(power_words(numbers))
         section.table(
             [{name.replace("_", " "): value for name, value in row.items()} for row in numbers["power"]],
-            "Prompts needed for an interval of this half-width, from the spread over the choosing prompts.",
+            f"Prompts needed to find the smallest effect of interest beyond a threshold in {100 * POWER:g} % of "
+            "studies, from the spread over the choosing prompts; and the effect that as many as were tested find so.",
         )
 
 
@@ -141,6 +144,28 @@ def _validity(section: Section, findings: Sequence[Mapping[str, Any]]) -> None:
     said = {True: "yes", False: "NO", None: "cannot be told"}
     rows = [{"what was looked at": each["statement"], "trusted": said[each["trusted"]]} for each in findings]
     section.table(rows, "Where the truth is known, does the method find it?")
+
+
+def power_words(numbers: Mapping[str, Any]) -> str:
+    """How many prompts the pilot asked for; and, where it got fewer, which effects so many find.
+
+    Args:
+        numbers: of a result, or its ``verdict.json``.
+    """
+    tested, needed = numbers["prompts_tested"], numbers["prompts_needed"]
+    if needed <= tested:
+        return f"The pilot asked for no more prompts than the {tested} that were tested."
+    units = {each["name"]: each["unit"] for each in numbers["quantities"]}
+    short = [row for row in numbers["power"] if (row["prompts_needed"] or 0) > tested]
+    effects = "; ".join(
+        f"{row['quantity']} from {row['effect_found']:.2g} on in place of "
+        f"{row['smallest_effect']:g} {units[row['quantity']]}".rstrip()
+        for row in short
+    )
+    return (
+        f"The pilot asked for {needed} prompts and the design's limit is {tested}, which find, in {100 * POWER:g} % of "
+        f"studies, effects beyond a threshold of {effects}."
+    )
 
 
 def interval_words(quantity: Mapping[str, Any]) -> str:

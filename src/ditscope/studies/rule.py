@@ -30,8 +30,8 @@ class Quantity:
         refutes: such ranges: an interval within any of them refutes it. Between them it is undecided.
         unit: of the number.
         limits: as of :func:`ditscope.intervals.bootstrap_mean`: ``(-1, 1)`` for a change of right and wrong.
-        half_width: how far an interval may reach to each side, from which the number of prompts follows by the pilot's
-            spread; None where it does not matter.
+        smallest_effect: the least that is of interest: how far beyond a threshold the truth is to be found, from which
+            the number of prompts follows by the pilot's spread; None where it does not matter.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Quantity:
     refutes: tuple[Range, ...]
     unit: str = ""
     limits: Range | None = None
-    half_width: float | None = None
+    smallest_effect: float | None = None
 
     def __post_init__(self) -> None:
         low, high = self.supports
@@ -199,7 +199,7 @@ class Rule:
                     "supports": _ends(each.supports),
                     "refutes": [_ends(against) for against in each.refutes],
                     "limits": each.limits and list(each.limits),
-                    "half_width": each.half_width,
+                    "smallest_effect": each.smallest_effect,
                 }
                 for each in self.quantities
             ],
