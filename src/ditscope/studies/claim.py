@@ -230,10 +230,9 @@ class Claim(Study):
         """As of :meth:`Study.report`; also ``verdict.json`` and the tables as CSV."""
         result = cls.load(folder)
         target = local_path(folder)
-        parts = ("config", "verdict", "quantities", "rule", "chosen", "power", "prompts_tested")
-        parts += ("prompts_needed", "validity")
+        parts = ("config", "verdict", "quantities", "rule", "chosen", "power", "prompts_tested", "prompts_needed")
         verdict = {"name": cls.name, "claim": cls.claim, "source": cls.source}
-        verdict |= {part: result.numbers[part] for part in parts}
+        verdict |= {part: result.numbers[part] for part in (*parts, "validity")}
         (target / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n", encoding="utf-8")
         for name, table in tables_of(result).items():
             table.to_csv(target / f"{name}.csv", index=False)
