@@ -170,7 +170,7 @@ class DetailGuidance(Claim):
         return {
             "by_branch": (
                 plots.grid_effects(
-                    result.arrays["by_branch"],
+                    result.arrays["by_branch"].assign_coords(unit=("metric", ["octaves", "change of share"])),
                     x="branch",
                     title="Guidance away from each branch",
                     about=about,

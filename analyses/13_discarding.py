@@ -176,7 +176,7 @@ class Discarding(Claim):
             ),
             "by_block": (
                 plots.grid_effects(
-                    result.arrays["by_block"],
+                    result.arrays["by_block"].assign_coords(unit=("metric", ["share of points"])),
                     x="block",
                     title=f"Points matched at each of five blocks, PCK@{ALPHA}",
                     about={"model": self.model, "k": self.k},

@@ -230,7 +230,16 @@ class Claim(Study):
         """As of :meth:`Study.report`; also ``verdict.json`` and the tables as CSV."""
         result = cls.load(folder)
         target = local_path(folder)
-        parts = ("config", "verdict", "quantities", "rule", "chosen", "power", "prompts_tested", "prompts_needed")
+        parts = (
+            "config",
+            "verdict",
+            "quantities",
+            "rule",
+            "chosen",
+            "power",
+            "prompts_tested",
+            "prompts_needed",
+        )
         verdict = {"name": cls.name, "claim": cls.claim, "source": cls.source}
         verdict |= {part: result.numbers[part] for part in (*parts, "validity")}
         (target / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n", encoding="utf-8")

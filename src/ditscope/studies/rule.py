@@ -78,10 +78,12 @@ class Quantity:
         return cls(name, words, (low, high), ((-math.inf, low), (high, math.inf)), **more)
 
     def verdict(self, low: float, high: float) -> str:
-        """``supported``, ``refuted`` or ``undecided``; the latter where there is no interval."""
-        if any(against[0] <= low and high <= against[1] for against in self.refutes):
+        """``supported``, ``refuted`` or ``undecided``; the latter where there is no interval, or one that ends on a
+        threshold, as that of equal values does.
+        """
+        if any(_within(low, high, against) for against in self.refutes):
             return REFUTED
-        return SUPPORTED if self.supports[0] <= low and high <= self.supports[1] else UNDECIDED
+        return SUPPORTED if _within(low, high, self.supports) else UNDECIDED
 
     @property
     def condition(self) -> str:
@@ -227,6 +229,10 @@ def _same_samples(arrays: Sequence[xr.DataArray]) -> bool:
 
 def _at(found: xr.Dataset) -> Interval:
     return Interval(*(found[part].values for part in Interval._fields))
+
+
+def _within(low: float, high: float, ends: Range) -> bool:
+    return (low > ends[0] or math.isinf(ends[0])) and (high < ends[1] or math.isinf(ends[1]))
 
 
 def _words(ends: Range) -> str:
