@@ -49,6 +49,21 @@ SEEN = {
 """What had been seen, and what was changed, before a claim's run, by its numbers."""
 
 
+DOUBTS = {
+    "all": "Smallest effects of interest were set after the first results were known. A pilot of 10 prompts (16: 24) "
+    "knows a spread only roughly, and so the number of prompts. `shapes` is trained on few scenes, and k, blocks and "
+    "steps are one choice each.",
+    "01, 03, 04, 14": "One block decides, the one in the middle.",
+    "02, 12": "Octaves of a small share have heavy tails, which a t power calculation does not know.",
+    "02, 11": "A control of few channels matches in the median; of single images it can be far off.",
+    "11": "What is matched is one block, where massive channels move little; all middle blocks have no matched control.",
+    "12": "Weight and block are ours, as the paper says neither.",
+    "13": "Pairs are drawn scenes, not photographs; the paper averages 8 draws of noise, here it is one.",
+    "17": "One other model, embedded too, and trained on the same scenes.",
+}
+"""What a reader may still doubt in the designs, by numbers."""
+
+
 def scripts() -> dict[str, type[Claim]]:
     """Name of a script -> the claim in it, in order."""
     return {path.stem: claim_of(path) for path in sorted(HERE.glob("[0-9][0-9]_*.py"))}
@@ -111,6 +126,10 @@ def readme() -> str:
         "limit:",
         "",
         *(line for name in every for line in _power(name)),
+        "",
+        "## What is doubtful in the designs",
+        "",
+        *(f"* {numbers}: {words}" for numbers, words in DOUBTS.items()),
         "",
         "## On a real checkpoint",
         "",
