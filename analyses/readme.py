@@ -56,7 +56,7 @@ DOUBTS = {
     "01, 03, 04, 14": "One block decides, the one in the middle.",
     "02, 12": "Octaves of a small share have heavy tails, which a t power calculation does not know.",
     "02, 11": "A control of few channels matches in the median; of single images it can be far off.",
-    "11": "What is matched is one block, where massive channels move little; all middle blocks have no matched control.",
+    "11": "What is matched is one block, where massive channels move little; the wider scope has no such control.",
     "12": "Weight and block are ours, as the paper says neither.",
     "13": "Pairs are drawn scenes, not photographs; the paper averages 8 draws of noise, here it is one.",
     "17": "One other model, embedded too, and trained on the same scenes.",
