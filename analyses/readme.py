@@ -55,6 +55,7 @@ DOUBTS = {
     "steps are one choice each.",
     "01, 03, 04, 14": "One block decides, the one in the middle.",
     "02, 12": "Octaves of a small share have heavy tails, which a t power calculation does not know.",
+    "02, 07, 09, 12": "Intervals of what has limits, as a share has, are wider than those of the power calculation.",
     "02, 11": "A control of few channels matches in the median; of single images it can be far off.",
     "11": "What is matched is one block, where massive channels move little; the wider scope has no such control.",
     "12": "Weight and block are ours, as the paper says neither.",
