@@ -54,6 +54,8 @@ DOUBTS = {
     "knows a spread only roughly, and so the number of prompts. `shapes` is trained on few scenes, and k, blocks and "
     "steps are one choice each.",
     "01, 03, 04, 14": "One block decides, the one in the middle.",
+    "02": "The block is the one of four that loses most detail, which favours the claim; at another, which the first "
+    "design chose as the one of most change, detail rose.",
     "02, 12": "Octaves of a small share have heavy tails, which a t power calculation does not know.",
     "02, 07, 09, 12": "Intervals of what has limits, as a share has, are wider than those of the power calculation.",
     "02, 11": "A control of few channels matches in the median; of single images it can be far off.",

@@ -130,6 +130,8 @@ def test_the_spread_of_the_pilot_moves_the_number_of_prompts(dit) -> None:
 
     assert needed(0.0, 1.0, 2.0) < needed(0.0, 10.0, 20.0)
     assert needed(0.0, 10.0, 20.0) == prompts_needed(10.0, 4.0)
+    row = {"quantity": "gap", "sd": 10.0, "smallest_effect": 4.0, "prompts_needed": 52}
+    assert claim._found([row], 2) == [row | {"effect_found": effect_found(10.0, 2)}]
 
 
 def test_another_draw_has_other_prompts() -> None:

@@ -72,7 +72,7 @@ def grid_effects(
         2.9,
         title=title or "Effect by cell",
         headline=headline(result["mean"].assign_attrs(result.attrs), about),
-        note="Lines are means, whiskers intervals over prompts.",
+        note="Points are means, whiskers intervals over prompts.",
         legend=legend,
     )
     at = np.arange(result.sizes[across])
