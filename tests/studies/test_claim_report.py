@@ -90,7 +90,7 @@ def test_where_the_limit_bound_it_says_what_was_powered() -> None:
     (row,) = numbers["power"]
     bound = numbers | {"prompts_needed": 200, "power": [row | {"prompts_needed": 200, "effect_found": 2.25}]}
     assert "asked for 200 prompts and the design's limit is 40" in power_words(bound)
-    assert "gap from 2.2 on in place of 1 dB" in power_words(bound)
+    assert "by gap 2.25 dB (of interest: 1)" in power_words(bound)
 
 
 def test_an_interval_in_words() -> None:

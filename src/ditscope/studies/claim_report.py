@@ -155,16 +155,15 @@ def power_words(numbers: Mapping[str, Any]) -> str:
     tested, needed = numbers["prompts_tested"], numbers["prompts_needed"]
     if needed <= tested:
         return f"The pilot asked for no more prompts than the {tested} that were tested."
-    units = {each["name"]: each["unit"] for each in numbers["quantities"]}
+    units = {each["name"]: f" {each['unit']}".rstrip() for each in numbers["quantities"]}
     short = [row for row in numbers["power"] if (row["prompts_needed"] or 0) > tested]
     effects = "; ".join(
-        f"{row['quantity']} from {row['effect_found']:.2g} on in place of "
-        f"{row['smallest_effect']:g} {units[row['quantity']]}".rstrip()
+        f"{row['quantity']} {row['effect_found']:.3g}{units[row['quantity']]} (of interest: {row['smallest_effect']:g})"
         for row in short
     )
     return (
-        f"The pilot asked for {needed} prompts and the design's limit is {tested}, which find, in {100 * POWER:g} % of "
-        f"studies, effects beyond a threshold of {effects}."
+        f"The pilot asked for {needed} prompts and the design's limit is {tested}. In {100 * POWER:g} % of studies so "
+        f"many find what lies beyond a threshold by {effects}."
     )
 
 
