@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import ditscope as ds
-from ditscope import plots
 from ditscope.cli.claim import run_claim
 from ditscope.studies.claim import Claim, Evidence, effect_of
+from ditscope.studies.comparison_figures import comparison_arrays, comparison_figures
 from ditscope.studies.cost import Work
 from ditscope.studies.reading import effects_table, judge_finding, meaning_metrics
 from ditscope.studies.rule import Quantity, Rule
@@ -49,10 +49,10 @@ class LayernormOrContent(Claim):
                 "frozen",
                 "damage with LayerNorm frozen, less half of that of zero",
                 0.0,
-                half_width=0.02,
+                smallest_effect=0.1,
             ),
             Quantity.above(
-                "variation", "damage of the own mean, less half of that of zero", 0.0, half_width=0.02
+                "variation", "damage of the own mean, less half of that of zero", 0.0, smallest_effect=0.1
             ),
         )
     )
@@ -76,28 +76,14 @@ class LayernormOrContent(Claim):
                 "frozen": damage.sel(edit="zero, LayerNorm frozen", drop=True) - half,
                 "variation": damage.sel(edit="own mean", drop=True) - half,
             },
-            {
-                "comparison": compared.drop_vars(["images", "baseline_images"]).load(),
-                "images": compared[["images", "baseline_images"]].isel(sample=slice(0, 5)).load(),
-            },
+            comparison_arrays(compared),
             {"effects": effects_table(compared)},
             [judge_finding(self, compared)],
         )
 
     def figures(self, result):
         """Effects and images."""
-        about = {"model": self.model, "k": self.k}
-        shown = result.arrays["comparison"].sel(metric=[DAMAGE, "psnr", meaning_metrics(self)[0]])
-        return {
-            "effects": (
-                plots.ablation(shown, about=about),
-                "Effect of each edit with intervals over prompts, and the energy that it removed.",
-            ),
-            "images": (
-                plots.image_grid(result.arrays["images"], title="The same prompts and seeds", about=about),
-                "The first tested prompts under each edit.",
-            ),
-        }
+        return comparison_figures(self, result, metrics=[DAMAGE, "psnr", meaning_metrics(self)[0]])
 
     def work(self):
         """One unedited image and four edited ones of each prompt."""

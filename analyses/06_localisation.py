@@ -43,7 +43,7 @@ class Localisation(Claim):
         "in the middle, are reported."
     )
     controls = (
-        "as many random other channels, in three draws",
+        "as many random channels, none of them massive, in three draws",
         "as many channels of the middle ranks",
         "the channels of largest spread over tokens",
         "as many channels of the smallest magnitude, and principal components of all (reported)",
@@ -56,11 +56,23 @@ class Localisation(Claim):
                 "IoU of massive channels with the subject, oracle polarity",
                 0.5,
                 refuted_below=0.3,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
-            Quantity.above("against_random", "IoU, massive less random", 0.05, refuted_below=0.0),
-            Quantity.above("against_middle", "IoU, massive less middle ranks", 0.05, refuted_below=0.0),
-            Quantity.above("against_spread", "IoU, massive less largest spread", 0.0),
+            Quantity.above(
+                "against_random",
+                "IoU, massive less random",
+                0.05,
+                refuted_below=0.0,
+                smallest_effect=0.05,
+            ),
+            Quantity.above(
+                "against_middle",
+                "IoU, massive less middle ranks",
+                0.05,
+                refuted_below=0.0,
+                smallest_effect=0.05,
+            ),
+            Quantity.above("against_spread", "IoU, massive less largest spread", 0.0, smallest_effect=0.02),
         )
     )
 
@@ -77,7 +89,7 @@ class Localisation(Claim):
         ranking = trial.ranking()
         sets = {
             "massive": ranking.top(self.k),
-            "random": ranking.random(self.k, draws=3),
+            "random": ranking.random(self.k, draws=3, without=ranking.top(self.k)),
             "middle ranks": ranking.middle(self.k),
             "largest spread": trial.ranking("std").top(self.k),
             "bottom": ranking.bottom(self.k),

@@ -66,10 +66,14 @@ class PolarityAndCollapse(Claim):
                 0.9,
                 refuted_below=0.75,
                 limits=(0.0, 1.0),
-                half_width=0.1,
+                smallest_effect=0.15,
             ),
             Quantity.below(
-                "lost", "IoU that the sign rule loses to oracle polarity", 0.05, refuted_above=0.15
+                "lost",
+                "IoU that the sign rule loses to oracle polarity",
+                0.05,
+                refuted_above=0.15,
+                smallest_effect=0.1,
             ),
             Quantity.below(
                 "collapsed", "share of masks that collapsed", 0.1, refuted_above=0.25, limits=(0.0, 1.0)

@@ -51,14 +51,14 @@ class TokensOrRegisters(Claim):
                 "share of image tokens at which the channels are massive",
                 0.95,
                 refuted_below=0.5,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.below(
                 "spread",
                 "standard deviation of massive scores over tokens as a share of their mean",
                 0.25,
                 refuted_above=1.0,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
         )
     )

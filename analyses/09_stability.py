@@ -48,7 +48,7 @@ class Stability(Claim):
     controls = ("the index of two random sets of k channels, k / (2 x width - k) and less, is reported",)
     rule = Rule(
         tuple(
-            Quantity.above(kind, words, 0.5, limits=(0.0, 1.0), half_width=0.05)
+            Quantity.above(kind, words, 0.5, limits=(0.0, 1.0), smallest_effect=0.05)
             for kind, words in KINDS.items()
         )
     )

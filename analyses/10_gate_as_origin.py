@@ -37,7 +37,8 @@ class GateAsOrigin(Claim):
         "that share two thirds have an index of 0.5. Then what a block adds to its massive channels (ranked on the "
         "choosing prompts) is taken apart, at the first, middle and last step: the size of what is added is the "
         "gate's times that of the ungated output, and each is held against its geometric mean over all channels. The "
-        "rule takes by how many doublings the gate stands out, less those of the output."
+        "rule takes by how many doublings the gate stands out, which has to lie above 0 and above those of the output. "
+        "A block counts once, as the mean of its parts, where attention and MLP have gates of their own."
     )
     controls = (
         "channel labels of the gate permuted, in all images and blocks alike",
@@ -49,14 +50,21 @@ class GateAsOrigin(Claim):
                 "overlap",
                 "Jaccard index of the gate's top k and the massive channels",
                 0.5,
-                half_width=0.05,
+                smallest_effect=0.05,
+            ),
+            Quantity.above(
+                "gate",
+                "doublings of the gate at massive channels above the mean of all channels",
+                0.0,
+                unit="doublings",
+                smallest_effect=0.1,
             ),
             Quantity.above(
                 "gate_less_output",
-                "doublings of the gate above other channels, less those of what it gates",
+                "the same, less the doublings of what it gates",
                 0.0,
                 unit="doublings",
-                half_width=0.25,
+                smallest_effect=0.1,
             ),
         )
     )
@@ -73,7 +81,10 @@ class GateAsOrigin(Claim):
         top = trial.ranking().top(self.k)
         growth = ds.passes.residual_growth(parts).sel(branch="cond").compute()
         massive = growth.where((top.ids == growth["channel"]).any("rank"))
-        less = massive["gate_excess"] - massive["output_excess"]
+        excess = massive[["gate_excess", "output_excess"]]
+        known = excess["gate_excess"].notnull() & excess["output_excess"].notnull()
+        by_block = excess.where(known).mean("part")  # a block of two gated parts counts once
+        excess = {name: each.mean(("step", "block", "channel")) for name, each in by_block.items()}
         table = massive.sum("channel", min_count=1)[["energy_added"]].mean(("sample", "step"))
         table = table.assign(massive[["gate_excess", "output_excess"]].mean(("sample", "step", "channel")))
         whole = growth["energy_added"].sum("part") - growth["energy_growth"]
@@ -82,7 +93,8 @@ class GateAsOrigin(Claim):
         return Evidence(
             {
                 "overlap": _plain(overlap["by_sample"].sel(measure="jaccard", drop=True).mean("block")),
-                "gate_less_output": _plain(less.mean(("step", "block", "part", "channel"))),
+                "gate": _plain(excess["gate_excess"]),
+                "gate_less_output": _plain(excess["gate_excess"] - excess["output_excess"]),
             },
             {
                 "overlap": overlap.drop_vars("by_sample"),

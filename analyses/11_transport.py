@@ -22,12 +22,16 @@ from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.shapes.captions import parse_caption
 from ditscope.shapes.labels import foreground
 from ditscope.studies.claim import Claim, Evidence, Finding, effect_of
+from ditscope.studies.comparison_figures import comparison_arrays, comparison_figures
 from ditscope.studies.cost import Work
 from ditscope.studies.reading import effects_table, match_finding, meaning_change, meaning_metrics
 from ditscope.studies.rule import Quantity, Rule
 
 MOVED = "source_shown"
-ALPHAS = (0.5, 1.0)
+MASSIVE, FEWEST = "massive", "few massive, one block"
+ALPHAS = (0.2, 0.4, 0.6, 0.8)
+PARTS = ("constant", "variation")
+FEW = 3
 MASKS = MaskOptions(polarity="border_majority", n_init=2)
 
 
@@ -46,13 +50,18 @@ class Transport(Claim):
         "where the subject is known. The source of each prompt is the next one of the list, whatever it says. How "
         "far an image moved is the share of attributes in which the two captions differ that the oracle finds as in "
         "the source's caption; on other models the CLIP score to the source's prompt, over 100. The paper says "
-        "neither blocks, steps, seeds nor whose mask: these are ours, and the same for every set of channels."
+        "neither blocks, steps, seeds nor whose mask: these are ours, and the same for every set of channels. A "
+        "control of equal edit norm cannot be had there: where other channels have been put in at one block, the next "
+        f"has little left to change. So the rule holds the {FEW} largest channels against it in a scope of their own, "
+        "the block in the middle alone. On the choosing prompts the way to the source is walked in five steps of "
+        "alpha, and the constant and the variation over the mask are moved alone; this is reported."
     )
     controls = (
         "the same transport, in the same mask, of as many random channels",
-        "of random channels that it changes by as much (equal edit norm, at each place of each image)",
+        f"of random channels that it changes by as much as the {FEW} largest (equal edit norm, at each place of each "
+        "image), both at one block",
         "of all channels: the most that this scope can do",
-        "of massive channels half way (alpha 0.5)",
+        "part of the way (alpha of 0.2 to 0.8), and the constant or the variation over tokens alone (reported)",
     )
     rule = Rule(
         (
@@ -61,10 +70,17 @@ class Transport(Claim):
                 "moved towards the source by massive channels",
                 0.1,
                 refuted_below=0.05,
-                half_width=0.1,
+                smallest_effect=0.05,
             ),
-            Quantity.above("beyond_random", "the same, less as many random channels", 0.0),
-            Quantity.above("beyond_matched", "the same, less random channels of equal edit norm", 0.0),
+            Quantity.above(
+                "beyond_random", "the same, less as many random channels", 0.0, smallest_effect=0.05
+            ),
+            Quantity.above(
+                "beyond_matched",
+                f"moved by the {FEW} largest of one block, less random channels of equal edit norm",
+                0.0,
+                smallest_effect=0.05,
+            ),
         )
     )
 
@@ -88,47 +104,68 @@ class Transport(Claim):
         """Record the runs, and transport from each to the one before it."""
         ranking = trial.ranking()
         massive = ranking.top(self.k)
-        runs = self._runs(trial)
-        count = len(trial.prompts) * len(self.seeds)
-        after = [(at + len(self.seeds)) % count for at in range(count)]
-        sources = dict(zip(trial.prompts, [*trial.prompts[1:], trial.prompts[0]], strict=True))
-        shared = {
-            **{"target": runs, "sample": after, "blocks": self._blocks(trial)},
-            **{"mask_channels": massive, "mask_block": chosen["mask_block"], "mask_options": MASKS},
-        }
-        moves = {alpha: ds.edits.transport(runs, massive, alpha=alpha, **shared) for alpha in ALPHAS}
+        runs, move = self._moves(trial, chosen)
+        few = move(ranking.top(FEW), blocks=[trial.block_at(0.5)])
         edits = {
-            "massive": moves[1.0],
-            "massive, half way": moves[0.5],
-            "random": ds.edits.transport(runs, ranking.random(self.k), control=True, **shared),
-            "matched": ds.controls.matched(moves[1.0], draws=1),
-            "all channels": ds.edits.transport(runs, None, control=True, **shared),
+            MASSIVE: move(massive),
+            "random": move(ranking.random(self.k, without=massive), control=True),
+            "all channels": move(None, control=True),
+            FEWEST: few,
+            "matched": ds.controls.matched(few, draws=1),
         }
-        shown = Metric(MOVED, "shown of the source", _of_source(self, sources), damage="either")
-        compared = trial.compare("moves", edits, (shown, *meaning_metrics(self), "psnr"))
+        compared = trial.compare("moves", edits, self._metrics(trial))
         moved = effect_of(compared, MOVED)
 
-        def less(other):
-            return moved.sel(edit="massive", drop=True) - moved.sel(edit=other, drop=True)
+        def less(edit, other):
+            return moved.sel(edit=edit, drop=True) - moved.sel(edit=other, drop=True)
 
         keeps = meaning_change(compared).mean("sample")
         kept = "; ".join(f"{edit} {float(keeps.sel(edit=edit)):+.2f}" for edit in keeps["edit"].values)
+        arrays, tables = comparison_arrays(compared), {"effects": effects_table(compared)}
+        if trial.pilot is not None:
+            walked = self._walk(trial.choosing, chosen)
+            arrays["walk"], tables["walk"] = walked, effects_table(walked)
         return Evidence(
             {
-                "moved": moved.sel(edit="massive", drop=True),
-                "beyond_random": less("random"),
-                "beyond_matched": less("matched"),
+                "moved": moved.sel(edit=MASSIVE, drop=True),
+                "beyond_random": less(MASSIVE, "random"),
+                "beyond_matched": less(FEWEST, "matched"),
             },
-            {
-                "comparison": compared.drop_vars(["images", "baseline_images"]).load(),
-                "images": compared[["images", "baseline_images"]].isel(sample=slice(0, 5)).load(),
-            },
-            {"effects": effects_table(compared)},
+            arrays,
+            tables,
             [
                 match_finding(compared, "matched"),
                 self._mask_finding(runs, massive, chosen["mask_block"]),
                 Finding(f"Change of what is shown of the target's own caption: {kept}.", None),
             ],
+        )
+
+    def _moves(self, trial, chosen):
+        """The runs, and a function that makes a transport of channels between them."""
+        runs, count = self._runs(trial), len(trial.prompts) * len(self.seeds)
+        shared = {
+            "target": runs,
+            "sample": [(at + len(self.seeds)) % count for at in range(count)],
+            "blocks": self._blocks(trial),
+            "mask_channels": trial.ranking().top(self.k),
+            "mask_block": chosen["mask_block"],
+            "mask_options": MASKS,
+        }
+        return runs, lambda channels, **own: ds.edits.transport(runs, channels, **{**shared, **own})
+
+    def _metrics(self, trial):
+        sources = dict(zip(trial.prompts, [*trial.prompts[1:], trial.prompts[0]], strict=True))
+        shown = Metric(MOVED, "shown of the source", _of_source(self, sources), damage="either")
+        return shown, *meaning_metrics(self), "psnr"
+
+    def _walk(self, trial, chosen):
+        """Massive channels part of the way, and their constant or variation alone."""
+        massive, (_, move) = trial.ranking().top(self.k), self._moves(trial, chosen)
+        edits = {f"alpha {alpha:g}": move(massive, alpha=alpha) for alpha in ALPHAS}
+        edits |= {"alpha 1": move(massive)}
+        edits |= {f"{part} alone": move(massive, part=part) for part in PARTS}
+        return (
+            trial.compare("walk", edits, self._metrics(trial)).drop_vars(["images", "baseline_images"]).load()
         )
 
     def _mask_finding(self, runs, massive, block):
@@ -141,31 +178,34 @@ class Transport(Claim):
 
     def figures(self, result):
         """How far each set moves the images, and images."""
-        about = {"model": self.model, "k": self.k}
         metrics = [MOVED, meaning_metrics(self)[0], "psnr"]
         return {
-            "effects": (
-                plots.ablation(
-                    result.arrays["comparison"].sel(metric=metrics),
-                    title="Effect of each transport",
-                    about=about,
-                ),
-                "How far each set of channels moves an image towards its source, and what of its own is lost.",
+            **comparison_figures(
+                self,
+                result,
+                effects="How far each set of channels moves an image towards its source, and what of its own is lost.",
+                images="The first tested prompts; the source of each is the one below it.",
+                metrics=metrics,
+                title="Effect of each transport",
             ),
-            "images": (
-                plots.image_grid(result.arrays["images"], title="The same prompts and seeds", about=about),
-                "The first tested prompts; the source of each is the one below it.",
+            "walk": (
+                plots.ablation(
+                    result.arrays["walk"].sel(metric=metrics),
+                    title="Massive channels part of the way, and in part",
+                    about={"model": self.model, "k": self.k},
+                ),
+                "Transport by alpha, and of the constant or the variation alone, on the choosing prompts.",
             ),
         }
 
     def work(self):
-        """One recorded image, one unedited and five edited ones of each prompt."""
+        """One recorded image, one unedited and five edited ones of each prompt; eight more of the choosing ones."""
         every = (self.n_choosing + self.n_most) * len(self.seeds)
         kept = {
             "statistics": (self.n_choosing * len(self.seeds), {"tensors": False}),
             "runs, of a third of FLUX.1's blocks": (every, {"blocks": range(19, 38)}),
         }
-        return Work(self.n_choosing * len(self.seeds) + 7 * every, kept)
+        return Work(9 * self.n_choosing * len(self.seeds) + 7 * every, kept)
 
 
 def _of_source(claim, sources):

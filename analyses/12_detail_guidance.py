@@ -25,6 +25,11 @@ from ditscope.studies.rule import Quantity, Rule
 DETAIL = "high_frequency_energy"
 WEIGHT = 1.0
 DEPTHS = (0.1, 0.4, 0.7)
+OTHERS = {
+    "matched": "random channels of equal edit norm",
+    "blurred": "the blurred branch",
+    "shuffled": "the branch of shuffled massive channels",
+}
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,32 @@ class DetailGuidance(Claim):
         "random channels of which the edit removes as much (equal edit norm)",
         "the block blurred by 1.5 tokens",
         "the massive channels shuffled over tokens",
-        "no guidance by the prompt at all, with and without Detail Guidance, where the model has it (for meaning)",
+        "no guidance by the prompt at all, with and without Detail Guidance, where the model has it (for meaning, "
+        "on the choosing prompts)",
     )
     rule = Rule(
         (
             Quantity.above(
-                "gain", "high frequencies added", 0.03, refuted_below=0.0, unit="octaves", half_width=0.1
+                "gain",
+                "high frequencies added",
+                0.03,
+                refuted_below=0.0,
+                unit="octaves",
+                smallest_effect=0.2,
             ),
-            Quantity.above(
-                "beyond_matched", "the same, less that of random channels of equal edit norm", 0.0
+            *(
+                Quantity.above(
+                    f"beyond_{name}",
+                    f"the same, less that of {words}",
+                    0.0,
+                    unit="octaves",
+                    smallest_effect=0.2,
+                )
+                for name, words in OTHERS.items()
             ),
-            Quantity.above(
-                "beyond_blurred", "the same, less that of the blurred branch", 0.0, unit="octaves"
+            Quantity.within(
+                "meaning", "change of meaning", -0.1, 0.1, limits=(-1.0, 1.0), smallest_effect=0.1
             ),
-            Quantity.within("meaning", "change of meaning", -0.1, 0.1, limits=(-1.0, 1.0)),
         )
     )
 
@@ -97,11 +114,12 @@ class DetailGuidance(Claim):
         scale = trial.dit.family.guidance.scale
         if trial.pilot is not None and len(trial.dit.family.guidance.branches) > 1 and scale:
             plain = {scale: 1.0}
-            without = self._meaning(trial, trial.images("unguided", **plain))
-            by_detail = self._meaning(trial, trial.images("unguided-massive", detail, **plain))
+            choosing = trial.choosing
+            without = self._meaning(choosing, choosing.images("unguided", **plain))
+            by_detail = self._meaning(choosing, choosing.images("unguided-massive", detail, **plain))
             unguided = [
                 Finding(
-                    f"Without guidance by the prompt, Detail Guidance changes meaning by "
+                    f"On the choosing prompts without guidance by the prompt, Detail Guidance changes meaning by "
                     f"{float((by_detail - without).mean()):+.3f}, from {float(without.mean()):.3f}.",
                     None,
                 )
@@ -125,8 +143,7 @@ class DetailGuidance(Claim):
         return Evidence(
             {
                 "gain": gain["massive"],
-                "beyond_matched": gain["massive"] - gain["matched"],
-                "beyond_blurred": gain["massive"] - gain["blurred"],
+                **{f"beyond_{name}": gain["massive"] - gain[name] for name in OTHERS},
                 "meaning": meaning["massive"] - meaning["none"],
             },
             {"by_branch": measured, "images": shown},
@@ -153,7 +170,7 @@ class DetailGuidance(Claim):
         return {
             "by_branch": (
                 plots.grid_effects(
-                    result.arrays["by_branch"],
+                    result.arrays["by_branch"].assign_coords(unit=("metric", ["octaves", "change of share"])),
                     x="branch",
                     title="Guidance away from each branch",
                     about=about,
@@ -171,7 +188,7 @@ class DetailGuidance(Claim):
         the prompt's guidance.
         """
         every, seeds = self.n_choosing + self.n_most, len(self.seeds)
-        images = self.n_choosing * (1 + 2 * len(DEPTHS)) + 9 * every + 3 * self.n_most
+        images = self.n_choosing * (4 + 2 * len(DEPTHS)) + 9 * every
         return Work(images * seeds, {"statistics": (self.n_choosing * seeds, {"tensors": False})})
 
 

@@ -20,6 +20,7 @@ from ditscope.studies.reading import effects_table, match_finding
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")
+DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 KEPT = {"streams": ["image"], "sites": ["block_output"], "tokens": 256}
 
 
@@ -38,11 +39,11 @@ class Redundancy(Claim):
         "root sum of squares of the change to the next step over that of the state; of each image, means over blocks "
         "and steps. What reuse costs is measured on images: at the block in the middle, in every second step, "
         "channels of what the block adds are taken from the step before; PSNR to the unedited image, for the massive "
-        "channels less as many random ones. At which blocks reuse of all channels costs how much is reported, on the "
-        "choosing prompts."
+        "channels less as many random ones. What reuse of all channels costs at each of five blocks is reported, on "
+        "the choosing prompts."
     )
     controls = (
-        "as many random channels, in two draws",
+        "as many random channels, none of them massive",
         "random other channels of which reuse changes as much, in the same run (reported)",
         "reuse of all channels, and of all but the massive ones (reported)",
     )
@@ -53,16 +54,21 @@ class Redundancy(Claim):
                 "relative change of massive channels over that of the others",
                 0.8,
                 refuted_above=1.0,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.above(
                 "hidden",
                 "relative change without massive channels over that of all",
                 1.1,
                 refuted_below=1.0,
+                smallest_effect=0.05,
             ),
             Quantity.above(
-                "cheap", "PSNR, massive reused less as many random reused", 0.0, unit="dB", half_width=1.0
+                "cheap",
+                "PSNR, massive reused less as many random reused",
+                0.0,
+                unit="dB",
+                smallest_effect=2.0,
             ),
         )
     )
@@ -70,22 +76,21 @@ class Redundancy(Claim):
     def test(self, trial, chosen):
         """Measure changes on a recording, and what reuse costs by comparisons."""
         ranking = trial.ranking()
-        sets = {"massive": ranking.top(self.k), "random": ranking.random(self.k, draws=2)}
+        massive = ranking.top(self.k)
+        sets = {"massive": massive, "random": ranking.random(self.k, without=massive)}
         cache = trial.record("states", **KEPT)
         changes = ds.passes.redundancy(cache, sets)
-        massive = changes.sel(selector="massive", drop=True).mean("draw")
+        own = changes.sel(selector="massive", drop=True).mean("draw")
         place = ("step", "branch", "block")
         where = {"blocks": [trial.block_at(0.5)], "steps": range(1, self.num_inference_steps, 2)}
-        reuse = ds.edits.reuse(sets["massive"], **where)
-        others = [
-            c for c in range(trial.dit.width) if c not in set(sets["massive"][trial.block_at(0.5)].tolist())
-        ]
+        reuse = ds.edits.reuse(massive, **where)
+        others = [c for c in range(trial.dit.width) if c not in set(massive[trial.block_at(0.5)].tolist())]
         compared = trial.compare(
             "reuse",
             {
                 "reuse massive": reuse,
                 "reuse random": ds.edits.reuse(sets["random"], **where),
-                "reuse matched": ds.controls.matched(reuse, draws=2),
+                "reuse matched": ds.controls.matched(reuse, draws=1),
                 "reuse all but massive": ds.edits.reuse(others, control=True, **where),
                 "reuse all": ds.edits.reuse(control=True, **where),
             },
@@ -97,17 +102,13 @@ class Redundancy(Claim):
             steps = where["steps"]
             blocks = ds.grid(
                 lambda block: {"reuse all": ds.edits.reuse(blocks=[block], steps=steps)},
-                block=range(len(trial.dit.blocks)),
+                block=sorted({trial.block_at(depth) for depth in DEPTHS}),
             )
             arrays["by_block"] = trial.choosing.sweep("by_block", blocks, METRICS).load()
         return Evidence(
             {
-                "slower": _bare(
-                    (massive["relative_change_of"] / massive["relative_change_without"]).mean(place)
-                ),
-                "hidden": _bare(
-                    (massive["relative_change_without"] / changes["relative_change"]).mean(place)
-                ),
+                "slower": _bare((own["relative_change_of"] / own["relative_change_without"]).mean(place)),
+                "hidden": _bare((own["relative_change_without"] / changes["relative_change"]).mean(place)),
                 "cheap": psnr.sel(edit="reuse massive", drop=True) - psnr.sel(edit="reuse random", drop=True),
             },
             arrays,
@@ -138,10 +139,10 @@ class Redundancy(Claim):
         }
 
     def work(self):
-        """Recordings of every step, and one unedited and seven edited images of each prompt."""
+        """Recordings of every step, one unedited and five edited images of each prompt, and blocks of choosing ones."""
         images = (self.n_choosing + self.n_most) * len(self.seeds)
         return Work(
-            9 * images + self.n_choosing * len(self.seeds),
+            7 * images + (2 + len(DEPTHS)) * self.n_choosing * len(self.seeds),
             {"statistics": (self.n_choosing * len(self.seeds), {"tensors": False}), "states": (images, KEPT)},
         )
 

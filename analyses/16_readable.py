@@ -49,7 +49,7 @@ class Readable(Claim):
         "reported beside."
     )
     controls = (
-        "as many random other channels, in two draws",
+        "as many random channels, none of them massive, in two draws",
         "the same probes of shuffled labels",
         "as many channels of largest spread, and all channels (reported)",
     )
@@ -60,23 +60,28 @@ class Readable(Claim):
                 "accuracy of what the prompt says, massive less random",
                 0.05,
                 refuted_below=0.0,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.above(
                 "foreground",
                 "balanced accuracy of the foreground, massive less random",
                 0.02,
                 refuted_below=0.0,
+                smallest_effect=0.05,
             ),
             Quantity.above(
-                "learned", "accuracy of what the prompt says, massive less its shuffled labels", 0.1
+                "learned",
+                "accuracy of what the prompt says, massive less its shuffled labels",
+                0.1,
+                smallest_effect=0.05,
             ),
         )
     )
 
     n_choosing: int = 24
     n_least: int = 80
-    n_most: int = 80
+    n_most: int = 120
+    prompt_draw: int = 4  # the second draw, at this number of prompts, has one of the first
 
     labels: str = ""
     reference: str = ""
@@ -91,7 +96,7 @@ class Readable(Claim):
         ranking = trial.ranking()
         sets = {
             "massive": ranking.top(self.k),
-            "random": ranking.random(self.k, draws=2),
+            "random": ranking.random(self.k, draws=2, without=ranking.top(self.k)),
             "largest spread": trial.ranking("std").top(self.k),
         }
         cache = trial.record("states", streams=["image"], sites=["block_output"], steps=[-1])

@@ -43,8 +43,8 @@ class AcrossModels(Claim):
         "dtype (bfloat16, or float32 where the model is in bfloat16) and of a model of another family, for the same "
         "prompts and seed. Of each model the rule takes the share of the energy that the k leading channels of an "
         "image and block hold, averaged over blocks; of the other one, the Jaccard index of an image's top k with "
-        "those of the mean of all other prompts; and between dtypes, the Jaccard index of each image's own top k, "
-        "where 0.9 is SPARK's limit of a set that has settled."
+        "those of the mean over the images of all other prompts; and between dtypes, the Jaccard index of each image's "
+        "own top k, where 0.9 is SPARK's limit of a set that has settled."
     )
     controls = (
         "the share and the index of random channels (reported)",
@@ -57,23 +57,27 @@ class AcrossModels(Claim):
                 "share of energy in the top k of the model",
                 0.5,
                 refuted_below=0.25,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.above(
                 "other_share",
                 "share of energy in the top k of the other model",
                 0.5,
                 refuted_below=0.25,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.above(
                 "other_stable",
                 "overlap of an image's top k with that of other prompts, other model",
                 0.5,
-                half_width=0.05,
+                smallest_effect=0.05,
             ),
             Quantity.above(
-                "dtypes", "overlap of an image's top k in two dtypes", 0.9, refuted_below=0.5, half_width=0.05
+                "dtypes",
+                "overlap of an image's top k in two dtypes",
+                0.9,
+                refuted_below=0.5,
+                smallest_effect=0.05,
             ),
         )
     )
@@ -158,9 +162,9 @@ def _scores(cache):
 
 
 def _with_others(scores, k):
-    """Jaccard index of each sample's top k with that of the mean of all others ``[sample, block]``."""
-    count = scores.sizes["sample"]
-    rest = (scores.sum("sample") - scores) / (count - 1)
+    """Jaccard index of each sample's top k with that of the mean over other prompts' samples ``[sample, block]``."""
+    prompts = scores["prompt"].values
+    rest = xr.concat([scores.isel(sample=prompts != each).mean("sample") for each in prompts], "sample")
     own, other = (each.transpose("sample", "block", "channel").values for each in (scores, rest))
     member = [np.argsort(np.argsort(-each, axis=-1, kind="stable"), axis=-1) < k for each in (own, other)]
     both = (member[0] & member[1]).sum(-1)

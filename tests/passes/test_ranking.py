@@ -57,6 +57,25 @@ def test_random_sets_are_uniform(make_hidden):
     assert abs(counts - expected).max() < 5 * np.sqrt(expected)
 
 
+def test_random_sets_without_a_set_have_none_of_it_and_are_uniform_over_the_others(make_hidden):
+    ranking = passes.rank_channels(make_hidden())
+    massive = ChannelSet.of({block: [block + 3 * at for at in range(6)] for block in range(4)})
+    sets = ranking.random(8, draws=800, seed=3, without=massive)
+    free = ranking.random(8, draws=800, seed=3)
+    for block in range(4):
+        ids = sets.ids.sel(block=block).values
+        assert not np.isin(ids, massive[block]).any()
+        assert all(len(set(row)) == 8 for row in ids)
+        others = np.setdiff1d(np.arange(24), massive[block])
+        expected = 800 * 8 / 18
+        assert abs(np.bincount(ids.ravel(), minlength=24)[others] - expected).max() < 5 * np.sqrt(expected)
+        # What the free draw took beside the set is taken here too: the order is the same.
+        for own, drawn in zip(ids, free.ids.sel(block=block).values, strict=True):
+            assert set(drawn) - set(massive[block]) <= set(own)
+    assert ranking.random(8, without=ranking.top(6)).label == "random 8 without top 6 by mean_abs"
+    assert sets.control
+
+
 def test_energy_matched_is_outside_the_set_and_close(make_hidden):
     hidden = make_hidden(channels=200, blocks=2)
     ranking = passes.rank_channels(hidden)
@@ -106,6 +125,9 @@ def test_energy_matched_takes_everything_when_the_set_holds_the_most():
         (lambda r: r.top(2.5), "k=2.5"),
         (lambda r: r.top(True), "k=True"),
         (lambda r: r.random(3, draws=0), "draws=0"),
+        (lambda r: r.random(9, without=r.top(16)), "k=9.*without top 16"),
+        (lambda r: r.random(3, without=r.random(3, draws=2)), "draw"),
+        (lambda r: r.random(3, without=ChannelSet.of([9], stream="text")), "text stream"),
         (lambda r: r.window(5, 3), "ranks 5 to 3"),
         (lambda r: r.window(20, 25), "<= 24"),
         (lambda r: r.energy_matched(r.random(3, draws=2)), "draw"),

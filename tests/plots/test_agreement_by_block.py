@@ -25,3 +25,12 @@ def test_another_site_is_named(recording) -> None:
         second_site="attn_gate"
     )
     assert "The second ranking is of attn_gate" in words(agreement_by_block(found)).replace("\n", " ")
+
+
+def test_measures_that_coincide_are_both_seen(recording) -> None:
+    found = ds.passes.agreement(recording, recording, k=3, permutations=2)
+    drawn = {line.get_gid(): line for line in agreement_by_block(found).axes[0].lines}
+    order = [line.get_gid() for line in agreement_by_block(found).axes[0].lines]
+    assert order.index("jaccard") > order.index("spearman"), "the last drawn lies above"
+    for size in ("get_linewidth", "get_markersize"):
+        assert getattr(drawn["jaccard"], size)() < getattr(drawn["spearman"], size)()

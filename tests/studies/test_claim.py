@@ -10,12 +10,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import ditscope as ds
 from ditscope import plots
 from ditscope.errors import InputError
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
-from ditscope.studies import Claim, Evidence, Finding, Quantity, Rule, Work, effect_of, tables_of
+from ditscope.studies import (
+    Claim,
+    Evidence,
+    Finding,
+    Quantity,
+    Rule,
+    Work,
+    effect_found,
+    effect_of,
+    prompts_needed,
+    tables_of,
+)
 
 PROMPTS = tuple(shapes_prompts(5))
 SEEN: list[tuple[str, ...]] = []
@@ -30,7 +42,7 @@ class Loud(Claim):
     source = "nobody, nowhere"
     design = "Zero them in the last block."
     controls = ("bottom channels",)
-    rule = Rule((Quantity.below("gap", "PSNR, massive less bottom", 0.0, unit="dB", half_width=4.0),))
+    rule = Rule((Quantity.below("gap", "PSNR, massive less bottom", 0.0, unit="dB", smallest_effect=4.0),))
 
     def choose(self, trial):
         SEEN.append(trial.prompts)
@@ -101,8 +113,31 @@ def test_no_prompt_is_both_chosen_on_and_tested(finished) -> None:
 def test_the_number_of_prompts_follows_from_the_pilot(finished) -> None:
     result, _ = finished
     power = result.numbers["power"][0]
-    assert power["half_width"] == 4.0
+    assert power["smallest_effect"] == 4.0
+    assert power["prompts_needed"] == prompts_needed(power["sd"], 4.0)
+    assert result.numbers["prompts_needed"] == max(power["prompts_needed"], 2)
     assert result.numbers["prompts_tested"] == min(max(power["prompts_needed"], 2), 3)
+    assert power["effect_found"] == effect_found(power["sd"], result.numbers["prompts_tested"])
+
+
+def test_the_spread_of_the_pilot_moves_the_number_of_prompts(dit) -> None:
+    claim = small(dit)
+
+    def needed(*values):
+        coords = {"prompt": ("sample", [str(each) for each in range(len(values))])}
+        (row,) = claim._power({"gap": xr.DataArray(list(values), dims="sample", coords=coords)})
+        return row["prompts_needed"]
+
+    assert needed(0.0, 1.0, 2.0) < needed(0.0, 10.0, 20.0)
+    assert needed(0.0, 10.0, 20.0) == prompts_needed(10.0, 4.0)
+    row = {"quantity": "gap", "sd": 10.0, "smallest_effect": 4.0, "prompts_needed": 52}
+    assert claim._found([row], 2) == [row | {"effect_found": effect_found(10.0, 2)}]
+
+
+def test_another_draw_has_other_prompts() -> None:
+    first, second = ({*a, *b} for a, b in (Loud(prompt_draw=draw).prompt_lists() for draw in (1, 2)))
+    assert len(first) == len(second) == 70
+    assert len(first & second) < 5
 
 
 def test_the_verdict_is_that_of_the_saved_values(finished) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ditscope.intervals import Interval
 from ditscope.studies import Claim, Quantity, Result, Rule
-from ditscope.studies.claim_report import decided_quantities, draw_claim, interval_words
+from ditscope.studies.claim_report import decided_quantities, draw_claim, interval_words, power_words
 
 RULE = Rule((Quantity.below("gap", "PSNR, massive less bottom", -1.0, refuted_above=0.0, unit="dB"),))
 ENDS = {"supported": (-3.0, -2.0), "refuted": (1.0, 2.0), "undecided": (-2.0, 1.0)}
@@ -41,8 +41,17 @@ def made_claim(verdict: str, model: str = "shapes") -> Result:
         "quantities": list(decision.quantities),
         "rule": RULE.to_json(),
         "prompts_tested": 40,
+        "prompts_needed": 40,
         "chosen": {"block": 3},
-        "power": [{"quantity": "gap", "sd": 2.0, "half_width": 1.0, "prompts_needed": 19}],
+        "power": [
+            {
+                "quantity": "gap",
+                "sd": 2.0,
+                "smallest_effect": 1.0,
+                "prompts_needed": 34,
+                "effect_found": 0.91,
+            }
+        ],
         "tables": {"by_prompt": {"columns": ["prompt", "gap"], "data": [["a", -1.5]]}},
         "validity": [{"statement": "The control matched to 99 %.", "trusted": True}],
         "model": "DiT: mine",
@@ -59,7 +68,8 @@ def test_the_page_says_the_verdict_and_the_rule(verdict) -> None:
     assert "bottom channels" in page
     assert "block 3" in page
     assert "The control matched to 99 %." in page
-    assert ">19<" in page
+    assert ">34<" in page
+    assert "no more prompts than the 40 that were tested" in page
 
 
 def test_a_fact_about_an_embedded_model_is_said_to_be_no_more() -> None:
@@ -73,6 +83,14 @@ def test_results_under_one_rule_lie_beside_each_other() -> None:
     assert decided["low"].values[:, 0].tolist() == [low for low, _ in ENDS.values()]
     assert decided["supports"].values.tolist() == [[-np.inf, -1.0]]
     assert decided["refutes"].values.tolist() == [[[0.0, np.inf]]]
+
+
+def test_where_the_limit_bound_it_says_what_was_powered() -> None:
+    numbers = made_claim("refuted").numbers
+    (row,) = numbers["power"]
+    bound = numbers | {"prompts_needed": 200, "power": [row | {"prompts_needed": 200, "effect_found": 2.25}]}
+    assert "asked for 200 prompts and the design's limit is 40" in power_words(bound)
+    assert "by gap 2.25 dB (of interest: 1)" in power_words(bound)
 
 
 def test_an_interval_in_words() -> None:

@@ -1,4 +1,4 @@
-"""The number of prompts gives the wanted interval, and one less does not."""
+"""The number of prompts finds the effect as often as was asked, one less does not, and simulated studies agree."""
 
 from __future__ import annotations
 
@@ -10,26 +10,46 @@ import xarray as xr
 from scipy import stats
 
 from ditscope.errors import InputError
-from ditscope.studies import prompts_needed, spread_over_prompts
+from ditscope.studies import effect_found, power_of, prompts_needed, spread_over_prompts
+
+CASES = [(1.0, 0.5, 0.95, 1), (3.5, 2.0, 0.9, 3), (2.0, 9.0, 0.95, 1), (0.5, 0.2, 0.95, 4)]
 
 
-@pytest.mark.parametrize(
-    ("sd", "half_width", "level", "together"), [(1, 0.5, 0.95, 1), (3.5, 1, 0.9, 3), (2, 9, 0.95, 1)]
-)
-def test_it_is_the_least_number_with_that_half_width(sd, half_width, level, together) -> None:
-    def half(count: int) -> float:
-        return stats.t(count - 1).isf((1 - level) / together / 2) * sd / math.sqrt(count)
+@pytest.mark.parametrize(("sd", "effect", "level", "together"), CASES)
+def test_the_power_is_that_of_the_noncentral_t(sd, effect, level, together) -> None:
+    for prompts in (2, 7, 40):
+        limit = stats.t(prompts - 1).isf((1 - level) / together / 2)
+        closed = stats.nct(prompts - 1, effect * math.sqrt(prompts) / sd).sf(limit)
+        found = power_of(prompts, effect, sd, level=level, together=together)
+        assert found == pytest.approx(closed, abs=1e-9)
 
-    needed = prompts_needed(sd, half_width, level=level, together=together)
-    assert half(needed) <= half_width
-    assert needed == 2 or half(needed - 1) > half_width
+
+def test_simulated_studies_find_the_effect_as_often() -> None:
+    prompts, effect, sd, threshold = 12, 1.5, 2.0, 3.0
+    values = np.random.default_rng(0).normal(threshold + effect, sd, (40_000, prompts))
+    half = stats.t(prompts - 1).isf(0.05 / 2 / 2) * values.std(1, ddof=1) / math.sqrt(prompts)
+    beyond = (values.mean(1) - half > threshold).mean()
+    assert power_of(prompts, effect, sd, together=2) == pytest.approx(beyond, abs=0.01)
+
+
+@pytest.mark.parametrize(("sd", "effect", "level", "together"), CASES)
+def test_it_is_the_least_number_with_that_power(sd, effect, level, together) -> None:
+    shared = {"level": level, "together": together}
+    needed = prompts_needed(sd, effect, power=0.9, **shared)
+    assert power_of(needed, effect, sd, **shared) >= 0.9
+    assert needed == 2 or power_of(needed - 1, effect, sd, **shared) < 0.9
+    found = effect_found(sd, 25, **shared)
+    assert power_of(25, found, sd, **shared) == pytest.approx(0.8, abs=1e-6)
 
 
 def test_no_spread_takes_two_prompts_and_nonsense_is_refused() -> None:
     assert prompts_needed(0.0, 0.1) == 2
-    for sd, half_width in ((1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0)):
+    assert effect_found(0.0, 5) == 0.0
+    for sd, effect, power in ((1.0, 0.0, 0.8), (-1.0, 1.0, 0.8), (math.nan, 1.0, 0.8), (1.0, 1.0, 1.0)):
         with pytest.raises(InputError):
-            prompts_needed(sd, half_width)
+            prompts_needed(sd, effect, power=power)
+    with pytest.raises(InputError, match="prompts=1"):
+        power_of(1, 1.0, 1.0)
 
 
 def test_the_spread_is_that_of_prompts_and_not_of_seeds() -> None:

@@ -85,6 +85,10 @@ def test_findings_say_whether_a_method_can_be_trusted() -> None:
     claim.embedded = False
     assert judge_finding(claim, result).trusted is None
     assert match_finding(result, "matched").trusted
+    result["match_ratio"][1, 0, 0] = 9.0
+    assert match_finding(result, "matched").trusted, "one image of twelve is far off"
+    result["match_ratio"][1, :2] = 9.0
+    assert not match_finding(result, "matched").trusted, "most are far off"
     result["match_ratio"][:] = 0.5
     assert not match_finding(result, "matched").trusted
 

@@ -30,11 +30,15 @@ def interval(low: float, high: float) -> Interval:
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (-3.0, -1.0, "supported"),
+        (-3.0, -1.1, "supported"),
+        (-math.inf, -1.1, "supported"),
+        (-3.0, -1.0, "undecided"),
         (-3.0, -0.9, "undecided"),
         (-0.8, -0.2, "undecided"),
         (-0.2, 0.2, "undecided"),
-        (0.0, 0.2, "refuted"),
+        (0.1, 0.2, "refuted"),
+        (0.1, math.inf, "refuted"),
+        (0.0, 0.0, "undecided"),
         (math.nan, math.nan, "undecided"),
     ],
 )
@@ -43,7 +47,7 @@ def test_a_quantity_decides_by_its_whole_interval(low, high, verdict) -> None:
 
 
 def test_a_range_is_left_on_either_side() -> None:
-    verdicts = [SAME.verdict(*ends) for ends in ((-0.1, 0.1), (-0.2, 0.0), (-0.3, -0.1), (0.2, 0.3))]
+    verdicts = [SAME.verdict(*ends) for ends in ((-0.09, 0.09), (-0.2, 0.0), (-0.3, -0.11), (0.2, 0.3))]
     assert verdicts == ["supported", "undecided", "refuted", "refuted"]
     assert SAME.condition == "supports between -0.1 and 0.1, refutes below -0.1 or above 0.1"
 

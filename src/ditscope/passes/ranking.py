@@ -167,7 +167,15 @@ class Ranking:
             )
         return self._slice(stop - start, lambda ids: ids[start:stop], f"ranks {start} to {stop - 1}")
 
-    def random(self, k: int, draws: int = 1, seed: int = 0, *, shared: bool = True) -> ChannelSet:
+    def random(
+        self,
+        k: int,
+        draws: int = 1,
+        seed: int = 0,
+        *,
+        shared: bool = True,
+        without: ChannelSet | None = None,
+    ) -> ChannelSet:
         """``k`` channels drawn without replacement, ``draws`` times over.
 
         Massive channels are much the same in every block. Random ones drawn anew in each block would
@@ -180,14 +188,28 @@ class Ranking:
             draws: number of sets; they get a ``draw`` dimension.
             seed: of the draw.
             shared: the same channels in every block; False draws anew in each.
+            without: a set of this ranking's blocks, with one draw, of which none is drawn: the massive channels that
+                random ones are held against. Where it differs between blocks, so does what is drawn in its place.
+
+        Raises:
+            InputError: fewer channels than ``k``, or as of :meth:`energy_matched`.
 
         Examples:
-            >>> ranking.random(6, draws=3).draws
+            >>> ranking.random(6, draws=3, without=massive).draws
             3
         """
         k = self._check_size(k)
-        sets = self._drawn(draws, seed, shared, lambda shuffled, labels: shuffled[:k])
-        return ChannelSet(sets, self.stream, f"random {k}", control=True)
+
+        def pick(shuffled: np.ndarray, labels: dict[str, Any]) -> np.ndarray:
+            if without is None:
+                return shuffled[:k]
+            outside = shuffled[~np.isin(shuffled, self._set_at(without, labels))]
+            checks.whole_number("k", k, most=len(outside), of=f" (the channels without {without.label})")
+            return outside[:k]
+
+        sets = self._drawn(draws, seed, shared, pick)
+        label = f"random {k}" if without is None else f"random {k} without {without.label}"
+        return ChannelSet(sets, self.stream, label, control=True)
 
     def energy_matched(
         self, channels: ChannelSet, draws: int = 1, seed: int = 0, *, shared: bool = True
@@ -231,19 +253,13 @@ class Ranking:
     def _matched(
         self, what: str, amount: xr.DataArray, channels: ChannelSet, draws: int, seed: int, shared: bool
     ) -> ChannelSet:
-        if channels.stream != self.stream:
-            raise InputError(
-                f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
-            )
         amounts, channel_ids = amount.values, self.excluded["channel"].values.tolist()
-        target = channels.draw(0) if channels.draws == 1 else channels
         ratios: list[float] = []
 
         def match(shuffled: np.ndarray, labels: dict[str, Any]) -> np.ndarray:
             at = tuple(int(np.flatnonzero(self.excluded[dim].values == labels[dim])[0]) for dim in self.kept)
             here = dict(zip(channel_ids, amounts[at].tolist(), strict=True))
-            others = {dim: label for dim, label in labels.items() if dim != "block" and dim in target.kept}
-            chosen = (target.sel(**others) if others else target)[labels.get("block")]
+            chosen = self._set_at(channels, labels)
             unknown = [int(i) for i in chosen if np.isnan(here.get(int(i), np.nan))]
             outside = shuffled[~np.isin(shuffled, chosen)]
             if unknown or len(outside) == 0:
@@ -262,6 +278,16 @@ class Ranking:
         ratio = sets.isel(rank=0, drop=True).copy(data=np.reshape(ratios, sets.shape[:-1]))
         label = f"{what}-matched to {channels.label}"
         return ChannelSet(sets, self.stream, label, ratio, control=True, matched=f"recorded {what}")
+
+    def _set_at(self, channels: ChannelSet, labels: dict[str, Any]) -> np.ndarray:
+        """The channels of a set with one draw at a block (sample, step, ...) of this ranking."""
+        if channels.stream != self.stream:
+            raise InputError(
+                f"a set of the {channels.stream} stream", f"the {self.stream} stream", "Rank that stream."
+            )
+        target = channels.draw(0) if channels.draws == 1 else channels
+        others = {dim: label for dim, label in labels.items() if dim != "block" and dim in target.kept}
+        return (target.sel(**others) if others else target)[labels.get("block")]
 
     def concentration(
         self, k: int = 12, *, gini_top: int | None = None, magnitude: float = MAGNITUDE, ratio: float = RATIO

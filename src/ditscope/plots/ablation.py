@@ -78,7 +78,7 @@ def ablation(
     free = iter(axes.flat)
     if energy is not None:
         ax = next(free)
-        _bars(ax, energy, colours, lambda value, _: f"{value:.3g}")
+        _bars(ax, energy, colours, lambda value, _: f"{value:.{3 if abs(value) >= 10 else 2}g}")
         ax.set_title("Energy removed")
         ax.set_xlabel("% of the squared\nactivation at the site")
     for index, name in enumerate(metrics):
@@ -123,7 +123,7 @@ def _bars(
     least, most = float(np.nanmin(ends)), float(np.nanmax(ends))
     span = (most - least) or 1.0
     # Room for the written values on the side (or sides) where bars end.
-    room = span * (0.6 if least < 0 < most else 0.42)
+    room = span * (0.7 if least < 0 < most else 0.42)
     ax.set_xlim(least - room * (least < 0), most + room * (most > 0 or least == 0))
     for row, (value, lower, upper) in enumerate(zip(mean, low, high, strict=True)):
         if not np.isfinite(value):

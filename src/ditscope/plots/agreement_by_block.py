@@ -50,6 +50,7 @@ def agreement_by_block(
     )
     null, above = (require_dims(agreement[name], ("block",), f"{name!r}: {_SOURCE},") for name in names[3:])
     styles = dict(zip(_NAMES, (line_style(look) for look in looks([False, False])), strict=True))
+    styles["spearman"] |= {"linewidth": 3.4, "markersize": 7.5}
     level = agreement.attrs.get("level", 0.95)
     figure, body = sheet(
         7.0,
@@ -68,7 +69,7 @@ def agreement_by_block(
     ax = body.subplots()
     at = np.arange(middle.sizes["block"])
     ax.fill_between(at, values(null), values(above), color=FAINT, alpha=0.35, linewidth=0)
-    for name, style in styles.items():
+    for name, style in reversed(styles.items()):  # what coincides shows: the first is thin, and lies above
         here = [values(part.sel(measure=name)) for part in (middle, low, high)]
         banded(ax, at, *here, name=name, style=style)
     ax.axhline(0, color=MUTED, linewidth=0.8)

@@ -74,7 +74,7 @@ def grid_effects(
         2.9,
         title=title or "Effect by cell",
         headline=headline(result["mean"].assign_attrs(result.attrs), about),
-        note="Lines are means, whiskers intervals over prompts.",
+        note="Points are means, whiskers intervals over prompts.",
         legend=legend,
         **place,
     )
@@ -95,6 +95,6 @@ def grid_effects(
         words = str(panel["label"].item()) if "label" in panel.coords else str(metrics[number])
         ax.set_title(literal(wrap(words, 2.6, 9.5, weight="bold")))
         unit = str(panel["unit"].item()) if "unit" in panel.coords else ""
-        ax.set_ylabel(literal(unit or "effect"))
+        ax.set_ylabel(literal(unit or "value (no unit)"))
         grid(ax)
     return figure

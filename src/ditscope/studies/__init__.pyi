@@ -5,10 +5,14 @@ from .claim import Finding as Finding
 from .claim import Trial as Trial
 from .claim import effect_of as effect_of
 from .claim import tables_of as tables_of
+from .comparison_figures import comparison_arrays as comparison_arrays
+from .comparison_figures import comparison_figures as comparison_figures
 from .cost import Cost as Cost
 from .cost import Work as Work
 from .cost import cost as cost
 from .first_look import FirstLook as FirstLook
+from .power import effect_found as effect_found
+from .power import power_of as power_of
 from .power import prompts_needed as prompts_needed
 from .power import spread_over_prompts as spread_over_prompts
 from .reading import effects_table as effects_table

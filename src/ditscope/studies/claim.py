@@ -39,7 +39,7 @@ from ditscope.recording.record import record
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
 from ditscope.studies.claim_report import draw_claim
 from ditscope.studies.cost import Work
-from ditscope.studies.power import prompts_needed, spread_over_prompts
+from ditscope.studies.power import effect_found, prompts_needed, spread_over_prompts
 from ditscope.studies.rule import Rule
 from ditscope.studies.scene_prompts import scene_prompts
 from ditscope.studies.study import Measured, Progress, Result, Study
@@ -96,12 +96,14 @@ class Claim(Study):
         model: an embedded pipeline, a folder, or a hub id.
         n_choosing: prompts on which choices are made; also the pilot.
         n_least: prompts that the rule looks at, at least.
-        n_most: and at most, whatever the pilot asks for.
+        n_most: and at most, whatever the pilot asks for; the report says what so many find where it asks for more.
         seeds: of each prompt.
         num_inference_steps: denoising steps.
         k: how many channels count as massive.
         batch_size: images generated together.
         prompts: to use in place of the model's own; the first ``n_choosing`` are to choose on.
+        prompt_draw: which draw of an embedded model's own prompts, from 1. A design that was written anew after its
+            result takes another.
         call: further arguments of the pipeline.
         clip: the CLIP that judges other models' images; an embedded pipeline brings its own.
     """
@@ -114,17 +116,19 @@ class Claim(Study):
     model: str = EMBEDDED
     n_choosing: int = 10
     n_least: int = 40
-    n_most: int = 40
+    n_most: int = 60
     seeds: tuple[int, ...] = (0,)
     num_inference_steps: int = 8
     k: int = 6
     batch_size: int = 20
     prompts: tuple[str, ...] | None = None
+    prompt_draw: int = 2
     call: Mapping[str, Any] = field(default_factory=dict)
     clip: str = "openai/clip-vit-large-patch14"
 
     def __post_init__(self) -> None:
-        for name in ("n_choosing", "n_least", "n_most", "num_inference_steps", "k", "batch_size"):
+        counts = ("n_choosing", "n_least", "n_most", "num_inference_steps", "k", "batch_size", "prompt_draw")
+        for name in counts:
             checks.whole_number(name, getattr(self, name))
         if self.n_least > self.n_most:
             raise InputError(
@@ -163,8 +167,10 @@ class Claim(Study):
         if self.prompts is not None:
             every = checks.prompts(self.prompts)
         elif self.embedded:
-            choosing = shapes_prompts(self.n_choosing, seed=1)
-            fresh = [each for each in shapes_prompts(2 * count, seed=2) if each not in choosing]
+            choosing = shapes_prompts(self.n_choosing, seed=2 * self.prompt_draw - 1)
+            fresh = [
+                each for each in shapes_prompts(2 * count, seed=2 * self.prompt_draw) if each not in choosing
+            ]
             every = [*choosing, *dict.fromkeys(fresh)]
         else:
             every = scene_prompts(count)
@@ -187,6 +193,7 @@ class Claim(Study):
         needed = max((row["prompts_needed"] or 0 for row in power), default=0)
         prompts = others[: min(max(needed, self.n_least), self.n_most)]
         progress(f"test on {len(prompts)} other prompts")
+        power = self._found(power, len(prompts))
         tested = self.test(
             replace(pilot, folder=folder / "test", prompts=tuple(prompts), pilot=pilot), chosen
         )
@@ -204,6 +211,7 @@ class Claim(Study):
                 "chosen": chosen,
                 "power": power,
                 "prompts_tested": len(prompts),
+                "prompts_needed": max(needed, self.n_least),
                 "validity": [each._asdict() for each in tested.validity],
                 "tables": {
                     name: json.loads(table.to_json(orient="split")) for name, table in tested.tables.items()
@@ -222,9 +230,18 @@ class Claim(Study):
         """As of :meth:`Study.report`; also ``verdict.json`` and the tables as CSV."""
         result = cls.load(folder)
         target = local_path(folder)
-        parts = ("config", "verdict", "quantities", "rule", "chosen", "power", "prompts_tested", "validity")
+        parts = (
+            "config",
+            "verdict",
+            "quantities",
+            "rule",
+            "chosen",
+            "power",
+            "prompts_tested",
+            "prompts_needed",
+        )
         verdict = {"name": cls.name, "claim": cls.claim, "source": cls.source}
-        verdict |= {part: result.numbers[part] for part in parts}
+        verdict |= {part: result.numbers[part] for part in (*parts, "validity")}
         (target / "verdict.json").write_text(json.dumps(verdict, indent=2) + "\n", encoding="utf-8")
         for name, table in tables_of(result).items():
             table.to_csv(target / f"{name}.csv", index=False)
@@ -237,27 +254,35 @@ class Claim(Study):
         }
 
     def _power(self, pilot: Mapping[str, xr.DataArray | Interval]) -> list[dict[str, Any]]:
+        """Of each quantity with a smallest effect of interest, how many prompts it takes by the pilot's spread."""
         rows = []
         for quantity in self.rule.quantities:
-            name, half_width = quantity.name, quantity.half_width
-            if half_width is None:
+            name, effect = quantity.name, quantity.smallest_effect
+            if effect is None:
                 continue
             values = pilot[name]
             sd = math.nan if isinstance(values, Interval) else spread_over_prompts(values)
-            needed = (
-                prompts_needed(sd, half_width, level=self.rule.level, together=len(self.rule.quantities))
-                if math.isfinite(sd)
-                else None
-            )
+            known = math.isfinite(sd)
             rows.append(
                 {
                     "quantity": name,
-                    "sd": sd if math.isfinite(sd) else None,
-                    "half_width": half_width,
-                    "prompts_needed": needed,
+                    "sd": sd if known else None,
+                    "smallest_effect": effect,
+                    "prompts_needed": prompts_needed(sd, effect, **self._intervals) if known else None,
                 }
             )
         return rows
+
+    def _found(self, power: list[dict[str, Any]], prompts: int) -> list[dict[str, Any]]:
+        """The same with the smallest effect that the tested prompts find, by the pilot's spread."""
+        return [
+            row | {"effect_found": row["sd"] and effect_found(row["sd"], prompts, **self._intervals)}
+            for row in power
+        ]
+
+    @property
+    def _intervals(self) -> dict[str, Any]:
+        return {"level": self.rule.level, "together": len(self.rule.quantities)}
 
 
 @dataclass(frozen=True)

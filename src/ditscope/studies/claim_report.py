@@ -14,6 +14,7 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.report.page import Report, Section
+from ditscope.studies.power import POWER
 from ditscope.studies.study import files, origins, scope_of
 
 if TYPE_CHECKING:
@@ -109,9 +110,11 @@ def _design(section: Section, result: Result) -> None:
     ]
     section.table(rows, "The rule, written before the run.")
     if numbers["power"]:
+        section.text(power_words(numbers))
         section.table(
             [{name.replace("_", " "): value for name, value in row.items()} for row in numbers["power"]],
-            "Prompts needed for an interval of this half-width, from the spread over the choosing prompts.",
+            f"Prompts needed to find the smallest effect of interest beyond a threshold in {100 * POWER:g} % of "
+            "studies, from the spread over the choosing prompts; and the effect that as many as were tested find so.",
         )
 
 
@@ -155,6 +158,27 @@ def _validity(section: Section, findings: Sequence[Mapping[str, Any]]) -> None:
     said = {True: "yes", False: "NO", None: "cannot be told"}
     rows = [{"what was looked at": each["statement"], "trusted": said[each["trusted"]]} for each in findings]
     section.table(rows, "Where the truth is known, does the method find it?")
+
+
+def power_words(numbers: Mapping[str, Any]) -> str:
+    """How many prompts the pilot asked for; and, where it got fewer, which effects so many find.
+
+    Args:
+        numbers: of a result, or its ``verdict.json``.
+    """
+    tested, needed = numbers["prompts_tested"], numbers["prompts_needed"]
+    if needed <= tested:
+        return f"The pilot asked for no more prompts than the {tested} that were tested."
+    units = {each["name"]: f" {each['unit']}".rstrip() for each in numbers["quantities"]}
+    short = [row for row in numbers["power"] if (row["prompts_needed"] or 0) > tested]
+    effects = "; ".join(
+        f"{row['quantity']} {row['effect_found']:.3g}{units[row['quantity']]} (of interest: {row['smallest_effect']:g})"
+        for row in short
+    )
+    return (
+        f"The pilot asked for {needed} prompts and the design's limit is {tested}. In {100 * POWER:g} % of studies so "
+        f"many find what lies beyond a threshold by {effects}."
+    )
 
 
 def interval_words(quantity: Mapping[str, Any]) -> str:

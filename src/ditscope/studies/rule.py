@@ -30,8 +30,8 @@ class Quantity:
         refutes: such ranges: an interval within any of them refutes it. Between them it is undecided.
         unit: of the number.
         limits: as of :func:`ditscope.intervals.bootstrap_mean`: ``(-1, 1)`` for a change of right and wrong.
-        half_width: how far an interval may reach to each side, from which the number of prompts follows by the pilot's
-            spread; None where it does not matter.
+        smallest_effect: the least that is of interest: how far beyond a threshold the truth is to be found, from which
+            the number of prompts follows by the pilot's spread; None where it does not matter.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Quantity:
     refutes: tuple[Range, ...]
     unit: str = ""
     limits: Range | None = None
-    half_width: float | None = None
+    smallest_effect: float | None = None
 
     def __post_init__(self) -> None:
         low, high = self.supports
@@ -78,10 +78,12 @@ class Quantity:
         return cls(name, words, (low, high), ((-math.inf, low), (high, math.inf)), **more)
 
     def verdict(self, low: float, high: float) -> str:
-        """``supported``, ``refuted`` or ``undecided``; the latter where there is no interval."""
-        if any(against[0] <= low and high <= against[1] for against in self.refutes):
+        """``supported``, ``refuted`` or ``undecided``; the latter where there is no interval, or one that ends on a
+        threshold, as that of equal values does.
+        """
+        if any(_within(low, high, against) for against in self.refutes):
             return REFUTED
-        return SUPPORTED if self.supports[0] <= low and high <= self.supports[1] else UNDECIDED
+        return SUPPORTED if _within(low, high, self.supports) else UNDECIDED
 
     @property
     def condition(self) -> str:
@@ -199,7 +201,7 @@ class Rule:
                     "supports": _ends(each.supports),
                     "refutes": [_ends(against) for against in each.refutes],
                     "limits": each.limits and list(each.limits),
-                    "half_width": each.half_width,
+                    "smallest_effect": each.smallest_effect,
                 }
                 for each in self.quantities
             ],
@@ -227,6 +229,10 @@ def _same_samples(arrays: Sequence[xr.DataArray]) -> bool:
 
 def _at(found: xr.Dataset) -> Interval:
     return Interval(*(found[part].values for part in Interval._fields))
+
+
+def _within(low: float, high: float, ends: Range) -> bool:
+    return (low > ends[0] or math.isinf(ends[0])) and (high < ends[1] or math.isinf(ends[1]))
 
 
 def _words(ends: Range) -> str:
