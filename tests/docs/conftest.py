@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import run_pages
 
+from ditscope.metrics.metric import _registered
+
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
 
 
@@ -36,6 +38,15 @@ def golden(tmp_path_factory, golden_module):
         return store if copy is None else shutil.copytree(store, copy)
 
     return path
+
+
+@pytest.fixture(autouse=True)
+def registered_metrics():
+    """Metrics that an example registers are gone after it: another one may have the name."""
+    before = dict(_registered)
+    yield
+    _registered.clear()
+    _registered.update(before)
 
 
 @pytest.fixture(scope="session")
