@@ -126,11 +126,7 @@ def test_a_type_checker_sees_the_names(tmp_path: Path) -> None:
         "reveal_type(ds.metrics.psnr)": 'note: Revealed type is "def (images: Any, reference: Any) ->',
         "reveal_type(ds.metrics.METRICS['psnr'].label)": 'note: Revealed type is "str"',
         "reveal_type(ds.compare)": 'note: Revealed type is "def (dit: ditscope.models.dit.DiT, prompts:',
-<<<<<<< HEAD
         "reveal_type(ds.shapes.prompts)": 'note: Revealed type is "def (count: int, seed: int =, *, objects: int =',
-=======
-        "reveal_type(ds.shapes.prompts)": 'note: Revealed type is "def (count: int, seed: int =, *, objects: int =, ',
->>>>>>> refimg
         "ds.rekord": 'error: Module has no attribute "rekord"',
         "ds.metrics.psnrr": 'error: Module has no attribute "psnrr"',
     }
