@@ -5,6 +5,8 @@ Progress bars and paths of this machine are left out; figures are kept as they a
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +20,7 @@ HERE = Path(__file__).parent
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     """The notebook with its outputs, run in a folder of its own."""
     notebook = nbformat.read(path, as_version=4)
+    os.environ["TMPDIR"] = str(folder)  # where the kernel makes folders of its own
     NotebookClient(notebook, timeout=1800, resources={"metadata": {"path": str(folder)}}).execute()
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -25,8 +28,9 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_kept(output)]
             for output in cell.outputs:
-                if "text" in output:
-                    output.text = output.text.replace(str(folder), ".")
+                for said in (output, output.get("data", {})):
+                    for name in {"text", "text/plain", "text/html"} & said.keys():
+                        said[name] = re.sub(rf"{re.escape(str(folder))}(/tmp\w+)?", ".", said[name])
     return notebook
 
 
