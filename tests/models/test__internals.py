@@ -7,6 +7,7 @@ import importlib
 import inspect
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import pytest
@@ -367,3 +368,39 @@ def test_private_names_are_reached_through_this_file_only() -> None:
     }
     assert {path: names for path, names in others.items() if names} == {}
     assert inspect.getfile(_internals) == str(SOURCE / "models" / "_internals.py")
+
+
+def test_modules_and_tensors_are_those_that_torch_names() -> None:
+    network = torch.nn.ModuleDict({"first": Doubling(), "norm": torch.nn.BatchNorm1d(2, affine=False)})
+    network["tied"] = torch.nn.Sequential(network["first"].inner, torch.nn.Linear(2, 2, bias=False))
+    network["tied"][1].weight = network["first"].inner.weight
+    network["norm"].register_buffer("another", network["norm"].running_mean, persistent=False)
+    network["first"].register_module("absent", None)
+    members = _internals.members_of(network)
+    assert members == list(network.named_modules())
+    found = [[(name, id(tensor)) for name, tensor in own] for own in _internals.tensors_of(members)]
+    expected = network.named_parameters(), network.named_buffers()
+    assert found == [[(name, id(tensor)) for name, tensor in own] for own in expected]
+
+
+def test_a_run_that_serves_at_some_modules_makes_the_same_and_passes_others_by(dit) -> None:
+    def run(envoy) -> tuple[Any, bool]:
+        with dit.generate("a red circle", seed=0, num_inference_steps=1, output_type="np") as tracer:
+            hidden = envoy.output[1].clone().save()
+            image = tracer.result.save()
+        return hidden, image.images
+
+    transformer, block, other = dit.transformer, dit.blocks[0], dit.blocks[1]
+    before = run(block)
+    with dit.serving([transformer, block]):
+        after = run(block)
+        assert all((one == same).all() for one, same in zip(before, after, strict=True))
+        with pytest.raises(Exception, match=r"transformer_blocks\.1\.output"):
+            run(other)
+        other._module.__dict__[_internals.STATE].register(
+            dit.interleaver, other.path
+        )  # as for another module
+        run(other)
+    for each in (other, dit.blocks[2]):
+        assert len(each._module.__dict__[_internals.STATE].routes) == 1
+        run(each)

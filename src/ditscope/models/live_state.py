@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models import attention_dispatch
 
-from ditscope.models._internals import attention_backend, forward_hooks, home_of
+from ditscope.models._internals import attention_backend, forward_hooks, home_of, members_of, tensors_of
 from ditscope.models.module_table import common, module_table
 from ditscope.models.offload import networks
 from ditscope.models.plain_form import KNOWN_CODE, PlainForm, foreign_members, is_foreign, short_digest
 from ditscope.models.replaced_modules import foreign_forward
+from ditscope.models.seen_modules import described_once
 from ditscope.models.versions import installed
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def live_state(dit: DiT) -> dict[str, Any]:
     pipeline = dit.diffusers_pipeline
     # Each network is walked once: most of the time would go there.
     parts = networks(pipeline)
-    members = {name: list(network.named_modules()) for name, network in parts.items()}
-    weights = {name: list(network.named_parameters()) for name, network in parts.items()}
+    members = {name: members_of(network) for name, network in parts.items()}
+    weights = {name: tensors_of(own)[0] for name, own in members.items()}
     modules = [parts, *(module for own in members.values() for _, module in own)]
     plain = PlainForm(modules)
     used = {*map(type, modules), *(type(value) for own in weights.values() for _, value in own)}
@@ -84,18 +85,23 @@ def _network(
     network: Any, members: _Members, weights: Sequence[tuple[str, torch.Tensor]], plain: PlainForm
 ) -> dict[str, Any]:
     quantizer = getattr(network, "hf_quantizer", None)
-    described = {
+    by_name = {"hooks": dict(_hooks(members, plain)), "forwards": dict(_forwards(members, plain))}
+
+    def of_modules() -> dict[str, Any]:
+        return {
+            "adapters": _adapters(members),
+            "processors": _processors(members, plain),
+            "modules": module_table(members, plain),
+        }
+
+    return {
         "class": plain.class_name(type(network)),
         "dtype": common([(name, plain(value.dtype)) for name, value in weights] or [("", None)]),
         "quantization": plain(getattr(quantizer, "quantization_config", None)),
-        "adapters": _adapters(members),
-        "processors": _processors(members, plain),
         "config": plain(getattr(network, "config", None)),
+        **{what: found for what, found in by_name.items() if found},
+        **described_once(network, members, plain, of_modules),
     }
-    for what, found in (("hooks", _hooks), ("forwards", _forwards)):
-        if by_name := dict(found(members, plain)):
-            described[what] = by_name
-    return {**described, "modules": module_table(members, plain)}
 
 
 def _adapters(members: _Members) -> dict[str, Any]:
@@ -146,18 +152,17 @@ def _forwards(members: _Members, plain: PlainForm) -> Iterator[tuple[str, Any]]:
 
 def _pipeline(pipeline: Any, plain: PlainForm) -> dict[str, Any]:
     """Class, and attributes: values with an underscore are set by a call, or say where weights are."""
+    left_out = {*pipeline.components, *_PLACEMENT}
     kept = {
         name: value
         for name, value in vars(pipeline).items()
-        if (not name.startswith("_") or is_foreign(value))
-        and name not in pipeline.components
-        and name not in _PLACEMENT
+        if (not name.startswith("_") or is_foreign(value)) and name not in left_out
     }
     # Of the configuration, what is no component: those are named by their library and class.
     settings = {
         name: value
         for name, value in pipeline.config.items()
-        if not name.startswith("_") and name not in pipeline.components
+        if not name.startswith("_") and name not in left_out
     }
     return {"class": plain.class_name(type(pipeline)), "config": plain(settings), **plain(kept)}
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
-from ditscope.models._internals import accelerate_hooks, disk_group
+from ditscope.models._internals import accelerate_hooks, disk_group, members_of, tensors_of
 
 _Named = Sequence[tuple[str, torch.nn.Module]]
 
@@ -25,10 +26,10 @@ def stored_tensors(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor
 
     One whose values are nowhere to be found comes as it is, on the meta device.
     """
-    modules = list(network.named_modules())
+    modules = members_of(network)
     kept, on_disk = _kept_by_accelerate(modules), _kept_on_disk(modules)
     seen: dict[tuple[int, torch.Size], weakref.ref[torch.Tensor]] = {}
-    for name, tensor in _tensors(network):
+    for name, tensor in chain(*tensors_of(modules)):
         if name in kept and tensor.is_meta:
             value = kept[name]()
             # Tied weights are one parameter until they are taken away, and ever after one place in memory.
@@ -59,7 +60,7 @@ def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
     away with the first of its groups, and what is left of it is saved with the second.
     """
     owners: dict[str | int, tuple[str, Mapping[torch.Tensor, str]]] = {}
-    for name, module in networks.named_modules():
+    for name, module in members_of(networks):
         group = disk_group(module)
         if group is None:
             continue
@@ -72,16 +73,12 @@ def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
                 break
 
 
-def _tensors(module: torch.nn.Module, recurse: bool = True) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from module.named_parameters(recurse=recurse)
-    yield from module.named_buffers(recurse=recurse)
-
-
 def _kept_by_accelerate(modules: _Named) -> dict[str, Callable[[], torch.Tensor]]:
     kept: dict[str, Callable[[], torch.Tensor]] = {}
     for prefix, module in modules:
         for hook in accelerate_hooks(module):
-            for name, _ in _tensors(module, recurse=hook.place_submodules):
+            placed = members_of(module) if hook.place_submodules else [("", module)]
+            for name, _ in chain(*tensors_of(placed)):
                 full_name = f"{prefix}.{name}" if prefix else name
                 kept[full_name] = partial(hook.weights_map.__getitem__, name)
     return kept

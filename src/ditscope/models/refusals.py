@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, is_compiled
+from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, is_compiled, members_of
 from ditscope.models.offload import mixed_up_on_disk, networks
 from ditscope.models.replaced_modules import read_modules, refuse_unread
 from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock
@@ -80,7 +80,7 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "files that hold the weights that run",
             "Load the LoRA first, then offload to an empty folder, and open the pipeline after both.",
         )
-    for name, module in networks(pipeline).named_modules():
+    for name, module in members_of(networks(pipeline)):
         if isinstance(module, torch.nn.Dropout) and module.training and module.p > 0:
             raise UnsupportedError(
                 f"dropout at work in {name}, of a network in training mode",

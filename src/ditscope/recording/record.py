@@ -407,7 +407,8 @@ def record_batch(
     """
     visitor = RecordedVisit(dit, writer, positions, image)
     try:
-        outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
+        with dit.serving(visitor.reads_at()):
+            outcome = run_traced(dit, batch.samples, visitor, keep_latents=True, **batch.call)
         visitor.finish()
     except (Exception, KeyboardInterrupt) as error:  # of the model, the pipeline, or what the user gave them
         if not getattr(error, "__notes__", None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from ditscope.recording.device_copies import Arrays, DeviceCopies
 from ditscope.recording.device_statistics import need_care, quick_statistics, token_statistics
 from ditscope.recording.token_choice import drawn_tokens
 from ditscope.recording.transfer import Gathered, Gathering, own_values, to_host
-from ditscope.vocabulary import passing_order, site_spec
+from ditscope.vocabulary import BLOCK_ENDS, passing_order, site_spec
 
 if TYPE_CHECKING:
+    from nnsight import Envoy
+
     from ditscope.cache.schema import StreamSpec
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
@@ -81,6 +83,18 @@ class RecordedVisit:
         output = self._dit.run_state.inputs.as_tokens(self._dit.transformer.output[0], self._image)
         put = partial(self._put_output, self._all_steps.index(visit.step), branches)
         self._copies.add(own_values(self._kept(visit, branches, output)), lambda own: {"output": own}, put)
+
+    def reads_at(self) -> Iterator[Envoy]:
+        """The modules at which it reads."""
+        yield self._dit.transformer
+        for block in [self._dit.blocks[block.index] for block in self._schema.blocks]:
+            yield block
+            inside = [
+                block.layout.taps[stream][site].module
+                for stored, stream, site in self._order
+                if block.index in stored.blocks and site not in BLOCK_ENDS
+            ]
+            yield from (block.submodule(path) for path in inside if path)
 
     def finish(self) -> None:
         """Wait until the writer has all of it; to be called when the run is over."""
