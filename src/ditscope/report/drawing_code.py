@@ -84,6 +84,8 @@ class _Names:
 
 def _is_plain(value: Any) -> bool:
     """Whether Python's own notation of a value makes it again."""
+    if not isinstance(value, str | int | float | list | tuple | dict | None):
+        return False
     try:
         return bool(ast.literal_eval(repr(value)) == value)
     except (ValueError, SyntaxError, TypeError):

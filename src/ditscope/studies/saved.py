@@ -76,6 +76,7 @@ def _study(name: str, config: dict[str, Any], source: Path) -> Any:
         **{
             **{key: words[key] for key in ("design", "controls", "claim", "source")},
             **config["config"],
+            "name": name,
             "rule": Rule(quantities, rule["needs"], rule["level"]) if quantities else None,
             "figures": lambda result: {},
         }
