@@ -89,7 +89,7 @@ def test_what_takes_the_place_in_memory_of_a_number_is_described(descriptions) -
     module = descriptions.network[1]
     for number in range(20):
         module.scale = None  # the number before is let go, and the next one would take its place
-        module.scale = float(number) + 0.25
+        module.scale = number / 8
         assert descriptions.again() == number + 1
 
 
