@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,5 +52,8 @@ def test_the_claim_that_contributing_shows_is_run_and_what_is_small_is_kept(tmp_
     assert "report.html" in capsys.readouterr().out
     assert {path.name for path in kept.iterdir()} == {"verdict.json", "verdict.png"}
     assert json.loads((kept / "verdict.json").read_text())["quantities"][0]["low"] is not None
-    assert run(readme.claim_of(script), "--out", str(out), "--beside", str(out)) == 0
+    assert run(readme.claim_of(script), "--out", str(out), "--beside", str(out)) == 2
+    assert "one result twice" in capsys.readouterr().err
+    other = shutil.copytree(out, tmp_path / "other")
+    assert run(readme.claim_of(script), "--out", str(out), "--beside", str(other)) == 0
     assert (out / "beside/report.html").is_file()

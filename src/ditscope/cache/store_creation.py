@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,23 +57,23 @@ def create_store(
             f"no folder for a store at {path.parent} ({error.strerror})", "a folder", "Choose another path."
         ) from error
     _remove_cut_off(path)
-    partial = path.with_name(f"{_cut_off(path)}{uuid.uuid4().hex[:8]}{_PARTIAL}")
     content = zarr_files(schema, plans, manifest, Ledger((), {}))
     content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
-    folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
-    folders = {partial, *(part for folder in folders for part in folder.parents if partial in part.parents)}
     try:
-        files.make_folders(partial)
         # Several at once: the file system then joins them into few commits.
-        with held(partial), ThreadPoolExecutor(16) as pool:
+        with _partial_folder(path) as partial, ThreadPoolExecutor(16) as pool:
+            folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
+            folders = {
+                partial,
+                *(part for folder in folders for part in folder.parents if partial in part.parents),
+            }
             for folder in sorted(folders):
                 files.make_folders(folder)
             list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
             list(pool.map(files.sync_folder, folders))
             files.rename(partial, path)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _TAKEN:
+    except OSError as error:
+        if error.errno in _TAKEN:
             raise CacheError(
                 f"a path {path} that cannot be had ({error.strerror})",
                 "a free path, not taken by another recording meanwhile",
@@ -95,6 +95,32 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
         files.make_folders((store.path / name).parent)
         # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
         files.replace(store.path / name, content[name], durable=name == ROOT)
+
+
+@contextlib.contextmanager
+def _partial_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside a store's path, held, and gone where what is done with it fails."""
+    partial = path.with_name(f"{_cut_off(path)}{uuid.uuid4().hex[:8]}{_PARTIAL}")
+    with contextlib.ExitStack() as stack:
+        try:
+            files.make_folders(partial)
+            if _is_held(partial, stack):
+                yield partial
+                return
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    with _partial_folder(path) as another:
+        yield another
+
+
+def _is_held(partial: Path, stack: contextlib.ExitStack) -> bool:
+    """Hold a new folder; no, where another creation took it for cut off before it was held."""
+    try:
+        stack.enter_context(held(partial))
+    except (CacheError, FileNotFoundError):
+        return False
+    return partial.is_dir()
 
 
 def _remove_cut_off(path: Path) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -220,7 +220,8 @@ class Section:
         if name in taken:
             raise InputError(f"a second figure named {name!r}", "names used once", "Pass another name.")
         if code is None:
-            code = code_of_figure(sys._getframe(1), self._report.opening)
+            here = inspect.currentframe()
+            code = code_of_figure(here.f_back, self._report.opening) if here and here.f_back else ""
         return self._picture(png(figure), "image/svg+xml", svg(figure), caption, name, code)
 
     def picture(self, path: Path, caption: str, *, name: str) -> Section:

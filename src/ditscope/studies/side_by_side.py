@@ -27,7 +27,7 @@ def side_by_side(results: Sequence[Result]) -> Report:
         results: two or more, of one study.
 
     Raises:
-        InputError: fewer, of other studies, or of claims under other rules.
+        InputError: fewer, the same one twice, of other studies, or of claims under other rules.
     """
     kinds = {type(result.study).__name__ for result in results}
     if len(results) < 2 or len(kinds) > 1:
@@ -37,6 +37,8 @@ def side_by_side(results: Sequence[Result]) -> Report:
             "Load them with the study's load().",
         )
     labels = _labels(results)
+    if len(set(labels)) < len(labels):
+        raise InputError("one result twice", "two or more results", "Name another folder.")
     drawn = [result.study.draw(result) for result in results]
     page = Report(drawn[0].title, f"{' and '.join(labels)}, beside each other")
     if isinstance(results[0].study, Claim):
