@@ -273,6 +273,15 @@ def test_channels_that_are_empty_in_every_sample_are_an_error(dit) -> None:
         compare(dit, {"none": ds.edits.zero(ChannelSet(ids), blocks=2)}, seeds=5)
 
 
+def test_what_keeps_all_channels_fires_under_a_mask_and_changes_nothing(dit) -> None:
+    masks = xr.DataArray(np.zeros((2, 96), bool), dims=("sample", "token"))
+    masks[0, 7:50] = masks[1, 3] = True
+    kept = ds.edits.keep_only(range(dit.width), tokens=masks, blocks=2)
+    found = compare(dit, {"kept": kept}, seeds=5)
+    assert found["fired_by_sample"].values.tolist() == [[[4, 4]]]
+    assert (found["images"].values == found["baseline_images"].values).all()
+
+
 def test_a_frozen_match_is_that_of_the_block_that_is_edited(dit) -> None:
     ids = xr.DataArray([[[1, 2]]] * 10, dims=("block", "draw", "rank"), coords={"block": range(10)})
     ratio = xr.DataArray(

@@ -117,3 +117,18 @@ def test_a_picture_stands_in_the_text_where_the_encoder_reads_it(folder_of, monk
     assert found[0] == cond
     assert found[1] == uncond + [""] * (len(cond) - len(uncond))
     assert "<|image_pad|>" in cond
+
+
+def test_tokens_of_the_negative_prompt_are_not_those_of_embeddings(opened) -> None:
+    dit = opened("flux")
+    config = dit.diffusers_pipeline.transformer.config
+    length = 8
+    guided = {"negative_prompt": "blurry", "true_cfg_scale": 2.0, "max_sequence_length": length}
+    arguments = {**call("flux"), "num_inference_steps": 1, **guided}
+    embedded = ds.PromptEmbeds(
+        "mine",
+        prompt_embeds=torch.zeros(1, length, config.joint_attention_dim),
+        pooled_prompt_embeds=torch.zeros(1, config.pooled_projection_dim),
+    )
+    made = ds.capture(dit, embedded, 0, streams=["text"], blocks=[0], channels=[0], **arguments)
+    assert set(made.token_texts().values.ravel()) == {""}

@@ -89,6 +89,10 @@ def test_findings_say_whether_a_method_can_be_trusted() -> None:
     assert match_finding(result, "matched").trusted, "one image of twelve is far off"
     result["match_ratio"][1, :2] = 9.0
     assert not match_finding(result, "matched").trusted, "most are far off"
+    result["match_ratio"][1, :2] = np.nan
+    assert match_finding(result, "matched").trusted, "draws that it does not have do not count"
+    result["match_ratio"][:] = np.nan
+    assert match_finding(result, "matched").trusted is None
     result["match_ratio"][:] = 0.5
     assert not match_finding(result, "matched").trusted
 

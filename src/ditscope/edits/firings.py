@@ -85,8 +85,9 @@ class Firings:
         if acts is None:
             measured[0], measured[1] = old.shape[1:]
         else:
-            every = acts.expand(old.shape)
-            measured[0], measured[1] = every.any(dim=2).sum(dim=1), every.any(dim=1).sum(dim=1)
+            # Not of all channels: an edit that keeps every one has none, and fires.
+            tokens, channels = acts.expand(*old.shape[:2], -1), acts.expand(old.shape)
+            measured[0], measured[1] = tokens.any(dim=2).sum(dim=1), channels.any(dim=1).sum(dim=1)
         if wanted is not None:
             own = old.square() if acts is None else torch.where(acts, old, 0.0).square()
             energies = {"energy": own.sum(dim=(1, 2)), "removed": measured[3], "moved": measured[4]}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from ditscope.errors import ConfigMismatchError, DitscopeError
+from ditscope.errors import ConfigMismatchError
 from ditscope.experiments.kept import Kept
 from ditscope.experiments.outline import RunKey
 from ditscope.experiments.scoring import Made, score_baseline, score_run
@@ -77,7 +77,7 @@ class Runs:
                         self._require_unchanged(kept, model)
             except BaseException:
                 # Broken off, perhaps by the user, who goes on later: with what was made of this model alone.
-                with contextlib.suppress(DitscopeError):
+                with contextlib.suppress(Exception):  # the model may be what failed
                     self._require_unchanged(kept, model)
                 raise
         return "; ".join(shared) or "nothing, all runs were there"

@@ -191,6 +191,8 @@ class RunState:
             self._is_read = False
 
     def _encoded_texts(self, watched: Mapping[str, Any]) -> list[EncodedText | None]:
+        if self.call.get("prompt_embeds") is not None:  # what was tokenized is the negative prompt alone
+            return [None] * len(self.samples)
         n_images = self.call.get("num_images_per_prompt") or 1  # those of one prompt follow each other
         prefix = self.family.text_prefix
         lengths = None if self._text_lengths is None else self._text_lengths[::n_images]

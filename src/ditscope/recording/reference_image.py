@@ -89,8 +89,8 @@ def capture_reference(
         raise InputError(
             f"a reference image of {height} x {width} tokens and a generated one of {own[0]} x {own[1]}",
             "one size of both",
-            f"Pass {pixels}, which the pipeline makes of this image, or an image of which it makes "
-            f"{looked.image_size[0]} x {looked.image_size[1]} pixels.",
+            f"Pass {pixels}, which the pipeline makes of this image, and the image resized to that, or an image of "
+            f"which it makes {looked.image_size[0]} x {looked.image_size[1]} pixels.",
         )
     clean = inputs.as_tokens(inputs["hidden_states"], number)[0].float().cpu().numpy()
     budget = {name: kept.pop(name) for name in ("memory_budget",) if name in kept}

@@ -87,6 +87,11 @@ def judge_finding(claim: Claim, compared: xr.Dataset) -> Finding:
 def match_finding(compared: xr.Dataset, edit: str) -> Finding:
     """Whether a matched control reached what it was to match: over images in the middle, and in most of them."""
     reached = compared["match_ratio"].sel(edit=edit).values
+    reached = reached[np.isfinite(reached)]  # draws that it does not have, and samples in which nothing fired
+    if not reached.size:
+        return Finding(
+            f"Of the control '{edit}' it is not known what it reached of what it was to match.", None
+        )
     middle, near = np.median(reached), ((reached > _NEAR[0]) & (reached < _NEAR[1])).mean()
     return Finding(
         f"The control '{edit}' changed {100 * middle:.0f} % of what it was to match, in the median over images, and "
