@@ -106,6 +106,17 @@ def test_what_made_it_and_what_is_missing_is_said(tmp_path) -> None:
     assert Path(tmp_path / "a.sweep").exists() is False
 
 
+def test_only_changes_are_held_against_0(tmp_path) -> None:
+    """Of a paired metric the effect is its score, which lies above 0 whatever an edit did."""
+    comparison = opened(k=[1, 6])
+    for name, value in (("low", [[-1, 1], [-1, 1]]), ("high", [[2, 2], [-0.5, 2]])):
+        comparison.result[name][0], comparison.result[name][1] = 5, value
+    html = comparison_report(comparison, tmp_path, tmp_path).html()
+    assert "3 of 4 changes of ssim have an interval that does not hold 0" in html
+    comparison.result["paired"][:] = True
+    assert "does not hold 0" not in comparison_report(comparison, tmp_path, tmp_path).html()
+
+
 def test_metrics_of_one_label_have_a_column_each(tmp_path) -> None:
     comparison = opened()
     comparison.result["label"][:] = "PSNR in a mask"

@@ -120,18 +120,23 @@ def _effects(section: Section, result: xr.Dataset, grid: list[str], model: str) 
     section.table(rows, "Effects with intervals over prompts.")
     if (every := result["mean"].isel(metric=0).size) > len(rows):
         section.text(f"The first {len(rows)} of {every} rows; the store has all.")
-    sure = sum(bool(low > 0 or high < 0) for _, low, high in _intervals(result))
+    changes = result.isel(metric=~result["paired"].values.astype(bool))
+    if not (intervals := _intervals(changes)):
+        return
+    sure = sum(bool(low > 0 or high < 0) for low, high in intervals)
     section.finding(
-        f"{sure} of {len(_intervals(result))} effects have an interval that does not hold 0.",
-        "In these the edit did something to the images that prompts alone do not explain.",
+        f"{sure} of {len(intervals)} changes of {', '.join(map(str, changes['metric'].values))} have an interval that "
+        "does not hold 0.",
+        "In these the edit did something to the images that prompts alone do not explain. Metrics that score an edited "
+        "image against the unedited one are not counted: their value is a score, not a change.",
         "An effect is not a meaning: an edit is held against the controls beside it, of equal size where that matters. "
         "Intervals of single effects do not hold together; `simultaneous_low` and `simultaneous_high` in the store do.",
     )
 
 
-def _intervals(result: xr.Dataset) -> list[tuple[float, float, float]]:
-    parts = [result[name].values.ravel() for name in ("mean", "low", "high")]
-    return [each for each in zip(*parts, strict=True) if np.isfinite(each).all()]
+def _intervals(result: xr.Dataset) -> list[tuple[float, float]]:
+    ends = [result[name].values.ravel() for name in ("low", "high")]
+    return [each for each in zip(*ends, strict=True) if np.isfinite(each).all()]
 
 
 def _rows(result: xr.Dataset, grid: list[str]) -> list[dict[str, Any]]:
