@@ -80,3 +80,16 @@ def test_anything_else_is_refused_in_a_sentence(stores, tmp_path) -> None:
         said = called(*paths, "--out", tmp_path / "out")
         assert (said.exit_code, words in said.output) == (2, True), said.output
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_what_is_wrong_with_a_damaged_store_is_said(stores, tmp_path) -> None:
+    """By who reads it: the path is right."""
+    for name, file, text, words in (
+        ("a.zarr", "zarr.json", "{", "which is not JSON"),
+        ("b.sweep", "journal.jsonl", "00000000 {}\n00000000 {}\n", "journal.jsonl whose checksum is another"),
+    ):
+        shutil.copytree(stores / name, tmp_path / name)
+        (tmp_path / name / file).write_text(text)
+        said = called(tmp_path / name)
+        output = " ".join(said.output.split())
+        assert (said.exit_code, words in output, "Check the path" in output) == (2, True, False), output

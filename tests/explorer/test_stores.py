@@ -48,6 +48,17 @@ def test_what_is_something_else_is_refused(tmp_path) -> None:
         opened([tmp_path])
 
 
+def test_a_damaged_store_is_refused_by_who_reads_it(tmp_path, cache, sweep) -> None:
+    for source, file, words in (
+        (sweep, "journal.jsonl", "whose checksum is another"),
+        (cache.path, "zarr.json", "not JSON"),
+    ):
+        damaged = shutil.copytree(source, tmp_path / file)
+        (damaged / file).write_text("00000000 {}\n" + (damaged / file).read_text())
+        with pytest.raises(CacheError, match=words):
+            opened([damaged])
+
+
 def test_positions_are_checked(stores) -> None:
     comparison = stores[1]
     assert isinstance(comparison, Comparison)

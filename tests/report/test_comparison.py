@@ -11,6 +11,7 @@ import xarray as xr
 from ditscope.explorer.stores import Comparison
 from ditscope.plots._sheet import png
 from ditscope.plots._text import DASH
+from ditscope.report import comparison as module
 from ditscope.report.comparison import comparison_report, write_report
 
 
@@ -41,6 +42,7 @@ def make_result(**grid: list) -> xr.Dataset:
             "draw": [0],
             "label": ("metric", ["PSNR", "SSIM"]),
             "unit": ("metric", ["dB", ""]),
+            "paired": ("metric", [True, False]),
             "control": ("edit", [False, True]),
             "draws": ("edit", [1, 1]),
             "matched_to": ("edit", ["", "massive"]),
@@ -101,6 +103,33 @@ def test_what_made_it_and_what_is_missing_is_said(tmp_path) -> None:
         'href="../a.sweep/zarr.json"',
     ):
         assert words in page, words
-    low, high = (comparison.result[name].values for name in ("low", "high"))
-    assert f"{int(((low > 0) | (high < 0)).sum())} of 4 effects have an interval" in page
     assert Path(tmp_path / "a.sweep").exists() is False
+
+
+def test_only_changes_are_held_against_0(tmp_path) -> None:
+    """Of a paired metric the effect is its score, which lies above 0 whatever an edit did."""
+    comparison = opened(k=[1, 6])
+    for name, value in (("low", [[-1, 1], [-1, 1]]), ("high", [[2, 2], [-0.5, 2]])):
+        comparison.result[name][0], comparison.result[name][1] = 5, value
+    html = comparison_report(comparison, tmp_path, tmp_path).html()
+    assert "3 of 4 changes of ssim have an interval that does not hold 0" in html
+    comparison.result["paired"][:] = True
+    assert "does not hold 0" not in comparison_report(comparison, tmp_path, tmp_path).html()
+
+
+def test_metrics_of_one_label_have_a_column_each(tmp_path) -> None:
+    comparison = opened()
+    comparison.result["label"][:] = "PSNR in a mask"
+    comparison.result.coords["metric"] = ["masked_psnr_a", "masked_psnr_b"]
+    row, _ = comparison_report(comparison, tmp_path, tmp_path).parts("table")[-1]["rows"]
+    means = comparison.result["mean"].values[:, 0]
+    assert [cell.split()[0] for _, cell in row[1:]] == [f"{mean:.3g}" for mean in means]
+
+
+def test_no_more_rows_are_made_than_shown(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_MOST_ROWS", 3)
+    comparison = opened(k=[1, 6], scale=[0.0, 2.0])
+    assert len(module._rows(comparison.result, ["k", "scale"])) == 3
+    report = comparison_report(comparison, tmp_path, tmp_path)
+    assert len(report.parts("table")[-1]["rows"]) == 3
+    assert "The first 3 of 8 rows" in report.html()

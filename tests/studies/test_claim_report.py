@@ -93,6 +93,14 @@ def test_where_the_limit_bound_it_says_what_was_powered() -> None:
     assert "by gap 2.25 dB (of interest: 1)" in power_words(bound)
 
 
+def test_where_no_spread_was_known_nothing_was_asked_for() -> None:
+    numbers = made_claim("refuted").numbers
+    (row,) = numbers["power"]
+    unknown = row | {"sd": None, "prompts_needed": None, "effect_found": None}
+    assert "No spread over prompts was known" in power_words(numbers | {"power": [unknown]})
+    assert "no more prompts than the 40" in power_words(numbers | {"power": [row, unknown]})
+
+
 def test_an_interval_in_words() -> None:
     assert interval_words(made_claim("refuted").numbers["quantities"][0]) == "1.5 [1, 2] dB"
     assert interval_words({"low": None}) == "no interval"

@@ -7,7 +7,7 @@ import json
 import pytest
 import xarray as xr
 from figure_data import make_scores
-from test_claim_report import made_claim
+from test_claim_report import Loud, made_claim
 
 from ditscope import plots
 from ditscope.errors import InputError
@@ -86,3 +86,15 @@ def test_a_result_of_a_study_that_nobody_knows_is_refused(folder, tmp_path) -> N
         saved_report(folder, tmp_path)
     with pytest.raises(InputError, match=r"no results\.json"):
         saved_report(tmp_path, tmp_path)
+
+
+def test_a_claim_of_an_older_ditscope_is_to_be_run_again(folder, tmp_path) -> None:
+    numbers, verdict = (json.loads((folder / f"{name}.json").read_text()) for name in ("results", "verdict"))
+    del numbers["prompts_needed"]
+    for rule in (numbers["rule"], verdict["rule"]):
+        rule["quantities"][0]["half_width"] = rule["quantities"][0].pop("smallest_effect")
+    for name, value in (("results", numbers), ("verdict", verdict)):
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    for load in (lambda: saved_report(folder, tmp_path), lambda: Loud.load(folder)):
+        with pytest.raises(InputError, match="a result of an older ditscope.*Run the claim again"):
+            load()

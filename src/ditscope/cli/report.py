@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditscope.errors import CacheError, InputError
+from ditscope.errors import InputError
 
 if TYPE_CHECKING:
     from ditscope.report.page import Report
@@ -50,22 +50,17 @@ def report(
 
 
 def _kind(path: Path) -> str:
-    """What is at a path."""
-    if (path / "results.json").is_file():
-        return "study result"
-    from ditscope.cache.reader import open_cache
-    from ditscope.experiments import sweep_store
+    """What is at a path, be it whole or damaged: who reads it says what is wrong."""
+    from ditscope.explorer.stores import kind_at
 
-    try:
-        open_cache(path)
-        return "recording"
-    except CacheError as not_a_cache:
-        try:
-            sweep_store.read(path)
-        except CacheError:
-            expected = "a recording, a sweep, or the folder of a study's result"
-            raise InputError(not_a_cache.found, expected, "Check the path.") from None
-        return "sweep"
+    kind = kind_at(path)
+    if kind is None:
+        raise InputError(
+            f"{'something else' if path.exists() else 'nothing'} at {path}",
+            "a recording, a sweep, or the folder of a study's result",
+            "Check the path.",
+        )
+    return kind
 
 
 def _folder(sources: list[Path], kind: str) -> Path:

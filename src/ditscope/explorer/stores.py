@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import xarray as xr
 
+from ditscope.cache import files, zarr_metadata
 from ditscope.cache.reader import Cache, open_cache
-from ditscope.errors import CacheError, InputError
+from ditscope.errors import InputError
 from ditscope.paths import local_path
 
 
@@ -74,6 +75,27 @@ def listed(store: Store) -> Listed:
     )
 
 
+def kind_at(path: Path) -> str | None:
+    """What a path has by its own word, be it whole or damaged: ``study result``, ``sweep``, ``recording``, or None.
+
+    Raises:
+        CacheError: its ``zarr.json`` cannot be read.
+    """
+    if (path / "results.json").is_file():
+        return "study result"
+    if not (path / zarr_metadata.ROOT).is_file():
+        return None
+    root = files.read_json(path / zarr_metadata.ROOT, "the metadata of a zarr v3 group")
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    if not isinstance(attributes, dict):
+        return None
+    if zarr_metadata.ATTRIBUTE in attributes:
+        return "recording"
+    from ditscope.experiments import sweep_store  # loads torch, which a recording does not need
+
+    return "sweep" if sweep_store.ATTRIBUTE in attributes else None
+
+
 def opened(sources: Sequence[str | os.PathLike[str] | Cache | xr.Dataset]) -> list[Store]:
     """What is at paths, or in memory: of the folder of a study its comparisons, and its recording if it is there.
 
@@ -96,17 +118,14 @@ def _opened(source: Any) -> list[Store]:
             )
         return [Comparison("comparison", source, "# result is what ds.compare returned")]
     path = local_path(source)
-    if (path / "results.json").is_file():
+    kind = kind_at(path)
+    if kind == "study result":
         return _of_study(path)
-    try:
+    if kind != "sweep":
         return [open_cache(path)]
-    except CacheError as error:
-        from ditscope.experiments.sweep import open_sweep
+    from ditscope.experiments.sweep import open_sweep
 
-        try:
-            result = open_sweep(path)
-        except CacheError:
-            raise error from None
+    result = open_sweep(path)
     return [Comparison(path.name, result, f"import ditscope as ds\n\nresult = ds.open_sweep({str(path)!r})")]
 
 

@@ -117,34 +117,43 @@ def _effects(section: Section, result: xr.Dataset, grid: list[str], model: str) 
             f"A grid of {len(grid)} dimensions is not drawn: select labels of {', '.join(grid[2:])}."
         )
     rows = _rows(result, grid)
-    section.table(rows[:_MOST_ROWS], "Effects with intervals over prompts.")
-    if len(rows) > _MOST_ROWS:
-        section.text(f"The first {_MOST_ROWS} of {len(rows)} rows; the store has all.")
-    sure = sum(bool(low > 0 or high < 0) for _, low, high in _intervals(result))
+    section.table(rows, "Effects with intervals over prompts.")
+    if (every := result["mean"].isel(metric=0).size) > len(rows):
+        section.text(f"The first {len(rows)} of {every} rows; the store has all.")
+    changes = result.isel(metric=~result["paired"].values.astype(bool))
+    if not (intervals := _intervals(changes)):
+        return
+    sure = sum(bool(low > 0 or high < 0) for low, high in intervals)
     section.finding(
-        f"{sure} of {len(_intervals(result))} effects have an interval that does not hold 0.",
-        "In these the edit did something to the images that prompts alone do not explain.",
+        f"{sure} of {len(intervals)} changes of {', '.join(map(str, changes['metric'].values))} have an interval that "
+        "does not hold 0.",
+        "In these the edit did something to the images that prompts alone do not explain. Metrics that score an edited "
+        "image against the unedited one are not counted: their value is a score, not a change.",
         "An effect is not a meaning: an edit is held against the controls beside it, of equal size where that matters. "
         "Intervals of single effects do not hold together; `simultaneous_low` and `simultaneous_high` in the store do.",
     )
 
 
-def _intervals(result: xr.Dataset) -> list[tuple[float, float, float]]:
-    parts = [result[name].values.ravel() for name in ("mean", "low", "high")]
-    return [each for each in zip(*parts, strict=True) if np.isfinite(each).all()]
+def _intervals(result: xr.Dataset) -> list[tuple[float, float]]:
+    ends = [result[name].values.ravel() for name in ("low", "high")]
+    return [each for each in zip(*ends, strict=True) if np.isfinite(each).all()]
 
 
 def _rows(result: xr.Dataset, grid: list[str]) -> list[dict[str, Any]]:
-    """A row for each cell and edit, with a column for each metric."""
+    """A row for each of the first cells and edits, with a column for each metric."""
+    labels = [str(label) for label in result["label"].values]
+    metrics = [str(metric) for metric in result["metric"].values]
+    columns = [
+        label if labels.count(label) == 1 else metric for label, metric in zip(labels, metrics, strict=True)
+    ]
     stacked = result[["mean", "low", "high"]].stack(row=[*grid, "edit"])
     rows = []
-    for at in range(stacked.sizes["row"]):
+    for at in range(min(stacked.sizes["row"], _MOST_ROWS)):
         one = stacked.isel(row=at)
         row: dict[str, Any] = {dim: str(one[dim].item()) for dim in (*grid, "edit")}
-        for metric in map(str, result["metric"].values):
+        for column, metric in zip(columns, metrics, strict=True):
             mean, low, high = (float(one[part].sel(metric=metric)) for part in ("mean", "low", "high"))
-            label = str(result["label"].sel(metric=metric).item()) if "label" in result.coords else metric
-            row[label] = f"{mean:.3g} [{low:.3g}, {high:.3g}]" if np.isfinite(mean) else None
+            row[column] = f"{mean:.3g} [{low:.3g}, {high:.3g}]" if np.isfinite(mean) else None
         rows.append(row)
     return rows
 

@@ -31,7 +31,7 @@ def write_report(cache: Cache, folder: str | os.PathLike[str] | None = None) -> 
     """Write the report of a recording; by default into a folder beside it that is named like it, with ``-report``.
 
     Raises:
-        InputError: nothing is recorded yet, or ``folder`` is a file.
+        InputError: ``folder`` is a file.
     """
     target = folder_of_page(beside(cache.path) if folder is None else folder)
     return recording_report(cache, target).write(target)

@@ -161,12 +161,14 @@ def _validity(section: Section, findings: Sequence[Mapping[str, Any]]) -> None:
 
 
 def power_words(numbers: Mapping[str, Any]) -> str:
-    """How many prompts the pilot asked for; and, where it got fewer, which effects so many find.
+    """How many prompts the pilot asked for, if it could; and, where it got fewer, which effects so many find.
 
     Args:
         numbers: of a result, or its ``verdict.json``.
     """
     tested, needed = numbers["prompts_tested"], numbers["prompts_needed"]
+    if all(row["sd"] is None for row in numbers["power"]):
+        return f"No spread over prompts was known from the pilot, so it asked for no number; {tested} were tested."
     if needed <= tested:
         return f"The pilot asked for no more prompts than the {tested} that were tested."
     units = {each["name"]: f" {each['unit']}".rstrip() for each in numbers["quantities"]}

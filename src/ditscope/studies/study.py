@@ -247,11 +247,18 @@ def load_result(source: Path, study: Callable[[str, Any, Path], Any]) -> tuple[R
         study: makes the study of its name, what ``config.json`` has, and the folder.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or that of a claim that an older ditscope tested.
     """
     if not (source / "results.json").is_file():
         raise InputError(
             f"no results.json in {source}", "the folder of a finished study", "Run the study first."
+        )
+    numbers, provenance = (_read_json(source / f"{name}.json") for name in ("results", "provenance"))
+    if "quantities" in numbers and "prompts_needed" not in numbers:
+        raise InputError(
+            f"a result of an older ditscope in {source}",
+            "a claim whose number of prompts follows from a smallest effect of interest",
+            "Run the claim again, into a new folder.",
         )
     config = _read_json(source / "config.json")
     made = study(config["study"], config, source)
@@ -260,7 +267,6 @@ def load_result(source: Path, study: Callable[[str, Any, Path], Any]) -> tuple[R
             str(name): _in_order(_with_text(node.to_dataset().load(), "U"))
             for name, node in sorted(tree.children.items())
         }
-    numbers, provenance = (_read_json(source / f"{name}.json") for name in ("results", "provenance"))
     return Result(made, source, numbers, arrays, provenance), config["study"]
 
 
