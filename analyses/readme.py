@@ -25,8 +25,9 @@ SEEN = {
     "all": "Every script had run before, by a first design, with 40 prompts (16: 80), whatever its pilot asked for; "
     "its verdict stays beside the new one, and its tables in `results/*/first_design/`. A reading after these runs "
     "found the doubts that follow. The designs were then written anew, knowing all first results, and committed "
-    "before they ran on other prompts. Limits of prompts, and numbers of edits, are what an hour allows. While 01 ran, "
-    "it was settled that an interval that ends on a threshold decides nothing; it had been counted as beyond it.",
+    "before they ran on other prompts. Limits of prompts, and numbers of edits, are what an hour on two "
+    "cores allows. While 01 ran, it was settled that an interval that ends on a threshold decides nothing; it had been "
+    "counted as beyond it.",
     "01, 03, 14": "Random channels could be massive ones; now none is. The smallest effects of interest are new.",
     "02": "The first rule took a change of detail in either direction, where its sentence says loss; the block was the "
     "one of most change, and is now the one of most loss. Its matched control changed 122 % of what it was to match in "

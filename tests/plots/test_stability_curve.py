@@ -48,6 +48,8 @@ def test_a_fall_after_the_stop_is_said() -> None:
     settled = words(stability_curve(needed.assign(jaccard=needed["jaccard"] * 0 + 1))).replace("\n", " ")
     assert "no block falls below it after that" in settled
     assert "still fall" not in settled
+    never = words(stability_curve(needed.assign(needed=("order", [np.nan])))).replace("\n", " ")
+    assert f"is 0.9: in {needed['samples'].max().item():g} samples it does not." in never
 
 
 def test_what_another_pass_returns_is_refused_by_name() -> None:

@@ -209,21 +209,3 @@ def test_the_headline_is_what_a_user_could_reach() -> None:
 
 def test_the_energy_matched_control_is_called_by_what_it_reached() -> None:
     assert ">zero random, 58.3 % of the energy (massive 61 %)</td>" in page()
-
-
-@pytest.mark.parametrize(
-    ("jaccard", "stop", "said"),
-    [
-        ([1.0, 0.9, 1.0, 0.71, 0.8, 1.0], 4.0, "fall to 0.71 again, the last time at 6 of 7 samples"),
-        ([0.5, 1.0, 1.0, 0.9, 1.0, 1.0], 4.0, "no block's set changes by more than it allows after that"),
-        ([0.5, 1.0, 0.5, 0.9, 0.5, 1.0], np.nan, "It does not stop"),
-    ],
-)
-def test_settled_is_said_only_of_what_has_settled(jaccard, stop, said) -> None:
-    blocks = np.stack([jaccard, np.ones(6)])[None, None]
-    needed = xr.Dataset(
-        {"jaccard": (("order", "stream", "block", "samples"), blocks), "needed": ("order", [stop])},
-        coords={"samples": np.arange(2, 8)},
-        attrs={"tau": 0.9},
-    )
-    assert said in first_look_report._settled(needed)

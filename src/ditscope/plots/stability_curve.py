@@ -95,13 +95,15 @@ def stability_curve(
 
 def _later(jaccard: xr.DataArray, attrs: Mapping[str, Any], stop: float) -> str:
     """What the rule is, and how far and until when blocks fall below the agreement to reach once it has stopped."""
-    if "tau" not in attrs or not np.isfinite(stop):
+    if "tau" not in attrs:
         return ""
     tau, mean = (
         attrs["tau"],
         f"each block's mean of the last {attrs['patience']}" if "patience" in attrs else "means",
     )
     seen, least = np.asarray(jaccard["samples"].values), values(jaccard).min(axis=(0, 1))
+    if not np.isfinite(stop):
+        return f"The rule would stop where {mean} is {tau:g}: in {seen.max():g} samples it does not."
     below = (seen > stop) & (least < tau)
     if not below.any():
         return f"The rule stops where {mean} is {tau:g}; no block falls below it after that."

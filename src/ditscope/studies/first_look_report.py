@@ -166,7 +166,7 @@ def _stability(section: Section, result: Result) -> None:
     section.table(rows, "Agreement with bootstrap intervals over prompts, beside a permutation null.")
     section.figure(
         plots.stability_curve(result.arrays["needed"], about=about),
-        f"Where SPARK's rule, one image a step, would stop a calibration. {_settled(result.arrays['needed'])}",
+        "Where SPARK's rule, one image a step, would stop a calibration.",
         name="samples_needed",
     )
     jaccard = agreement.sel(measure="jaccard")
@@ -179,23 +179,6 @@ def _stability(section: Section, result: Result) -> None:
         "Where overlap is high, a set ranked on some images may be frozen and used on others.",
         "High overlap between images does not show that a channel carries nothing about the image; its sign and "
         f"its pattern over tokens may still vary. {_scope(result)}",
-    )
-
-
-def _settled(needed: xr.Dataset) -> str:
-    """What the sets did once the rule had stopped, which looks at means of several steps."""
-    if "jaccard" not in needed:
-        return ""
-    jaccard, stop = needed["jaccard"].isel(order=0), float(needed["needed"][0])
-    if stop != stop:
-        return "It does not stop: the sets go on changing."
-    least = jaccard.min([dim for dim in jaccard.dims if dim != "samples"])
-    later = least.where((least["samples"] > stop) & (least < needed.attrs["tau"]), drop=True)
-    if not later.size:
-        return f"It stops at {stop:g}, and no block's set changes by more than it allows after that."
-    return (
-        f"It stops at {stop:g}, but the sets have not settled there: single blocks fall to {float(later.min()):.2f} "
-        f"again, the last time at {int(later['samples'].max())} of {int(least['samples'].max())} samples."
     )
 
 
