@@ -105,23 +105,6 @@ def test_the_report_says_when_how_and_on_what_and_links_what_there_is(finished) 
         assert (result.folder / name).exists()
 
 
-def test_the_report_says_what_the_sets_do_after_the_stop(finished) -> None:
-    result, _ = finished
-    needed = result.arrays["needed"]
-    least = needed["jaccard"].isel(order=0).min(["stream", "block"])
-    stop = float(needed["needed"][0])
-    page = (result.folder / "report.html").read_text(encoding="utf-8")
-    later = least.where((least["samples"] > stop) & (least < 0.9), drop=True)
-    said = (
-        "the sets go on changing"
-        if np.isnan(stop)
-        else f"fall to {float(later.min()):.2f} again"
-        if later.size
-        else "no block&#39;s set changes by more"
-    )
-    assert said in page
-
-
 def test_the_report_computes_nothing(finished, tmp_path: Path) -> None:
     result, _ = finished
     # Neither the recording nor the model: only what was saved goes along.
