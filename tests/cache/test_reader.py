@@ -77,6 +77,17 @@ def test_channels_up_front_equal_channels_selected(store):
         cache.hidden(channels=[2])
 
 
+def test_labels_that_a_caller_changes_are_his_own(store):
+    cache = open_cache(store)
+    first = cache.hidden(channels=[7, 3])
+    first["prompt"].values[:] = "other"
+    first["sigma"].values[:] = 0
+    for again in (cache.hidden(channels=[7, 3]), cache.hidden()):
+        assert "other" not in again["prompt"].values
+        assert again["sigma"].values.all()
+        assert again.indexes["channel"].equals(again["channel"].to_index())
+
+
 def test_statistics(store):
     schema = make_schema()
     stats = open_cache(store).stats("text", "block_output")

@@ -71,18 +71,16 @@ class ChunkSource:
     def read_files(self, sample: int, reads: Sequence[FileRead], out: np.ndarray[Any, Any]) -> None:
         """Read what :meth:`files_with` found; otherwise as :meth:`read`."""
         for read in reads:
-            if read.pairs is not None and read.last is None and self._is_large(read):
-                self._read_in_pieces(sample, read, out[read.place].reshape(read.pairs, copy=False))
-                continue
-            view = self._chunks(sample, read)
             if read.pairs is None:
-                out[read.place] = view.reshape(read.lengths)[read.positions]
-            elif read.last is None:
-                copy_runs(out[read.place].reshape(read.pairs, copy=False), view)
+                out[read.place] = self._chunks(sample, read).reshape(read.lengths)[read.positions]
+                continue
+            target = out[read.place].reshape(read.pairs, copy=False)
+            if self._is_large(read):
+                for place, first, values in self._pieces(sample, read):
+                    into = tuple(part for i in place for part in (slice(i, i + 1), slice(None)))
+                    read.copy(target[into], values, first)
             else:
-                target = out[read.place].reshape(read.pairs, copy=False)
-                for position, (chunk, inside) in enumerate(read.last):
-                    target[..., position] = view[..., chunk, inside]
+                read.copy(target, self._chunks(sample, read))
 
     def damaged(self, sample: int) -> Iterator[tuple[str, dict[str, Any], str]]:
         """Every damaged chunk of a sample: its file, labels and what is wrong; whole files where they are missing."""
@@ -193,8 +191,15 @@ class ChunkSource:
             plain and chunk_bytes * read.touched[-1] >= _PIECE and chunk_bytes * len(read.chunks) > 2 * _PIECE
         )
 
-    def _read_in_pieces(self, sample: int, read: FileRead, target: np.ndarray[Any, Any]) -> None:
-        """Whole chunks to their places, a view ``[touched, chunk, touched, chunk, ...]``."""
+    def _pieces(
+        self, sample: int, read: FileRead
+    ) -> Iterator[tuple[tuple[int, ...], int, np.ndarray[Any, Any]]]:
+        """Chunks of a file, checked, a few along the last axis at a time.
+
+        Yields:
+            Where they are along the other axes, the first along the last, and a view ``[1, chunk, ..., chunks,
+            chunk]`` of their values, which are there until the next are asked for.
+        """
         form, checksums = read.form, self._checksums(sample, read.number)
         *outer, n_last = read.touched
         together = max(1, _PIECE // form.pitch)
@@ -204,15 +209,14 @@ class ChunkSource:
             with files.opened(self.store / self.plan.file_name(sample, read.shard)) as handle:
                 files.announce(handle, [place for row in rows for place in _places_of(row, form)])
                 for place, row in zip(np.ndindex(*outer), rows, strict=True):
-                    into = target[tuple(part for i in place for part in (slice(i, i + 1), slice(None)))]
                     for start in range(0, n_last, together):
                         some = row[start : start + together]
                         at, data = int(some[0]), self._plain(handle, form, some)
                         if (wrong := _first_wrong(data, form, some, checksums)) is not None:
                             at = wrong
                             raise CacheError(_OTHER_CHECKSUM, "the same", "Repair it.")
-                        piece = chunk_view(data, (*(1 for _ in outer), len(some)), form.chunk, form.dtype)
-                        copy_runs(into[..., start : start + together, :], piece)
+                        grid = (*(1 for _ in outer), len(some))
+                        yield place, start, chunk_view(data, grid, form.chunk, form.dtype)
         except (OSError, CacheError) as error:
             reason = error.found if isinstance(error, CacheError) else str(error)
             raise self._unreadable(sample, read.shard, form, at, reason) from error
@@ -331,6 +335,16 @@ class FileRead:
     last: list[tuple[int, int]] | None
     lengths: tuple[int, ...]
     positions: Any
+
+    def copy(self, target: np.ndarray[Any, Any], values: np.ndarray[Any, Any], first: int = 0) -> None:
+        """Copy touched chunks, from the ``first`` along the last axis on, into a view of :attr:`pairs`."""
+        chunks = values.shape[-2]
+        if self.last is None:
+            copy_runs(target[..., first : first + chunks, :], values)
+            return
+        for position, (chunk, inside) in enumerate(self.last):
+            if first <= chunk < first + chunks:
+                target[..., position] = values[..., chunk - first, inside]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.indexes import PandasIndex
 
 from ditscope import checks
 from ditscope.cache.labels import (
@@ -111,29 +112,17 @@ class Recorded(ABC):
             >>> cache.hidden(channels=[3, 77]).sizes["channel"]
             2
         """
-        own, of_stream = self.site_with_values(stream, site), self.schema.stream(stream)
-        samples = self.chosen_samples(committed_only)
-        labels = self.labels_of(samples) | site_labels(self.schema, own)
+        own, samples = self.site_with_values(stream, site), self.chosen_samples(committed_only)
         attributes: dict[str, Any] = {"stream": stream, "site": site, "dtype": self.schema.dtype}
-        if own.has_tokens:
-            labels |= token_labels(of_stream)
-            if of_stream.has_grid:
-                attributes |= {"grid_height": of_stream.grid_height, "grid_width": of_stream.grid_width}
-            else:
-                mask = self._stored(f"{stream}/token_mask", samples)
-                labels["token_mask"] = (("sample", "branch", "token"), mask[:])
-            if of_stream.random_tokens is not None and of_stream.grid_width is not None:
-                drawn = self._stored(f"{stream}/token_id", samples)[:].astype(np.int64)
-                y, x = np.divmod(drawn, of_stream.grid_width)
-                for name, values in (("token_id", drawn), ("y", y), ("x", x)):
-                    labels[name] = (("sample", "token"), values)
+        of_stream = self.schema.stream(stream)
+        if own.has_tokens and of_stream.has_grid:
+            attributes |= {"grid_height": of_stream.grid_height, "grid_width": of_stream.grid_width}
         positions = None if channels is None else self._channel_positions(channels)
-        if positions is not None:
-            labels["channel"] = (("channel",), labels["channel"][1][positions])
         array = self._array(values_path(own), samples, positions)
         if dtype is not None:
             array = array.astype(checks.name_of("dtype", dtype, ("float32", "float64")))
-        return array.rename(site).assign_coords(labels).assign_attrs(attributes)
+        coords = self._coords(own, samples, positions)
+        return xr.DataArray(array.data, coords, array.dims, name=site, attrs=attributes)
 
     def torch(
         self,
@@ -375,17 +364,56 @@ class Recorded(ABC):
             position("block", block, site.blocks),
         )
 
+    def _coords(
+        self, site: StoredSite, samples: Sequence[int], channels: Sequence[int] | None
+    ) -> xr.Coordinates:
+        """Labels of a site's values, of channels at these positions: made once, since that takes longest of all."""
+        known = self._known_coords.get(key := (site.folder, tuple(samples)))
+        if known is None:
+            known = self._known_coords[key] = xr.Coordinates(self._labels(site, samples))
+        own: dict[Any, Any] = dict(known.variables)
+        indexes = dict(known.xindexes)
+        if channels is not None:
+            ids = np.array([self.schema.channels[position] for position in channels], dtype=np.int64)
+            index = indexes["channel"] = PandasIndex(ids, "channel")
+            own |= index.create_variables({"channel": own["channel"]})
+        return xr.Coordinates(own, indexes)
+
+    def _labels(self, site: StoredSite, samples: Sequence[int]) -> Labels:
+        stream = self.schema.stream(site.stream)
+        labels = self.labels_of(samples) | site_labels(self.schema, site)
+        if not site.has_tokens:
+            return labels
+        labels |= token_labels(stream)
+        if not stream.has_grid:
+            mask = self._stored(f"{stream.name}/token_mask", samples)
+            labels["token_mask"] = (("sample", "branch", "token"), mask[:])
+        if stream.random_tokens is not None and stream.grid_width is not None:
+            drawn = self._stored(f"{stream.name}/token_id", samples)[:].astype(np.int64)
+            y, x = np.divmod(drawn, stream.grid_width)
+            for name, values in (("token_id", drawn), ("y", y), ("x", x)):
+                labels[name] = (("sample", "token"), values)
+        return labels
+
+    @cached_property
+    def _known_coords(self) -> dict[tuple[str, tuple[int, ...]], xr.Coordinates]:
+        return {}
+
+    @cached_property
+    def _position_of_channel(self) -> dict[int, int]:
+        return {channel: position for position, channel in enumerate(self.schema.channels)}
+
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
-        position = {channel: i for i, channel in enumerate(self.schema.channels)}
+        known = self._position_of_channel
         wanted = [int(channel) for channel in channels]
         for channel in wanted:
-            if channel not in position:
+            if channel not in known:
                 raise InputError(
                     f"channel {channel}",
-                    f"one of the {len(position)} recorded of {self.schema.width}",
+                    f"one of the {len(known)} recorded of {self.schema.width}",
                     "Pass recorded channel ids.",
                 )
-        return [position[channel] for channel in wanted]
+        return [known[channel] for channel in wanted]
 
 
 def position(what: str, label: Any, labels: Sequence[Any]) -> int:
