@@ -41,13 +41,13 @@ def add_stores(report: Report, folder: Path) -> None:
     section = report.section(_TITLE)
     try:
         stores = opened([folder])
-    except DitscopeError as error:
+        stores.sort(key=lambda store: (isinstance(store, Cache), -_samples(store)))
+        _add(section, stores, folder)
+    except DitscopeError as error:  # a damaged store is no reason to have no report of the result
         section.text(
             f"The explorer is not inside this page ({error.found}): where the recordings or sweeps of this study are "
             f"in the folder of its result, whole, `ditscope view {folder}` shows them."
         )
-        return
-    _add(section, sorted(stores, key=lambda store: (isinstance(store, Cache), -_samples(store))), folder)
 
 
 def _add(section: Section, stores: Sequence[Store], path: Path) -> None:
