@@ -137,5 +137,8 @@ def test_nothing_scrolls_sideways(page, shown, width) -> None:
     open_page = shown(page, width)
     settled(open_page)
     assert open_page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = "[...document.querySelector('.explorer').shadowRoot.querySelectorAll('.pane, .controls, .triple')]"
-    assert open_page.evaluate(f"Math.max(...{wide}.map((e) => e.getBoundingClientRect().right))") <= width
+    inner = "[...document.querySelector('.explorer').shadowRoot.querySelectorAll('{}')]"
+    rights = inner.format(".pane, .controls, .triple") + ".map((e) => e.getBoundingClientRect().right)"
+    assert max(open_page.evaluate(rights)) <= width
+    cut = inner.format(".scroll") + ".map((e) => e.scrollWidth - e.clientWidth)"
+    assert open_page.evaluate(cut) == [0]
