@@ -42,6 +42,7 @@ def folder(tmp_path_factory, cache, sweep):
     xr.DataTree().to_zarr(made / "arrays.zarr", zarr_format=3, consolidated=False)
     shutil.copytree(cache.path, made / "pilot/statistics.zarr")
     shutil.copytree(sweep[1], made / "test/edits.sweep")
+    make_sweep(made / "pilot/edits.sweep", {})
     make_sweep(made / "test/none.sweep", {}, image_size=None)
     return made
 
@@ -100,7 +101,11 @@ def test_a_study_has_its_stores_comparisons_first(folder, tmp_path, shown) -> No
     report = Report("Study")
     add_stores(report, folder)
     text = report.html()
-    assert text.index("of <code>test/edits.sweep</code>") < text.index("of <code>statistics.zarr</code>")
+    places = [
+        text.index(f"of <code>{name}</code>")
+        for name in ("test/edits.sweep", "pilot/edits.sweep", "statistics.zarr")
+    ]
+    assert places == sorted(places), "not by kind and number of samples"
     assert "Not inside: <code>test/none.sweep</code>" in text
     open_page = shown(report.write(tmp_path))
     settled(open_page)
@@ -115,8 +120,11 @@ def test_a_study_has_its_stores_comparisons_first(folder, tmp_path, shown) -> No
 def test_where_it_is_not_inside_a_sentence_says_why_and_what_shows_it(folder, tmp_path, cache) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     for file, words in (
-        ("test/edits.sweep/journal.jsonl", "line 1 of .* whose checksum is another"),
-        ("results.json", "a study in .* without comparison or recording"),
+        (
+            "test/edits.sweep/journal.jsonl",
+            r"as a store is damaged \(line 1 of .* whose checksum is another\)",
+        ),
+        ("results.json", "as no recording or sweep is with the result"),
     ):
         (copy / file).write_text("00000000 {}\n00000000 {}\n")
         if file == "results.json":
@@ -126,7 +134,7 @@ def test_where_it_is_not_inside_a_sentence_says_why_and_what_shows_it(folder, tm
         add_stores(report, copy)
         assert not report.parts("explorer")
         (said,) = report.parts("text")
-        assert re.search(rf"not inside this page \({words}\).*`ditscope view {copy}`", said["text"])
+        assert re.search(rf"not inside this page, {words}: .*`ditscope view \.` in the folder", said["text"])
     (dropped,) = opened([folder / "test/none.sweep"])
     add_store(report, dropped, folder / "test/none.sweep")
     assert "as no image of an edited run is kept: `ditscope view" in report.parts("text")[-1]["text"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ditscope.cache.layout import readable_bytes
 from ditscope.cache.reader import Cache
-from ditscope.errors import DitscopeError
+from ditscope.errors import CacheError, InputError
 from ditscope.explorer.export import parts
 from ditscope.explorer.fitting import Fitting, fitting
 from ditscope.explorer.stores import Comparison, Store, listed, opened
@@ -28,7 +28,7 @@ def add_store(report: Report, store: Store, path: Path) -> None:
         store: a recording or a comparison.
         path: where it is.
     """
-    _add(report.section(_TITLE), [store], path)
+    _add(report.section(_TITLE), [store], f"`ditscope view {path}`")
 
 
 def add_stores(report: Report, folder: Path) -> None:
@@ -39,18 +39,29 @@ def add_stores(report: Report, folder: Path) -> None:
         folder: of the result; comparisons in it come first, and of these the ones of most samples.
     """
     section = report.section(_TITLE)
+    command = "`ditscope view .` in the folder of the result"  # which may be elsewhere tomorrow
+    try:
+        stores = _stores(folder)
+        if stores:
+            _add(section, stores, command)
+            return
+        why = "no recording or sweep is with the result"
+    except CacheError as error:  # no reason to have no report of the result
+        why = f"a store is damaged ({error.found})"
+    section.text(
+        f"The explorer is not inside this page, as {why}: where all are there and whole, {command} shows them."
+    )
+
+
+def _stores(folder: Path) -> list[Store]:
     try:
         stores = opened([folder])
-        stores.sort(key=lambda store: (isinstance(store, Cache), -_samples(store)))
-        _add(section, stores, folder)
-    except DitscopeError as error:  # a damaged store is no reason to have no report of the result
-        section.text(
-            f"The explorer is not inside this page ({error.found}): where the recordings or sweeps of this study are "
-            f"in the folder of its result, whole, `ditscope view {folder}` shows them."
-        )
+    except InputError:
+        return []
+    return sorted(stores, key=lambda store: (isinstance(store, Cache), -_samples(store)))
 
 
-def _add(section: Section, stores: Sequence[Store], path: Path) -> None:
+def _add(section: Section, stores: Sequence[Store], command: str) -> None:
     names = [each.name for each in listed(stores)]
     chosen: dict[str, Fitting] = {}
     for name, store in zip(names, stores, strict=True):
@@ -58,10 +69,9 @@ def _add(section: Section, stores: Sequence[Store], path: Path) -> None:
             fits := fitting(store, EXPLORER_BYTES // min(len(stores), _MOST_STORES))
         ):
             chosen[name] = fits
-    command = f"`ditscope view {path}` shows all."
     if not chosen:
         why = " and ".join(dict.fromkeys(map(_why_not, stores)))
-        section.text(f"The explorer is not inside this page, as {why}: {command}")
+        section.text(f"The explorer is not inside this page, as {why}: {command} shows all.")
         return
     inside = "; ".join(f"of `{name}` {each.inside}" for name, each in chosen.items())
     left = ", ".join(f"`{name}`" for name in names if name not in chosen)
@@ -70,7 +80,7 @@ def _add(section: Section, stores: Sequence[Store], path: Path) -> None:
         page_parts,
         f"Inside this page (no more than {readable_bytes(EXPLORER_BYTES)}) are {inside}."
         + (f" Not inside: {left}." if left else "")
-        + f" {command}",
+        + f" {command} shows all.",
     )
 
 
