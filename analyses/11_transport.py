@@ -155,7 +155,7 @@ class Transport(Claim):
 
     def _metrics(self, trial):
         sources = dict(zip(trial.prompts, [*trial.prompts[1:], trial.prompts[0]], strict=True))
-        shown = Metric(MOVED, "shown of the source", _of_source(self, sources), damage="either")
+        shown = Metric(MOVED, "likeness to the source", _of_source(self, sources), damage="either")
         return shown, *meaning_metrics(self), "psnr"
 
     def _walk(self, trial, chosen):

@@ -3,7 +3,7 @@ import json
 import pytest
 from store_recording import CONFIG, make_manifest, make_schema
 
-from ditscope.cache import StepSpec, build_manifest, config_hash, differences
+from ditscope.cache import StepSpec, build_manifest, config_hash, differences, manifest
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.manifest import validate_manifest
 from ditscope.errors import CacheError, InputError
@@ -15,6 +15,21 @@ def test_hash_ignores_environment_and_key_order():
     two = build_manifest(schema, {"b": 2, "a": 1}, {"device": "cuda:0", "versions": {"torch": "9"}})
     assert one["config_hash"] == two["config_hash"]
     assert two["environment"]["versions"] == {"torch": "9"}
+
+
+def test_the_commit_of_a_checkout_is_said_and_is_no_part_of_the_configuration(monkeypatch):
+    made = {}
+    for commit in ("a", "b", None):
+        monkeypatch.setattr(manifest, "commit", lambda commit=commit: commit)
+        made[commit] = make_manifest(make_schema())
+    assert [each["environment"].get("ditscope_commit", "absent") for each in made.values()] == [
+        "a",
+        "b",
+        "absent",
+    ]
+    assert len({each["config_hash"] for each in made.values()}) == 1
+    assert differences(made["a"], made["b"]) == differences(made["a"], made[None]) == []
+    validate_manifest(made["a"], "here")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from store_recording import record
 from typer.testing import CliRunner
 
+from ditscope._version import commit, described
 from ditscope.cache import open_cache
 from ditscope.cli import app
 
@@ -12,7 +13,8 @@ from ditscope.cli import app
 def test_it_says_what_the_cache_says_of_itself(tmp_path) -> None:
     store = record(tmp_path / "a.zarr", samples=[0])
     result = CliRunner().invoke(app, ["info", str(store)])
-    assert (result.exit_code, result.output) == (0, f"{open_cache(store)!r}\n")
+    last = f"recorded with ditscope {described('0.1.0', commit())}\n" if commit() else ""
+    assert (result.exit_code, result.output) == (0, f"{open_cache(store)!r}\n{last}")
     assert "1 of 2" in result.output
 
 

@@ -18,6 +18,7 @@ import torch
 import zarr
 
 import ditscope as ds
+from ditscope._version import commit
 from ditscope.cache import open_cache, sample_ledger, verify
 from ditscope.cache.schema import Schema
 from ditscope.cache.zarr_metadata import zarr_files
@@ -276,7 +277,9 @@ def test_a_recording_says_of_its_model_what_the_table_says(tmp_path) -> None:
     ):
         cache = rec.generate("a red circle", num_inference_steps=1, height=64, width=64)
     assert cache.manifest["config"].keys() == {row[0] for row in table("config")}
-    assert cache.manifest["environment"].keys() == {"created", "versions", "device"}
+    environment = cache.manifest["environment"]
+    assert environment.keys() - {"ditscope_commit"} == {"created", "versions", "device"}
+    assert environment.get("ditscope_commit") == commit()
 
 
 def test_lines_of_the_journal_have_the_fields_of_the_table(golden, names) -> None:

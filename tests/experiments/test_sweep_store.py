@@ -47,6 +47,13 @@ def test_numbers_come_back_bit_for_bit_and_images_where_they_were(tmp_path, outl
         assert np.array_equal(found["images"], expected)
 
 
+def test_another_commit_goes_on_and_the_result_says_with_which_it_was_begun(tmp_path, outline) -> None:
+    for commit in "ab":
+        own = replace(outline, attrs={**outline.attrs, "ditscope_commit": commit})
+        assert filled(tmp_path / "a", own).outline.attrs["ditscope_commit"] == "a"
+    assert read(tmp_path / "a").outline.attrs["ditscope_commit"] == "a"
+
+
 def test_the_journal_may_be_cut_off_anywhere(tmp_path, outline) -> None:
     filled(tmp_path / "a", outline)
     journal = tmp_path / "a" / JOURNAL

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
-import numpy as np
 import pytest
 from page_reading import settled
 from store_recording import make_schema, record
+from store_sweep import make_sweep
 
 from ditscope.cache import SampleSpec, open_cache
 from ditscope.encoded_text import EncodedText
-from ditscope.experiments.outline import Outline, RunKey
-from ditscope.experiments.scoring import Scored
-from ditscope.experiments.sweep_store import opened
 
 SAMPLES = tuple(
     SampleSpec(prompt, seed) for prompt in ("a red circle", "ein grünes Dreieck <b>") for seed in (0, 7)
@@ -47,34 +43,7 @@ def place(cache):
 def sweep(tmp_path_factory):
     """Path of a sweep over two blocks, with images: two edits, the second with two draws; one run is missing."""
     path = tmp_path_factory.mktemp("sweep") / "sweep.zarr"
-    metric = {"metric": "psnr", "unit": "dB", "paired": True, "over": "image", "binary": False}
-    outline = Outline(
-        dims={"block": ["double.0", "single.5"]},
-        edits=["massive", "random"],
-        draws=[[1, 2], [1, 2]],
-        control=[False, True],
-        matched_to=["", ""],
-        metrics=[metric | {"label": "PSNR", "damage": "lower", "direction": "higher"}],
-        prompts=["x", "y", "y"],
-        seeds=[0, 0, 1],
-        batch_size=3,
-        images="keep",
-        image_size=(4, 5),
-        attrs={"model": "tests/tiny"},
-    )
-    rng = np.random.default_rng(0)
-
-    def scored(at):
-        rows = rng.random((3, 3))
-        return Scored(at + rng.random((1, 3)), np.array([2, 2, 2]), *rows)
-
-    with opened(path, outline, {}, {}) as store:
-        image = lambda: rng.integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)  # noqa: E731
-        baseline = replace(scored(0), scores=np.full((1, 3), np.nan))
-        store.add_baseline(0, baseline, [False] * 3, image(), "digest")
-        for number, key in enumerate(outline.runs(0)[:-1]):
-            store.add(RunKey(*key), scored(number), image())
-    return path
+    return make_sweep(path, {"block": ["double.0", "single.5"]})
 
 
 @pytest.fixture(scope="session")

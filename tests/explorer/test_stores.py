@@ -15,7 +15,7 @@ from ditscope.explorer.stores import Comparison, listed, opened
 
 def test_what_is_at_a_path_is_found_out(cache, sweep) -> None:
     found = opened([cache.path, str(sweep), cache, ds.open_sweep(sweep)])
-    assert [listed(each).kind for each in found] == ["recording", "comparison"] * 2
+    assert [each.kind for each in listed(found)] == ["recording", "comparison"] * 2
     assert found[2] is cache
     assert found[1].grid == found[3].grid == ("block",)
     names: dict = {}
@@ -23,13 +23,24 @@ def test_what_is_at_a_path_is_found_out(cache, sweep) -> None:
     xr.testing.assert_identical(names["result"], found[1].result)
 
 
-def test_a_study_has_its_comparison_and_its_recording(tmp_path, cache, sweep) -> None:
+def test_a_study_has_its_comparison_and_the_stores_in_its_folder(tmp_path, cache, sweep) -> None:
     (tmp_path / "results.json").write_text(json.dumps({}))
     tree = xr.DataTree.from_dict({"comparison": ds.open_sweep(sweep).load(), "other": xr.Dataset({"a": 1})})
     tree.to_zarr(tmp_path / "arrays.zarr", zarr_format=3, consolidated=False)
     shutil.copytree(cache.path, tmp_path / "cache.zarr")
-    comparison, recording = opened([tmp_path])
-    assert (listed(comparison).kind, recording.path) == ("comparison", tmp_path / "cache.zarr")
+    for folder in ("pilot", "test"):
+        shutil.copytree(cache.path, tmp_path / folder / "a.zarr")
+        shutil.copytree(sweep, tmp_path / folder / "edits.sweep")
+    stores = opened([tmp_path])
+    assert [each.name for each in listed(stores)] == [
+        f"{tmp_path.name}: comparison",
+        "cache.zarr",
+        "pilot/a.zarr",
+        "pilot/edits.sweep",
+        "test/a.zarr",
+        "test/edits.sweep",
+    ]
+    comparison = stores[0]
     names: dict = {}
     exec(comparison.code, names)
     assert float(names["result"]["mean"].sum()) == float(comparison.result["mean"].sum())

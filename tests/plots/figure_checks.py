@@ -90,15 +90,29 @@ def check_readable(figure: Figure, *, labelled: bool = True) -> None:
 
 def check_inside(figure: Figure) -> None:
     """No word reaches beyond the figure."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
     width, height = figure.bbox.width, figure.bbox.height
-    hidden = {id(text) for ax in figure.axes for axis in _axes_of(ax) for text in _unshown(axis, ax.name)}
-    for text in figure.findobj(Text):
-        if not text.get_text().strip() or not text.get_visible() or id(text) in hidden:
-            continue
-        box = text.get_window_extent(renderer)
+    for text, box in _boxes(figure):
         inside = box.x0 > -1.5 and box.y0 > -1.5 and box.x1 < width + 1.5 and box.y1 < height + 1.5
         assert inside, f"cut off at the edge: {text.get_text()!r}"
+
+
+def check_apart(figure: Figure) -> None:
+    """No word covers another."""
+    boxes = _boxes(figure)
+    for index, (text, box) in enumerate(boxes):
+        for other, there in boxes[index + 1 :]:
+            assert not _covers(box, there), f"{text.get_text()!r} covers {other.get_text()!r}"
+
+
+def _boxes(figure: Figure):
+    """Every text that is seen, and where it stands."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    hidden = {id(text) for ax in figure.axes for axis in _axes_of(ax) for text in _unshown(axis, ax.name)}
+    return [
+        (text, text.get_window_extent(renderer))
+        for text in figure.findobj(Text)
+        if text.get_text().strip() and text.get_visible() and id(text) not in hidden
+    ]
 
 
 def check_headline_clear(figure: Figure) -> None:

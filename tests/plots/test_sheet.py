@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import matplotlib
 import numpy as np
 import pytest
 import xarray as xr
-from figure_checks import check_inside, drawn, words
+from figure_checks import check_apart, check_inside, drawn, words
 from figure_data import (
     MASSIVE,
     make_cells,
@@ -28,6 +29,7 @@ from figure_data import (
     make_sweep,
 )
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from test_attribution_against_effect import effects
 from test_growth_by_block import make_growth
 
@@ -152,6 +154,37 @@ def test_one_panel_is_drawn_in_the_axes_itself() -> None:
     assert ax.get_title(loc="left") == "IoU of the masks with the reference, by block"
     assert {line.get_gid() for line in ax.lines} >= set(make_iou(False)["selector"].values)
     assert len(ax.get_legend().get_texts()) == make_iou(False).sizes["selector"]
+
+
+@pytest.mark.parametrize("name", ["ablation", "loss_curve", "rounding_error", "token_channel", "verdicts"])
+def test_several_panels_can_be_read_in_a_small_axes(name: str) -> None:
+    own = Figure(figsize=(6, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PLOTS[name](ax=own.subplots())
+    drawn(own)
+    check_inside(own)
+    check_apart(own)
+    assert min(text.get_fontsize() for text in own.findobj(Text) if text.get_text()) >= 3.5
+
+
+def test_panels_have_letters_as_large_as_there_is_room_and_a_warning_where_there_is_none() -> None:
+    def size(width: float, height: float) -> float:
+        own = Figure(figsize=(width, height))
+        PLOTS["ablation"](ax=own.subplots())
+        return own.axes[0].xaxis.label.get_fontsize()
+
+    assert size(12, 8) == 9
+    assert 4.5 < size(6, 4) < 6
+    with pytest.warns(
+        UserWarning, match="1 x 5 panels in 3.0 x 2.0 inches cannot be read: they need"
+    ) as said:
+        assert size(3, 2) == 4.5
+    assert said[0].filename == __file__
+    needed = [float(number) for number in re.findall(r"[\d.]+\d", str(said[0].message))[-2:]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        size(needed[0] + 0.05, needed[1] + 0.05)
 
 
 def test_a_whole_figure_keeps_its_own_size() -> None:

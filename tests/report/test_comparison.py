@@ -29,8 +29,17 @@ def make_result(**grid: list) -> xr.Dataset:
                 name: (("metric", *dims), mean + by)
                 for name, by in (("mean", 0), ("low", -0.2), ("high", 0.2))
             },
+            **{
+                f"simultaneous_{end}": (("metric", *dims), mean + by)
+                for end, by in (("low", -1), ("high", 1))
+            },
+            **{
+                name: (("metric", *dims, "draw", "sample"), np.ones((2, *cells, 2, 1, 3)))
+                for name in ("value", "effect")
+            },
             "fired": ((*dims, "draw"), np.ones((*cells, 2, 1))),
-            "energy_removed": (dims, np.full((*cells, 2), 0.25)),
+            "fired_by_sample": ((*dims, "draw", "sample"), np.ones((*cells, 2, 1, 3))),
+            **{f"energy_{name}": (dims, np.full((*cells, 2), 0.25)) for name in ("removed", "moved")},
             "baseline_value": (("metric", "sample"), np.ones((2, 3))),
             "images": ((*dims, "draw", *pixels), image(*cells, 2, 1, 3)),
             "baseline_images": (pixels, image(3)),
@@ -42,6 +51,8 @@ def make_result(**grid: list) -> xr.Dataset:
             "draw": [0],
             "label": ("metric", ["PSNR", "SSIM"]),
             "unit": ("metric", ["dB", ""]),
+            "damage": ("metric", ["lower", "lower"]),
+            "over": ("metric", ["image", "image"]),
             "paired": ("metric", [True, False]),
             "control": ("edit", [False, True]),
             "draws": ("edit", [1, 1]),
@@ -49,7 +60,13 @@ def make_result(**grid: list) -> xr.Dataset:
             "prompt": ("sample", ["a <b>", "ü", "ü"]),
             "seed": ("sample", [0, 0, 1]),
         },
-        attrs={"model": "shapes", "call": "{'height': 64}", "live": '{"versions": {"torch": "2"}}'},
+        attrs={
+            "model": "shapes",
+            "call": "{'height': 64}",
+            "live": '{"versions": {"torch": "2"}}',
+            "ditscope": "0.1.0",
+            "ditscope_commit": "0abc",
+        },
     )
 
 
@@ -100,6 +117,7 @@ def test_what_made_it_and_what_is_missing_is_said(tmp_path) -> None:
         "a &lt;b&gt;",
         "torch: 2",
         "height",
+        "0.1.0, commit 0abc; not whether",
         'href="../a.sweep/zarr.json"',
     ):
         assert words in page, words

@@ -11,11 +11,12 @@ import pytest
 from store_recording import make_schema, record
 
 import ditscope as ds
-from ditscope.cache import open_cache
+from ditscope._version import commit
+from ditscope.cache import manifest, open_cache
 from ditscope.errors import InputError
-from ditscope.explorer.export import fitting
 from ditscope.plots._sheet import png
-from ditscope.report.recording import EXPLORER_BYTES, recording_report
+from ditscope.report.explorer import EXPLORER_BYTES
+from ditscope.report.recording import recording_report
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,7 @@ def test_what_made_it_is_said_and_linked(cache, page) -> None:
     assert "3 of 4 samples are recorded" in text
     assert 'href="../a%20run.zarr/zarr.json"' in text
     assert f"ditscope report {cache.path}" in text
+    assert commit() is None or f"commit {commit()}; not whether files were changed since" in text
 
 
 def test_its_numbers_are_those_of_the_recorded_statistics(cache, page) -> None:
@@ -56,11 +58,13 @@ def test_the_code_of_every_figure_draws_it_from_the_recording(cache, tmp_path) -
         assert png(names["figure"]) == part["data"], part["name"]
 
 
-def test_statistics_alone_and_nothing_recorded_yet_have_a_report_too(tmp_path) -> None:
+def test_statistics_alone_and_nothing_recorded_yet_have_a_report_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(manifest, "commit", lambda: None)
     schema = make_schema(tensors=False)
     html = open_cache(record(tmp_path / "s.zarr", schema, [0])).report(tmp_path / "out").read_text()
     assert "Channels of the image stream" in html
     assert "token-channel" not in html
+    assert "not whether files" not in html, "of a store that says no commit"
     empty = open_cache(record(tmp_path / "e.zarr", schema, []))
     assert "0 of 2 samples are recorded" in empty.report().read_text()
 
@@ -70,16 +74,6 @@ def test_a_file_in_the_way_is_refused(cache, tmp_path) -> None:
     with pytest.raises(InputError, match="a file at"):
         cache.report(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_what_is_inside_fits_and_is_evenly_spread(cache) -> None:
-    chosen = fitting(cache, EXPLORER_BYTES)
-    assert set(chosen) == {"samples", "steps", "blocks", "channels"}
-    assert chosen["steps"][-1] == cache.schema.steps[-1].index
-    assert chosen["samples"] == [0, 2]
-    few = fitting(cache, 6000)
-    assert 1 <= len(few["samples"]) * len(few["steps"]) * len(few["blocks"]) < 12
-    assert fitting(cache, 10) is None
 
 
 def test_the_explorer_in_the_page_shows_what_is_stored(cache, page, shown) -> None:

@@ -65,6 +65,7 @@ def test_a_claims_result_has_its_rule_verdict_and_the_figures_of_its_script(fold
     ):
         assert words in html, words
     assert 'href="../loud/results.json"' in html
+    assert "<code>ditscope view .</code> in the folder of the result shows them" in html
     figures = {part["name"]: part for part in report.parts("figure")}
     assert list(figures) == ["verdict", "spectrum"]
     assert figures["spectrum"]["data"] == (folder / "spectrum.png").read_bytes()

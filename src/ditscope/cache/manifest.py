@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from ditscope._version import commit
 from ditscope.cache.json_values import json_values
 from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.schema import Schema
@@ -58,7 +59,7 @@ def build_manifest(
             scheduler class and config, call arguments, and the live state with the versions of the libraries
             that compute. Hashed.
         environment: what may change between sessions, such as the device. Not hashed: information, to which all
-            versions and the time of creation are added.
+            versions, the time of creation and, of a checkout, ditscope's commit are added.
 
     Raises:
         InputError: a value is not JSON.
@@ -74,6 +75,7 @@ def build_manifest(
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": library_versions(),
+            **({"ditscope_commit": commit()} if commit() else {}),
             **json_values(environment or {}, "environment"),
         },
     }

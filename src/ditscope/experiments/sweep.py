@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ditscope import checks
+from ditscope._version import __version__, commit
 from ditscope.errors import EditError, InputError
 from ditscope.experiments import sweep_store
 from ditscope.experiments.grid import Grid
@@ -220,6 +221,8 @@ def run_sweep(
         **{name: str(value) for name, value in config.items()},
         "weights_fingerprint": model["weights_fingerprint"],
         "live": json.dumps(model["live"]),
+        "ditscope": __version__,
+        **({"ditscope_commit": commit()} if commit() else {}),
     }
     outline = _outline(grid, scorers, samples, batch_size, images, looked, attrs)
     if path is None:

@@ -18,6 +18,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,8 @@ def opened(
                 "ditscope's own, such as its metrics, is taken to be the same.",
                 stacklevel=6,
             )
-        store = SweepStore(folder, outline)
+        attrs = _manifest(folder)["outline"]["attrs"]  # which say, too, with what it was begun
+        store = SweepStore(folder, replace(outline, attrs=attrs))
         store.drop_unchecked()
         yield store
 

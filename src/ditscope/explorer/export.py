@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -44,7 +44,6 @@ _HEAD = (
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:\">\n"
 )
-_WIDEST = 4  # bytes of a value, before they are compressed
 _OPEN_WITHIN = """const home = document.querySelector(".explorer:not([data-open])");
 home.dataset.open = "";
 const answers = home.nextElementSibling, style = document.createElement("style"), root = document.createElement("div");
@@ -52,7 +51,8 @@ style.textContent = answers.nextElementSibling.textContent;
 home.attachShadow({ mode: "open" }).append(style, root);
 new Explorer(root, explorer.fromPage(JSON.parse(answers.textContent)), { note: "a part of the store" }).open();
 """
-Question = tuple[str, dict[str, Any]]
+Question: TypeAlias = tuple[str, dict[str, Any]]
+Change: TypeAlias = Callable[[Payload], Payload]
 
 
 def export(
@@ -86,7 +86,8 @@ def export(
     target = local_path(path)
     if target.is_dir():
         raise InputError(f"the folder {target}", "a file to write", "Pass page.html, say.")
-    data = _answers(store, most_bytes, samples, steps, blocks, channels)
+    choice = {"samples": samples, "steps": steps, "blocks": blocks, "channels": channels}
+    data = _answers([(store, choice)], most_bytes)
     body = (
         f'<script type="application/json" id="answers">{data}</script>\n<script type="module">{_script()}\n'
         'const answers = JSON.parse(document.getElementById("answers").textContent);\n'
@@ -97,90 +98,70 @@ def export(
     return target
 
 
-def parts(store: Store, *, most_bytes: int = MOST_BYTES, **choice: Any) -> tuple[str, str, str]:
+def parts(
+    chosen: Sequence[tuple[Store, Mapping[str, Any]]], *, most_bytes: int = MOST_BYTES
+) -> tuple[str, str, str]:
     """What a page needs to have the explorer in it: the answers as JSON, the script and the style sheet.
 
     The script opens it in the first element of class ``explorer`` that is not open yet, which is followed by the
     answers and the style sheet, within a shadow root: neither page nor explorer changes how the other looks.
 
     Args:
-        store: a recording or a comparison.
+        chosen: recordings and comparisons, each with ``samples``, ``steps``, ``blocks`` and ``channels``, as of
+            :func:`export`.
         most_bytes: refuse larger answers.
-        **choice: ``samples``, ``steps``, ``blocks`` and ``channels``, as of :func:`export`.
 
     Raises:
         InputError: as of :func:`export`.
     """
-    chosen = {"samples": None, "steps": None, "blocks": None, "channels": 8, **choice}
-    return _answers(store, most_bytes, **chosen), f"{_script()}\n{_OPEN_WITHIN}", front_end.style()
-
-
-def fitting(cache: Cache, most_bytes: int, channels: int = 4) -> dict[str, Any] | None:
-    """Samples, steps and blocks of a recording, evenly spread, that fit a page; None if not one place does.
-
-    Two samples, three steps and twelve blocks at most: what one looks at in a report. For a bound, all is taken as
-    float32 that cannot be compressed.
-    """
-    schema = cache.schema
-    site = _site(cache)
-    names = [block.name for block in schema.blocks_of(site)]
-    steps = [step.index for step in schema.steps]
-    image = (schema.image_height or 0) * (schema.image_width or 0) * 3
-    tokens = schema.stream(site.stream).tokens if site.has_tokens and schema.tensors else 0
-    place = tokens * (channels * _WIDEST + 24) + schema.width * 16 + 2000
-    counts = {
-        "samples": min(2, len(cache.committed)),
-        "steps": min(3, len(steps)),
-        "blocks": min(12, len(names)),
-    }
-    while (counts["samples"] * (image + counts["steps"] * counts["blocks"] * place)) * 4 / 3 > most_bytes:
-        largest = max(counts, key=lambda name: (counts[name] > 1, name == "samples", counts[name]))
-        if counts[largest] <= 1:
-            return None
-        counts[largest] = -(-counts[largest] // 2)
-    return {
-        "samples": _spread(cache.committed, counts["samples"]),
-        "steps": _spread(steps, counts["steps"]),
-        "blocks": _spread(names, counts["blocks"]),
-        "channels": channels,
-    }
-
-
-def _spread(every: Sequence[Any], count: int) -> list[Any]:
-    return [every[at] for at in np.linspace(0, len(every) - 1, count).round().astype(int)]
+    return _answers(chosen, most_bytes), f"{_script()}\n{_OPEN_WITHIN}", front_end.style()
 
 
 def _script() -> str:
     return front_end.module().replace("export default {", "const explorer = {")
 
 
-def _answers(store: Store, most_bytes: int, samples: Any, steps: Any, blocks: Any, channels: Any) -> str:
+def _answers(chosen: Sequence[tuple[Store, Mapping[str, Any]]], most_bytes: int) -> str:
     """The answers to all that a page can ask, as JSON that may stand in HTML."""
-    if isinstance(store, Cache):
-        questions, changed = _of_recording(store, samples, steps, blocks, channels)
-    else:
-        questions, changed = _of_comparison(store, samples)
+    stores = [store for store, _ in chosen]
     inside, size = {}, 0
-    for view, asked in questions:
-        said = answer([store], view, {"store": "0", **{n: _text(v) for n, v in asked.items()}})
-        own = changed.get(view, lambda same: same)(said).pack()
-        text = base64.b64encode(zlib.compress(own)).decode("ascii")
-        size += len(text)
+    for view, asked, change in _questions(chosen):
+        said = answer(stores, view, {name: _text(value) for name, value in asked.items()})
+        question = question_of(view, asked)
+        inside[question] = base64.b64encode(zlib.compress(change(said).pack())).decode("ascii")
+        size += len(question) + len(inside[question])
         if size > most_bytes:
             raise InputError(
                 f"more than {readable_bytes(most_bytes)} for a page of this choice",
                 "less",
                 "Choose fewer samples, steps, blocks or channels, or raise most_bytes.",
             )
-        inside[question_of(view, asked if view == "stores" else {"store": 0, **asked})] = text
     return json.dumps(inside).replace("<", "\\u003c")
+
+
+def _questions(
+    chosen: Sequence[tuple[Store, Mapping[str, Any]]],
+) -> Iterator[tuple[str, dict[str, Any], Change]]:
+    """The questions of a page, and what is changed in the answer to each: sliders have only what is inside."""
+    yield "stores", {}, _same
+    for number, (store, choice) in enumerate(chosen):
+        if isinstance(store, Cache):
+            questions, changed = _of_recording(store, **choice)
+        else:
+            questions, changed = _of_comparison(store, choice["samples"])
+        for view, asked in questions:
+            yield view, {"store": number, **asked}, changed.get(view, _same)
+
+
+def _same(said: Payload) -> Payload:
+    return said
 
 
 def _of_recording(
     cache: Cache, samples: Any, steps: Any, blocks: Any, channels: Any
-) -> tuple[Iterator[Question], dict[str, Callable[[Payload], Payload]]]:
-    """The questions of a page, and what is changed in answers: sliders have only what is inside."""
-    schema, site = cache.schema, _site(cache)
+) -> tuple[Iterator[Question], dict[str, Change]]:
+    """The questions of a page on a recording, and the changes by view."""
+    schema, site = cache.schema, page_site(cache)
     chosen = _samples(cache.committed, samples)
     kept_steps = checks.find_steps([step.index for step in schema.steps], steps)
     kept_blocks = [block.index for block in checks.find_blocks(schema.blocks_of(site), blocks)]
@@ -206,7 +187,6 @@ def _of_recording(
         return Payload(values, arrays)
 
     def questions() -> Iterator[Question]:
-        yield "stores", {}
         yield "recording", {}
         for sample in chosen:
             yield "sample", {"sample": sample}
@@ -227,7 +207,7 @@ def _of_recording(
     return questions(), {"recording": only}
 
 
-def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Question], dict[str, Any]]:
+def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Question], dict[str, Change]]:
     """The questions of a page on a comparison: all cells, edits and draws, of some samples."""
     result = comparison.result
     chosen = _samples(range(result.sizes["sample"]), samples)
@@ -237,7 +217,6 @@ def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Quest
         return Payload({**said.values, "part": True}, inside)
 
     def questions() -> Iterator[Question]:
-        yield "stores", {}
         yield "comparison", {}
         shape = [result.sizes[dim] for dim in comparison.grid]
         for cell, edit in itertools.product(np.ndindex(*shape), range(result.sizes["edit"])):
@@ -249,7 +228,8 @@ def _of_comparison(comparison: Comparison, samples: Any) -> tuple[Iterator[Quest
     return questions(), {"comparison": only}
 
 
-def _site(cache: Cache) -> StoredSite:
+def page_site(cache: Cache) -> StoredSite:
+    """The site that a page has: the image stream's ``block_output``, or the first that there is."""
     sites = cache.schema.sites
     return next((each for each in sites if (each.stream, each.name) == ("image", "block_output")), sites[0])
 

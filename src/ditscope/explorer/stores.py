@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -61,6 +61,10 @@ Store: TypeAlias = Cache | Comparison
 """What one looks at."""
 
 
+_OF_COMPARISONS = {"baseline_value", "baseline_images", "fired_by_sample", "over"}
+"""What tells them from other datasets of a study, and from comparisons of an older ditscope, of which no view knows."""
+
+
 class Listed(NamedTuple):
     """A store's name, and its kind: the view that says what it has, and which panels show it."""
 
@@ -68,11 +72,15 @@ class Listed(NamedTuple):
     kind: str
 
 
-def listed(store: Store) -> Listed:
-    """What a store is called."""
-    return (
-        Listed(store.path.name, "recording") if isinstance(store, Cache) else Listed(store.name, "comparison")
-    )
+def listed(stores: Sequence[Store]) -> list[Listed]:
+    """What stores are called; recordings of one name with the folder that they are in."""
+    every = [store.path.name if isinstance(store, Cache) else store.name for store in stores]
+    return [
+        Listed(name, "comparison")
+        if isinstance(store, Comparison)
+        else Listed(name if every.count(name) == 1 else f"{store.path.parent.name}/{name}", "recording")
+        for store, name in zip(stores, every, strict=True)
+    ]
 
 
 def kind_at(path: Path) -> str | None:
@@ -97,7 +105,7 @@ def kind_at(path: Path) -> str | None:
 
 
 def opened(sources: Sequence[str | os.PathLike[str] | Cache | xr.Dataset]) -> list[Store]:
-    """What is at paths, or in memory: of the folder of a study its comparisons, and its recording if it is there.
+    """What is at paths, or in memory: of the folder of a study its comparisons, recordings and sweeps.
 
     Raises:
         InputError: there is nothing of that kind.
@@ -140,10 +148,11 @@ def _of_study(folder: Path) -> list[Store]:
             f"import xarray as xr\n\nresult = {opening}[{str(name)!r}].to_dataset()",
         )
         for name, node in tree.children.items()
-        if "baseline_value" in node and "baseline_images" in node
+        if set(node.variables) >= _OF_COMPARISONS
     ]
-    if (folder / "cache.zarr").is_dir():
-        stores.append(open_cache(folder / "cache.zarr"))
+    for name in stores_in(folder):
+        (store,) = _opened(folder / name)
+        stores.append(replace(store, name=name) if isinstance(store, Comparison) else store)
     if not stores:
         raise InputError(
             f"a study in {folder} without comparison or recording",
@@ -151,3 +160,11 @@ def _of_study(folder: Path) -> list[Store]:
             "Open its report.html.",
         )
     return stores
+
+
+def stores_in(folder: Path) -> list[str]:
+    """Recordings and sweeps in the folder of a study's result and in those within it, by their paths from there."""
+    found = [
+        path for kind in ("zarr", "sweep") for depth in ("", "*/") for path in folder.glob(f"{depth}*.{kind}")
+    ]
+    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "arrays.zarr")

@@ -111,7 +111,7 @@ def answer(sources: Sequence[Store], name: str, asked: Mapping[str, str]) -> Pay
     from ditscope.explorer.views import VIEWS
 
     if name == "stores":
-        return Payload({"stores": [{"name": each.name, "kind": each.kind} for each in map(listed, sources)]})
+        return Payload({"stores": [{"name": each.name, "kind": each.kind} for each in listed(sources)]})
     if name not in VIEWS:
         raise unknown_name("view", name, VIEWS)
     left = dict(asked)

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ditscope.plots._labels import kind_spans, labels
-from ditscope.plots._style import DATA_GREY, INK, MUTED, RULE
+from ditscope.plots._style import DATA_GREY, INK, MUTED, RULE, points
 from ditscope.plots._text import MINUS, literal
 
 PLAIN = FuncFormatter(lambda value, _: number(value))
@@ -76,7 +76,7 @@ def kind_names(ax: Axes, array: xr.DataArray, *, most: int = 4) -> None:
         return
     for word, first, last in spans:
         at: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        ax.text((first + last) / 2, 1.01, word, fontsize=7.5, color=MUTED, **at)
+        ax.text((first + last) / 2, 1.01, word, fontsize=points(7.5), color=MUTED, **at)
 
 
 def colour_bar(
@@ -87,7 +87,7 @@ def colour_bar(
     assert figure is not None
     bar = figure.colorbar(mappable, ax=axes, extend=extend, fraction=0.035, aspect=aspect, pad=0.02)
     bar.outline.set(edgecolor=RULE, linewidth=0.8)
-    bar.set_label(label, fontsize=8.5)
+    bar.set_label(label, fontsize=points(8.5))
     norm = mappable.norm
     if isinstance(norm, LogNorm):
         log_axis(bar.ax.yaxis, float(norm.vmin or 1), float(norm.vmax or 1))
@@ -110,7 +110,7 @@ def bare(ax: Axes) -> None:
 def name_row(ax: Axes, words: str) -> None:
     """Name a row of pictures, at the left of its first one."""
     style: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 6, "linespacing": 1.25}
-    ax.set_ylabel(literal(words), fontsize=7.8, color=INK, **style)
+    ax.set_ylabel(literal(words), fontsize=points(7.8), color=INK, **style)
 
 
 def beside(
@@ -122,7 +122,7 @@ def beside(
     **style: Any,
 ) -> None:
     """Write words beside a point: ``offset`` is in points, and to the left of it where it is negative."""
-    side = {"ha": "right" if offset[0] < 0 else "left", "va": "center", "size": 7.5}
+    side = {"ha": "right" if offset[0] < 0 else "left", "va": "center", "size": points(7.5)}
     ax.annotate(words, at, xytext=offset, textcoords="offset points", color=colour, **side | style)
 
 
@@ -139,5 +139,5 @@ def mark_top(ax: Axes, at: list[int], names: list[Any], colour: str) -> None:
     top = ax.secondary_xaxis("top")
     top.xaxis.set_major_locator(FixedLocator(at))
     top.set_xticks(at, [literal(name) for name in names])
-    top.tick_params(length=3, color=colour, labelcolor=colour, labelsize=7.5, pad=1)
+    top.tick_params(length=3, color=colour, labelcolor=colour, labelsize=points(7.5), pad=1)
     top.spines["top"].set_visible(False)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ditscope.errors import InputError
-from ditscope.plots._style import DARK, INK, MUTED, styled
+from ditscope.plots._style import DARK, INK, MUTED, shrink, styled
 from ditscope.plots._text import literal, wrap
 from ditscope.plots._text import width as text_width
 
@@ -24,6 +24,11 @@ DPI = 150
 """Dots per inch of every PNG; at 100 % zoom a figure is ``DPI / 96`` times its size on paper."""
 
 TITLE_SIZE, HEADLINE_SIZE, LEGEND_SIZE, NOTE_SIZE = 12.0, 8.5, 8.5, 7.5
+_PANELS_TITLE = 10.5
+_SMALLEST = 0.5  # of the letters' size: 4.5 points
+_SLACK = 1.3  # lines of letters stand this much apart in every plot, where they do not beside each other
+_LITTLE = 0.1  # inches of height
+_CALLER = 4  # whoever called the plot: above it are its wrapper, itself and what draws its panels
 _MARGIN = 0.14
 _LEADING = 1.32 / 72.0
 _LEAST = 1.0  # inches of height for a plot
@@ -97,7 +102,7 @@ def sheet(
     if ax is not None:
         if not isinstance(ax, Axes):
             raise InputError(f"ax={type(ax).__name__}", "an Axes of matplotlib", "Pass one of them.")
-        return _root(ax), _InAxes(ax, title, legend)
+        return _root(ax), _InAxes(ax, (width, height), title, legend)
     if figure is None:
         words = _Words.of(width, title, headline, note, legend)
         total = words.above + height + words.below
@@ -135,11 +140,15 @@ def _root(part: Any) -> Figure:
 class _InAxes:
     """The place of an axes in somebody's figure."""
 
-    def __init__(self, ax: Axes, title: str, legend: Sequence[Artist]) -> None:
-        self.ax, self.title, self.legend = ax, title, list(legend)
+    def __init__(self, ax: Axes, size: tuple[float, float], title: str, legend: Sequence[Artist]) -> None:
+        self.ax, self.size, self.title, self.legend = ax, size, title, list(legend)
 
     def subplots(self, nrows: int = 1, ncols: int = 1, **options: Any) -> Any:
-        """The axes itself for one panel; panels in its place for several."""
+        """The axes itself for one panel; panels in its place for several, with smaller letters where it is small.
+
+        Warns:
+            UserWarning: it is so small that they cannot be read.
+        """
         if nrows == ncols == 1:
             self.ax.set_title(literal(self.title), pad=18)
             if self.legend:
@@ -154,12 +163,21 @@ class _InAxes:
         place = owner.add_subfigure(spec)
         if (root := _root(place)).get_layout_engine() is None:
             root.set_layout_engine("constrained")
-        place.suptitle(literal(self.title), x=0.02, ha="left", fontsize=10.5, fontweight="bold", color=INK)
-        if self.legend:
-            room = place.bbox.width / root.dpi - 0.6  # what matplotlib leaves at its sides
-            columns = _columns([str(handle.get_label()) for handle in self.legend], room)
-            place.legend(handles=self.legend, loc="outside upper left", ncols=columns, **_LEGEND)
-        return place.subplots(nrows, ncols, **options)
+        width, height = (side / root.dpi for side in (place.bbox.width, place.bbox.height))
+        words = _Words.of(width, self.title, "", "", self.legend, _PANELS_TITLE)
+        room = max(_LITTLE, height - words.above)
+        factor = min(1.0, width / self.size[0], _SLACK * room / self.size[1])
+        if factor < _SMALLEST:
+            least = (_SMALLEST * self.size[0], _SMALLEST * self.size[1] / _SLACK + words.above)
+            warnings.warn(
+                f"{nrows} x {ncols} panels in {width:.1f} x {height:.1f} inches cannot be read: they need "
+                f"{least[0]:.1f} x {least[1]:.1f}.",
+                stacklevel=_CALLER,
+            )
+        words.write(place, width, height)
+        shrink(max(factor, _SMALLEST))
+        rows = place.add_gridspec(2, 1, height_ratios=(words.above, room))
+        return place.add_subfigure(rows[1]).subplots(nrows, ncols, **options)
 
 
 class _Words(NamedTuple):
@@ -170,24 +188,33 @@ class _Words(NamedTuple):
     note: str
     legend: Sequence[Artist]
     columns: int
+    size: float
     heading: float
     above: float
     below: float
 
     @classmethod
-    def of(cls, width: float, title: str, headline: str, note: str, legend: Sequence[Artist]) -> _Words:
-        """The words for a sheet of a width."""
+    def of(
+        cls,
+        width: float,
+        title: str,
+        headline: str,
+        note: str,
+        legend: Sequence[Artist],
+        size: float = TITLE_SIZE,
+    ) -> _Words:
+        """The words for a sheet of a width, with a title of so many points."""
         room = width - 2 * _MARGIN
-        title = wrap(title, room, TITLE_SIZE, weight="bold")
+        title = wrap(title, room, size, weight="bold")
         headline = wrap(headline, room, HEADLINE_SIZE) if headline else ""
         note = wrap(note, room, NOTE_SIZE) if note else ""
-        heading = _MARGIN + _height(title, TITLE_SIZE)
+        heading = _MARGIN + _height(title, size)
         heading += _height(headline, HEADLINE_SIZE) + 0.03 if headline else 0.0
         columns = _columns([str(handle.get_label()) for handle in legend], room)
         legend_height = (-(-len(legend) // columns) * 0.185 + 0.09) if legend else 0.0
         above = heading + legend_height + 0.08
         below = _height(note, NOTE_SIZE) + _MARGIN + 0.03 if note else 0.04
-        return cls(title, headline, note, legend, columns, heading, above, below)
+        return cls(title, headline, note, legend, columns, size, heading, above, below)
 
     def write(self, figure: Figure | SubFigure, width: float, total: float) -> None:
         """Write them on a sheet of this size in inches."""
@@ -198,14 +225,14 @@ class _Words(NamedTuple):
             y=1 - _MARGIN / total,
             ha="left",
             va="top",
-            fontsize=TITLE_SIZE,
+            fontsize=self.size,
             fontweight="bold",
             color=INK,
             linespacing=1.15,
         )
         heading.set_in_layout(False)
         if self.headline:
-            top = 1 - (_MARGIN + _height(self.title, TITLE_SIZE) + 0.03) / total
+            top = 1 - (_MARGIN + _height(self.title, self.size) + 0.03) / total
             _write(figure, left, top, self.headline, "top", HEADLINE_SIZE)
         if self.legend:
             drawn = figure.legend(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -140,6 +141,17 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             return draw(*args, **kwargs)
 
     return wrapper
+
+
+def shrink(factor: float) -> None:
+    """Make letters, ticks, lines and the room around them smaller, until :func:`styled` is left."""
+    sizes: dict[Any, float] = {n: v * factor for n, v in STYLE.items() if re.search("(size|pad|width)$", n)}
+    matplotlib.rcParams.update(sizes)
+
+
+def points(size: float) -> float:
+    """A size of letters beside those of :data:`STYLE`, smaller where all are."""
+    return float(size * matplotlib.rcParams["font.size"] / STYLE["font.size"])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from ditscope.plots._axes import beside, grid
 from ditscope.plots._labels import flags, headline, labels, pretty, require_dims, require_variables, values
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import INK, MUTED, looks, styled
+from ditscope.plots._style import INK, MUTED, looks, points, styled
 from ditscope.plots._text import MINUS, literal, wrap
 
 __all__ = ["ablation"]
@@ -93,7 +93,9 @@ def ablation(
     for ax in free:
         ax.remove()
     for row in axes:
-        row[0].set_yticks(range(len(edits)), [literal(wrap(edit, 1.5, 8.5)) for edit in edits], fontsize=8.5)
+        row[0].set_yticks(
+            range(len(edits)), [literal(wrap(edit, 1.5, 8.5)) for edit in edits], fontsize=points(8.5)
+        )
         row[0].tick_params(axis="y", labelcolor=INK)
         row[0].set_ylim(len(edits) - 0.5, -0.5)
         row[0].set_ylabel("edit")

@@ -23,7 +23,7 @@ from ditscope.plots._labels import (
     row_names,
 )
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import INK, MUTED, styled
+from ditscope.plots._style import INK, MUTED, points, styled
 from ditscope.plots._text import literal, wrap
 
 __all__ = ["image_grid"]
@@ -110,11 +110,11 @@ def image_grid(
         bare(ax)
         ax.imshow(pixels[index], interpolation="auto")
         if heads and index[0] == 0:
-            ax.set_title(literal(heads[index[1]]), fontsize=8.5, loc="center", color=INK, pad=4)
+            ax.set_title(literal(heads[index[1]]), fontsize=points(8.5), loc="center", color=INK, pad=4)
         if heads and index[1] == 0:
             name_row(ax, wrap(names[0][index[0]], _ROW_WORDS, 7.8, lines=max(int(side * aspect / 0.135), 2)))
         if text:
-            ax.set_xlabel(literal(text), fontsize=7.2, color=MUTED, labelpad=2.5, linespacing=1.2)
+            ax.set_xlabel(literal(text), fontsize=points(7.2), color=MUTED, labelpad=2.5, linespacing=1.2)
     for ax in axes.flat[len(texts) :]:
         ax.remove()
     return figure

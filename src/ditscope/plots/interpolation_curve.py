@@ -14,7 +14,7 @@ from ditscope.errors import InputError
 from ditscope.plots._axes import grid
 from ditscope.plots._labels import flags, headline, labels, pretty, require_dims, require_variables, values
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import looks, styled
+from ditscope.plots._style import looks, points, styled
 from ditscope.plots._text import literal, wrap
 
 __all__ = ["interpolation_curve"]
@@ -95,7 +95,7 @@ def interpolation_curve(
             ax.plot(at, middle, gid=name, zorder=2 + above, **style)
         label = mean.coords["label"].values[index] if "label" in mean.coords else pretty(metrics[index])
         unit = str(mean.coords["unit"].values[index]) if "unit" in mean.coords else ""
-        ax.set_title(literal(wrap(str(label), 2.2, 8.5)), fontsize=8.5)
+        ax.set_title(literal(wrap(str(label), 2.2, 8.5)), fontsize=points(8.5))
         ax.set(
             xlabel="alpha (0: the run's own, 1: the source's)" if columns == 1 else "alpha",
             ylabel=unit or "value",

@@ -22,7 +22,7 @@ from ditscope.plots._labels import (
     values,
 )
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import ACCENT, AGREEMENT, DATA_INK, DATA_PAPER, styled
+from ditscope.plots._style import ACCENT, AGREEMENT, DATA_INK, DATA_PAPER, points, styled
 from ditscope.plots._text import DASH
 
 __all__ = ["jaccard_matrix"]
@@ -152,4 +152,4 @@ def _numbers(ax: Axes, numbers: np.ndarray) -> None:
         value = numbers[row, column]
         colour = DATA_PAPER if value > 0.56 else DATA_INK
         text = DASH if not np.isfinite(value) else "1" if value == 1 else f"{value:.2f}".lstrip("0")
-        ax.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+        ax.text(column, row, text, ha="center", va="center", fontsize=points(7), color=colour)

@@ -14,7 +14,7 @@ from ditscope.errors import InputError
 from ditscope.plots._axes import beside, grid, log_axis
 from ditscope.plots._labels import headline, pretty, sentence
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import ACCENT, FAINT, MUTED, RULE, styled
+from ditscope.plots._style import ACCENT, FAINT, MUTED, RULE, points, styled
 from ditscope.plots._text import literal
 
 __all__ = ["loss_curve"]
@@ -91,7 +91,7 @@ def loss_curve(
         grid(ax)
         finite = trend[np.isfinite(trend)]
         if finite.size:
-            style = {"size": 8.5, "fontweight": "bold", "annotation_clip": False}
+            style = {"size": points(8.5), "fontweight": "bold", "annotation_clip": False}
             beside(ax, f"{finite[-1]:.3g}", (steps[-1], finite[-1]), (5, 0), ACCENT, **style)
         if stages:
             changed = np.flatnonzero(

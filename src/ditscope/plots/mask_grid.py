@@ -30,7 +30,7 @@ from ditscope.plots._labels import (
     variable,
 )
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import ACCENT, INK, PAPER, styled
+from ditscope.plots._style import ACCENT, INK, PAPER, points, styled
 from ditscope.plots._text import DASH, literal, wrap
 
 __all__ = ["mask_grid"]
@@ -128,7 +128,9 @@ def mask_grid(
         if reference is not None:
             _outline(ax, _at(reference, at).values, "reference", min(side, 1.4))
         if r == 0:
-            ax.set_title(literal(heads[c]), fontsize=8, fontweight="normal", loc="center", pad=3, color=INK)
+            ax.set_title(
+                literal(heads[c]), fontsize=points(8), fontweight="normal", loc="center", pad=3, color=INK
+            )
         if c == 0:
             name_row(ax, wrap(names[r], 1.0, 7.8, lines=max(int(side * aspect / 0.14), 2)))
     return figure
@@ -243,7 +245,7 @@ def _corner(ax: Axes, value: float) -> None:
         0.05,
         text,
         transform=ax.transAxes,
-        fontsize=7,
+        fontsize=points(7),
         color=INK,
         ha="left",
         va="bottom",

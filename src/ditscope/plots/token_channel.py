@@ -23,7 +23,7 @@ from ditscope.errors import InputError
 from ditscope.plots._axes import colour_bar, frameless, grid, log_axis, number
 from ditscope.plots._labels import headline, require_dims, values
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import ACCENT, FAINT, INK, MAGNITUDE, styled
+from ditscope.plots._style import ACCENT, FAINT, INK, MAGNITUDE, points, styled
 from ditscope.plots._text import TIMES, literal
 
 __all__ = ["token_channel"]
@@ -184,7 +184,7 @@ def _name(ax: Axes, at: list[int], largest: np.ndarray, channels: np.ndarray, ma
             textcoords=ax.get_xaxis_transform(),
             ha="center",
             va="bottom",
-            size=7.5,
+            size=points(7.5),
             color=colour,
             fontweight="bold",
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},

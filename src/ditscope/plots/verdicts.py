@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ditscope.plots._labels import headline, require_dims, require_variables
 from ditscope.plots._sheet import Place, sheet
-from ditscope.plots._style import DISTINCT, INK, MARKERS, MUTED, REFUTES, SUPPORTS, styled
+from ditscope.plots._style import DISTINCT, INK, MARKERS, MUTED, REFUTES, SUPPORTS, points, styled
 from ditscope.plots._text import literal, wrap
 
 __all__ = ["verdicts"]
@@ -94,10 +94,10 @@ def verdicts(
             rotation=0,
             ha="right",
             va="center",
-            fontsize=8.5,
+            fontsize=points(8.5),
             color=INK,
         )
-        ax.set_title(literal(verdict), loc="right", fontsize=8.5, color=MUTED, pad=2)
+        ax.set_title(literal(verdict), loc="right", fontsize=points(8.5), color=MUTED, pad=2)
         ax.set_xlabel(literal(str(quantity["unit"].item()) or "no unit"))
         ax.set_yticks([])
         ax.xaxis.set_major_locator(MaxNLocator(6))

@@ -12,7 +12,8 @@ import xarray as xr
 
 from ditscope import plots
 from ditscope.paths import local_path
-from ditscope.report.page import Report, Section, folder_of_page
+from ditscope.report.explorer import add_store
+from ditscope.report.page import Report, Section, folder_of_page, made_with
 from ditscope.report.recording import beside
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def comparison_report(comparison: Comparison, store: Path, folder: Path) -> Repo
     _effects(report.section("Effects"), result, grid, model)
     if "images" in result and "baseline_images" in result:
         _images(report.section("Images"), result, grid, model)
+    add_store(report, comparison, store)
     live = json.loads(result.attrs.get("live", "{}"))
     report.provenance(
         {
@@ -58,6 +60,7 @@ def comparison_report(comparison: Comparison, store: Path, folder: Path) -> Repo
             "call": result.attrs.get("call", ""),
             "weights fingerprint": str(result.attrs.get("weights_fingerprint", ""))[:16],
             "versions": live.get("versions", {}),
+            **made_with(result.attrs.get("ditscope"), result.attrs.get("ditscope_commit")),
             "prompts": list(dict.fromkeys(map(str, result["prompt"].values))),
             "seeds": sorted(set(result["seed"].values.tolist())),
             "command": f"ditscope report {store}",

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from ditscope._version import described
 from ditscope.errors import InputError
 from ditscope.paths import local_path
 from ditscope.plots._sheet import DPI, png, svg
@@ -141,6 +142,12 @@ def folder_of_page(folder: str | os.PathLike[str]) -> Path:
     if target.exists() and not target.is_dir():
         raise InputError(f"a file at {target}", "a folder, or nothing", "Choose another folder.")
     return target
+
+
+def made_with(version: object, commit: object) -> dict[str, str]:
+    """The row of the closing table on the ditscope that made a store; none where the store says no commit."""
+    words = described(version, commit)
+    return {"ditscope": words} if words else {}
 
 
 class Section:

@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditscope import plots
-from ditscope.cache.layout import readable_bytes
 from ditscope.cache.schema import StoredSite
-from ditscope.explorer.export import fitting, parts
 from ditscope.passes.rank_channels import rank_channels
-from ditscope.report.page import Report, Section, folder_of_page
+from ditscope.report.explorer import add_store
+from ditscope.report.page import Report, Section, folder_of_page, made_with
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache
-
-EXPLORER_BYTES = 6 * 2**20
-"""Most bytes of the explorer's answers in a report."""
 
 _SHOWN_IMAGES, _K = 16, 6
 
@@ -60,7 +56,7 @@ def recording_report(cache: Cache, folder: Path) -> Report:
     for site in _ranked(cache):
         _channels(report.section(f"Channels of the {site.stream} stream"), cache, site, about)
     if cache.committed:
-        _explorer(report.section("Look for yourself"), cache)
+        add_store(report, cache, cache.path)
     environment = cache.manifest["environment"]
     specs = [cache.specs[sample] for sample in cache.committed]
     report.provenance(
@@ -72,6 +68,7 @@ def recording_report(cache: Cache, folder: Path) -> Report:
             "call": config.get("call", {}),
             "weights fingerprint": str(config.get("weights_fingerprint", ""))[:16],
             "versions": environment.get("versions", {}),
+            **made_with(environment.get("versions", {}).get("ditscope"), environment.get("ditscope_commit")),
             "prompts": list(dict.fromkeys(str(spec.prompt) for spec in specs)),
             "seeds": sorted({spec.seed for spec in specs}),
             "command": f"ditscope report {cache.path}",
@@ -162,20 +159,3 @@ def _channels(section: Section, cache: Cache, site: StoredSite, about: Mapping[s
         "A large channel is not an important one: what an edit of it does to the image is measured by `ds.compare`. By "
         f"the threshold that Sun et al. use for language models, {over} of {ratio.size} blocks have a massive channel.",
     )
-
-
-def _explorer(section: Section, cache: Cache) -> None:
-    chosen = fitting(cache, EXPLORER_BYTES)
-    command = f"`ditscope view {cache.path}` shows all of the recording."
-    if chosen is None:
-        size = readable_bytes(EXPLORER_BYTES)
-        section.text(
-            f"One image with one place of it takes more than the {size} that a report has for it: {command}"
-        )
-        return
-    inside = ", ".join(f"{len(chosen[name])} {name}" for name in ("samples", "steps", "blocks"))
-    note = (
-        f"Sample, step, block and channel can be chosen, among {inside} and {chosen['channels']} channels, which are "
-        f"inside this page (no more than {readable_bytes(EXPLORER_BYTES)}). {command}"
-    )
-    section.explorer(parts(cache, most_bytes=EXPLORER_BYTES, **chosen), note)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ditscope.errors import InputError
 from ditscope.paths import local_path
+from ditscope.report.explorer import add_stores
 from ditscope.report.page import Report
 from ditscope.studies.claim_report import draw_claim, ends_of
 from ditscope.studies.rule import Quantity, Rule
@@ -31,6 +32,7 @@ def saved_report(folder: str | os.PathLike[str], target: Path) -> Report:
     report = (
         _of_script(result, name) if isinstance(result.study, SimpleNamespace) else result.study.draw(result)
     )
+    add_stores(report, source)
     report.files = [(what, os.path.relpath(source / file, target)) for what, file in report.files]
     return report
 

@@ -25,9 +25,13 @@ import xarray as xr
 
 from ditscope._discovery import public_names
 from ditscope._display import text_table
+from ditscope._version import __version__, commit
 from ditscope.errors import InputError, unknown_name
+from ditscope.explorer.stores import stores_in
 from ditscope.models.embedded import EMBEDDED_NAMES
 from ditscope.paths import local_path
+from ditscope.report.explorer import add_stores
+from ditscope.report.page import made_with
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -136,7 +140,9 @@ class Study(ABC):
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": command or f"{type(self).__name__}(...).run({str(folder)!r})",
             "revision": dit.revision,
-            "stores": _stores(target),
+            "ditscope": __version__,
+            "ditscope_commit": commit(),
+            "stores": stores_in(target),
             **measured.provenance,
         }
         _write_arrays(target / "arrays.zarr", measured.arrays)
@@ -169,13 +175,16 @@ class Study(ABC):
 
     @classmethod
     def report(cls, folder: str | os.PathLike[str]) -> Path:
-        """Draw the saved result in a folder: ``report.html`` and the figures as PNG, with no model and no recording.
+        """Draw the saved result in a folder: ``report.html`` and the figures as PNG, with no model and no recording;
+        of recordings and sweeps that are there, a part to look at is put in.
 
         Raises:
             InputError: there is no result, or it is another study's.
         """
         result = cls.load(folder)
-        return result.study.draw(result).write(folder)
+        report = result.study.draw(result)
+        add_stores(report, result.folder)
+        return report.write(folder)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
@@ -296,6 +305,7 @@ def origins(result: Result) -> dict[str, object]:
         "command": known.get("command"),
         "revision": known.get("revision") or "none: not from a hub",
         "versions": known["versions"],
+        **made_with(known.get("ditscope"), known.get("ditscope_commit")),
         "prompts": prompts,
         "seeds": known.get("seeds"),
     }
@@ -307,14 +317,6 @@ def known_studies() -> dict[str, type[Study]]:
     offered = public_names("ditscope.studies").values()
     studies = [each for each in offered if isinstance(each, type) and issubclass(each, Study)]
     return {study.name: study for study in studies if not isabstract(study)}
-
-
-def _stores(folder: Path) -> list[str]:
-    """Recordings and sweeps in a folder and in those that are in it."""
-    found = [
-        path for kind in ("zarr", "sweep") for depth in ("", "*/") for path in folder.glob(f"{depth}*.{kind}")
-    ]
-    return sorted(path.relative_to(folder).as_posix() for path in found if path.name != "arrays.zarr")
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, xr.Dataset]) -> None:

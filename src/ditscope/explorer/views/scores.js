@@ -33,8 +33,8 @@ panel("comparison", {
             `tr${info.control[i] ? ".control-row" : ""}`,
             { "aria-current": chosen ? "true" : null },
             el("th", { scope: "row" }, el("button.link", { type: "button", onclick: () => pane.set({ edit: i }) }, edit), words ? el("small", {}, words) : null),
-            el("td.n", {}, number(answer.mean[i])),
-            el("td.n", {}, interval),
+            el("td.n", { "data-label": "mean effect" }, number(answer.mean[i])),
+            el("td.n", { "data-label": "95 % interval" }, interval),
             el(
               "td.whisker",
               { "aria-hidden": "true" },
@@ -43,8 +43,8 @@ panel("comparison", {
               span(answer.low[i], answer.high[i], "narrow"),
               answer.mean[i] === null ? null : el("i.dot", { style: `left:${place(answer.mean[i])}%` }),
             ),
-            el("td.n", {}, chosen ? number(own.effect[metric]) : ""),
-            el("td.n", {}, answer.energy_removed[i] === null ? "" : `${number(100 * answer.energy_removed[i])} %`),
+            el("td.n", { "data-label": "this image" }, chosen ? number(own.effect[metric]) : ""),
+            el("td.n", { "data-label": "energy removed" }, answer.energy_removed[i] === null ? "" : `${number(100 * answer.energy_removed[i])} %`),
           );
         }),
       );
