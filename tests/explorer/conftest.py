@@ -15,6 +15,7 @@ from ditscope.encoded_text import EncodedText
 from ditscope.experiments.outline import Outline, RunKey
 from ditscope.experiments.scoring import Scored
 from ditscope.experiments.sweep_store import opened
+from patience import MILLISECONDS, SECONDS
 
 SAMPLES = tuple(
     SampleSpec(prompt, seed) for prompt in ("a red circle", "ein grünes Dreieck <b>") for seed in (0, 7)
@@ -95,7 +96,7 @@ def server(stores):
     thread.start()
     yield running
     running.stop()
-    thread.join(10)
+    thread.join(SECONDS)
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def shown(browser, server):
 
     def show(state="", address=server.address, refused=False, **options):
         page = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        page.set_default_timeout(MILLISECONDS)
         pages.append(page)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         if not refused:  # Chromium counts an answer of 400 as an error
