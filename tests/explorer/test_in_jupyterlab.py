@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import nbformat
 import numpy as np
@@ -15,8 +16,11 @@ from page_reading import number, point, readout, settled
 
 from patience import MILLISECONDS
 
-pytest.importorskip("jupyterlab", reason="the library jupyterlab is not installed")
-pytest.importorskip("anywidget", reason="the library anywidget is not installed")
+# Not imported here, which would take every run seconds.
+pytestmark = [
+    pytest.mark.skipif(find_spec(name) is None, reason=f"the library {name} is not installed")
+    for name in ("jupyterlab", "anywidget")
+]
 
 
 @pytest.fixture
