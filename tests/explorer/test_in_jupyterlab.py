@@ -56,7 +56,7 @@ def run_first_cell(page) -> None:
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=MILLISECONDS)
     cell = page.locator(".jp-Cell").first
     prompt = cell.locator(".jp-InputPrompt")
-    for _ in range(20):
+    for _ in range(MILLISECONDS // 2000):
         cell.click(timeout=MILLISECONDS)
         page.keyboard.press("Shift+Enter")
         page.wait_for_timeout(500)
