@@ -3,7 +3,7 @@
 It costs nothing where all is well. A test waits for a state, never for a time, and fails by this alone.
 """
 
-SECONDS = 600
+SECONDS = 300
 MILLISECONDS = 1000 * SECONDS
-KERNEL = {"timeout": SECONDS, "startup_timeout": SECONDS, "iopub_timeout": SECONDS}
-"""For a cell, for the kernel, and for what a cell said: nbclient goes on without that after 4 seconds."""
+KERNEL = {"timeout": 4 * SECONDS, "startup_timeout": SECONDS, "iopub_timeout": SECONDS}
+"""For a cell's work, for the kernel, and for what a cell said: nbclient goes on without that after 4 seconds."""
