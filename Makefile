@@ -18,8 +18,9 @@ analyses: $(STAMP)
 		$(BIN)/python $$script --out runs/analyses/$$name --keep analyses/results/$$name || exit 1; done
 	$(BIN)/python analyses/readme.py
 
+# What Python compiles is kept, for the processes that tests start.
 test: $(STAMP)
-	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+	PYTHONPATH=$(QUANTIZERS)$${PYTHONPATH:+:$$PYTHONPATH} PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 # An hour and more: every operation on a file fails, in every way; a process is killed and the power cut ahead of each.
 faults: $(STAMP)

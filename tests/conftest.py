@@ -1,16 +1,35 @@
-"""Fixtures that every test may use: an untrained pipeline on disk, opened once."""
+"""What holds for every test, and what each may use: an untrained pipeline on disk, opened once, and a browser."""
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
 
+from patience import MILLISECONDS
+
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
+
+# The same examples in every run, however slow the machine is.
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test hangs on what those before it drew; its fixtures do not either."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +76,8 @@ def browser():
     if path is None:
         pytest.skip("no chromium on this machine: install Debian's package chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="the library playwright is not installed")
+    playwright.expect.set_options(timeout=MILLISECONDS)
     with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        launched = driver.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=MILLISECONDS)
         yield launched
         launched.close()

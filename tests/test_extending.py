@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import distribution
+from ditscope.models.families import known_families
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -25,6 +26,7 @@ from dataclasses import replace
 from ditscope.models.families.flux import FLUX
 
 MINE = replace(FLUX, name="Mine", pipelines=("MyPipeline",))
+NO_FAMILY = 3
 """
 
 ENTRIES = {
@@ -33,6 +35,7 @@ ENTRIES = {
     "ditscope.edits round_to": "edit:round_to",
     "ditscope.plots loudest_channel": "figure:loudest_channel",
     "ditscope.models.families MINE": "family:MINE",
+    "ditscope.models.families NO_FAMILY": "family:NO_FAMILY",
     "ditscope.studies Width": "study:Width",
     "ditscope.explorer.views channel_norm": "view:channel_norm",
     "ditscope.cli greet": "command:greet",
@@ -68,8 +71,9 @@ def proof_of_figure():
     assert ds.plots.loudest_channel(ds.passes.loudest(HIDDEN)).axes
 
 def proof_of_family():
-    from ditscope.models.families import family_of
+    from ditscope.models.families import family_of, known_families
     assert family_of("MyPipeline").name == "Mine"
+    assert len(known_families()) == 1 + int(sys.argv[1])
 
 def proof_of_study():
     said = command_line("study")
@@ -100,7 +104,7 @@ def command_line(*arguments):
     from ditscope.cli import app
     return CliRunner().invoke(app, arguments, catch_exceptions=False).output
 
-for kind in sys.argv[1:]:
+for kind in sys.argv[2:]:
     try:
         globals()[f"proof_of_{kind}"]()
     except BaseException:
@@ -121,7 +125,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(site):
-    done = distribution.run_beside(site, "-c", PROOFS, *MODULES)
+    done = distribution.run_beside(site, "-c", PROOFS, str(len(known_families())), *MODULES)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
 

@@ -17,7 +17,9 @@ def test_the_notebook_snippets_run_as_printed(tmp_path: Path, monkeypatch: pytes
     assert len(blocks) == 1
     # nnsight reads a trace's body from its file, so the snippets have to be one.
     script = tmp_path / "snippet.py"
-    script.write_text("\n".join(blocks), encoding="utf-8")
+    code = "\n".join(blocks)
+    assert code.count("num_inference_steps=8") == 3
+    script.write_text(code.replace("num_inference_steps=8", "num_inference_steps=2"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = runpy.run_path(str(script))
     result = found["result"]

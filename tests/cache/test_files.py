@@ -26,6 +26,7 @@ def test_a_reader_meets_the_old_content_or_the_new_and_nothing_between(tmp_path)
     seen, done = set(), threading.Event()
 
     def read():
+        seen.add(path.read_bytes())
         while not done.is_set():
             seen.add(path.read_bytes())
 

@@ -23,6 +23,7 @@ from ditscope.cache import (
 )
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.errors import CacheError
+from patience import SECONDS
 
 HIDDEN = "image/block_output/hidden"
 
@@ -193,11 +194,11 @@ def test_a_forked_child_reads_after_its_parent_has_read(store, pool):
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
         expected = total(hidden)
         with multiprocessing.get_context("fork").Pool(1) as child:
-            assert child.apply_async(total, (hidden,)).get(timeout=30) == expected
+            assert child.apply_async(total, (hidden,)).get(timeout=SECONDS) == expected
         assert total(hidden) == expected
 
 
 def test_a_spawned_process_reads_what_it_is_sent(store):
     hidden = open_cache(store).hidden()
     with multiprocessing.get_context("spawn").Pool(1) as child:
-        assert child.apply_async(total, (hidden,)).get(timeout=60) == total(hidden)
+        assert child.apply_async(total, (hidden,)).get(timeout=SECONDS) == total(hidden)

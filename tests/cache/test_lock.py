@@ -13,6 +13,7 @@ import ditscope
 from ditscope.cache import open_cache, sample_ledger
 from ditscope.cache.lock import held
 from ditscope.errors import CacheError
+from patience import SECONDS
 
 pytest.importorskip("fcntl")
 
@@ -64,7 +65,7 @@ def test_a_second_process_may_write_only_after_the_first_has_ended(shared_store)
             record_first(shared_store)
         assert open_cache(shared_store).committed == ()  # reading needs no lock
         process.kill()
-        process.wait(10)
+        process.wait(SECONDS)
         record_first(shared_store)
     assert open_cache(shared_store).committed == (0,)
 

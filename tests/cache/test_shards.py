@@ -17,6 +17,7 @@ from ditscope.cache import Reading, SampleSpec, StepSpec, StreamSpec, files, ope
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.shards import Buffers, FileBuffer
 from ditscope.errors import InputError
+from patience import SECONDS
 
 LEAN = {"stats": False, "trajectory": None, "image_height": None, "image_width": None}
 
@@ -67,7 +68,7 @@ def test_who_asks_for_more_waits_until_a_file_is_on_disk():
     waiting.join(0.05)
     assert waiting.is_alive()
     buffers.give_back(first, pending=True)
-    waiting.join(10)
+    waiting.join(SECONDS)
     assert len(taken[0]) == 70
     assert buffers.peak == 70
 
@@ -85,7 +86,7 @@ def test_who_waits_is_told_when_the_last_file_under_way_was_not_enough():
     waiting = threading.Thread(target=ask)
     waiting.start()
     buffers.give_back(under_way, pending=True)
-    waiting.join(10)
+    waiting.join(SECONDS)
     assert errors
     assert len(kept) == 50
 
@@ -196,14 +197,14 @@ def test_a_buffer_is_filled_again_while_its_file_is_synced(tmp_path, monkeypatch
 
     def slow(path):
         syncing.set()
-        assert go.wait(10)
+        assert go.wait(SECONDS)
         sync(path)
 
     monkeypatch.setattr(shards, "_SMALL", 0)
     monkeypatch.setattr(files, "sync", slow)
     with open_writer(tmp_path / "a.zarr", schema) as writer:
         fill(writer, 0)
-        assert syncing.wait(10)
+        assert syncing.wait(SECONDS)
         writer.put(reading_of(writer, 1))
         assert writer.buffers.used == plan.largest_file_bytes
         go.set()

@@ -14,6 +14,7 @@ from store_recording import record
 from typer.testing import CliRunner
 
 from ditscope.cli import app
+from patience import SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +28,10 @@ def test_it_prints_its_address_answers_there_and_ends_when_interrupted(store) ->
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address)
-        with urllib.request.urlopen(f"{address}view/stores", timeout=20) as reply:
+        with urllib.request.urlopen(f"{address}view/stores", timeout=SECONDS) as reply:
             assert b"a.zarr" in reply.read()
         os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=SECONDS)
     assert "Traceback" not in errors
 
 

@@ -58,9 +58,15 @@ def test_every_figure_has_an_example() -> None:
     assert not [name for name in ds.plots.__all__ if not re.search(rf"\b{name}\b", said)]
 
 
+@pytest.fixture(scope="module")
+def api_pages() -> dict[str, str]:
+    """Text by path."""
+    return dict(generated_pages.api_pages())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    generated = {"errors.md", *(path for path, _ in generated_pages.api_pages())}
+def test_links_lead_somewhere(page: Path, api_pages: dict[str, str]) -> None:
+    generated = {"errors.md", *api_pages}
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
         target = (page.parent / link).resolve()
         inside = (
@@ -82,8 +88,8 @@ def test_the_index_of_errors_has_every_refusal_of_the_source() -> None:
         assert index.count(f"`{refusal.error}`") >= 1
 
 
-def test_the_reference_has_every_name_of_the_facade_and_the_packages() -> None:
-    pages = dict(generated_pages.api_pages())
+def test_the_reference_has_every_name_of_the_facade_and_the_packages(api_pages: dict[str, str]) -> None:
+    pages = api_pages
     assert "::: ditscope.experiments.compare.compare" in pages["api/index.md"]
     assert "::: ditscope.passes.stability.stability" in pages["api/passes.md"]
     assert "::: ditscope.edits.zero.zero" in pages["api/edits.md"]

@@ -11,6 +11,7 @@ from store_sweep import make_sweep
 
 from ditscope.cache import SampleSpec, open_cache
 from ditscope.encoded_text import EncodedText
+from patience import MILLISECONDS, SECONDS
 
 SAMPLES = tuple(
     SampleSpec(prompt, seed) for prompt in ("a red circle", "ein grünes Dreieck <b>") for seed in (0, 7)
@@ -64,7 +65,7 @@ def server(stores):
     thread.start()
     yield running
     running.stop()
-    thread.join(10)
+    thread.join(SECONDS)
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ def shown(browser, server):
 
     def show(state="", address=server.address, refused=False, **options):
         page = browser.new_page(**({"viewport": {"width": 1200, "height": 900}} | options))
+        page.set_default_timeout(MILLISECONDS)
         pages.append(page)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         if not refused:  # Chromium counts an answer of 400 as an error

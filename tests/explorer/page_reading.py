@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+
+from patience import MILLISECONDS
 
 
-def settled(page) -> None:
-    """Wait until a page stands."""
-    for _ in range(2):
-        page.wait_for_timeout(80)
-        page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=20_000)
+def until(page, holds: Callable[[], bool]) -> None:
+    """Wait until something holds, which a page may make true later."""
+    for _ in range(MILLISECONDS // 50):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(page.locator("body").inner_text())
+
+
+def settled(page, *state: str) -> None:
+    """Wait until a page stands, and has these parts of a state in its address, which follows later."""
+    page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=MILLISECONDS)
+    until(page, lambda: set(state) <= set(page.url.partition("#")[2].split("&")))
 
 
 def number(text: str) -> float:

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from page_reading import move, number, point, readout
+from page_reading import move, number, point, readout, settled
 
 from ditscope.errors import InputError
 from ditscope.explorer.export import export, question_of
@@ -43,6 +43,7 @@ def test_a_comparison_can_be_a_page_too(shown, tmp_path, stores) -> None:
     page = shown("sample=1", f"file://{export(stores[1], tmp_path / 'page.html', samples=[1])}")
     assert page.locator("figure canvas").count() == 3
     page.get_by_role("button", name="random").click()
+    settled(page)
     assert "random" in page.locator(".facts").inner_text()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from page_reading import move, number, point, readout, settled, shade
+from page_reading import move, number, point, readout, settled, shade, until
 
 from ditscope.explorer import front_end
 
@@ -54,7 +56,7 @@ def test_each_slider_moves_to_what_is_stored_there_and_the_address_comes_back_to
         move(page, slider, to)
         point(page, 1, 2, HEIGHT, WIDTH)
         assert number(readout(page)) == pytest.approx(stored(**labels)[1, 2], rel=6e-4)
-        assert all(f"{name}={value}" in page.url for name, value in labels.items())
+        settled(page, *(f"{name}={value}" for name, value in labels.items()))
     page.mouse.move(5, 5)
     again = shown(page.url.split("#")[1])
     assert again.locator("main").inner_text() == page.locator("main").inner_text()
@@ -66,11 +68,10 @@ def test_words_of_a_prompt_lead_to_it_and_the_seed_stays_where_it_has_it(shown) 
 
     field, said = page.get_by_label("Find a prompt", exact=True), page.locator("form.controls")
     field.fill("CIRCLE a")
-    page.wait_for_selector("datalist option[value='a red circle']", state="attached")
+    expect(page.locator("datalist option[value='a red circle']")).to_be_attached()
     field.press("Enter")
     expect(page.locator("main h2").first).to_have_text("a red circle")
-    settled(page)
-    assert "sample=0" in page.url
+    settled(page, "sample=0")
     assert "1 found" in said.inner_text()
     field.fill("a blue one")
     expect(said).to_contain_text("0 found")
@@ -108,8 +109,7 @@ def test_the_ranking_chooses_a_channel(shown, cache) -> None:
     name = f"Channel {order[2]}, rank 3, mean |x| "
     assert bars.nth(2).get_attribute("aria-label").startswith(name)
     bars.nth(2).click()
-    settled(page)
-    assert f"channel={order[2]}" in page.url
+    settled(page, f"channel={order[2]}")
     assert page.get_by_role("heading", name=f"Channel {order[2]}", exact=True).count() == 1
 
 
@@ -125,12 +125,13 @@ def test_a_token_has_its_norm_and_largest_channels(shown, cache) -> None:
 def test_two_places_stand_side_by_side_with_linked_sliders(shown, stored) -> None:
     page = shown(START)
     page.get_by_role("button", name="Side by side").click()
+    until(page, lambda: page.locator(".pane").count() == 2)
     settled(page)
-    assert page.locator(".pane").count() == 2
     page.get_by_role("button", name="Step: linked").click()
     settled(page)
     move(page, "Step, second", 0)
     move(page, "Block", 1)
+    settled(page, "two=1", "b.step=1", "block=1")
     point(page, 2, 2, HEIGHT, WIDTH)
     for nth, step in ((0, 3), (1, 1)):
         assert number(readout(page, nth)) == pytest.approx(stored(step=step, block=1)[2, 2], rel=6e-4)
@@ -146,8 +147,7 @@ def test_the_keyboard_moves_the_token_and_the_sliders(shown, stored) -> None:
         page.keyboard.press(key)
     assert readout(page).startswith("y 1, x 2")
     page.keyboard.press("[")
-    settled(page)
-    assert "block=1" in page.url
+    settled(page, "block=1")
     assert number(readout(page)) == pytest.approx(stored(block=1)[1, 2], rel=6e-4)
     page.keyboard.press("Escape")
     assert readout(page).startswith("Point at a token")
@@ -194,7 +194,8 @@ def test_a_narrow_window_is_not_scrolled_sideways(shown) -> None:
         page = shown(state)
         for width in (360, 420, 800):
             page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            fits = f"document.documentElement.scrollWidth <= {width}"
+            until(page, partial(page.evaluate, fits))
 
 
 def test_dark_mode_follows_the_system_and_can_be_read(shown) -> None:
@@ -259,8 +260,7 @@ def test_a_comparison_has_images_difference_and_intervals(shown, stores) -> None
         assert f"{float(value):.4g}".rstrip("0").rstrip(".") in row
     assert "control" in row
     page.get_by_role("button", name="block single.5").click()
-    settled(page)
-    assert "grid.block=1" in page.url
+    settled(page, "grid.block=1")
     assert "1 runs are not finished" in page.locator("main").inner_text()
 
 

@@ -7,16 +7,20 @@ import re
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import nbformat
 import numpy as np
 import pytest
 from page_reading import number, point, readout, settled
 
-PATIENCE = 300_000  # ms; on a loaded machine a kernel is slow to start
+from patience import MILLISECONDS
 
-pytest.importorskip("jupyterlab", reason="the library jupyterlab is not installed")
-pytest.importorskip("anywidget", reason="the library anywidget is not installed")
+# Not imported here, which would take every run seconds.
+pytestmark = [
+    pytest.mark.skipif(find_spec(name) is None, reason=f"the library {name} is not installed")
+    for name in ("jupyterlab", "anywidget")
+]
 
 
 @pytest.fixture
@@ -49,11 +53,11 @@ def lab(tmp_path, cache):
 
 def run_first_cell(page) -> None:
     """Run it, again if need be: JupyterLab loses a cell that is run before its kernel has answered."""
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=PATIENCE)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=MILLISECONDS)
     cell = page.locator(".jp-Cell").first
     prompt = cell.locator(".jp-InputPrompt")
-    for _ in range(20):
-        cell.click(timeout=PATIENCE)
+    for _ in range(MILLISECONDS // 2000):
+        cell.click(timeout=MILLISECONDS)
         page.keyboard.press("Shift+Enter")
         page.wait_for_timeout(500)
         if prompt.inner_text() != "[ ]:":
@@ -64,9 +68,10 @@ def run_first_cell(page) -> None:
 
 def test_the_widget_shows_what_is_stored_and_its_sliders_move(browser, lab, cache) -> None:
     page = browser.new_page(viewport={"width": 1300, "height": 1100})
+    page.set_default_timeout(MILLISECONDS)
     page.goto(lab)
     run_first_cell(page)
-    page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=PATIENCE)
+    page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=MILLISECONDS)
     assert (
         page.locator(".ditscope-explorer").evaluate("each => getComputedStyle(each).containerType")
         == "inline-size"

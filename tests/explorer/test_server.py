@@ -12,6 +12,7 @@ from test_payload import unpack
 
 from ditscope.errors import InputError, UnsupportedError
 from ditscope.explorer.server import Server, application
+from patience import SECONDS
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def get(server):
     address = urlsplit(server.address)
 
     def got(path="", token=address.path, method="GET", **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=SECONDS)
         connection.request(method, f"{token}{path}", headers=headers)
         reply = connection.getresponse()
         found = reply.status, reply.headers, reply.read()

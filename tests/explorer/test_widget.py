@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from patience import KERNEL
+
 pytest.importorskip("anywidget")
 
 CELLS = (
@@ -35,7 +37,7 @@ def notebook(cache):
     """The cells, executed."""
     cells = [nbformat.v4.new_code_cell(cell.replace("PATH", repr(str(cache.path)))) for cell in CELLS]
     book = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(book, timeout=120).execute()
+    NotebookClient(book, **KERNEL).execute()
     return book
 
 

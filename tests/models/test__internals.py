@@ -334,12 +334,12 @@ def test_whether_a_network_saves_more_than_its_parameters_and_buffers_is_known(c
 
 def private_names(path: Path) -> set[str]:
     """Names with one leading underscore that a file takes from something other than itself."""
-    tree = ast.parse(path.read_text())
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-    defined |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _stored(node)}
-    defined |= {node.target.id for node in ast.walk(tree) if isinstance(node, ast.AnnAssign) and _named(node)}
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _stored(node)}
+    defined |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and _named(node)}
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("ditscope"):
             used |= {alias.name for alias in node.names}
     return {name for name in used - defined if name.startswith("_") and not name.startswith("__")}

@@ -17,8 +17,9 @@ Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
 def drawn(figure: Figure) -> Figure:
-    """Lay the figure out, as saving it would."""
-    FigureCanvasAgg(figure).draw()
+    """Lay the figure out, as saving it would; its pixels are not made."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
     return figure
 
 

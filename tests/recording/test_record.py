@@ -239,7 +239,8 @@ def test_the_manifest_says_what_made_the_numbers(guided, dit) -> None:
     assert dit.name in repr(guided)
 
 
-@pytest.mark.filterwarnings("error")
+# What others left to the collector of garbage is none of its warnings.
+@pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> None:
     dit = ds.load(str(untrained_folder))
     with torch.no_grad():

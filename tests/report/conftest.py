@@ -6,6 +6,7 @@ import pytest
 from store_recording import make_schema, record
 
 from ditscope.cache import SampleSpec, open_cache
+from patience import MILLISECONDS
 
 SAMPLES = tuple(SampleSpec(prompt, seed) for prompt in ("a red circle", "ein Dreieck <b>") for seed in (0, 7))
 
@@ -24,6 +25,7 @@ def shown(browser):
 
     def show(path, width=1400, scheme="light"):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.set_default_timeout(MILLISECONDS)
         pages.append(page)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import pytest
 from figure_data import make_iou, make_scores
+from page_reading import until
 
 from ditscope import plots
 from ditscope.report import Report
@@ -39,7 +42,7 @@ def pages(tmp_path_factory):
 def test_nothing_is_cut_off_or_scrolled_sideways(pages, shown, width) -> None:
     for path in pages:
         page = shown(path, width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        until(page, partial(page.evaluate, f"document.documentElement.scrollWidth <= {width}"))
         cut = page.evaluate(
             "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth)"
             ".map((e) => e.innerText.slice(0, 40))"
@@ -90,5 +93,5 @@ def test_code_is_folded_away_and_opens_by_keyboard(pages, shown) -> None:
     assert not code.is_visible()
     summary.focus()
     page.keyboard.press("Enter")
-    assert code.is_visible()
+    until(page, code.is_visible)
     assert "plots.iou_by_block(" in code.inner_text()

@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 import pytest
+from page_reading import number, point, readout, settled
 from store_recording import make_schema, record
 
 import ditscope as ds
@@ -78,23 +79,20 @@ def test_a_file_in_the_way_is_refused(cache, tmp_path) -> None:
 
 def test_the_explorer_in_the_page_shows_what_is_stored(cache, page, shown) -> None:
     open_page = shown(page)
-    open_page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=20_000)
+    settled(open_page)
     block = open_page.get_by_label("Block", exact=True)
     block.focus()
     open_page.keyboard.press("Home")
-    open_page.wait_for_timeout(300)
-    open_page.wait_for_selector(".ditscope-explorer[aria-busy=false]")
-    canvas = open_page.locator("canvas.map").first
-    box = canvas.bounding_box()
-    canvas.hover(position={"x": 1.5 / 4 * box["width"], "y": 2.5 / 3 * box["height"]})
-    said = open_page.locator(".readout").first.inner_text().replace("\N{MINUS SIGN}", "-")
+    settled(open_page)
+    point(open_page, 2, 1, 3, 4)
+    said = readout(open_page)
     token, channel = int(re.search(r"token (\d+)", said)[1]), int(re.search(r"channel (\d+)", said)[1])
     facts = open_page.locator(".facts").first.inner_text()
     step, name = int(re.search(r"step (\d+)", facts)[1]), cache.schema.blocks[0].name
     assert (token, name in facts) == (9, True)
     place = {"sample": 0, "step": step, "branch": "cond", "block": 0, "channel": channel}
     value = float(cache.hidden(channels=[channel]).sel(place).values.astype(np.float32)[token])
-    assert float(said.split()[-1]) == pytest.approx(value, rel=6e-4)
+    assert number(said) == pytest.approx(value, rel=6e-4)
     answers = re.search(r'<script type="application/json">(.*?)</script>', page.read_text(), re.S)[1]
     assert len(answers) < EXPLORER_BYTES
     assert len(json.loads(answers)) > 10
@@ -102,7 +100,7 @@ def test_the_explorer_in_the_page_shows_what_is_stored(cache, page, shown) -> No
 
 def test_neither_page_nor_explorer_changes_how_the_other_looks(page, shown) -> None:
     open_page = shown(page)
-    open_page.wait_for_selector(".ditscope-explorer[aria-busy=false]", timeout=20_000)
+    settled(open_page)
     padding = "element => getComputedStyle(element).paddingTop"
     assert open_page.locator(".page > header").evaluate(padding) == "72px"
     assert open_page.locator(".ditscope-explorer header").evaluate(padding) != "72px"

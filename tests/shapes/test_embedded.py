@@ -28,7 +28,7 @@ def drawn(name: str, count: int, objects: int, steps: int):
 @pytest.fixture(scope="module")
 def generated():
     """One object each."""
-    return drawn("shapes", 24, 1, 8)
+    return drawn("shapes", 16, 1, 8)
 
 
 @pytest.mark.parametrize(("folder", "limit"), [(FOLDER, 32e6), (SANA, 16e6)])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 import ditscope as ds
 from ditscope._version import commit
 from ditscope.errors import InputError
+from ditscope.models import loading
 from ditscope.plots._sheet import png
 from ditscope.studies import FirstLook
 
@@ -76,10 +77,23 @@ def test_the_report_states_the_numbers_and_their_limits(finished) -> None:
     assert 'src="http' not in page
 
 
-def test_the_code_of_every_figure_draws_it_from_the_folder(finished, monkeypatch) -> None:
-    result, _ = finished
-    monkeypatch.chdir(result.folder)
-    figures = result.study.draw(result).parts("figure")
+@pytest.fixture(scope="module")
+def drawn_again(finished, tmp_path_factory: pytest.TempPathFactory):
+    """The report, drawn where there is neither the recording nor the model, and the folder."""
+    copy = tmp_path_factory.mktemp("again") / "copy"
+    shutil.copytree(finished[0].folder, copy, ignore=shutil.ignore_patterns("cache.zarr", "*.png", "*.html"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(loading, "load")
+        result = FirstLook.load(copy)
+        report = result.study.draw(result)
+        report.write(copy)
+    return report, copy
+
+
+def test_the_code_of_every_figure_draws_it_from_the_folder(drawn_again, monkeypatch) -> None:
+    report, folder = drawn_again
+    monkeypatch.chdir(folder)
+    figures = report.parts("figure")
     assert len(figures) == 10
     for part in figures:
         names: dict = {}
@@ -107,19 +121,8 @@ def test_the_report_says_when_how_and_on_what_and_links_what_there_is(finished) 
         assert (result.folder / name).exists()
 
 
-def test_the_report_computes_nothing(finished, tmp_path: Path) -> None:
-    result, _ = finished
-    # Neither the recording nor the model: only what was saved goes along.
-    copy = tmp_path / "copy"
-    shutil.copytree(result.folder, copy, ignore=shutil.ignore_patterns("cache.zarr", "*.png", "*.html"))
-    code = (
-        "import sys\n"
-        "from ditscope.models import loading\n"
-        "from ditscope.studies import FirstLook\n"
-        "del loading.load\n"
-        "FirstLook.report(sys.argv[1])"
-    )
-    subprocess.run([sys.executable, "-c", code, str(copy)], check=True)
+def test_the_report_computes_nothing(finished, drawn_again) -> None:
+    (result, _), (_, copy) = finished, drawn_again
     drawn = {path.name for path in copy.iterdir() if path.suffix in (".html", ".png")}
     assert len(drawn) == 11
 
@@ -153,7 +156,10 @@ def test_the_recorded_steps_follow_the_number_of_steps() -> None:
     assert FirstLook(num_inference_steps=1).step_list() == (0,)
 
 
-def test_the_analysis_is_the_study_as_a_script() -> None:
+def test_the_analysis_is_the_study_as_a_script(capsys, monkeypatch) -> None:
     script = Path(__file__).parents[2] / "analyses/first_look.py"
-    done = subprocess.run([sys.executable, script, "--set", "k=3"], capture_output=True, text=True)
-    assert (done.returncode, "no --out" in done.stderr) == (2, True), done.stderr
+    monkeypatch.setattr(sys, "argv", [str(script), "--set", "k=3"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().err
+    assert (stop.value.code, "no --out" in said) == (2, True), said
