@@ -17,10 +17,10 @@ import ditscope as ds
 from ditscope.cli.claim import run_claim
 from ditscope.edits.edit import Edit
 from ditscope.edits.seeded import seeded
-from ditscope.studies.claim import Claim, Evidence, Finding, effect_of
+from ditscope.studies.claim import Claim, Evidence, Finding
 from ditscope.studies.comparison_figures import comparison_arrays, comparison_figures
 from ditscope.studies.cost import Work
-from ditscope.studies.reading import effects_table
+from ditscope.studies.reading import effect_of, effects_table
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance", "clip_score")

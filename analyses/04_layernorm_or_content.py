@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import ditscope as ds
 from ditscope.cli.claim import run_claim
-from ditscope.studies.claim import Claim, Evidence, effect_of
+from ditscope.studies.claim import Claim, Evidence
 from ditscope.studies.comparison_figures import comparison_arrays, comparison_figures
 from ditscope.studies.cost import Work
-from ditscope.studies.reading import effects_table, judge_finding, meaning_metrics
+from ditscope.studies.reading import effect_of, effects_table, judge_finding, meaning_metrics
 from ditscope.studies.rule import Quantity, Rule
 
 DAMAGE = "feature_distance"

@@ -21,10 +21,10 @@ from ditscope.passes.score_masks import score_masks
 from ditscope.passes.spatial_masks import spatial_masks
 from ditscope.shapes.captions import parse_caption
 from ditscope.shapes.labels import foreground
-from ditscope.studies.claim import Claim, Evidence, Finding, effect_of
+from ditscope.studies.claim import Claim, Evidence, Finding
 from ditscope.studies.comparison_figures import comparison_arrays, comparison_figures
 from ditscope.studies.cost import Work
-from ditscope.studies.reading import effects_table, match_finding, meaning_change, meaning_metrics
+from ditscope.studies.reading import effect_of, effects_table, match_finding, meaning_change, meaning_metrics
 from ditscope.studies.rule import Quantity, Rule
 
 MOVED = "source_shown"

@@ -17,9 +17,9 @@ import xarray as xr
 import ditscope as ds
 from ditscope import plots
 from ditscope.cli.claim import run_claim
-from ditscope.studies.claim import Claim, Evidence, effect_of
+from ditscope.studies.claim import Claim, Evidence
 from ditscope.studies.cost import Work
-from ditscope.studies.reading import effects_table
+from ditscope.studies.reading import effect_of, effects_table
 from ditscope.studies.rule import Quantity, Rule
 
 METRICS = ("psnr", "ssim", "feature_distance")

@@ -267,19 +267,35 @@ def test_masks_that_are_empty_at_the_edits_steps_and_blocks_are_refused_before_a
             compare(dit, {"masked": ds.edits.zero([3], tokens=masks, **where)})
 
 
-def test_channels_that_are_empty_in_every_sample_are_an_error(dit) -> None:
+def test_channels_that_are_empty_in_every_sample_are_refused_before_a_run(dit, monkeypatch) -> None:
+    monkeypatch.setattr("ditscope.experiments.running.run_traced", lambda *a, **k: pytest.fail("a run"))
     ids = xr.DataArray([[-1], [-1], [3]], dims=("sample", "rank"))
-    with pytest.raises(EditError, match="'none' that fired on no token of any sample"):
+    with pytest.raises(EditError, match="without a channel where it acts"):
         compare(dit, {"none": ds.edits.zero(ChannelSet(ids), blocks=2)}, seeds=5)
+    by_block = xr.DataArray([[[-1], [3]]] * 2, dims=("sample", "block", "rank"), coords={"block": [2, 5]})
+    with pytest.raises(EditError, match="without a channel where it acts"):
+        compare(dit, {"none": ds.edits.zero(ChannelSet(by_block), blocks=2)}, seeds=5)
 
 
 def test_what_keeps_all_channels_fires_under_a_mask_and_changes_nothing(dit) -> None:
+    """Whether its channels are given, each sample's own, or chosen in the run."""
     masks = xr.DataArray(np.zeros((2, 96), bool), dims=("sample", "token"))
     masks[0, 7:50] = masks[1, 3] = True
-    kept = ds.edits.keep_only(range(dit.width), tokens=masks, blocks=2)
-    found = compare(dit, {"kept": kept}, seeds=5)
-    assert found["fired_by_sample"].values.tolist() == [[[4, 4]]]
-    assert (found["images"].values == found["baseline_images"].values).all()
+    every = range(dit.width)
+    by_sample = ChannelSet(xr.DataArray([[*every]] * 2, dims=("sample", "rank")))
+    kept = {
+        name: ds.edits.keep_only(channels, tokens=masks, blocks=2)
+        for name, channels in {
+            "given": every,
+            "own": by_sample,
+            "live": ds.controls.top(dit.width),
+            "live random": ds.controls.random(dit.width, draws=1),
+        }.items()
+    }
+    for batch_size in (1, 2):
+        found = compare(dit, kept, seeds=5, batch_size=batch_size)
+        assert (found["fired_by_sample"] == 4).all()
+        assert (found["images"] == found["baseline_images"]).all()
 
 
 def test_a_frozen_match_is_that_of_the_block_that_is_edited(dit) -> None:

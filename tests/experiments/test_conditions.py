@@ -96,7 +96,7 @@ def test_a_guidance_differs_from_the_unedited_run_in_visits_of_both_its_branches
         (ds.guidance.from_edits(late, 2.0, match_norm_of=early), [None, None, 0, None, None, None]),
     ):
         (condition,) = conditions({"one": given})
-        assert condition.first_blocks(Model, visits, range(3)) == expected
+        assert condition.recomputed_from(Model, visits, range(3)) == expected
 
 
 def test_a_guidance_beside_edits_under_one_name_is_refused() -> None:

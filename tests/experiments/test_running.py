@@ -76,11 +76,22 @@ def test_images_and_latents_may_be_judged_together(dit) -> None:
     assert np.array_equal(both.sel(metric="last"), last.sel(metric="last"))
 
 
-def test_an_edit_that_fires_nowhere_is_no_result(dit) -> None:
+def test_an_edit_that_fires_nowhere_is_no_result_and_takes_none_away(dit) -> None:
     nowhere = np.zeros(24, bool)  # of the text, whose length is known in the run alone
-    grid = ds.grid(lambda k: {"none": ds.edits.zero([k], stream="text", tokens=nowhere)}, k=[1])
-    with pytest.raises(EditError, match="fired nowhere"):
-        sweep(dit, grid)
+
+    def edits(k):
+        none = ds.edits.zero([k], stream="text", tokens=nowhere)
+        return {"none": none, "one": ds.edits.zero([k]), "either": [none, ds.edits.zero([k])]}
+
+    with pytest.raises(EditError, match="fired on no token of any sample"):
+        sweep(dit, ds.grid(lambda k: {"none": edits(k)["none"]}, k=[1]))
+    with pytest.warns(UserWarning, match="they fired in no sample at all") as warned:
+        found = sweep(dit, ds.grid(edits, k=[1]))
+    assert [str(each.message).split("'")[1] for each in warned] == ["none", "either"]
+    assert np.isfinite(found["mean"].sel(edit="one")).all()
+    for name in ("none", "either"):
+        assert np.isnan(found["effect"].sel(edit=name)).all()
+        assert found["n_samples"].sel(edit=name) == 0
 
 
 def test_a_change_of_the_model_drops_what_was_made_since_the_last_look(dit, monkeypatch, tmp_path) -> None:

@@ -205,6 +205,12 @@ def test_what_cannot_be_swept_is_refused_before_the_first_run(
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_model_that_is_none_is_refused(dit) -> None:
+    for model in (PROMPTS, dit.diffusers_pipeline):
+        with pytest.raises(ds.errors.InputError, match=f"a {type(model).__name__} as the model.*ds.load"):
+            sweep(model)
+
+
 def test_more_images_than_memory_should_hold_are_refused(dit, monkeypatch) -> None:
     monkeypatch.setattr(sys.modules["ditscope.experiments.sweep"], "MOST_IN_MEMORY", 9 * 3 * 32 * 48 * 3 - 1)
     with pytest.raises(ds.errors.InputError, match="27 images of 0.0 GiB to keep in memory"):
@@ -226,9 +232,12 @@ def test_what_a_metric_has_for_each_sample_goes_with_it_through_batches(dit, tmp
         sweep(dit, grid, metrics=one, prompts=PROMPTS[:2])
 
 
+ONE = ds.grid(lambda block: {"zero": ds.edits.zero([3], blocks=block, steps=0)}, block=[7])
+
+
 def one(dit, path, metrics, **more):
     settings = {"metrics": metrics, "path": path, "resamples": 1, "num_inference_steps": 1, **more}
-    return ds.compare(dit, PROMPTS[0], 5, {"zero": ds.edits.zero([3], blocks=7, steps=0)}, **settings)
+    return ds.sweep(dit, PROMPTS[0], 5, ONE, **settings)
 
 
 def test_another_clip_in_the_same_folder_is_another_judge(dit, tmp_path, monkeypatch) -> None:
@@ -259,6 +268,7 @@ def test_a_metric_of_ones_own_that_was_changed_is_refused_by_name(dit, tmp_path,
         return ["psnr", ds.metrics.Metric("mine", "mine", mine)]
 
     one(dit, tmp_path / "a", made())
+    one(dit, tmp_path / "none", made(), images="drop")
     monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
     one(dit, tmp_path / "a", made())
     for changed in ({"weight": 1.5}, {"power": 2}, {"helper": lambda images: images[..., 1]}):
@@ -266,6 +276,45 @@ def test_a_metric_of_ones_own_that_was_changed_is_refused_by_name(dit, tmp_path,
             one(dit, tmp_path / "a", made(**changed))
         assert "Choose another path" in str(error.value)
         assert "Images that it kept can be judged anew" in str(error.value)
+        with pytest.raises(ConfigMismatchError, match=r"\(metric_code.mine: found") as error:
+            one(dit, tmp_path / "none", made(**changed), images="drop")
+        assert "judged anew" not in str(error.value)
+
+
+def test_a_metric_that_remembers_is_named_before_a_run_and_goes_on_where_something_stands_for_it(
+    dit, tmp_path, monkeypatch
+) -> None:
+    memo: dict = {}
+
+    def mine(images):
+        key = images.tobytes()
+        if key not in memo:
+            memo[key] = images.mean(axis=(1, 2, 3))
+        return memo[key]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+        with pytest.raises(ds.errors.InputError, match="'mine', whose code writes into memo"):
+            one(dit, tmp_path / "a", [ds.metrics.Metric("mine", "mine", mine)])
+        assert not (tmp_path / "a").exists()
+    said = [ds.metrics.Metric("mine", "mine", mine, made_of="mean")]
+    first = one(dit, tmp_path / "a", said)
+    assert memo
+    monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
+    assert one(dit, tmp_path / "a", said)["value"].identical(first["value"])
+    with pytest.raises(ConfigMismatchError, match="made_of: found 'mean', expected 'median'"):
+        one(dit, tmp_path / "a", [ds.metrics.Metric("mine", "mine", mine, made_of="median")])
+
+
+def test_a_metric_that_remembers_where_its_code_does_not_show_it_is_warned_of(dit, tmp_path) -> None:
+    memo: dict = {}
+
+    def mine(images):
+        kept = memo
+        return kept.setdefault(len(images), images.mean(axis=(1, 2, 3)))
+
+    with pytest.warns(UserWarning, match="^mine: another metric after its use than before"):
+        one(dit, tmp_path / "a", [ds.metrics.Metric("mine", "mine", mine)])
 
 
 def test_another_version_of_ditscope_goes_on_with_a_warning(dit, tmp_path, monkeypatch) -> None:

@@ -54,6 +54,69 @@ def test_another_commit_goes_on_and_the_result_says_with_which_it_was_begun(tmp_
     assert read(tmp_path / "a").outline.attrs["ditscope_commit"] == "a"
 
 
+MANIFEST = """{"version": 2, "ditscope": "%s", "outline": {"dims": {"block": [0, 1], "k": [3]}, "edits": ["a", "b"],
+"draws": [[1, 2], [1, 1]], "control": [false, true], "matched_to": ["", "what a changes"], "metrics": [{"metric":
+"psnr", "paired": true, "over": "image", "binary": false}], "prompts": ["x", "y", "z"], "seeds": [0, 0, 0],
+"batch_size": 2, "images": "drop", "image_size": null, "attrs": {"model": "m"}},
+"config": {"call": {"steps": 1}, "edits": {}}}"""
+NUMBERS = "AAAAAAAA8H8AAAAAAAD4fwAAAAAAAAhAAAAAAAAAAACamZmZmZm5PwAAAAAAAPh/AAAAAAAAAIBZ8/jCH26lAQAAAAAAAPh/AAAAAAAA+D8="
+LINES = f"""\
+914bc2ff {{"baseline":0,"truncated":[false,true],"digest":"digest","numbers":"{NUMBERS}"}}
+2261bd8a {{"run":[0,1,0,0],"numbers":"{NUMBERS}"}}
+ee9964ee {{"run":[1,1,0,0],"numbers":"{NUMBERS}"}}
+648821e2 {{"checked":3}}
+"""
+
+
+def test_a_store_is_the_golden_one_of_its_version(tmp_path, outline) -> None:
+    """What is written otherwise is of another version: raise it, say in docs/format.md what the older one lacks."""
+    store = filled(tmp_path / "a", outline)
+    store.checked()
+    found = {each.name: each.read_text() for each in (tmp_path / "a").iterdir()}
+    root = {"zarr_format": 3, "node_type": "group"}
+    root |= {"attributes": {"ditscope_sweep": json.loads(MANIFEST % ds.__version__)}}
+    assert json.loads(found.pop(ROOT)) == root
+    assert found == {JOURNAL: LINES, "edits.json": "{}"}
+
+
+def as_version_1(path) -> None:
+    """As the first ditscope with sweeps wrote it."""
+    root = json.loads((path / ROOT).read_text())
+    manifest = root["attributes"]["ditscope_sweep"]
+    manifest["version"] = 1
+    del manifest["ditscope"], manifest["config"]["edits"]
+    (path / ROOT).write_text(json.dumps(root))
+    (path / "edits.json").unlink()
+    lines = (path / JOURNAL).read_bytes().splitlines(keepends=True)
+    (path / JOURNAL).write_bytes(b"".join(line for line in lines if b"checked" not in line))
+
+
+def test_a_store_of_an_older_version_is_read_but_not_gone_on_with(tmp_path, outline) -> None:
+    filled(tmp_path / "a", outline).checked()
+    as_version_1(tmp_path / "a")
+    before = (tmp_path / "a" / JOURNAL).read_bytes()
+    assert len(read(tmp_path / "a").runs) == 2
+    with pytest.raises(
+        CacheError, match=r"of version 1, which an older ditscope wrote.*ds.open_sweep\(path\)"
+    ):
+        filled(tmp_path / "a", outline)
+    assert (tmp_path / "a" / JOURNAL).read_bytes() == before
+
+
+def test_a_manifest_that_lacks_something_is_named(tmp_path, outline) -> None:
+    filled(tmp_path / "a", outline)
+    root = json.loads((tmp_path / "a" / ROOT).read_text())
+    del root["attributes"]["ditscope_sweep"]["outline"]["matched_to"]
+    (tmp_path / "a" / ROOT).write_text(json.dumps(root))
+    with pytest.raises(CacheError, match="of version 2 without 'matched_to'"):
+        read(tmp_path / "a")
+    root["attributes"]["ditscope_sweep"]["outline"]["matched_to"] = ["", ""]
+    del root["attributes"]["ditscope_sweep"]["outline"]["metrics"][0]["binary"]
+    (tmp_path / "a" / ROOT).write_text(json.dumps(root))
+    with pytest.raises(CacheError, match="of version 2 without 'binary'"):
+        ds.open_sweep(tmp_path / "a")
+
+
 def test_the_journal_may_be_cut_off_anywhere(tmp_path, outline) -> None:
     filled(tmp_path / "a", outline)
     journal = tmp_path / "a" / JOURNAL

@@ -8,7 +8,7 @@ from family_calls import IN_BOTH_WAYS, NAMES, SEEDS, batch, branches, call
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
-from ditscope.edits.first_block import first_blocks
+from ditscope.edits.recomputed_from import recomputed_from
 from ditscope.tracing.batches import Batch
 from ditscope.tracing.probe import probe
 from ditscope.tracing.replay import BY_BLOCK, Replay
@@ -34,7 +34,7 @@ def test_every_start_gives_the_whole_run(opened, name, dtype, square) -> None:
     if square:
         wheres[0] = {"steps": [0, 1], "blocks": half, "site": "block_input"}
     edits = [ds.edits.zero(CHANNELS, **where) for where in wheres]
-    starts = [first_blocks([edit], dit, visits, looked.schedule.steps) for edit in edits]
+    starts = [recomputed_from([edit], dit, visits, looked.schedule.steps) for edit in edits]
     replay = Replay(dit, used, looked, starts)
     assert replay.how == BY_BLOCK, replay.why
     bare = run_traced(dit, samples, replay.record, **used.call).images

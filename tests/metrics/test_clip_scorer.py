@@ -10,6 +10,7 @@ from PIL import Image
 
 from ditscope import metrics
 from ditscope.errors import InputError
+from ditscope.models.embedded import embedded_folder
 from ditscope.shapes import networks
 
 
@@ -85,3 +86,10 @@ def test_pickled_weights_are_refused(clip, tmp_path):
     networks.tokenizer(start=True).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="no CLIP at"):
         metrics.ClipScorer.from_pretrained(tmp_path)
+
+
+def test_the_embedded_clip_has_a_name(images):
+    """That of the pipeline which it judges; a folder of that name is meant by its path."""
+    named = metrics.ClipScorer.from_pretrained("shapes")
+    assert named.fingerprint == metrics.ClipScorer.from_pretrained(embedded_folder() / "clip").fingerprint
+    assert named.image_features(images).shape == (len(images), named.model.config.projection_dim)

@@ -93,6 +93,16 @@ def test_own_metrics_by_object_and_by_name():
     assert metrics.resolve("blueness") == {"blueness": again}
 
 
+def test_a_function_that_is_no_metric_says_how_to_make_one():
+    with pytest.raises(InputError, match=r"the function mine as a metric.*Pass ds\.metrics\.Metric\('mine'"):
+
+        def mine(images):
+            return images
+
+        metrics.resolve(["psnr", mine])
+    assert list(metrics.resolve([metrics.psnr])) == ["psnr"]
+
+
 def test_a_name_that_another_module_has_is_refused():
     with pytest.raises(InputError, match=r"'psnr'.*ditscope\.metrics\.psnr has one"):
 

@@ -19,7 +19,7 @@ import ditscope as ds
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError, VisitError
 from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
-from ditscope.recording.record import MOST_TENSOR_BYTES
+from ditscope.recording.record_batch import MOST_TENSOR_BYTES
 from ditscope.tracing.written_call import written_call
 
 

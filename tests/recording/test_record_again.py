@@ -92,7 +92,7 @@ def test_committed_samples_are_not_generated_again(dit, tmp_path, monkeypatch) -
     def unexpected(*_: object, **__: object) -> None:
         raise AssertionError("a committed sample was generated again")
 
-    monkeypatch.setattr("ditscope.recording.record.run_traced", unexpected)
+    monkeypatch.setattr("ditscope.recording.record_batch.run_traced", unexpected)
     assert record(dit, path).complete
     assert contents(path) == before
 
@@ -109,7 +109,7 @@ def test_a_batch_that_was_cut_is_generated_again_as_the_same_batch(dit, tmp_path
         batches.append(list(samples))
         return honest(dit, samples, *arguments, **more)
 
-    monkeypatch.setattr("ditscope.recording.record.run_traced", watched)
+    monkeypatch.setattr("ditscope.recording.record_batch.run_traced", watched)
     assert record(dit, path, batch_size=3).complete
     assert batches == [SAMPLES[:3], SAMPLES[3:]]
 

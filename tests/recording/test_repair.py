@@ -23,7 +23,7 @@ import ditscope as ds
 from ditscope.cache.preflight import check_memory
 from ditscope.cache.sample_ledger import FILE
 from ditscope.errors import CacheError, ConfigMismatchError, DitscopeError, InputError
-from ditscope.recording import record as recording
+from ditscope.recording import record_batch as recording
 
 HIDDEN, STATISTICS = "image/block_output/hidden", "image/block_output/statistics/over_tokens"
 ONE_STEP = {**PLAIN, "num_inference_steps": 1}
@@ -94,6 +94,7 @@ def test_damaged_samples_are_what_they_were(dit, whole, copied, harms) -> None:
     assert ds.verify(path).damaged_samples == tuple(harms)
     result = ds.repair(dit, path)
     assert (result.path, result.repaired, result.metadata) == (path, tuple(harms), ())
+    assert result.ok
     assert str(result) == (
         f"{path}: samples recorded anew, bit for bit as before: {len(harms)}; "
         "metadata and ledger lines written anew: 0"
@@ -105,7 +106,8 @@ def test_a_store_that_is_whole_is_left_as_it_is(dit, whole, copied) -> None:
     path = copied(whole)
     result = ds.repair(dit, path)
     assert str(result) == f"{path}: nothing was damaged"
-    assert repr(result) == f"Repair(path={path!r}, repaired=(), metadata=())"
+    assert repr(result) == f"Repair(path={path!r}, repaired=(), metadata=(), unproven=())"
+    assert result.ok
     assert contents(path) == contents(whole.path)
 
 
@@ -159,6 +161,9 @@ def test_a_sample_whose_commit_is_damaged_counts_as_not_recorded(dit, whole, cop
         result = ds.repair(dit, path)
     assert result.repaired == ()
     assert f"line {number + 1} of {FILE}" in result.metadata
+    assert result.unproven == (f"line {number + 1} of {FILE}",)
+    assert not result.ok
+    assert str(result).endswith("; ledger lines that could not be proven: 1")
     cache = ds.open_cache(path)  # warns of nothing
     assert cache.committed == (1,)
     assert cache.samples["prompt"].tolist() == PROMPTS

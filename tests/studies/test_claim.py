@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 
 import ditscope as ds
 from ditscope import plots
@@ -119,20 +118,6 @@ def test_the_number_of_prompts_follows_from_the_pilot(finished) -> None:
     assert result.numbers["prompts_needed"] == max(power["prompts_needed"], 2)
     assert result.numbers["prompts_tested"] == min(max(power["prompts_needed"], 2), 3)
     assert power["effect_found"] == effect_found(power["sd"], result.numbers["prompts_tested"])
-
-
-def test_the_spread_of_the_pilot_moves_the_number_of_prompts(dit) -> None:
-    claim = small(dit)
-
-    def needed(*values):
-        coords = {"prompt": ("sample", [str(each) for each in range(len(values))])}
-        (row,) = claim._power({"gap": xr.DataArray(list(values), dims="sample", coords=coords)})
-        return row["prompts_needed"]
-
-    assert needed(0.0, 1.0, 2.0) < needed(0.0, 10.0, 20.0)
-    assert needed(0.0, 10.0, 20.0) == prompts_needed(10.0, 4.0)
-    row = {"quantity": "gap", "sd": 10.0, "smallest_effect": 4.0, "prompts_needed": 52}
-    assert claim._found([row], 2) == [row | {"effect_found": effect_found(10.0, 2)}]
 
 
 def test_another_draw_has_other_prompts() -> None:

@@ -10,7 +10,8 @@ import xarray as xr
 from scipy import stats
 
 from ditscope.errors import InputError
-from ditscope.studies import effect_found, power_of, prompts_needed, spread_over_prompts
+from ditscope.studies import Quantity, Rule, effect_found, power_of, prompts_needed, spread_over_prompts
+from ditscope.studies.power import pilot_power, with_effects_found
 
 CASES = [(1.0, 0.5, 0.95, 1), (3.5, 2.0, 0.9, 3), (2.0, 9.0, 0.95, 1), (0.5, 0.2, 0.95, 4)]
 
@@ -60,3 +61,17 @@ def test_the_spread_is_that_of_prompts_and_not_of_seeds() -> None:
     assert math.isnan(
         spread_over_prompts(xr.DataArray([1.0], dims="sample", coords={"prompt": ("sample", ["a"])}))
     )
+
+
+def test_the_spread_of_the_pilot_moves_the_number_of_prompts() -> None:
+    rule = Rule((Quantity.below("gap", "PSNR, massive less bottom", 0.0, unit="dB", smallest_effect=4.0),))
+
+    def needed(*values):
+        coords = {"prompt": ("sample", [str(each) for each in range(len(values))])}
+        (row,) = pilot_power(rule, {"gap": xr.DataArray(list(values), dims="sample", coords=coords)})
+        return row["prompts_needed"]
+
+    assert needed(0.0, 1.0, 2.0) < needed(0.0, 10.0, 20.0)
+    assert needed(0.0, 10.0, 20.0) == prompts_needed(10.0, 4.0)
+    row = {"quantity": "gap", "sd": 10.0, "smallest_effect": 4.0, "prompts_needed": 52}
+    assert with_effects_found(rule, [row], 2) == [row | {"effect_found": effect_found(10.0, 2)}]

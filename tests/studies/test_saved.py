@@ -62,6 +62,7 @@ def test_a_claims_result_has_its_rule_verdict_and_the_figures_of_its_script(fold
         "<strong>refuted</strong>",
         "2026-01-02",
         "python loud.py",
+        "in the script of the claim, which the package does not have",
     ):
         assert words in html, words
     assert 'href="../loud/results.json"' in html

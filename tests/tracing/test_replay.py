@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import bare_pipeline
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
-from ditscope.edits.first_block import first_blocks
+from ditscope.edits.recomputed_from import recomputed_from
 from ditscope.errors import UnsupportedError
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
@@ -47,7 +47,7 @@ class Sweep:
         schedule = self.probe.schedule
         visits = [schedule.visit(index) for index in range(len(schedule))]
         self.edits = [ds.edits.zero([3, 7], steps=step, blocks=block) for step, block in places]
-        self.starts = [first_blocks([edit], dit, visits, schedule.steps) for edit in self.edits]
+        self.starts = [recomputed_from([edit], dit, visits, schedule.steps) for edit in self.edits]
         self.replay = Replay(dit, self.batch, self.probe, self.starts, budget)
         self.run(self.replay.record)
 

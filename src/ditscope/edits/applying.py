@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ditscope.channels.channel_set import PADDING, ChannelSet
 from ditscope.edits.acting_channels import ActingChannels, acting_channels
 from ditscope.edits.context import EditContext
 from ditscope.edits.earlier import Earlier
@@ -139,7 +140,6 @@ class EditedVisit:
         at = (position, visit.step, block.index)
         if at not in self._channels:
             self._channels[at] = acting_channels(edit, block, visit.step, self._dit.width)
-        # What keeps all channels fires, and changes nothing.
         if len(self._channels[at].ids) or edit.spares_channels:
             self._fired[position] |= self._apply(position, visit, branches, block, self._channels[at])
 
@@ -160,7 +160,8 @@ class EditedVisit:
         known = run.samples if self._samples is None else self._samples
         samples = tuple((prompt and str(prompt), seed) for prompt, seed in known)
         own = tuple(range(len(samples)) if self._positions is None else self._positions)
-        masks = list(_own_masks(edit, selected, acting, samples, own, hidden.shape[1], grid, positions))
+        masks = list(_own_masks(edit, selected, samples, own, hidden.shape[1], grid, positions))
+        members = acting.of_rows(samples, own)
         edited = hidden.clone()
         text_mask = run.inputs.text_mask if scope.stream == "text" and SITES[scope.site].has_tokens else None
         for branch in branches:
@@ -168,17 +169,13 @@ class EditedVisit:
             place = (rows, tokens[:, None], channels)
             every = None if text_mask is None else text_mask[rows].to(hidden.device)
             real = [] if every is None else [every[:, tokens, None]]
-            acts = (
-                functools.reduce(
-                    torch.logical_and,
-                    [*(torch.as_tensor(mask, device=hidden.device) for mask in masks), *real],
-                )
-                if masks or real
-                else None
+            reached = [*(torch.as_tensor(mask, device=hidden.device) for mask in masks), *real]
+            own_channels = (
+                [] if members is None else [torch.as_tensor(members[:, None], device=hidden.device)]
             )
             context = EditContext(
                 old=hidden[place].float(),
-                acts=acts,
+                acts=_all_of([*reached, *own_channels]),
                 real=every,
                 looked=None if looked is None else looked[rows],
                 hidden=hidden[rows] if every is None else hidden[rows].masked_fill(~every[:, :, None], 0),
@@ -200,7 +197,8 @@ class EditedVisit:
                 # Padding stays: an image must not depend on how long its neighbours' texts are.
                 new = torch.where(context.acts, new, hidden[place])
             edited[place] = new
-            self.firings.add(edit, context, new.float(), None if chosen is None else chosen.wanted)
+            wanted = None if chosen is None else chosen.wanted
+            self.firings.add(edit, context, new.float(), wanted, _all_of(reached))
         self._norms.take(edit, block, hidden, edited)
         block.write(scope.site, scope.stream, edited)
         return True
@@ -224,17 +222,20 @@ class EditedVisit:
                 )
 
 
+def _all_of(masks: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    return functools.reduce(torch.logical_and, masks) if masks else None
+
+
 def _own_masks(
     edit: Edit,
     selected: Tokens | None,
-    acting: ActingChannels,
     samples: Sequence[Any],
     own: Sequence[int],
     n_tokens: int,
     grid: tuple[int, int] | None,
     positions: np.ndarray,
 ) -> Iterator[np.ndarray]:
-    """What selects rows, and of each row's own tokens and channels, bool, broadcast to ``[row, token, channel]``."""
+    """What selects rows, and of each row's own tokens, bool, broadcast to ``[row, token, channel]``."""
     taken = np.array([edit.acts_on(sample) for sample in samples])
     if not taken.all():
         yield taken[:, None, None]
@@ -243,9 +244,6 @@ def _own_masks(
         masks = token_mask(selected, n_tokens, grid)[:, positions]
         rows = [own_sample(selected, *each, "masks") for each in zip(samples, own, strict=True)]
         yield masks[rows][:, :, None]
-    members = acting.of_rows(samples, own)
-    if members is not None:
-        yield members[:, None]
 
 
 def _require_fitting(edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> None:
@@ -270,31 +268,42 @@ def _require_fitting(edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> No
         )
     # Texts differ in length between batches and branches; a mask of one length is for some of them.
     if scope.stream in probe.tokens and (scope.stream == "image" or isinstance(scope.tokens, tuple)):
-        n_tokens = probe.tokens[scope.stream]
-        if not len(token_positions(_acting_tokens(edit, dit, probe, batches), n_tokens, probe.grid)):
+        n_tokens, tokens = probe.tokens[scope.stream], scope.tokens
+        if isinstance(tokens, xr.DataArray):
+            tokens = _where_it_acts(tokens, "masks", edit, dit, probe, batches)
+        if not len(token_positions(tokens, n_tokens, probe.grid)):
             raise EditError(
                 f"the edit '{edit.label}' with a mask of no token where it acts",
                 "at least one token in a step, a block and a sample of the run",
                 "Pass another mask.",
             )
+    named = edit.channels
+    if isinstance(named, ChannelSet) and "sample" in named.kept and not edit.spares_channels:
+        ids = _where_it_acts(named.ids, "channels", edit, dit, probe, batches)
+        if (ids == PADDING).all():
+            raise EditError(
+                f"the edit '{edit.label}' without a channel where it acts",
+                "at least one channel in a step, a block and a sample of the run",
+                "Pass other channels.",
+            )
 
 
-def _acting_tokens(edit: Edit, dit: DiT, probe: Probe, batches: Batches) -> Tokens | None:
-    """Of masks that differ, those of the steps, blocks and samples of the run in which the edit acts."""
-    tokens, schedule = edit.scope.tokens, probe.schedule
-    if not isinstance(tokens, xr.DataArray):
-        return tokens
+def _where_it_acts(
+    array: xr.DataArray, what: str, edit: Edit, dit: DiT, probe: Probe, batches: Batches
+) -> xr.DataArray:
+    """Of masks or channels that differ, those of the steps, blocks and samples of the run in which the edit acts."""
+    schedule = probe.schedule
     levels = zip(schedule.steps, schedule.sigmas, strict=True)
     acting = {
         "step": [step for step, sigma in levels if edit.scope.has_step(step, sigma, schedule.steps)],
         "block": [block.index for block in edit.chosen(dit.blocks)],
     }
-    tokens = tokens.sel({dim: labels for dim, labels in acting.items() if dim in tokens.dims})
+    array = array.sel({dim: labels for dim, labels in acting.items() if dim in array.dims})
     samples = list(enumerate(chain(*batches)))
-    if differs_by_sample(tokens) and samples:
-        own = [own_sample(tokens, sample, at, "masks") for at, sample in samples if edit.acts_on(sample)]
-        tokens = tokens.isel(sample=own)
-    return tokens
+    if "sample" in array.dims and samples:
+        own = [own_sample(array, sample, at, what) for at, sample in samples if edit.acts_on(sample)]
+        array = array.isel(sample=own)
+    return array
 
 
 def _new_values(edit: Edit, context: EditContext) -> torch.Tensor:

@@ -244,7 +244,9 @@ class Edit(JsonForm, ABC):
         return [block for block in named if block.index in ranked]
 
     def first_changed(self, blocks: Sequence[Block]) -> int:
-        """Index of the first of a model's blocks that runs otherwise under the edit; errors as of :meth:`chosen`."""
+        """Index of the first of a model's blocks that runs otherwise in a visit in which the edit acts; errors as of
+        :meth:`chosen`. From where each visit of a run is computed anew: :func:`ditscope.edits.recomputed_from`.
+        """
         first = min(block.index for block in self.chosen(blocks))
         return first + (self.scope.site == "block_output")
 

@@ -61,7 +61,12 @@ class Firings:
         self._pending: list[torch.Tensor] = []
 
     def add(
-        self, edit: Edit, context: EditContext, new: torch.Tensor, wanted: torch.Tensor | None = None
+        self,
+        edit: Edit,
+        context: EditContext,
+        new: torch.Tensor,
+        wanted: torch.Tensor | None = None,
+        reached: torch.Tensor | None = None,
     ) -> None:
         """Note one firing, after which ``new`` float32 ``[row, token, channel]`` stands where ``context.old`` did.
 
@@ -70,6 +75,8 @@ class Firings:
             context: where.
             new: what stands there now.
             wanted: of channels that match others, what was to be matched ``[row]``.
+            reached: tokens on which it acts if it has channels there, bool, broadcast to ``[row, token, channel]``;
+                None for all.
         """
         old, visit, acts = context.old, context.visit, context.acts
         matched = "" if wanted is None or edit.channels is None else edit.channels.matched
@@ -82,12 +89,13 @@ class Firings:
         parts = (context.hidden.float().square(), old.square() - new.square(), (old - new).square())
         measured = old.new_full((len(_MEASURED), len(old)), float("nan"))
         measured[2:5] = torch.stack([part.sum(dim=(1, 2)) for part in parts])
-        if acts is None:
-            measured[0], measured[1] = old.shape[1:]
-        else:
-            # Not of all channels: an edit that keeps every one has none, and fires.
-            tokens, channels = acts.expand(*old.shape[:2], -1), acts.expand(old.shape)
-            measured[0], measured[1] = tokens.any(dim=2).sum(dim=1), channels.any(dim=1).sum(dim=1)
+        measured[0], measured[1] = old.shape[1:]
+        # What keeps all channels has none to act on, and fires.
+        tokens = reached if edit.spares_channels else acts
+        if tokens is not None:
+            measured[0] = tokens.expand(*old.shape[:2], -1).any(dim=2).sum(dim=1)
+        if acts is not None:
+            measured[1] = acts.expand(old.shape).any(dim=1).sum(dim=1)
         if wanted is not None:
             own = old.square() if acts is None else torch.where(acts, old, 0.0).square()
             energies = {"energy": own.sum(dim=(1, 2)), "removed": measured[3], "moved": measured[4]}
@@ -110,7 +118,8 @@ class Firings:
         """One row for each firing and image of the batch in which it acted on a token; row 0 is the first image."""
         self._join()
         if not self._chunks:
-            return pd.DataFrame(columns=list(_COLUMNS))
+            numbers = {"row": int, "tokens": int, "channels": int} | dict.fromkeys(_ENERGIES, float)
+            return pd.DataFrame(columns=list(_COLUMNS)).astype(numbers)
         rows = np.asarray(self._numbers["rows"])
         columns = {name: np.repeat(np.asarray(column), rows) for name, column in self._numbers.items()}
         for name, known in self._words.items():

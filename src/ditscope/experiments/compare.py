@@ -62,9 +62,9 @@ def compare(
 
         * ``value``: the edited image's score; ``effect``: edited minus baseline for metrics that judge
           one image, the score itself for metrics that compare with the baseline image; NaN for metrics over a set,
-          which have one number for all images of an edit, ``mean``; NaN too for a sample in which no edit acted on a
+          which have one number for a whole edit, ``mean``; NaN too for a sample in which no edit acted on a
           token, since its own mask is empty or :class:`~ditscope.edits.lock_step.LockStep` leaves it alone: means and
-          intervals are of the others, but those over a set are of all;
+          intervals are of the others;
         * ``baseline_value`` ``[metric, sample]``: the baseline image's own score (NaN for comparing metrics);
         * ``mean``, ``low``, ``high`` ``[metric, edit]``: the effect with a bootstrap interval over prompts, 95 %;
         * ``contrast_mean``, ``contrast_low``, ``contrast_high``: the first edit's effect minus this one's,
@@ -75,6 +75,9 @@ def compare(
           studies. That is the rule for saying that any of several edits did something, or that the first differs from
           any of the others. Metrics are not corrected for: name the one that decides before the run. How both kinds are
           made, and how well they cover with few prompts: :func:`ditscope.intervals.bootstrap_mean`;
+        * ``n_samples`` ``[metric, edit]``: of how many samples ``mean`` is. A metric over a set is of those in which
+          the edit fired in every draw, with the baselines of the same; its contrast is of those in which both did.
+          Such numbers depend on how many images they are of: tell edits with other ``n_samples`` apart by the contrast;
         * ``fired_by_sample``: firings in each sample; ``fired`` ``[edit, draw]``: their mean over the samples in which
           there were any; ``energy_removed``: share of the edited stream's
           energy that was removed where the edit fired; ``energy_moved``: the same for the squared change;
@@ -93,12 +96,13 @@ def compare(
     Raises:
         InputError: before the first run, for anything that cannot be used, such as a metric that judges by a text
             where there are embeddings.
-        EditError: an edit that never fired.
+        EditError: before the first run, an edit that can never fire; after the last, where no edit fired at all.
         ConfigMismatchError: the model was changed on the way; the message names the fields.
 
     Warns:
-        UserWarning: prompts were cut in every text encoder; or an edit fired on no token of some samples, other than
-            those that a LockStep leaves alone.
+        UserWarning: prompts were cut in every text encoder; an edit fired on no token of some samples, other than
+            those that a LockStep leaves alone; or it fired in too few for a metric over a set, whose numbers are NaN
+            then.
 
     Examples:
         >>> edits = {"massive": ds.edits.zero(massive, blocks="single.1"), "random": ds.edits.zero(ranking.random(6))}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.edit import Edit
-from ditscope.edits.first_block import first_blocks
+from ditscope.edits.recomputed_from import recomputed_from
 from ditscope.errors import InputError
 from ditscope.guidance.from_edits import Guidance
 
@@ -67,16 +67,16 @@ class Condition:
         for number in range(self.draws):
             self.draw(number).visitor(dit, probe.schedule.steps).check(probe, batches)
 
-    def first_blocks(self, dit: DiT, visits: Sequence[Visit], steps: Sequence[int]) -> list[int | None]:
+    def recomputed_from(self, dit: DiT, visits: Sequence[Visit], steps: Sequence[int]) -> list[int | None]:
         """For each visit, the first block that cannot be what it is in an unedited run; None where all can.
 
         Guided visits begin with the first: their own forward is the unedited one, and gives what the other leads from.
         """
-        firsts = first_blocks(self.edits, dit, visits, steps)
+        firsts = recomputed_from(self.edits, dit, visits, steps)
         if self.guidance is None:
             return firsts
         if self.guidance.match_norm_of is not None:
-            others = first_blocks(self.guidance.match_norm_of, dit, visits, steps)
+            others = recomputed_from(self.guidance.match_norm_of, dit, visits, steps)
             firsts = [None if other is None else first for first, other in zip(firsts, others, strict=True)]
         return [None if first is None else 0 for first in firsts]
 

@@ -93,4 +93,6 @@ class Outline:
         Raises:
             KeyError: a field is missing.
         """
+        for metric in data["metrics"]:
+            _ = [metric[name] for name in ("metric", "paired", "over", "binary")]
         return cls(**{field.name: data[field.name] for field in fields(cls)})

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
-from ditscope.errors import ConfigMismatchError
+from ditscope.errors import ConfigMismatchError, EditError
 from ditscope.experiments.kept import Kept
 from ditscope.experiments.outline import RunKey
 from ditscope.experiments.scoring import Made, score_baseline, score_run
@@ -21,8 +22,10 @@ from ditscope.tracing.run import LATENT, STOP, Outcome, run_traced
 from ditscope.tracing.unchanged import require_unchanged
 
 if TYPE_CHECKING:
+    from ditscope.edits.applying import EditedVisit
     from ditscope.experiments.conditions import Condition
     from ditscope.experiments.grid import Grid
+    from ditscope.guidance.guided_visit import GuidedVisit
     from ditscope.metrics.metric import Metric
     from ditscope.models.dit import DiT
     from ditscope.models.visits import Visit
@@ -107,9 +110,8 @@ class Runs:
             begun = replay.run_from(first_of([starts[key] for key in group]), together, len(group))
             outcome = self._run(batch.repeated(len(group)), begun, max(steps))
             for copy, (key, visitor) in enumerate(zip(group, together.visitors, strict=True)):
-                visitor.require_fired()
                 made = self._made(outcome, own_rows(slice(0, len(group) * len(prompts)), copy, len(group)))
-                firings = visitor.firings.table()
+                firings = _fired(visitor)
                 edits = conditions[copy].edits
                 judged = (made, baseline, batch.samples, batch.positions)
                 scored = score_run(self._scorers, *judged, edits, firings, steps[copy])
@@ -144,7 +146,7 @@ class Runs:
         )
 
     def _start(self, key: RunKey) -> list[int | None]:
-        return self._condition(key).first_blocks(self._dit, self._visits, self._probe.schedule.steps)
+        return self._condition(key).recomputed_from(self._dit, self._visits, self._probe.schedule.steps)
 
     def _steps(self, start: Sequence[int | None]) -> int:
         """How many steps there are up to the last edited one."""
@@ -161,6 +163,16 @@ class Runs:
         kept.checked()
         self._compared = time.monotonic()
         self._cost = self._compared - begun
+
+
+def _fired(visitor: EditedVisit | GuidedVisit) -> pd.DataFrame:
+    """What fired in a run; nothing where one of its edits never did, as a text's mask in a batch of short texts."""
+    table = visitor.firings.table()
+    try:
+        visitor.require_fired()
+    except EditError:
+        return table[:0]
+    return table
 
 
 def _order(start: Sequence[int | None]) -> list[tuple[int, int]]:

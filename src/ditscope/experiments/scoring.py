@@ -231,7 +231,7 @@ def _with_intervals(result: xr.Dataset, resamples: int) -> xr.Dataset:
         name: each.reindex(edit=result["edit"], fill_value=0.0) if name.startswith("contrast_") else each
         for name, each in found.items()
     }
-    return result.assign(whole)
+    return result.assign(whole | {"n_samples": effect.notnull().sum("sample")})
 
 
 def _intervals(effects: xr.DataArray, resamples: int, together: str | None) -> xr.Dataset:

@@ -25,10 +25,10 @@ from ditscope.experiments.scoring import assemble
 from ditscope.experiments.set_scoring import with_sets
 from ditscope.experiments.together import require_apart
 from ditscope.intervals import LEVEL, check_interval
-from ditscope.metrics._identity import identity
+from ditscope.metrics._identity import identity, metric_code
 from ditscope.metrics.clip_scorer import ClipScorer
 from ditscope.metrics.metric import Metric, resolve
-from ditscope.models.embedded import embedded_folder, is_embedded
+from ditscope.models.embedded import EMBEDDED, is_embedded
 from ditscope.tracing.batches import batches_of
 from ditscope.tracing.probe import probe
 from ditscope.tracing.prompt_embeds import Prompt
@@ -106,7 +106,7 @@ def sweep(
         ConfigMismatchError: the path has another sweep, by the fields that differ, among them the code of a metric of
             one's own and the weights of models that judge; or the model was changed on the way.
         CacheError: the path has something else.
-        EditError: an edit that never fired.
+        EditError: before the first run, an edit that can never fire; after the last, where no edit fired at all.
 
     Warns:
         UserWarning: prompts were cut in every text encoder; an edit fired nowhere in some samples, as of compare; or
@@ -199,7 +199,7 @@ def run_sweep(
     embeddings = written_embeddings(list(dict.fromkeys(prompt for prompt, _ in samples)))
     generators = written_generators(dit.diffusers_pipeline, seeds)
     if clip is None and is_embedded(dit.repo_id):
-        clip = str(embedded_folder() / "clip")
+        clip = EMBEDDED
     scorers = resolve(metrics, clip=clip)
     _require_scorable(scorers, call, bool(embeddings), samples, images)
     config: dict[str, Any] = {
@@ -225,6 +225,7 @@ def run_sweep(
         **({"ditscope_commit": commit()} if commit() else {}),
     }
     outline = _outline(grid, scorers, samples, batch_size, images, looked, attrs)
+    judges: dict[str, Any] = {}
     if path is None:
         _require_room(outline)
         holding: Any = contextlib.nullcontext(Kept(outline))
@@ -238,36 +239,55 @@ def run_sweep(
             kept, model
         )
         result = _result(kept, resamples).assign_attrs(replay=shared)
-        _require_fired(grid, samples, result)
+        _check_fired(grid, samples, result)
+        if judges:
+            _check_metrics(judges["metric_code"], scorers)
         return with_sets(result, scorers, outline)
 
 
-def _require_fired(grid: Grid, samples: Sequence[tuple[Prompt, int]], result: xr.Dataset) -> None:
-    """Refuse an edit that fired in no sample, and warn of one that did not in some that it does not leave alone."""
+def _check_fired(grid: Grid, samples: Sequence[tuple[Prompt, int]], result: xr.Dataset) -> None:
+    """Warn of edits that did not fire in samples that they do not leave alone; refuse a result in which none did.
+
+    What is there of others stays: only the run could tell.
+    """
     dims = [*grid.dims, "edit", "draw", "sample"]
-    fired = result["fired_by_sample"].transpose(*dims).values
-    fired = fired.reshape(len(grid.cells), *fired.shape[-3:]) > 0
+    fired = result["fired_by_sample"].transpose(*dims).values > 0
+    if not fired.any():
+        raise EditError(
+            f"edits {' and '.join(map(repr, grid.edits))} that fired on no token of any sample",
+            "at least one token in one of them",
+            "Pass other masks or channels.",
+        )
+    fired = fired.reshape(len(grid.cells), *fired.shape[-3:])
     for position, name in enumerate(grid.edits):
-        missed = np.zeros(len(samples), bool)
+        missed, everywhere = np.zeros(len(samples), bool), True
         for cell, conditions in enumerate(grid.cells):
             condition = conditions[position]
             own = fired[cell, position, : condition.draws]
-            if not own.any(axis=1).all():
-                raise EditError(
-                    f"edits {name!r} that fired on no token of any sample",
-                    "at least one token in one of them",
-                    "Pass other masks or channels.",
-                )
             named = [any(edit.acts_on(sample) for edit in condition.edits) for sample in samples]
             missed |= np.array(named) & ~own.all(axis=0)
+            everywhere &= bool(own.any(axis=1).all())
         where = np.flatnonzero(missed).tolist()
         if where:
             listed = ", ".join(map(str, where[:12])) + ", ..." * (len(where) > 12)
+            nowhere = "" if everywhere else " In a cell or a draw they fired in no sample at all."
             warnings.warn(
                 f"edits {name!r} fired on no token of {len(where)} of {len(samples)} samples ({listed}), whose masks "
-                "or channels are empty: they are left out of its effects and intervals. See fired_by_sample.",
+                f"or channels are empty: they are left out of its effects and intervals.{nowhere} See fired_by_sample.",
                 stacklevel=4,
             )
+
+
+def _check_metrics(before: Mapping[str, str], scorers: Mapping[str, Metric]) -> None:
+    """Warn of a metric that is another one after its use, where its code did not show that it would be."""
+    after = metric_code(scorers.values())
+    if changed := [name for name in before if after[name] != before[name]]:
+        warnings.warn(
+            f"{', '.join(changed)}: another metric after its use than before, since it remembers something where its "
+            "code does not show it. A sweep that goes on may find the store to be of another metric. Keep what it "
+            "remembers by functools.cache, or in a variable that its own code writes into, with made_of=.",
+            stacklevel=4,
+        )
 
 
 def _result(kept: Kept, resamples: int) -> xr.Dataset:

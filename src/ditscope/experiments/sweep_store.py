@@ -37,7 +37,10 @@ from ditscope.experiments.outline import Outline, RunKey
 from ditscope.experiments.scoring import Scored
 from ditscope.paths import local_path
 
-ATTRIBUTE, VERSION = "ditscope_sweep", 1
+ATTRIBUTE, VERSION = "ditscope_sweep", 2
+READ = (1, VERSION)
+"""Versions that can be read; those of before the last can not be gone on with: docs/format.md says what they lack."""
+
 ROOT, JOURNAL, EDITS = "zarr.json", "journal.jsonl", "edits.json"
 _ARRAYS = ("images", "baseline_images")
 _MOST_JOURNAL_BYTES = 2**31
@@ -198,7 +201,7 @@ def opened(
 
     Raises:
         ConfigMismatchError: there is one of another sweep; the message names the fields that differ.
-        CacheError: there is something else, or another process is at it.
+        CacheError: there is something else, or a sweep of an older version, or another process is at it.
     """
     folder = local_path(path)
     forms = {name: [json.dumps(each, sort_keys=True).encode() for each in of] for name, of in edits.items()}
@@ -221,11 +224,20 @@ def opened(
                 for digest, form in zip(digests[name], forms[name], strict=True)
             }
             _create(folder, outline, manifest, known)
-        found = [_deciding(each) for each in (_manifest(folder), manifest)]
+        there = _manifest(folder)
+        if there["version"] != VERSION:
+            raise CacheError(
+                f"a sweep at {folder} of version {there['version']}, which an older ditscope wrote: its journal need "
+                "not say which runs were compared with the model ('checked')",
+                f"version {VERSION}, to go on with",
+                "Read what it has with ds.open_sweep(path), and sweep into another path.",
+            )
+        found = [_deciding(each) for each in (there, manifest)]
         if found[0] != found[1]:
             fields = differences(*found)
             remedy = "Choose another path, or call it as it was begun."
-            if any(each.field.startswith("metric_") for each in fields):
+            kept = there["outline"]["image_size"] is not None and there["outline"]["images"] == "keep"
+            if kept and any(each.field.startswith("metric_") for each in fields):
                 remedy += (
                     " Images that it kept can be judged anew: metric(ds.open_sweep(path)['images'][...])."
                 )
@@ -234,11 +246,10 @@ def opened(
                 "the same sweep, to go on with",
                 remedy,
             )
-        begun = _manifest(folder).get("ditscope", __version__)
-        if begun != __version__:
+        if there["ditscope"] != __version__:
             warnings.warn(
-                f"the sweep at {folder} was begun with ditscope {begun} and goes on with {__version__}: what is "
-                "ditscope's own, such as its metrics, is taken to be the same.",
+                f"the sweep at {folder} was begun with ditscope {there['ditscope']} and goes on with {__version__}: "
+                "what is ditscope's own, such as its metrics, is taken to be the same.",
                 stacklevel=6,
             )
         attrs = _manifest(folder)["outline"]["attrs"]  # which say, too, with what it was begun
@@ -251,10 +262,19 @@ def read(path: str | os.PathLike[str]) -> SweepStore:
     """The store of a sweep at a path, to be read.
 
     Raises:
-        CacheError: there is none.
+        CacheError: there is none, or it is damaged.
     """
     folder = local_path(path)
-    return SweepStore(folder, Outline.from_json(_manifest(folder)["outline"]))
+    manifest = _manifest(folder)
+    try:
+        outline = Outline.from_json(manifest["outline"])
+    except KeyError as error:
+        raise CacheError(
+            f"a sweep at {folder} of version {manifest['version']} without {error}, which decides what its numbers are",
+            "all that the version has by docs/format.md",
+            "Sweep into a new path; the numbers are in its journal.",
+        ) from error
+    return SweepStore(folder, outline)
 
 
 def _deciding(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,10 +317,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or "outline" not in manifest:
         kind = "a cache of hidden states" if "ditscope" in attributes else "a zarr group of something else"
         raise CacheError(f"{kind} at {folder}", "a store that ds.sweep made", "Choose another path.")
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in READ:
         raise CacheError(
             f"version {manifest.get('version')} of a sweep at {folder}",
-            f"version {VERSION}",
+            f"version {' or '.join(map(str, READ))}",
             "Update ditscope.",
         )
     return manifest

@@ -11,7 +11,7 @@ import torch
 from ditscope.edits.applying import EditedVisit
 from ditscope.edits.edit import Edit
 from ditscope.edits.firings import Firings
-from ditscope.edits.first_block import first_blocks
+from ditscope.edits.recomputed_from import recomputed_from
 from ditscope.errors import EditError
 from ditscope.models.repeated_forward import RepeatedForward, require_repeatable
 
@@ -164,7 +164,7 @@ class _Degraded:
 
     def first(self, visit: Visit) -> int | None:
         """Index of the first block that differs from the visit's own forward; None where none does."""
-        return first_blocks(self._edits, self._dit, [visit], self._steps)[0]
+        return recomputed_from(self._edits, self._dit, [visit], self._steps)[0]
 
 
 def _norm(tokens: torch.Tensor) -> torch.Tensor:

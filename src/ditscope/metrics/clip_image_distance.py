@@ -18,7 +18,7 @@ def clip_image_distance(images: Any, reference: Any, scorer: ClipScorer) -> np.n
     """``1 - cos`` of the CLIP features of paired images ``[image, y, x, rgb]``: ``[image]``, 0 to 2.
 
     Examples:
-        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip = ds.metrics.ClipScorer.from_pretrained("shapes")  # or a folder, or a hub id
         >>> ds.metrics.clip_image_distance(result["images"].sel(edit="massive", draw=0), cache.images, clip).shape
         (4,)
     """

@@ -18,7 +18,7 @@ def clip_score(images: Any, prompts: Sequence[str], scorer: ClipScorer) -> np.nd
     """``100 cos`` of the CLIP features of each image ``[image, y, x, rgb]`` and its prompt, ``[image]``.
 
     Examples:
-        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip = ds.metrics.ClipScorer.from_pretrained("shapes")  # or a folder, or a hub id
         >>> ds.metrics.clip_score(cache.images, prompts, clip).shape
         (4,)
         >>> result["effect"].sel(metric="clip_score").dims
@@ -32,7 +32,7 @@ def clip_score_hessel(images: Any, prompts: Sequence[str], scorer: ClipScorer) -
     """CLIPScore, ``2.5 max(cos, 0)`` (Hessel et al. 2021, section 3), ``[image]``.
 
     Examples:
-        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip = ds.metrics.ClipScorer.from_pretrained("shapes")  # or a folder, or a hub id
         >>> ds.metrics.clip_score_hessel(cache.images, prompts, clip).shape
         (4,)
     """

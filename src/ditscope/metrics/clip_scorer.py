@@ -17,6 +17,7 @@ from ditscope import checks
 from ditscope.errors import InputError
 from ditscope.metrics._images import stacked
 from ditscope.metrics._pretrained import Pixels, opened
+from ditscope.vocabulary import EMBEDDED_NAMES
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ class ClipScorer:
         device: where to run; None leaves the model where it is.
 
     Examples:
-        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip = ds.metrics.ClipScorer.from_pretrained("shapes")  # or a folder, or a hub id
         >>> clip.score(cache.images, prompts).shape
         (4,)
     """
@@ -78,7 +79,8 @@ class ClipScorer:
         without it OpenAI's values are used.
 
         Args:
-            name_or_path: a folder or a hub id.
+            name_or_path: a folder or a hub id; ``shapes``, or another embedded pipeline's name, for the embedded CLIP,
+                which knows captions of the embedded world alone.
             device: where to run.
             batch_size: per forward pass.
             **kwargs: for ``CLIPModel.from_pretrained``, such as ``revision``.
@@ -88,6 +90,8 @@ class ClipScorer:
         """
         from transformers import AutoTokenizer, CLIPModel
 
+        from ditscope.models.embedded import embedded_folder
+
         def load(source: str) -> ClipScorer:
             model = CLIPModel.from_pretrained(source, use_safetensors=True, **kwargs)
             tokenizer = AutoTokenizer.from_pretrained(source)
@@ -95,6 +99,8 @@ class ClipScorer:
             scorer.pixels = Pixels.of(source, scorer.pixels.size, CLIP_MEAN, CLIP_STD)
             return scorer
 
+        if name_or_path in EMBEDDED_NAMES:
+            name_or_path = embedded_folder() / "clip"
         return opened("CLIP", "a CLIPModel in safetensors and its tokenizer", name_or_path, load)
 
     def score(self, images: Any, prompts: Sequence[str], *, convention: str = "cosine") -> np.ndarray:

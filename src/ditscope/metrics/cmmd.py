@@ -48,8 +48,8 @@ def cmmd(images: Any, reference: Any, scorer: ClipScorer) -> float:
     """CMMD of two sets of images: :func:`maximum_mean_discrepancy` of CLIP's features (Jayasumana et al. 2024).
 
     Published figures are of ``openai/clip-vit-large-patch14-336``: pass ``clip=`` that to a comparison. There it is
-    one number for all images of an edit beside all of the baseline; fewer than 50 are refused, where what it is
-    between sets of one distribution is as large as what is looked for.
+    one number for the images of an edit beside the baseline's, of the samples in which it fired; fewer than 50 are
+    refused, where what it is between sets of one distribution is as large as what is looked for.
 
     Args:
         images: ``[image, y, x, rgb]``, uint8 or floats from 0 to 1.
@@ -60,7 +60,7 @@ def cmmd(images: Any, reference: Any, scorer: ClipScorer) -> float:
         InputError: there are fewer than 50 images.
 
     Examples:
-        >>> clip = ds.metrics.ClipScorer.from_pretrained(f"{dit.diffusers_pipeline.name_or_path}/clip")  # or a hub id
+        >>> clip = ds.metrics.ClipScorer.from_pretrained("shapes")  # or a folder, or a hub id
         >>> images = np.zeros((50, 64, 64, 3), "uint8")
         >>> abs(ds.metrics.METRICS["cmmd"](images, reference=images, scorer=clip)) < 1e-3
         True

@@ -53,7 +53,8 @@ class Metric:
         opens: function of any of the options, and of ``prompts``, that is called before a comparison generates images:
             it opens the model that the metric needs, and keeps it, or refuses.
         made_of: what beside its name tells it from others, such as the digest of a mask: a sweep goes on with a store
-            of the same only.
+            of the same only. It stands for what the function's code writes into, such as a dict in which it keeps what
+            it has computed; without it a store refuses such a metric, before the run.
 
     Raises:
         InputError: the function needs something else.
@@ -265,12 +266,7 @@ def resolve(
         >>> list(ds.metrics.resolve(["psnr", "ssim"]))
         ['psnr', 'ssim']
     """
-    wanted = [
-        each
-        if isinstance(each, Metric)
-        else METRICS[checks.name_of("metric", getattr(each, "__name__", each), METRICS)]
-        for each in checks.several(names, (str, Metric))
-    ]
+    wanted = [_metric_of(each) for each in checks.several(names, (str, Metric))]
     titles = [each.name for each in wanted]
     if not wanted:
         raise InputError("no metrics", "at least one", f"Choose from {', '.join(METRICS)}.")
@@ -290,6 +286,19 @@ def resolve(
         else each
         for each in wanted
     }
+
+
+def _metric_of(given: Any) -> Metric:
+    if isinstance(given, Metric):
+        return given
+    name = getattr(given, "__name__", given)
+    if callable(given) and name not in METRICS:
+        raise InputError(
+            f"the function {name} as a metric",
+            "a Metric, which says its unit and what counts as damage",
+            f"Pass ds.metrics.Metric({name!r}, 'what to write on an axis', {name}), or register it.",
+        )
+    return METRICS[checks.name_of("metric", name, METRICS)]
 
 
 def _open(clip: Any) -> Any:

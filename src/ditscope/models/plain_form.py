@@ -152,6 +152,10 @@ class PlainForm:
         """A hook, or what stands in a function's place, by what it does: not by what it gathers."""
         return self._within(value)
 
+    def leaves_out(self, name: str, value: Any) -> bool:
+        """Whether a variable that code reaches, or an attribute, counts for nothing."""
+        return False
+
     def class_name(self, kind: type) -> str:
         """A class's name with its module, and a digest of what in it is no library's."""
         if self._within is not self:
@@ -208,7 +212,7 @@ class PlainForm:
         kept = {
             "config" if name == "_internal_dict" else name: inner  # diffusers' configuration
             for name, inner in _attributes(value).items()
-            if name not in left_out
+            if name not in left_out and not self.leaves_out(name, inner)
         }
         said = "" if kept or type(value).__repr__ is object.__repr__ else repr(value)
         return {
@@ -275,7 +279,7 @@ class PlainForm:
             if functions:
                 yield [name, *(part for each in functions for part in self._code(each))]
             elif ours and not name.startswith("__") and (is_scalar(value) or isinstance(value, _OF_A_CLASS)):
-                yield [name, self(value)]
+                yield from [] if self.leaves_out(name, value) else [[name, self(value)]]
 
     def _code(self, function: Any) -> Iterator[Any]:
         """What a function does, and with which values: its defaults, those of where it was made, its globals."""
@@ -287,12 +291,14 @@ class PlainForm:
         ]
         rebound = set() if self._collections else _names(code, "STORE_DEREF", "STORE_GLOBAL")
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        for name in sorted(cells.keys() - rebound):
-            yield [name, self(_content(cells[name]))]
+        reached = [(name, _content(cells[name])) for name in sorted(cells.keys() - rebound)]
         if not _is_installed(code):
             around = function.__globals__
-            for name in sorted((_names(code, "LOAD_GLOBAL", "LOAD_NAME") & around.keys()) - rebound):
-                yield [name, self(around[name])]
+            of_module = (_names(code, "LOAD_GLOBAL", "LOAD_NAME") & around.keys()) - rebound
+            reached += [(name, around[name]) for name in sorted(of_module)]
+        for name, value in reached:
+            if not self.leaves_out(name, value):
+                yield [name, self(value)]
 
     def _tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """What makes ids of a text; its words by number, some of them, and what a sentence becomes."""

@@ -41,6 +41,9 @@ def jaccard(scores: np.ndarray, k: int) -> np.ndarray: ...
 def jaccard(scores: Any, k: Any) -> Any:
     """Jaccard index of the items' top-k sets, ``[item, item]``; or of two sets of channels, ``[*kept]``.
 
+    That of two sets has all dimensions for which either has sets of its own. As anywhere in xarray none is dropped
+    for its length, so that code for many draws takes one as well; ``.squeeze("draw")`` drops that.
+
     Args:
         scores: finite ``[item, channel]``; ties go to the lower channel. Or a set of channels.
         k: size of each set. Or the other set: of the same stream, and of the same blocks where both have blocks.

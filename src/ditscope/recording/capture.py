@@ -32,7 +32,8 @@ from ditscope.checks import Address as BlockAddress
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError
 from ditscope.recording.plan import plan_of
-from ditscope.recording.record import Prompts, configuration, record_batch
+from ditscope.recording.record import Prompts
+from ditscope.recording.record_batch import configuration, record_batch
 from ditscope.recording.selection import Selection
 from ditscope.tracing.run import warn_of_truncated
 from ditscope.tracing.seeds import Seed

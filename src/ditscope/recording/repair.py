@@ -25,7 +25,7 @@ from ditscope.errors import CacheError, InputError
 from ditscope.models._internals import compute_device
 from ditscope.paths import local_path
 from ditscope.recording.device_copies import most_copied_at_once
-from ditscope.recording.record import configuration, record_batch, small_tensors
+from ditscope.recording.record_batch import configuration, record_batch, small_tensors
 from ditscope.recording.transfer import copy_values, from_host
 from ditscope.tracing.batches import Batch
 from ditscope.tracing.probe import probe
@@ -47,17 +47,27 @@ class Repair:
         path: the store.
         repaired: positions of the samples that were damaged, and are as they were before.
         metadata: what was written anew of metadata, labels and ledger, by file.
+        unproven: those of them that were lines of the ledger, which is written without them.
     """
 
     path: Path
     repaired: tuple[int, ...]
     metadata: tuple[str, ...]
+    unproven: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was committed is as it was: not where a line of the ledger was damaged, whose sample cannot
+        be proven, so that ``rec.generate`` has to record it.
+        """
+        return not self.unproven
 
     def __str__(self) -> str:
         if not (self.repaired or self.metadata):
             return f"{self.path}: nothing was damaged"
         samples = f"samples recorded anew, bit for bit as before: {len(self.repaired)}"
-        return f"{self.path}: {samples}; metadata and ledger lines written anew: {len(self.metadata)}"
+        lost = f"; ledger lines that could not be proven: {len(self.unproven)}" if self.unproven else ""
+        return f"{self.path}: {samples}; metadata and ledger lines written anew: {len(self.metadata)}{lost}"
 
 
 def repair(
@@ -140,7 +150,8 @@ def repair(
             old = {sample: writer.drop(sample) for sample in together[positions]}
             record_batch(dit, writer, batch, positions, model, old)
     metadata = tuple(damage.file for damage in found.damaged if "sample" not in damage.labels)
-    return Repair(store.path, found.damaged_samples, metadata)
+    unproven = tuple(line.split(":")[0] for line in cache.damaged_lines)
+    return Repair(store.path, found.damaged_samples, metadata, unproven)
 
 
 class _Written:

@@ -3,8 +3,7 @@ from .claim import Claim as Claim
 from .claim import Evidence as Evidence
 from .claim import Finding as Finding
 from .claim import Trial as Trial
-from .claim import effect_of as effect_of
-from .claim import tables_of as tables_of
+from .claim_report import tables_of as tables_of
 from .comparison_figures import comparison_arrays as comparison_arrays
 from .comparison_figures import comparison_figures as comparison_figures
 from .cost import Cost as Cost
@@ -15,6 +14,7 @@ from .power import effect_found as effect_found
 from .power import power_of as power_of
 from .power import prompts_needed as prompts_needed
 from .power import spread_over_prompts as spread_over_prompts
+from .reading import effect_of as effect_of
 from .reading import effects_table as effects_table
 from .reading import judge_finding as judge_finding
 from .reading import match_finding as match_finding

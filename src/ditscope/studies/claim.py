@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,15 +30,15 @@ from ditscope.experiments.sweep import sweep
 from ditscope.guidance.from_edits import Guidance
 from ditscope.intervals import Interval
 from ditscope.metrics.metric import Metric, resolve
-from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES, embedded_folder
+from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES
 from ditscope.passes.rank_channels import rank_channels
 from ditscope.passes.ranking import Ranking
 from ditscope.paths import local_path
 from ditscope.recording.record import record
 from ditscope.shapes.prompt_sets import prompts as shapes_prompts
-from ditscope.studies.claim_report import draw_claim
+from ditscope.studies.claim_report import draw_claim, tables_of
 from ditscope.studies.cost import Work
-from ditscope.studies.power import effect_found, prompts_needed, spread_over_prompts
+from ditscope.studies.power import pilot_power, with_effects_found
 from ditscope.studies.rule import Rule
 from ditscope.studies.scene_prompts import scene_prompts
 from ditscope.studies.study import Measured, Progress, Result, Study
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from ditscope.models.dit import DiT
     from ditscope.report.page import Report
 
-__all__ = ["Claim", "Evidence", "Finding", "Trial", "effect_of", "tables_of"]
+__all__ = ["Claim", "Evidence", "Finding", "Trial"]
 
 
 class Finding(NamedTuple):
@@ -189,11 +188,11 @@ class Claim(Study):
         progress(f"choose on {len(choosing)} prompts")
         chosen = dict(self.choose(pilot))
         progress("pilot: how many prompts does it take?")
-        power = self._power(self.test(pilot, chosen).quantities)
+        power = pilot_power(self.rule, self.test(pilot, chosen).quantities)
         needed = max((row["prompts_needed"] or 0 for row in power), default=0)
         prompts = others[: min(max(needed, self.n_least), self.n_most)]
         progress(f"test on {len(prompts)} other prompts")
-        power = self._found(power, len(prompts))
+        power = with_effects_found(self.rule, power, len(prompts))
         tested = self.test(
             replace(pilot, folder=folder / "test", prompts=tuple(prompts), pilot=pilot), chosen
         )
@@ -252,37 +251,6 @@ class Claim(Study):
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
-
-    def _power(self, pilot: Mapping[str, xr.DataArray | Interval]) -> list[dict[str, Any]]:
-        """Of each quantity with a smallest effect of interest, how many prompts it takes by the pilot's spread."""
-        rows = []
-        for quantity in self.rule.quantities:
-            name, effect = quantity.name, quantity.smallest_effect
-            if effect is None:
-                continue
-            values = pilot[name]
-            sd = math.nan if isinstance(values, Interval) else spread_over_prompts(values)
-            known = math.isfinite(sd)
-            rows.append(
-                {
-                    "quantity": name,
-                    "sd": sd if known else None,
-                    "smallest_effect": effect,
-                    "prompts_needed": prompts_needed(sd, effect, **self._intervals) if known else None,
-                }
-            )
-        return rows
-
-    def _found(self, power: list[dict[str, Any]], prompts: int) -> list[dict[str, Any]]:
-        """The same with the smallest effect that the tested prompts find, by the pilot's spread."""
-        return [
-            row | {"effect_found": row["sd"] and effect_found(row["sd"], prompts, **self._intervals)}
-            for row in power
-        ]
-
-    @property
-    def _intervals(self) -> dict[str, Any]:
-        return {"level": self.rule.level, "together": len(self.rule.quantities)}
 
 
 @dataclass(frozen=True)
@@ -389,7 +357,7 @@ class Trial:
 
     def score(self, images: xr.DataArray, metric: str, reference: xr.DataArray | None = None) -> xr.DataArray:
         """A metric of images as of :meth:`images`, ``[sample]`` with ``prompt``."""
-        clip = str(embedded_folder() / "clip") if self.claim.embedded else self.claim.clip
+        clip = EMBEDDED if self.claim.embedded else self.claim.clip
         (scorer,) = resolve([metric], clip=clip).values()
         against = {} if reference is None else {"reference": reference.values}
         found = scorer(images.values, prompts=[str(each) for each in images["prompt"].values], **against)
@@ -406,22 +374,3 @@ class Trial:
     @property
     def _call(self) -> dict[str, Any]:
         return {"num_inference_steps": self.claim.num_inference_steps, **self.claim.call}
-
-
-def effect_of(compared: xr.Dataset, metric: str, edit: str | None = None) -> xr.DataArray:
-    """Effects ``[..., sample]`` of what compare or sweep returned on one metric, draws averaged, with ``prompt``.
-
-    A PSNR above 60 dB, infinite where nothing changed, counts as 60 in each draw.
-    """
-    effect = compared["effect"].sel(metric=metric, drop=True)
-    effect = (effect.clip(max=60.0) if metric == "psnr" else effect).mean("draw")
-    effect = effect if edit is None else effect.sel(edit=edit, drop=True)
-    return effect.drop_vars([n for n in effect.coords if n not in (*effect.dims, "prompt", "seed")])
-
-
-def tables_of(result: Result) -> dict[str, pd.DataFrame]:
-    """The tables of a saved claim, by name."""
-    return {
-        name: pd.DataFrame(table["data"], columns=table["columns"])
-        for name, table in result.numbers["tables"].items()
-    }

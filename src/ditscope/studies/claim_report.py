@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ditscope.studies.claim import Claim
     from ditscope.studies.study import Result
 
+__all__ = ["tables_of"]
+
 _OPENING = """import json
 from types import SimpleNamespace
 result = SimpleNamespace(numbers=json.load(open("results.json")))  # in the folder of the result"""
@@ -40,13 +42,21 @@ def draw_claim(result: Result) -> Report:
         section.figure(figure, caption, name=name, code="")
     if code := _source_of(claim):
         section.code(code, folded="The code that draws these figures")
-    for name, table in numbers["tables"].items():
-        section.table(pd.DataFrame(table["data"], columns=table["columns"]), name.replace("_", " "))
+    for name, table in tables_of(result).items():
+        section.table(table, name.replace("_", " "))
     _validity(report.section("Can the method be trusted?"), numbers["validity"])
     settings = {name: str(value) for name, value in numbers["config"].items() if value is not None}
     tables = {f"table: {name.replace('_', ' ')}": f"{name}.csv" for name in numbers["tables"]}
     report.provenance({"model": numbers["model"], "settings": settings, **origins(result)})
     return report.beside({**files(result), "verdict": "verdict.json", **tables})
+
+
+def tables_of(result: Result) -> dict[str, pd.DataFrame]:
+    """The tables of a saved claim, by name."""
+    return {
+        name: pd.DataFrame(table["data"], columns=table["columns"])
+        for name, table in result.numbers["tables"].items()
+    }
 
 
 def _source_of(claim: Claim) -> str:

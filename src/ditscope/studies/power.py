@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -10,7 +12,10 @@ from scipy.special import nctdtr, stdtrit
 
 from ditscope.checks import finite_number, whole_number
 from ditscope.errors import InputError
-from ditscope.intervals import LEVEL, check_interval
+from ditscope.intervals import LEVEL, Interval, check_interval
+
+if TYPE_CHECKING:
+    from ditscope.studies.rule import Rule
 
 __all__ = ["effect_found", "power_of", "prompts_needed", "spread_over_prompts"]
 
@@ -111,3 +116,36 @@ def effect_found(
 def _check_power(power: float) -> None:
     if not 0 < finite_number("power", power) < 1:
         raise InputError(f"power={power}", "a share between 0 and 1", "Pass 0.8, say.")
+
+
+def pilot_power(rule: Rule, pilot: Mapping[str, xr.DataArray | Interval]) -> list[dict[str, Any]]:
+    """Of each quantity with a smallest effect of interest, how many prompts it takes by the pilot's spread."""
+    rows = []
+    for quantity in rule.quantities:
+        name, effect = quantity.name, quantity.smallest_effect
+        if effect is None:
+            continue
+        values = pilot[name]
+        sd = math.nan if isinstance(values, Interval) else spread_over_prompts(values)
+        known = math.isfinite(sd)
+        rows.append(
+            {
+                "quantity": name,
+                "sd": sd if known else None,
+                "smallest_effect": effect,
+                "prompts_needed": prompts_needed(sd, effect, **_intervals(rule)) if known else None,
+            }
+        )
+    return rows
+
+
+def with_effects_found(rule: Rule, power: list[dict[str, Any]], prompts: int) -> list[dict[str, Any]]:
+    """The same with the smallest effect that so many prompts find, by the pilot's spread."""
+    return [
+        row | {"effect_found": row["sd"] and effect_found(row["sd"], prompts, **_intervals(rule))}
+        for row in power
+    ]
+
+
+def _intervals(rule: Rule) -> dict[str, Any]:
+    return {"level": rule.level, "together": len(rule.quantities)}

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ditscope.studies.claim import Finding, effect_of
+from ditscope.studies.claim import Finding
 
 if TYPE_CHECKING:
     from ditscope.studies.claim import Claim
 
 __all__ = [
+    "effect_of",
     "effects_table",
     "judge_finding",
     "match_finding",
@@ -26,6 +27,17 @@ _ATTRIBUTES = ("shape_right", "colour_right", "size_right", "place_right", "back
 
 
 _NEAR = (0.8, 1.25)  # a match, as a share of what was to be matched
+
+
+def effect_of(compared: xr.Dataset, metric: str, edit: str | None = None) -> xr.DataArray:
+    """Effects ``[..., sample]`` of what compare or sweep returned on one metric, draws averaged, with ``prompt``.
+
+    A PSNR above 60 dB, infinite where nothing changed, counts as 60 in each draw.
+    """
+    effect = compared["effect"].sel(metric=metric, drop=True)
+    effect = (effect.clip(max=60.0) if metric == "psnr" else effect).mean("draw")
+    effect = effect if edit is None else effect.sel(edit=edit, drop=True)
+    return effect.drop_vars([n for n in effect.coords if n not in (*effect.dims, "prompt", "seed")])
 
 
 def meaning_metrics(claim: Claim) -> tuple[str, ...]:

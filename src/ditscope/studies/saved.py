@@ -52,6 +52,11 @@ def _of_script(result: Result, name: str) -> Report:
     for path in figures:
         words = path.stem.replace("_", " ").replace("-", " ")
         measured.picture(path, f"As its script drew it: {words}.", name=path.stem)
+    if figures:
+        measured.text(
+            "The code that draws these figures is in the script of the claim, which the package does not have; it was "
+            f"run by `{result.provenance.get('command') or 'a command that is not written down'}`."
+        )
     return report
 
 

@@ -66,7 +66,7 @@ class Replay:
         batch: what is generated.
         probe: of the very call.
         starts: of every run that will be made, in that order: for each visit, the first block that runs otherwise, None
-            where none does (:func:`ditscope.edits.first_block.first_blocks`).
+            where none does (:func:`ditscope.edits.recomputed_from.recomputed_from`).
         memory_budget: most bytes that are kept.
 
     Attributes:

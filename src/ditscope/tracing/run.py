@@ -67,8 +67,15 @@ def check_call(dit: DiT, call: dict[str, Any]) -> None:
 
     Raises:
         InputError: one of them is among the call's arguments, or one is of no use: a number of steps, a schedule, a
-            callback, another output than latents, embeddings for an IP-Adapter that are not for all samples.
+            callback, another output than latents, embeddings for an IP-Adapter that are not for all samples; or the
+            model is none.
     """
+    if not hasattr(dit, "diffusers_pipeline"):
+        raise InputError(
+            f"a {type(dit).__name__} as the model",
+            "what ds.load returns, as the first argument",
+            "Open it by ds.load: a name, a folder, or a pipeline in memory with name=.",
+        )
     known = set(call_parameters(type(dit.diffusers_pipeline))) - {*_OWNED}
     wrong = [name for name in call if name not in known]
     if wrong:

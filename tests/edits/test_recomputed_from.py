@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ditscope as ds
-from ditscope.edits.first_block import first_blocks
+from ditscope.edits.recomputed_from import recomputed_from
 from ditscope.models.visits import Schedule
 
 TWICE = Schedule(sigmas=(1.0, 0.5, 0.2), timesteps=(1.0, 0.5, 0.2), branches=("cond", "uncond"))
@@ -11,7 +11,7 @@ VISITS = [TWICE.visit(index) for index in range(len(TWICE))]
 
 
 def starts(dit, *edits) -> list[int | None]:
-    return first_blocks(edits, dit, VISITS, TWICE.steps)
+    return recomputed_from(edits, dit, VISITS, TWICE.steps)
 
 
 def test_starts_are_the_first_blocks_of_each_visit(dit) -> None:
@@ -31,4 +31,4 @@ def test_both_halves_of_a_doubled_batch_are_one_visit(dit) -> None:
     edit = ds.edits.zero([1], steps=2, blocks="single", branches="cond")
     visits = [doubled.visit(index) for index in range(len(doubled))]
     first = next(block.index for block in dit.blocks if block.kind == "single")
-    assert first_blocks([edit], dit, visits, doubled.steps) == [None, None, first + 1]
+    assert recomputed_from([edit], dit, visits, doubled.steps) == [None, None, first + 1]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ditscope.models.visits import Visit
 
 
-def first_blocks(
+def recomputed_from(
     edits: Iterable[Edit], dit: DiT, visits: Sequence[Visit], steps: Sequence[int]
 ) -> list[int | None]:
     """For each visit, the first block that edits need to run: it runs otherwise, or they look back at it; else None.
