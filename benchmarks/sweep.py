@@ -253,7 +253,7 @@ def long(options: argparse.Namespace) -> Part:
             work.prompt,
             0,
             grid,
-            ds.metrics.Metric("watched", "change", watched),
+            ds.metrics.Metric("watched", "change", watched, made_of=METRIC),
             path,
             images="thumbnails",
             num_inference_steps=2,

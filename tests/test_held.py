@@ -166,6 +166,8 @@ def require_same(one: Any, other: Any) -> None:
         return
     if isinstance(one, xr.Dataset | xr.DataArray):
         xr.testing.assert_identical(one.compute(), other.compute())
+    elif isinstance(one, xr.Coordinates):
+        xr.testing.assert_identical(one.to_dataset(), other.to_dataset())
     elif isinstance(one, np.ndarray | torch.Tensor):
         assert np.array_equal(np.asarray(one), np.asarray(other))
     elif isinstance(one, list | tuple):

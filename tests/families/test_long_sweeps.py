@@ -32,7 +32,7 @@ def test_what_a_run_made_is_let_go(opened, tmp_path, images) -> None:
 
     grid = ds.grid(lambda k: {"scale": ds.edits.scale([3], k, blocks=-1)}, k=np.linspace(0, 1, RUNS).tolist())
     call = {"num_inference_steps": 1, "height": 64, "width": 64, "images": images, "resamples": 2}
-    metric = Metric("watched", "change", watched)
+    metric = Metric("watched", "change", watched, made_of="the mean change")
     found = ds.sweep(opened("flux2-klein"), "a red circle", 5, grid, metric, tmp_path / "a", **call)
     assert len(made) == RUNS
     assert max(alive) <= 2

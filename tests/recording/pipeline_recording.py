@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 import bare_pipeline
 import ditscope as ds
 from ditscope.cache.writer import CacheWriter
@@ -30,3 +33,14 @@ def drop(path: Path, sample: int) -> None:
     cache = ds.open_cache(path)
     with CacheWriter.create_or_resume(path, cache.schema, cache.manifest) as writer:
         writer.drop(sample)
+
+
+def bits(array: Any) -> np.ndarray:
+    """An array's values as they are in memory."""
+    array = np.ascontiguousarray(array)
+    return array.view(f"u{array.dtype.itemsize}")
+
+
+def as_bits(tensor: torch.Tensor) -> np.ndarray:
+    """The same of a tensor."""
+    return tensor.contiguous().view(torch.uint16 if tensor.dtype == torch.bfloat16 else torch.uint32).numpy()

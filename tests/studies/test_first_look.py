@@ -17,6 +17,7 @@ from ditscope.errors import InputError
 from ditscope.models import loading
 from ditscope.plots._sheet import png
 from ditscope.studies import FirstLook
+from ditscope.studies.saved import saved_report
 
 SMALL = FirstLook(
     n_prompts=6,
@@ -84,8 +85,7 @@ def drawn_again(finished, tmp_path_factory: pytest.TempPathFactory):
     shutil.copytree(finished[0].folder, copy, ignore=shutil.ignore_patterns("cache.zarr", "*.png", "*.html"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(loading, "load")
-        result = FirstLook.load(copy)
-        report = result.study.draw(result)
+        report = saved_report(copy, copy)
         report.write(copy)
     return report, copy
 
