@@ -12,8 +12,10 @@ from store_recording import (
 )
 
 from ditscope.cache import (
+    BlockSpec,
     CacheWriter,
     SampleSpec,
+    StepSpec,
     StreamSpec,
     build_manifest,
     preflight,
@@ -62,8 +64,23 @@ def _fits(schema, plans, budget):
     return True
 
 
+@pytest.mark.parametrize(("width", "n_steps", "n_files"), [(64, 4, 1), (1024, 4, 4), (1024, 128, 8)])
+def test_a_sample_has_several_files_unless_they_are_small(width, n_steps, n_files):
+    """Of 4 MiB at least and of 64 MiB at most: samples of 1, 16 and 512 MiB."""
+    own = make_schema(
+        dtype="float32",
+        streams=(StreamSpec("image", 1024, 32, 32),),
+        channels=tuple(range(width)),
+        width=width,
+        steps=tuple(StepSpec(i, 0.5, 500.0) for i in range(n_steps)),
+        branches=("cond",),
+        blocks=(BlockSpec(0, "double.0", "double"),),
+    )
+    plan = plan_arrays(dataclasses.replace(own, shard_bytes=preflight.fitting_shard_bytes(own)))
+    assert plan["image/block_output/hidden"].shards_per_sample == n_files
+
+
 def test_files_become_smaller_until_the_usual_memory_does():
-    assert preflight.fitting_shard_bytes(make_schema()) == make_schema().shard_bytes
     large = make_schema(
         streams=(StreamSpec("image", 4096, 64, 64),), channels=tuple(range(3072)), width=3072, batch_size=8
     )

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from store_recording import (
     addresses,
     at,
     bits,
+    fill,
     hidden_value,
     make_schema,
     open_writer,
@@ -15,6 +17,7 @@ from store_recording import (
 )
 
 from ditscope.cache import Address, Reading, open_cache
+from ditscope.cache.store_opening import open_store
 from ditscope.errors import CacheError, InputError
 from ditscope.vocabulary import STATISTIC_ARRAYS
 
@@ -97,3 +100,61 @@ def test_a_reading_that_is_refused_in_part_keeps_nothing(writer):
     with pytest.raises(InputError, match="sample 7"):
         writer.put(Reading(address, [0, 7], hidden=hidden.repeat(2, axis=0)))
     writer.put(Reading(address, [0], hidden=hidden, statistics=statistics))
+
+
+@pytest.mark.parametrize("shard_bytes", [1, 9_000, 10**6])
+def test_several_blocks_are_put_together_as_they_are_one_by_one(tmp_path, shard_bytes):
+    """Whatever files and chunks they fall into, in any order, with NaN in one of them and a text that is short."""
+    schema = make_schema(shard_bytes=shard_bytes, **LEAN)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    with open_writer(alone, schema) as writer:
+        for sample in range(2):
+            fill(writer, sample, with_nan)
+            writer.commit(sample)
+    with open_writer(together, schema) as writer:
+        for branch in schema.branches:
+            writer.put_token_masks([0, 1], "text", branch, np.ones((2, TEXT_TOKENS), dtype=bool))
+        for stream in schema.stream_names:
+            first = [each for each in addresses(schema, stream) if each.block == schema.blocks[0].index]
+            blocks = schema.site(stream, "block_output").blocks
+            for address, order in itertools.product(first, (slice(1, 0, -1), slice(0, 1), slice(2, None))):
+                address = dataclasses.replace(address, block=blocks[order])
+                one = [dataclasses.replace(address, block=block) for block in address.blocks]
+                hidden = np.stack([[with_nan(schema, sample, each) for sample in (1, 0)] for each in one])
+                statistics = np.stack([[statistics_of(row) for row in rows] for rows in hidden])
+                writer.put(Reading(address, [1, 0], hidden, statistics))
+        for sample in range(2):
+            writer.commit(sample)
+    assert data_of(together) == data_of(alone)
+    entries = [open_store(path).ledger().entries for path in (alone, together)]
+    for sample in range(2):
+        own, other = (ledger[sample] for ledger in entries)
+        assert own.nonfinite == other.nonfinite != {}
+        assert own.saturated == other.saturated
+
+
+def with_nan(schema, sample, address):
+    value = hidden_value(schema, sample, address).copy()
+    value[0, 0] = np.nan if address.block == schema.blocks[1].index else value[0, 0]
+    return value
+
+
+def data_of(path):
+    return {
+        file.relative_to(path): file.read_bytes()
+        for file in path.rglob("c.*")
+        if file.parent.name in ("hidden", "over_tokens")
+    }
+
+
+def test_a_second_value_among_several_is_refused_by_its_own_block(writer):
+    site = writer.schema.site("image", "block_output")
+    address = Address("image", "block_output", 1, "cond", site.blocks[1])
+    put(writer, 0, address, hidden_value(writer.schema, 0, address))
+    every = dataclasses.replace(address, block=site.blocks)
+    one = [dataclasses.replace(address, block=block) for block in site.blocks]
+    hidden = np.stack([hidden_value(writer.schema, 0, each)[None] for each in one])
+    with pytest.raises(CacheError, match=f"step 1, branch cond, block {site.blocks[1]};"):
+        writer.put(Reading(every, [0], hidden))
+    with pytest.raises(InputError, match=r"\(2, 1, .* for .*\[block, row, token, channel\]"):
+        writer.put(Reading(every, [0], hidden[:2]))

@@ -56,6 +56,16 @@ _MOST_FILES = 2**20
 _MOST_CHUNKS = 2**24
 
 
+Index = tuple[int | slice, ...]
+"""Positions along the axes that are filled one index at a time; the last may be a run of them, a slice."""
+
+
+def indices_of(index: Index) -> Iterator[tuple[int, ...]]:
+    """A single index, or each of a run."""
+    spans = [range(i.start, i.stop) if isinstance(i, slice) else (i,) for i in index]
+    return itertools.product(*spans)
+
+
 @dataclass(frozen=True)
 class ArrayPlan:
     """One array of the store; lengths are those of one sample, and ``sample`` is the array's first axis.
@@ -175,10 +185,27 @@ class ArrayPlan:
         """Every index along the axes that are filled one index at a time."""
         return np.ndindex(self.shape[: self.n_indexed])
 
-    def shard_of(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        """Grid position of the file that holds an index."""
-        inner = [i // s for i, s in zip(index, self.shard, strict=False)]
-        return (*inner, *self._whole)
+    def shard_of(self, index: Index) -> tuple[int, ...]:
+        """Grid position of the file that holds an index, or where a run of them begins."""
+        first = [i.start if isinstance(i, slice) else i for i in index]
+        return (*[i // s for i, s in zip(first, self.shard, strict=False)], *self._whole)
+
+    def in_one_piece(self, index: Index) -> Iterator[tuple[Index, slice]]:
+        """An index, or the parts of a run of them that lie in one file and, where it spans several, one chunk.
+
+        Yields:
+            (index, which part of the run); all of what there is at a single index.
+        """
+        if not index or not isinstance(index[-1], slice):
+            yield index, slice(None)
+            return
+        axis, run = len(index) - 1, index[-1]
+        most = self.shard[axis] if self.chunk[axis] == 1 else self.chunk[axis]
+        start = run.start
+        while start < run.stop:
+            stop = min(run.stop, start - start % most + most)
+            yield (*index[:-1], slice(start, stop)), slice(start - run.start, stop - run.start)
+            start = stop
 
     def region(self, shard: tuple[int, ...]) -> tuple[slice, ...]:
         """The part of a sample that a file covers, cut at the array's edge."""

@@ -23,6 +23,9 @@ THREADS = 2
 
 _DISK_BLOCK = 4096
 
+_FILES, _LEAST_FILE = 4, 4 * 2**20
+"""Files that an array of a sample has by default, unless they would be smaller than so many bytes."""
+
 
 def check_memory(
     schema: Schema, plans: Mapping[str, ArrayPlan], samples: int, budget: int, beside: int = 0
@@ -72,13 +75,18 @@ def encoding_memory(plans: Mapping[str, ArrayPlan], threads: int = THREADS) -> i
 
 
 def fitting_shard_bytes(schema: Schema, beside: int = 0) -> int:
-    """The schema's byte target of a file, or the largest half, quarter, ... of it that needs the usual memory.
+    """The byte target of a file with which a recording goes well, if the user names none.
+
+    It is the schema's, or a fraction with which a sample has several files: one that is complete is written while the
+    model goes on, and its memory is filled again, where a single one would wait for the end. And it is the largest
+    half, quarter, ... of that which needs the usual memory.
 
     Args:
         schema: of the store.
         beside: bytes that must have room beside files.
     """
-    target = schema.shard_bytes
+    whole = max(sum(plan.file_bytes) for plan in plan_arrays(schema).values())
+    target = min(schema.shard_bytes, max(whole // _FILES, _LEAST_FILE))
     while target > 2**20:
         try:
             own = replace(schema, shard_bytes=target)

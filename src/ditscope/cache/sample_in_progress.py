@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ditscope.cache.labels import region_labels
-from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.layout import ArrayPlan, Index, indices_of
 from ditscope.cache.sample_ledger import StoredFiles
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import Copy
@@ -53,22 +53,26 @@ class SampleInProgress:
         self._sent: dict[_Key, Future[WrittenFile | None]] = {}
         self._stored: dict[str, StoredFiles] = {}
 
-    def put(self, plan: ArrayPlan, index: tuple[int, ...], values: np.ndarray[Any, Any]) -> None:
-        """Copy in the values at an index of an array.
+    def put(self, plan: ArrayPlan, index: Index, values: np.ndarray[Any, Any]) -> None:
+        """Copy in the values at an index of an array, or those of a run, ``[run, ...]``.
 
         Raises:
             CacheError: there is a value already.
         """
-        key = plan.path, plan.shard_of(index)
-        buffer = self._filling.get(key)
-        if key in self._sent or (buffer is not None and buffer.has(index)):
-            raise CacheError(f"a second value for {self._where(plan, index)}", "one", "Put each value once.")
-        if buffer is None:
-            buffer = self._filling[key] = FileBuffer(plan, self._sample, key[1], self._buffers)
-        buffer.put(index, values, self._copy)
-        if buffer.complete:
-            del self._filling[key]
-            self._sent[key] = self._shards.submit(buffer)
+        for part, own in plan.in_one_piece(index):
+            key = plan.path, plan.shard_of(part)
+            buffer = self._filling.get(key)
+            if key in self._sent or (buffer is not None and buffer.has(part)):
+                first = next(each for each in indices_of(part) if buffer is None or buffer.has(each))
+                raise CacheError(
+                    f"a second value for {self._where(plan, first)}", "one", "Put each value once."
+                )
+            if buffer is None:
+                buffer = self._filling[key] = FileBuffer(plan, self._sample, key[1], self._buffers)
+            buffer.put(part, values[own], self._copy)
+            if buffer.complete:
+                del self._filling[key]
+                self._sent[key] = self._shards.submit(buffer)
 
     def count_nonfinite(self, stream_and_site: str, count: int) -> None:
         """Add to the number of NaN and infinite values at ``stream/site``."""

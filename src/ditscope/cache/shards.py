@@ -22,7 +22,8 @@ import numpy as np
 
 from ditscope.cache import files, shard_encoding
 from ditscope.cache.extremes import Extremes, extremes
-from ditscope.cache.layout import ArrayPlan, readable_bytes
+from ditscope.cache.layout import ArrayPlan, Index, readable_bytes
+from ditscope.cache.page_cache import aligned
 from ditscope.cache.shard_encoding import Copy, file_form
 from ditscope.errors import InputError
 
@@ -105,7 +106,7 @@ class Buffers:
                 if self.used + size <= self.limit:
                     self.used += size
                     self.peak = max(self.peak, self.used)
-                    return np.empty(size, np.uint8)
+                    return aligned(size)
                 if self._pending == 0:
                     raise InputError(
                         f"{readable_bytes(self.used)} of unfinished files in memory and "
@@ -174,26 +175,46 @@ class FileBuffer:
         if self._missing < math.prod(self._values.shape[: 2 * plan.n_indexed]):
             self._values[...] = self._fill  # at the array's edge chunks reach past the last index
 
-    def has(self, index: tuple[int, ...]) -> bool:
-        """Whether there is a value at an index of the array."""
-        return bool(self._filled[self._inside(index)])
+    def has(self, index: Index) -> bool:
+        """Whether there is a value at an index of the array, or at any of a run."""
+        return bool(self._filled[self._inside(index)].any())
 
-    def put(self, index: tuple[int, ...], values: np.ndarray[Any, Any], copy: Copy) -> None:
-        """Copy values in; a shorter axis is padded with the fill value."""
+    def put(self, index: Index, values: np.ndarray[Any, Any], copy: Copy) -> None:
+        """Copy in the values at an index, or ``[run, ...]`` of a run in one piece (:meth:`ArrayPlan.in_one_piece`).
+
+        A shorter axis is padded with the fill value.
+        """
         inside = self._inside(index)
-        places = tuple([part for i, c in zip(inside, self.plan.chunk, strict=False) for part in divmod(i, c)])
-        target = self._values[places]
+        places = [part for i, c in zip(inside, self.plan.chunk, strict=False) for part in _in_chunks(i, c)]
+        target = self._values[tuple(places)]
         shard_encoding.place(target, values.view(self.form.dtype), self._fill, copy)
         self._filled[inside] = True
-        self._missing -= 1
+        self._missing -= self._filled[inside].size
 
     @property
     def complete(self) -> bool:
         """Whether every value is there."""
         return self._missing == 0
 
-    def _inside(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple([i % s for i, s in zip(index, self.plan.shard, strict=False)])
+    def _inside(self, index: Index) -> Index:
+        return tuple([_within(i, s) for i, s in zip(index, self.plan.shard, strict=False)])
+
+
+def _within(i: int | slice, length: int) -> int | slice:
+    """A position, or a run of them, counted from where its file or chunk of a length begins."""
+    if isinstance(i, slice):
+        before = i.start - i.start % length
+        return slice(i.start - before, i.stop - before)
+    return i % length
+
+
+def _in_chunks(i: int | slice, length: int) -> tuple[int | slice, int | slice]:
+    """Which chunks of a length a position or run is in, and where there: a run in one, or in chunks of one each."""
+    if not isinstance(i, slice):
+        return divmod(i, length)
+    if length == 1:
+        return i, slice(0, 1)
+    return slice(i.start // length, i.start // length + 1), _within(i, length)
 
 
 class ShardWriter:
@@ -297,7 +318,7 @@ class ShardWriter:
                 checksums = np.empty(form.n_chunks, "<u4")
                 data = self._apart(shard_encoding.compressed(form, buffer.data, checksums))
         with self._spent.on("write and sync"):
-            nbytes = files.write_new(path, data, durable=False)
+            nbytes = files.write_new(path, data, durable=False, cached=form.nbytes < _SMALL)
         return WrittenFile(nbytes, checksums, found)
 
     def _apart(self, parts: Iterator[bytes]) -> Iterator[bytes]:

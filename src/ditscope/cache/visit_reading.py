@@ -16,19 +16,24 @@ class Address:
         site: name of the site.
         step: index into the scheduler's timesteps.
         branch: ``cond`` or ``uncond``.
-        block: index in the model's execution order.
+        block: index in the model's execution order; or several, whose values come with one axis more.
     """
 
     stream: str
     site: str
     step: int
     branch: str
-    block: int
+    block: int | tuple[int, ...]
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The blocks, of which there may be one."""
+        return self.block if isinstance(self.block, tuple) else (self.block,)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read at one address, for some samples.
+    """What was read at one address, for some samples: arrays as below, or ``[block, row, ...]`` of several blocks.
 
     Attributes:
         address: where.

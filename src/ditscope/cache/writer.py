@@ -30,7 +30,7 @@ from ditscope.cache.shards import SAFE, Buffers, ShardWriter, Spent
 from ditscope.cache.store_creation import create_store, update_zarr_files
 from ditscope.cache.store_opening import Store, open_store
 from ditscope.cache.value_checks import checked
-from ditscope.cache.visit_reading import Address, Reading
+from ditscope.cache.visit_reading import Reading
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError, InputError, not_copied, unknown_name
 from ditscope.paths import local_path
@@ -202,20 +202,19 @@ class CacheWriter:
         site = self._sites.get((address.stream, address.site)) or self.schema.site(
             address.stream, address.site
         )
-        index = (
-            self._position("step", address.step),
-            self._position("branch", address.branch),
-            _known("block", address.block, self._blocks[site.folder]),
-        )
+        known = self._blocks[site.folder]
+        positions = [_known("block", block, known) for block in address.blocks]
+        outer = (self._position("step", address.step), self._position("branch", address.branch))
         # All is checked before anything is kept, so that a corrected reading can be put.
         hidden = None if reading.hidden is None else self._hidden_rows(reading, site)
         statistics = None if reading.statistics is None else self._statistic_rows(reading)
         progress = [self._progress_of(sample) for sample in reading.samples]
         with self.time.on("copy"):
-            if hidden is not None:
-                self._put_hidden(site, index, progress, hidden)
-            if statistics is not None:
-                self._put_statistics(address, index, progress, statistics)
+            for run, own in _runs(positions):
+                if hidden is not None:
+                    self._put_hidden(site, outer, run, progress, hidden[own])
+                if statistics is not None:
+                    self._put_statistics(site, outer, run, progress, statistics[own])
 
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         """Store which tokens of a padded stream are real: bool ``[row, token]``, a row for each sample."""
@@ -350,43 +349,59 @@ class CacheWriter:
 
     def _hidden_rows(self, reading: Reading, site: StoredSite) -> np.ndarray:
         plan = self._plan(values_path(site), "tensors=True")
-        lengths = {"row": len(reading.samples), **plan.value_lengths}
         short = not self.schema.stream(site.stream).has_grid
-        return checked(plan.path, reading.hidden, plan.numpy_dtype, lengths, may_be_short=short)
+        return self._rows(reading, reading.hidden, plan.path, plan, plan.numpy_dtype, may_be_short=short)
 
     def _statistic_rows(self, reading: Reading) -> np.ndarray:
-        plan = self._statistics_plan(reading.address)
-        lengths = {"row": len(reading.samples), **plan.value_lengths}
-        return checked(
-            f"{', '.join(self.schema.statistics)} of {plan.path}", reading.statistics, np.float32, lengths
-        )
+        address = reading.address
+        plan = self._plan(statistics_path(address.stream, address.site), "stats=True")
+        what = f"{', '.join(self.schema.statistics)} of {plan.path}"
+        return self._rows(reading, reading.statistics, what, plan, np.float32)
 
-    def _statistics_plan(self, address: Address) -> ArrayPlan:
-        return self._plan(statistics_path(address.stream, address.site), "stats=True")
+    def _rows(
+        self, reading: Reading, values: Any, what: str, plan: ArrayPlan, dtype: Any, **allowed: bool
+    ) -> np.ndarray:
+        """Values of a reading, ``[block, row, ...]``."""
+        lengths = {"row": len(reading.samples), **plan.value_lengths}
+        if isinstance(reading.address.block, tuple):
+            return checked(what, values, dtype, {"block": len(reading.address.block), **lengths}, **allowed)
+        return checked(what, values, dtype, lengths, **allowed)[None]
 
     def _put_hidden(
-        self, site: StoredSite, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+        self,
+        site: StoredSite,
+        outer: tuple[int, ...],
+        run: slice,
+        progress: Sequence[SampleInProgress],
+        values: np.ndarray,
     ) -> None:
-        path, block, plan = site.folder, site.blocks[index[-1]], self._plans[values_path(site)]
-        for sample, hidden in zip(progress, rows, strict=True):
-            sample.put(plan, index, hidden)
+        path, plan = site.folder, self._plans[values_path(site)]
+        for row, sample in enumerate(progress):
+            hidden = values[:, row]
+            sample.put(plan, (*outer, run), hidden)
             if not site.has_tokens:  # else the statistics bring the count, or it is taken in the background
                 sample.count_nonfinite(path, int((~np.isfinite(hidden)).sum()))
-                saturated = at_limit(hidden, self.schema.dtype)
-                sample.count_saturated(path, block, np.atleast_2d(saturated).sum(axis=0))
+                for block, own in zip(site.blocks[run], at_limit(hidden, self.schema.dtype), strict=True):
+                    sample.count_saturated(path, block, np.atleast_2d(own).sum(axis=0))
 
     def _put_statistics(
-        self, address: Address, index: tuple[int, ...], progress: Sequence[SampleInProgress], rows: np.ndarray
+        self,
+        site: StoredSite,
+        outer: tuple[int, ...],
+        run: slice,
+        progress: Sequence[SampleInProgress],
+        values: np.ndarray,
     ) -> None:
-        path, plan = f"{address.stream}/{address.site}", self._statistics_plan(address)
-        for sample, row in zip(progress, rows, strict=True):
-            sample.put(plan, index, row)
-        nonfinite_rows, saturated_rows = (rows[:, at] for at in self._counted)
-        if nonfinite_rows.any() or saturated_rows.any():
-            for sample, nonfinite, saturated in zip(progress, nonfinite_rows, saturated_rows, strict=True):
+        path, plan = site.folder, self._plans[statistics_path(site.stream, site.name)]
+        for row, sample in enumerate(progress):
+            sample.put(plan, (*outer, run), values[:, row])
+        nonfinite, saturated = (values[:, :, at] for at in self._counted)
+        if nonfinite.any() or saturated.any():
+            for row, sample in enumerate(progress):
                 # float32 holds whole numbers up to 2**24, the most tokens that there may be.
-                sample.count_nonfinite(path, int(nonfinite.sum(dtype=np.int64)))
-                sample.count_saturated(path, address.block, saturated)
+                sample.count_nonfinite(path, int(nonfinite[:, row].sum(dtype=np.int64)))
+                for block, own in zip(site.blocks[run], saturated[:, row], strict=True):
+                    sample.count_saturated(path, block, own)
 
     def _put_whole(self, path: str, sample: int, value: Any) -> None:
         plan = self._plan(path, "one")
@@ -447,6 +462,15 @@ def _told(doing: str) -> Iterator[None]:
         if not getattr(error, "__notes__", None):
             error.add_note(f"while {doing}: {SAFE}")
         raise
+
+
+def _runs(positions: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Positions that follow each other, as a slice, and where in the sequence they are."""
+    start = 0
+    for at in range(1, len(positions) + 1):
+        if at == len(positions) or positions[at] != positions[at - 1] + 1:
+            yield slice(positions[start], positions[at - 1] + 1), slice(start, at)
+            start = at
 
 
 def _positions(labels: Iterable[Any]) -> dict[Any, int]:

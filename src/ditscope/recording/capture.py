@@ -317,12 +317,13 @@ class _Filling:
         at = (
             self._steps.index(address.step),
             self.schema.branches.index(address.branch),
-            site.blocks.index(address.block),
         )
         place = self.arrays[values_path(site)]
-        for sample, values in zip(reading.samples, reading.hidden, strict=True):
-            # A text may be shorter than the longest one.
-            place[(sample, *at)][: len(values)] = values
+        values = reading.hidden if isinstance(address.block, tuple) else reading.hidden[None]
+        for block, rows in zip(address.blocks, values, strict=True):
+            for sample, own in zip(reading.samples, rows, strict=True):
+                # A text may be shorter than the longest one.
+                place[(sample, *at, site.blocks.index(block))][: len(own)] = own
 
     def put_token_masks(self, samples: Sequence[int], stream: str, branch: str, masks: Any) -> None:
         place = self.arrays[f"{stream}/token_mask"]

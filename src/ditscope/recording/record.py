@@ -89,8 +89,9 @@ def record(
         batch_size: images generated together; kept in the manifest, since numbers depend on it in the
             last bits.
         compression: None, or ``zstd``.
-        shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less where so many are open at
-            once that they do not fit into 512 MiB.
+        shard_bytes: byte target of a file of hidden states; by default 64 MiB, or less: a quarter of a sample's, so
+            that they are written while the model runs, and where so many are open at once that they do not fit into
+            512 MiB.
         memory_budget: bytes that buffers on their way to disk may take, those for copies from a GPU among them. Where
             there is no room for pinned ones, the model waits for each copy.
         check_committed: whether samples that are asked for again are read, and compared with their checksums,

@@ -113,10 +113,7 @@ class RecordedVisit:
         def put(gathered: Iterable[Gathered]) -> None:
             for (site, stream), blocks, hidden in gathered:
                 masks = None if real is None or stream != "text" else real.repeat(len(hidden), 1)
-                places = [
-                    [Address(stream, site, visit.step, branch, block) for branch in branches]
-                    for block in blocks
-                ]
+                places = [Address(stream, site, visit.step, branch, blocks) for branch in branches]
                 reduce = partial(self._reduced, site, stream, masks)
                 self._copies.add(hidden, reduce, partial(self._put_hidden, places, hidden, masks))
 
@@ -145,23 +142,22 @@ class RecordedVisit:
 
     def _put_hidden(
         self,
-        places: Sequence[Sequence[Address]],
+        places: Sequence[Address],
         hidden: torch.Tensor,
         masks: torch.Tensor | None,
         arrays: Arrays,
     ) -> None:
-        """Give the writer what was kept of hidden states, by block and branch."""
-        arrays, shape = dict(arrays), (len(places), len(places[0]), self._n_rows)
+        """Give the writer what was kept of hidden states, branch by branch."""
+        arrays, shape = dict(arrays), (len(hidden), len(places), self._n_rows)
         if (reduced := arrays.get("statistics")) is not None:
             # The look at them, for which nobody waits before they are here.
             if need_care(torch.from_numpy(reduced), hidden.dtype).any():
                 reduced = to_host(token_statistics(hidden.flatten(0, 1), masks))
             arrays["statistics"] = reduced.reshape(*hidden.shape[:2], *reduced.shape[1:])
         by_place = {kept: array.reshape(*shape, *array.shape[2:]) for kept, array in arrays.items()}
-        for position, of_block in enumerate(places):
-            for index, address in enumerate(of_block):
-                rows = {kept: array[position, index][self._rows] for kept, array in by_place.items()}
-                self._writer.put(Reading(address, self._samples, **rows))
+        for index, address in enumerate(places):
+            rows = {kept: array[:, index, self._rows] for kept, array in by_place.items()}
+            self._writer.put(Reading(address, self._samples, **rows))
 
     def _draw(self, stream: StreamSpec, batch: Sequence[int]) -> np.ndarray[Any, Any]:
         """The tokens of each row, drawn for its sample: ``[row, token]``."""
