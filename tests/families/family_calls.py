@@ -37,7 +37,7 @@ IN_A_WAY = pytest.mark.parametrize(
         if name in IN_BOTH or other == number % 2
     ],
 )
-"""Every pipeline, each layout and one without text in both ways: where a family's own code has been tested in both."""
+"""Every pipeline; one of each layout, and one without text, in both ways: for what is no family's own code."""
 
 
 def size(name: str, square: bool = False) -> dict[str, int]:
