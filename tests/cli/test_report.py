@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from store_recording import record
+from store_recording import make_schema, record
 from typer.testing import CliRunner
 
 from ditscope.cli import app
@@ -17,7 +17,7 @@ from ditscope.experiments.sweep_store import opened
 def stores(tmp_path_factory):
     """A recording and an empty sweep."""
     folder = tmp_path_factory.mktemp("report")
-    record(folder / "a.zarr")
+    record(folder / "a.zarr", make_schema(tensors=False), [0])
     metric = {
         "metric": "psnr",
         "unit": "dB",

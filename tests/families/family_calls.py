@@ -20,12 +20,24 @@ ONE_OF_EACH_LAYOUT = {
 
 ONE_OF_EACH_FAMILY = list({made.family: name for name, made in tiny.TINY.items()}.values())
 
-IN_BOTH_WAYS = pytest.mark.parametrize(
-    ("dtype", "square"),
-    [(torch.float32, False), (torch.bfloat16, True)],
-    ids=["float32, not square", "bfloat16, square"],
-)
+WAYS = {
+    "float32, not square": (torch.float32, False),
+    "bfloat16, square": (torch.bfloat16, True),
+}
+IN_BOTH_WAYS = pytest.mark.parametrize(("dtype", "square"), WAYS.values(), ids=WAYS)
 """Both dtypes and both shapes, each once: no fault is known that shows in one pair of them alone."""
+
+IN_BOTH = (*ONE_OF_EACH_LAYOUT.values(), "sana")
+IN_A_WAY = pytest.mark.parametrize(
+    ("name", "dtype", "square"),
+    [
+        pytest.param(name, *way, id=f"{name}-{words}")
+        for number, name in enumerate(NAMES)
+        for other, (words, way) in enumerate(WAYS.items())
+        if name in IN_BOTH or other == number % 2
+    ],
+)
+"""Every pipeline; one of each layout, and one without text, in both ways: for what is no family's own code."""
 
 
 def size(name: str, square: bool = False) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import plain_hooks
 import pytest
 import torch
-from family_calls import IN_BOTH_WAYS, N_STEPS, NAMES, SEEDS, batch, branches, call, size
+from family_calls import IN_A_WAY, N_STEPS, SEEDS, batch, branches, call, size
 
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
@@ -39,8 +39,7 @@ def images(dit, name, square, edit) -> np.ndarray:
     return made
 
 
-@IN_BOTH_WAYS
-@pytest.mark.parametrize("name", NAMES)
+@IN_A_WAY
 def test_the_image_is_that_of_plain_hooks(opened, folder_of, plainly, captured, name, dtype, square) -> None:
     """Each of two samples takes the hidden states of the other one; all of them, or a part of the way."""
     dit, source = opened(name, dtype), captured(name, dtype, square)
@@ -117,8 +116,7 @@ def test_texts_go_by_the_position_of_their_tokens(opened, name) -> None:
         patched(short, 1)
 
 
-@IN_BOTH_WAYS
-@pytest.mark.parametrize("name", NAMES)
+@IN_A_WAY
 def test_a_saved_source_is_the_captured_one(captured, tmp_path, name, dtype, square) -> None:
     """Texts of other lengths in both branches, and bfloat16, among them."""
     source = captured(name, dtype, square)

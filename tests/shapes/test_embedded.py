@@ -28,7 +28,7 @@ def drawn(name: str, count: int, objects: int, steps: int):
 @pytest.fixture(scope="module")
 def generated():
     """One object each."""
-    return drawn("shapes", 16, 1, 8)
+    return drawn("shapes", 16, 1, 5)
 
 
 @pytest.mark.parametrize(("folder", "limit"), [(FOLDER, 32e6), (SANA, 16e6)])
@@ -86,7 +86,7 @@ def test_generated_images_show_their_captions(generated) -> None:
 
 @pytest.mark.parametrize(("objects", "rows"), [(1, "generated"), (2, "generated_two_objects")])
 def test_the_sana_pipeline_binds_words_to_their_objects(objects, rows) -> None:
-    prompts, images = drawn("shapes-sana", 8, objects, 8)
+    prompts, images = drawn("shapes-sana", 8, objects, 5)
     table = judge(load_oracle(FOLDER), images, prompts)
     recorded = json.loads((SANA / "quality.json").read_text())[rows]
     assert recorded["all"]["right"] >= (0.97 if objects == 1 else 0.85)

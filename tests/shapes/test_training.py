@@ -20,8 +20,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COARSE", "FINE"):
         stage = dataclasses.replace(getattr(transformer, name), scenes=16, batch=2)
         monkeypatch.setattr(transformer, name, stage)
-    for name in ("train_autoencoder", "train_oracle", "train_clip"):
-        monkeypatch.setattr(command, name, functools.partial(getattr(command, name), scenes=16))
+    for name, few in {"train_autoencoder": {"batch": 4}, "train_oracle": {}, "train_clip": {}}.items():
+        monkeypatch.setattr(command, name, functools.partial(getattr(command, name), scenes=16, **few))
     for module in (oracle, clip):
         monkeypatch.setattr(module, "_BATCH", 4)
     monkeypatch.setattr(evaluation, "judge_oracle", functools.partial(evaluation.judge_oracle, count=8))

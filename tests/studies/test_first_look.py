@@ -21,8 +21,8 @@ from ditscope.studies.saved import saved_report
 
 SMALL = FirstLook(
     n_prompts=6,
-    n_compared=4,
-    num_inference_steps=4,
+    n_compared=3,
+    num_inference_steps=2,
     steps=(0, -1),
     draws=2,
     batch_size=3,
