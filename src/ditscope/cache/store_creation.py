@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
 from ditscope.errors import CacheError
 
 _PARTIAL = ".partial"
+_SYNCS = 16
+"""Files and folders that are synced at once: the file system then joins them into few commits."""
 _TAKEN = (
     errno.ENOTEMPTY,
     errno.EEXIST,
@@ -60,17 +62,15 @@ def create_store(
     content = zarr_files(schema, plans, manifest, Ledger((), {}))
     content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
     try:
-        # Several at once: the file system then joins them into few commits.
-        with _partial_folder(path) as partial, ThreadPoolExecutor(16) as pool:
-            folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
-            folders = {
-                partial,
-                *(part for folder in folders for part in folder.parents if partial in part.parents),
-            }
-            for folder in sorted(folders):
+        with _partial_folder(path) as partial, ThreadPoolExecutor(_SYNCS) as pool:
+            folders = [partial / folder for folder in _folders([*content, *(f"{path}/-" for path in plans)])]
+            for folder in folders:
                 files.make_folders(folder)
-            list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
-            list(pool.map(files.sync_folder, folders))
+            for name, data in content.items():
+                files.write_new(partial / name, data, durable=False)
+            for sync, paths in ((files.sync, [partial / name for name in content]), (files.sync_folder, folders)):
+                parts = [paths[start::_SYNCS] for start in range(_SYNCS)]
+                list(pool.map(lambda part, sync=sync: list(map(sync, part)), parts))
             files.rename(partial, path)
     except OSError as error:
         if error.errno in _TAKEN:
@@ -95,6 +95,15 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
         files.make_folders((store.path / name).parent)
         # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
         files.replace(store.path / name, content[name], durable=name == ROOT)
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """The folders that files are in, by their names relative to the store, each after those that it is in."""
+    found = {""}
+    for name in names:
+        while (name := os.path.dirname(name)) not in found:
+            found.add(name)
+    return sorted(found)
 
 
 @contextlib.contextmanager
