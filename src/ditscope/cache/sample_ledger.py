@@ -195,6 +195,9 @@ class Ledger:
     end: int = 0
 
 
+EMPTY = Ledger((), {})
+
+
 def unknown_sample(position: int) -> SampleSpec:
     """What stands for a sample whose name was in a damaged line."""
     return SampleSpec("(unknown)", 0, {"position": position})
@@ -227,6 +230,14 @@ def tensor_line(digest: str, values: np.ndarray[Any, Any]) -> bytes:
     data = base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")
     own = {"digest": digest, "dtype": str(values.dtype), "shape": list(values.shape), "data": data}
     return line("tensor", own)
+
+
+def growth_lines(
+    first: int, samples: Sequence[SampleSpec], tensors: Mapping[str, np.ndarray[Any, Any]]
+) -> bytes:
+    """The lines by which a store gains tensors of calls, and then samples, from position ``first`` on."""
+    lines = [tensor_line(digest, values) for digest, values in tensors.items()]
+    return b"".join([*lines, samples_line(first, samples)] if samples else lines)
 
 
 def read_ledger(store: Path, manifest: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> Ledger:

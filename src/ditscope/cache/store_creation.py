@@ -1,7 +1,7 @@
-"""Laying out a new store: metadata, labels, an empty ledger; and bringing them up to date when it grows.
+"""Laying out a new store: metadata, labels, a ledger; and bringing them up to date when it grows.
 
 A store is built under a temporary name beside its path and renamed when it is complete, so that a path holds a whole
-empty cache or nothing.
+cache without recorded samples or nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.lock import held
-from ditscope.cache.sample_ledger import Ledger
+from ditscope.cache.sample_ledger import EMPTY, Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
 from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
@@ -41,9 +41,16 @@ _TAKEN = (
 
 
 def create_store(
-    path: Path, schema: Schema, plans: Mapping[str, ArrayPlan], manifest: Mapping[str, Any]
-) -> None:
-    """Create an empty cache at ``path``, which must not exist or be an empty folder.
+    path: Path,
+    schema: Schema,
+    plans: Mapping[str, ArrayPlan],
+    manifest: Mapping[str, Any],
+    ledger: Ledger = EMPTY,
+) -> int:
+    """Create a cache at ``path``, which must not exist or be an empty folder; no sample of it is recorded.
+
+    Returns:
+        Bytes of its journal.
 
     Raises:
         CacheError: there is something by now, such as another process's cache.
@@ -59,8 +66,11 @@ def create_store(
             f"no folder for a store at {path.parent} ({error.strerror})", "a folder", "Choose another path."
         ) from error
     _remove_cut_off(path)
-    content = zarr_files(schema, plans, manifest, Ledger((), {}))
-    content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
+    content = zarr_files(schema, plans, manifest, ledger)
+    journal = sample_ledger.first_line(manifest) + sample_ledger.growth_lines(
+        0, ledger.samples, ledger.tensors
+    )
+    content[sample_ledger.FILE] = journal
     try:
         with _partial_folder(path) as partial, ThreadPoolExecutor(_SYNCS) as pool:
             folders = [partial / folder for folder in _folders([*content, *(f"{path}/-" for path in plans)])]
@@ -68,7 +78,10 @@ def create_store(
                 files.make_folders(folder)
             for name, data in content.items():
                 files.write_new(partial / name, data, durable=False)
-            for sync, paths in ((files.sync, [partial / name for name in content]), (files.sync_folder, folders)):
+            for sync, paths in (
+                (files.sync, [partial / name for name in content]),
+                (files.sync_folder, folders),
+            ):
                 parts = [paths[start::_SYNCS] for start in range(_SYNCS)]
                 list(pool.map(lambda part, sync=sync: list(map(sync, part)), parts))
             files.rename(partial, path)
@@ -81,6 +94,7 @@ def create_store(
             ) from error
         raise
     files.sync_folder(path.parent)
+    return len(journal)
 
 
 def update_zarr_files(store: Store, ledger: Ledger) -> None:
