@@ -12,13 +12,14 @@ from store_recording import SAMPLES, bits, files_below, make_manifest, make_sche
 from ditscope.cache import SampleSpec, files, open_cache, verify
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lock import held
+from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.store_creation import create_store
 from ditscope.errors import CacheError
 
 
 def _create(path):
     schema = make_schema()
-    create_store(path, schema, plan_arrays(schema), make_manifest(schema))
+    create_store(path, schema, plan_arrays(schema), make_manifest(schema), Ledger((), {}))
     return path
 
 

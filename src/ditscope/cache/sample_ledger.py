@@ -195,9 +195,6 @@ class Ledger:
     end: int = 0
 
 
-EMPTY = Ledger((), {})
-
-
 def unknown_sample(position: int) -> SampleSpec:
     """What stands for a sample whose name was in a damaged line."""
     return SampleSpec("(unknown)", 0, {"position": position})

@@ -12,15 +12,15 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
 from ditscope.cache.lock import held
-from ditscope.cache.sample_ledger import EMPTY, Ledger
+from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import Store
 from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
@@ -45,7 +45,7 @@ def create_store(
     schema: Schema,
     plans: Mapping[str, ArrayPlan],
     manifest: Mapping[str, Any],
-    ledger: Ledger = EMPTY,
+    ledger: Ledger,
 ) -> int:
     """Create a cache at ``path``, which must not exist or be an empty folder; no sample of it is recorded.
 
@@ -78,12 +78,8 @@ def create_store(
                 files.make_folders(folder)
             for name, data in content.items():
                 files.write_new(partial / name, data, durable=False)
-            for sync, paths in (
-                (files.sync, [partial / name for name in content]),
-                (files.sync_folder, folders),
-            ):
-                parts = [paths[start::_SYNCS] for start in range(_SYNCS)]
-                list(pool.map(lambda part, sync=sync: list(map(sync, part)), parts))
+            _sync_all(pool, files.sync, [partial / name for name in content])
+            _sync_all(pool, files.sync_folder, folders)
             files.rename(partial, path)
     except OSError as error:
         if error.errno in _TAKEN:
@@ -103,9 +99,11 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
     The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
     """
     content = zarr_files(store.schema, store.plans, store.manifest, ledger)
-    folders = {(store.path / name).parent for name in content}
+    # A file in what is no folder is among them.
+    different = different_files(store.path, content)
+    folders = {(store.path / name).parent for name in different}
     files.require_folders(store.path, [folder for folder in folders if os.path.lexists(folder)])
-    for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
+    for name in sorted(different, key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
         # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
         files.replace(store.path / name, content[name], durable=name == ROOT)
@@ -118,6 +116,10 @@ def _folders(names: Iterable[str]) -> list[str]:
         while (name := os.path.dirname(name)) not in found:
             found.add(name)
     return sorted(found)
+
+
+def _sync_all(pool: Executor, sync: Callable[[Path], None], paths: Sequence[Path]) -> None:
+    list(pool.map(lambda start: list(map(sync, paths[start::_SYNCS])), range(_SYNCS)))
 
 
 @contextlib.contextmanager

@@ -44,7 +44,8 @@ class CacheWriter:
     have positions in the store, where those of earlier recordings come first.
 
     Attributes:
-        path: the store.
+        store: what is at the path.
+        path: of the store.
         schema: what it holds of each sample.
         manifest: the manifest in the store.
         samples: every sample of the store, in order of position.
@@ -65,11 +66,11 @@ class CacheWriter:
         memory_budget: int,
         threads: int,
         copy: Copy,
-        made: int | None = None,
+        made: int | None = None,  # bytes of the journal of a store that was made just now
     ) -> None:
         self.path, self.schema, self.manifest = store.path, store.schema, store.manifest
         self.memory_budget = memory_budget
-        self._store, self._plans, self._copy = store, store.plans, copy
+        self.store, self._plans, self._copy = store, store.plans, copy
         self._in_progress: dict[int, SampleInProgress] = {}
         self._positions: dict[str, dict[Any, int]] = {
             "step": _positions(step.index for step in self.schema.steps),
