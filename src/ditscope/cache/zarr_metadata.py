@@ -259,7 +259,7 @@ def _label(dims: tuple[str, ...], values: np.ndarray[Any, Any]) -> _Label:
     for start in range(0, len(values), length):
         part = values[start : start + length]
         if dtype == "string":
-            encoded = _utf8(part, length, missing)
+            encoded = _utf8(part, length)
         else:
             chunk = np.full(length, missing, dtype=values.dtype)
             chunk[: len(part)] = part
@@ -284,10 +284,10 @@ def _with_consolidated(root: str, below: Mapping[str, str]) -> str:
     )
 
 
-def _utf8(values: np.ndarray[Any, Any], length: int, missing: str) -> bytes:
+def _utf8(values: np.ndarray[Any, Any], length: int) -> bytes:
     """The zarr codec ``vlen-utf8``: how many, then each with its length before it."""
     # A lone surrogate has no UTF-8; the ledger has the text as it was.
-    texts = [value.encode("utf-8", "replace") for value in (*values, missing)]
+    texts = [value.encode("utf-8", "replace") for value in (*values, _MISSING["string"])]
     *parts, padding = [len(text).to_bytes(4, "little") + text for text in texts]
     return length.to_bytes(4, "little") + b"".join(parts) + padding * (length - len(parts))
 
