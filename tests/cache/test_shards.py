@@ -201,8 +201,8 @@ def test_a_buffer_is_filled_again_while_its_file_is_synced(tmp_path, monkeypatch
         sync(path)
 
     monkeypatch.setattr(shards, "_SMALL", 0)
-    monkeypatch.setattr(files, "sync", slow)
     with open_writer(tmp_path / "a.zarr", schema) as writer:
+        monkeypatch.setattr(files, "sync", slow)
         fill(writer, 0)
         assert syncing.wait(SECONDS)
         writer.put(reading_of(writer, 1))

@@ -12,13 +12,14 @@ from store_recording import SAMPLES, bits, files_below, make_manifest, make_sche
 from ditscope.cache import SampleSpec, files, open_cache, verify
 from ditscope.cache.layout import plan_arrays
 from ditscope.cache.lock import held
+from ditscope.cache.sample_ledger import FILE, Ledger, samples_line
 from ditscope.cache.store_creation import create_store
 from ditscope.errors import CacheError
 
 
 def _create(path):
     schema = make_schema()
-    create_store(path, schema, plan_arrays(schema), make_manifest(schema))
+    create_store(path, schema, plan_arrays(schema), make_manifest(schema), Ledger((), {}))
     return path
 
 
@@ -73,9 +74,7 @@ def test_a_store_that_grows_is_the_store_that_had_all_at_once(tmp_path):
     whole = record(tmp_path / "b.zarr")
     ours, theirs = files_below(grown), files_below(whole)
     assert ours.keys() == theirs.keys()
-    assert [
-        n for n in ours if ours[n] != theirs[n] and n not in ("zarr.json", "done/ledger/journal.jsonl")
-    ] == []
+    assert [n for n in ours if ours[n] != theirs[n] and n not in ("zarr.json", FILE)] == []
 
 
 @pytest.mark.parametrize("call", ["write_new", "sync_folder", "rename", "make_folders"])
@@ -155,3 +154,53 @@ def test_metadata_that_was_damaged_is_written_anew_by_the_next_writer(store):
     with open_writer(store):
         pass
     assert verify(store).ok
+
+
+TENSORS = {digest * 16: np.arange(6, dtype="f4").reshape(2, 3) for digest in "b0a"}
+
+
+def test_a_new_store_has_its_samples_and_tensors_as_soon_as_it_has_its_name(tmp_path, monkeypatch):
+    """Nothing of it is written twice, and it is byte for byte what an empty store is that gains them."""
+    with monkeypatch.context() as patch:
+        for name in ("replace", "append", "overwrite"):
+            patch.setattr(files, name, None)
+        open_writer(tmp_path / "a.zarr", tensors=TENSORS).close()
+    open_writer(tmp_path / "b.zarr", samples=()).close()
+    open_writer(tmp_path / "b.zarr", tensors=TENSORS).close()
+    ours, theirs = files_below(tmp_path / "a.zarr"), files_below(tmp_path / "b.zarr")
+    assert ours.keys() == theirs.keys()
+    of_time = ("zarr.json", FILE)  # with the time of creation, or its hash
+    assert [name for name in ours if ours[name] != theirs[name] and name not in of_time] == []
+    lines, others = (own[FILE].splitlines()[1:] for own in (ours, theirs))
+    assert lines == others
+    assert verify(tmp_path / "a.zarr").ok
+    cache = open_cache(tmp_path / "a.zarr")
+    assert (cache.specs, list(cache.call_tensors), cache.committed) == (SAMPLES, list(TENSORS), ())
+
+
+def test_what_another_writer_began_to_add_before_the_new_store_is_held_stays(tmp_path, monkeypatch):
+    path, more = tmp_path / "a.zarr", SampleSpec("a new one", 3)
+
+    def created(*arguments):
+        end = create_store(*arguments)
+        files.append(path / FILE, samples_line(len(SAMPLES), [more]), end)
+        return end
+
+    monkeypatch.setattr("ditscope.cache.writer.create_store", created)
+    with open_writer(path) as writer:
+        assert writer.samples == [*SAMPLES, more]
+        assert verify(path).ok
+
+
+def test_a_label_that_is_missing_or_damaged_is_found_whatever_its_length(store):
+    for name, spoil in (("seed/c.0", lambda b: b + b"?"), ("sample/c.0", lambda b: b[:-1] + b"?")):
+        (store / name).write_bytes(spoil((store / name).read_bytes()))
+    (store / "done/zarr.json").unlink()
+    moved = (store / "prompt").rename(store.with_name("elsewhere"))
+    (store / "prompt").symlink_to(moved)
+    found = {damage.file for damage in verify(store).damaged}
+    assert found == {"seed/c.0", "sample/c.0", "done/zarr.json", "prompt/c.0", "prompt/zarr.json"}
+    before = files_below(moved)
+    with pytest.raises(CacheError, match="a link at .*prompt"):
+        open_writer(store)
+    assert files_below(moved) == before

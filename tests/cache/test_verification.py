@@ -7,6 +7,7 @@ import pytest
 from store_recording import edit_json, files_below, make_schema, record
 
 from ditscope.cache import StreamSpec, open_cache, verify
+from ditscope.cache.store_opening import open_store
 from ditscope.cache.verification import require_whole
 from ditscope.errors import CacheError
 
@@ -177,13 +178,15 @@ def test_what_is_not_a_cache_is_refused(tmp_path, store):
 
 def test_samples_are_required_to_be_whole_one_by_one(store):
     _flip(store / HIDDEN / "c.1.0.0.0.0.0", 5)
-    require_whole(store, [0])
-    require_whole(store, [])
+    opened = open_store(store)
+    one, other = opened.ledger().entries.values()
+    require_whole(opened, [one])
+    require_whole(opened, [])
     with pytest.raises(
         CacheError, match=r"committed sample: .*sample 1, step 1, branch cond, block 0.*ds\.repair"
     ):
-        require_whole(store, [0, 1])
+        require_whole(opened, [one, other])
     shutil.rmtree(store / "images")
     (store / "images").mkdir()
     with pytest.raises(CacheError, match="array images, sample 0.*the file is missing"):
-        require_whole(store, [0])
+        require_whole(opened, [one])

@@ -243,9 +243,11 @@ def test_samples_that_are_there_keep_their_positions_and_are_not_recorded_again(
         assert writer.positions == [1]
         assert writer.committed == {0, 1}
     assert (store / "done/ledger/journal.jsonl").read_bytes() == before
-    with pytest.raises(InputError, match="'a' with seed 0 more than once"):
-        open_writer(store, samples=[SampleSpec("a", 0), SampleSpec("a", 0)])
+    for path in (store, store.with_name("new.zarr")):
+        with pytest.raises(InputError, match="'a' with seed 0 more than once"):
+            open_writer(path, samples=[SampleSpec("a", 0), SampleSpec("a", 0)])
     assert (store / "done/ledger/journal.jsonl").read_bytes() == before
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("stats", [True, False])

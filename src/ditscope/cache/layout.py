@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -248,7 +248,7 @@ class ArrayPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values; its path is its name in the manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "path"}
+        return {own.name: getattr(self, own.name) for own in fields(self) if own.name != "path"}
 
     @classmethod
     def from_json(cls, path: str, data: Mapping[str, Any]) -> ArrayPlan:

@@ -64,14 +64,15 @@ def build_manifest(
     Raises:
         InputError: a value is not JSON.
     """
+    own_schema, own_config = schema.to_json(), json_values(config, "config")
     return {
         "format": FORMAT,
         "version": VERSION,
         "requires": [],
-        "config_hash": config_hash(schema, config),
-        "schema": schema.to_json(),
+        "config_hash": _config_hash(own_schema, own_config),
+        "schema": own_schema,
         "arrays": {path: json_values(plan.to_json(), path) for path, plan in plan_arrays(schema).items()},
-        "config": json_values(config, "config"),
+        "config": own_config,
         "environment": {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "versions": library_versions(),

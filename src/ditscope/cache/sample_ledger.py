@@ -229,6 +229,14 @@ def tensor_line(digest: str, values: np.ndarray[Any, Any]) -> bytes:
     return line("tensor", own)
 
 
+def growth_lines(
+    first: int, samples: Sequence[SampleSpec], tensors: Mapping[str, np.ndarray[Any, Any]]
+) -> bytes:
+    """The lines by which a store gains tensors of calls, and then samples, from position ``first`` on."""
+    lines = [tensor_line(digest, values) for digest, values in tensors.items()]
+    return b"".join([*lines, samples_line(first, samples)] if samples else lines)
+
+
 def read_ledger(store: Path, manifest: Mapping[str, Any], plans: Mapping[str, ArrayPlan]) -> Ledger:
     """Read the journal.
 

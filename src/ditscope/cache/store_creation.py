@@ -1,7 +1,7 @@
-"""Laying out a new store: metadata, labels, an empty ledger; and bringing them up to date when it grows.
+"""Laying out a new store: metadata, labels, a ledger; and bringing them up to date when it grows.
 
 A store is built under a temporary name beside its path and renamed when it is complete, so that a path holds a whole
-empty cache or nothing.
+cache without recorded samples or nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from ditscope.cache.zarr_metadata import ROOT, different_files, zarr_files
 from ditscope.errors import CacheError
 
 _PARTIAL = ".partial"
+_SYNCS = 16
+"""Files and folders that are synced at once: the file system then joins them into few commits."""
 _TAKEN = (
     errno.ENOTEMPTY,
     errno.EEXIST,
@@ -39,9 +41,16 @@ _TAKEN = (
 
 
 def create_store(
-    path: Path, schema: Schema, plans: Mapping[str, ArrayPlan], manifest: Mapping[str, Any]
-) -> None:
-    """Create an empty cache at ``path``, which must not exist or be an empty folder.
+    path: Path,
+    schema: Schema,
+    plans: Mapping[str, ArrayPlan],
+    manifest: Mapping[str, Any],
+    ledger: Ledger,
+) -> int:
+    """Create a cache at ``path``, which must not exist or be an empty folder; no sample of it is recorded.
+
+    Returns:
+        Bytes of its journal.
 
     Raises:
         CacheError: there is something by now, such as another process's cache.
@@ -57,20 +66,20 @@ def create_store(
             f"no folder for a store at {path.parent} ({error.strerror})", "a folder", "Choose another path."
         ) from error
     _remove_cut_off(path)
-    content = zarr_files(schema, plans, manifest, Ledger((), {}))
-    content[sample_ledger.FILE] = sample_ledger.first_line(manifest)
+    content = zarr_files(schema, plans, manifest, ledger)
+    journal = sample_ledger.first_line(manifest) + sample_ledger.growth_lines(
+        0, ledger.samples, ledger.tensors
+    )
+    content[sample_ledger.FILE] = journal
     try:
-        # Several at once: the file system then joins them into few commits.
-        with _partial_folder(path) as partial, ThreadPoolExecutor(16) as pool:
-            folders = {partial / name for name in (*content, *(f"{path}/-" for path in plans))}
-            folders = {
-                partial,
-                *(part for folder in folders for part in folder.parents if partial in part.parents),
-            }
-            for folder in sorted(folders):
+        with _partial_folder(path) as partial, ThreadPoolExecutor(_SYNCS) as pool:
+            folders = [partial / folder for folder in _folders([*content, *(f"{path}/-" for path in plans)])]
+            for folder in folders:
                 files.make_folders(folder)
-            list(pool.map(lambda name: files.write_new(partial / name, content[name]), content))
-            list(pool.map(files.sync_folder, folders))
+            for name, data in content.items():
+                files.write_new(partial / name, data, durable=False)
+            _sync_all(pool, files.sync, [partial / name for name in content])
+            _sync_all(pool, files.sync_folder, folders)
             files.rename(partial, path)
     except OSError as error:
         if error.errno in _TAKEN:
@@ -81,6 +90,7 @@ def create_store(
             ) from error
         raise
     files.sync_folder(path.parent)
+    return len(journal)
 
 
 def update_zarr_files(store: Store, ledger: Ledger) -> None:
@@ -89,12 +99,27 @@ def update_zarr_files(store: Store, ledger: Ledger) -> None:
     The root comes last: with consolidated metadata it is what they read the lengths of all arrays from.
     """
     content = zarr_files(store.schema, store.plans, store.manifest, ledger)
-    folders = {(store.path / name).parent for name in content}
+    # A file in what is no folder is among them.
+    different = different_files(store.path, content)
+    folders = {(store.path / name).parent for name in different}
     files.require_folders(store.path, [folder for folder in folders if os.path.lexists(folder)])
-    for name in sorted(different_files(store.path, content), key=lambda name: name.count("/"), reverse=True):
+    for name in sorted(different, key=lambda name: name.count("/"), reverse=True):
         files.make_folders((store.path / name).parent)
         # The root holds the manifest; all else is compared with it and the ledger whenever a recording begins.
         files.replace(store.path / name, content[name], durable=name == ROOT)
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """The folders that files are in, by their names relative to the store, each after those that it is in."""
+    found = {""}
+    for name in names:
+        while (name := os.path.dirname(name)) not in found:
+            found.add(name)
+    return sorted(found)
+
+
+def _sync_all(pool: Executor, sync: Callable[[Path], None], paths: Sequence[Path]) -> None:
+    list(pool.map(lambda start: list(map(sync, paths[start::_SYNCS])), range(_SYNCS)))
 
 
 @contextlib.contextmanager

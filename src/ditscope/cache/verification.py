@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from ditscope._display import printable
+from ditscope.cache.chunk_reading import ChunkSource
 from ditscope.cache.labels import in_words
 from ditscope.cache.layout import readable_bytes
 from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.sample_ledger import Entry
+from ditscope.cache.store_opening import Store
 from ditscope.cache.zarr_metadata import different_files, zarr_files
 from ditscope.errors import CacheError
 
@@ -109,21 +111,20 @@ def verify(source: str | os.PathLike[str] | Cache) -> Verification:
     return Verification(str(cache.path), len(cache.ledger), n_files, nbytes, tuple(damaged))
 
 
-def require_whole(path: Path, samples: Sequence[int]) -> None:
+def require_whole(store: Store, entries: Sequence[Entry]) -> None:
     """Read committed samples and see that they are what was recorded.
 
     Args:
-        path: the store.
-        samples: positions of committed samples.
+        store: as it was opened.
+        entries: what its ledger says of the samples.
 
     Raises:
         CacheError: one is damaged; the message names the place.
     """
-    cache = open_cache(path) if samples else None
-    for sample in tqdm(samples, desc="check what is there", unit="image", disable=None):
-        assert cache is not None
-        for array in cache.plans:
-            for found in cache.source(array).damaged(sample):
+    for entry in tqdm(entries, desc="check what is there", unit="image", disable=None):
+        for array, plan in store.plans.items():
+            source = ChunkSource(store.path, store.schema, plan, {entry.sample: entry.files[array]})
+            for found in source.damaged(entry.sample):
                 raise CacheError(
                     f"damage in a committed sample: {Damage(*found)}",
                     "what was recorded",

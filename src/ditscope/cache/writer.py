@@ -44,7 +44,8 @@ class CacheWriter:
     have positions in the store, where those of earlier recordings come first.
 
     Attributes:
-        path: the store.
+        store: what is at the path.
+        path: of the store.
         schema: what it holds of each sample.
         manifest: the manifest in the store.
         samples: every sample of the store, in order of position.
@@ -65,10 +66,11 @@ class CacheWriter:
         memory_budget: int,
         threads: int,
         copy: Copy,
+        made: int | None = None,  # bytes of the journal of a store that was made just now
     ) -> None:
         self.path, self.schema, self.manifest = store.path, store.schema, store.manifest
         self.memory_budget = memory_budget
-        self._store, self._plans, self._copy = store, store.plans, copy
+        self.store, self._plans, self._copy = store, store.plans, copy
         self._in_progress: dict[int, SampleInProgress] = {}
         self._positions: dict[str, dict[Any, int]] = {
             "step": _positions(step.index for step in self.schema.steps),
@@ -90,17 +92,19 @@ class CacheWriter:
             for position in self.positions:
                 if position in self.entries:
                     sample_ledger.check_files(self.path, self._plans, self.entries[position])
+            to_go = sum(position not in self.entries for position in self.positions)
+            preflight.check_disk(self.path, self._plans, to_go)
             zarr_metadata.require_done_in_ledger(store.path, ledger)
             if not ledger.damaged:  # else the files of a sample whose line is damaged are among them
                 self._remove_files(lambda number: number not in self.entries)
             self._tensors = dict(ledger.tensors)
-            for digest in tensors.keys() - self._tensors.keys():
-                self._append(sample_ledger.tensor_line(digest, tensors[digest]))
-                self._tensors[digest] = tensors[digest]
-            if new:
-                self._append(sample_ledger.samples_line(len(self.samples), new))
-                self.samples += new
-            update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors))
+            more = {digest: tensors[digest] for digest in tensors if digest not in self._tensors}
+            if lines := sample_ledger.growth_lines(len(self.samples), new, more):
+                self._append(lines)
+            self._tensors |= more
+            self.samples += new
+            if self._end != made:  # else all are as this process has just written them
+                update_zarr_files(store, Ledger(self.samples, self.entries, self._tensors))
             least = preflight.least_memory(store.plans, self.schema.batch_size)
             self.buffers = Buffers(memory_budget - preflight.encoding_memory(store.plans, threads), least)
             counted = (
@@ -172,18 +176,18 @@ class CacheWriter:
             raise CacheError(
                 f"a path {path} that cannot be used ({error})", "a path", "Choose another."
             ) from error
+        made = None
         if free:
             preflight.check_disk(path, plans, len(samples))
-            create_store(path, schema, plans, manifest)
-            store = open_store(path)
+            new, _ = join((), samples)
+            made = create_store(path, schema, plans, manifest, Ledger(new, {}, tensors))
+            store = Store(path, dict(manifest), own_schema, plans)
         else:
             store = open_store(path)
             preflight.check_same(path, store.manifest, manifest)
-            ledger = store.ledger()
-            new, positions = join(ledger.samples, samples)
-            to_go = len(new) + sum(at < len(ledger.samples) and at not in ledger.entries for at in positions)
-            preflight.check_disk(path, store.plans, to_go)
-        return cls(store, samples, tensors, memory_budget=memory_budget, threads=threads, copy=copy)
+        return cls(
+            store, samples, tensors, memory_budget=memory_budget, threads=threads, copy=copy, made=made
+        )
 
     @property
     def committed(self) -> set[int]:

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -52,75 +52,71 @@ def zarr_files(
         ledger: which samples there are, which are committed, and the tensors of calls.
     """
     samples, committed = ledger.samples, ledger.entries
-    of_samples = labels.sample_labels(samples)
+    of_samples = _encoded(labels.sample_labels(samples))
     done = np.isin(np.arange(len(samples)), list(committed))
-    nodes: dict[str, dict[str, Any]] = {}
+    nodes: dict[str, str] = {}
     content: dict[str, bytes] = {}
 
-    def group(path: str, coordinates: Labels, attributes: dict[str, Any], also: Sequence[str] = ()) -> None:
+    def group(path: str, coordinates: _Encoded, attributes: dict[str, Any], also: Sequence[str] = ()) -> None:
         # The CF convention: xarray makes coordinates of the variables named here.
-        names = [name for name, (dims, _) in coordinates.items() if dims != (name,)]
+        names = [name for name, label in coordinates.items() if label.dims != (name,)]
         if coordinates:
             attributes = {**attributes, "coordinates": " ".join([*names, *also])}
-        nodes[path] = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-        for name, (dims, values) in coordinates.items():
-            _label(f"{path}/{name}".lstrip("/"), dims, values, nodes, content)
+        nodes[path] = _text({"attributes": attributes, "zarr_format": 3, "node_type": "group"})
+        for name, label in coordinates.items():
+            own = f"{path}/{name}".lstrip("/")
+            nodes[own] = label.metadata
+            content.update((f"{own}/c.{number}", chunk) for number, chunk in enumerate(label.chunks))
 
-    group("", {**of_samples, "done": (("sample",), done)}, {ATTRIBUTE: dict(manifest)})
+    group("", of_samples | _encoded({"done": (("sample",), done)}), {ATTRIBUTE: dict(manifest)})
     for stream in schema.streams:
         of_stream: dict[str, Any] = {"stream": stream.name}
         if stream.has_grid:
             of_stream |= {"grid_height": stream.grid_height, "grid_width": stream.grid_width}
+        of_tokens = _encoded(labels.token_labels(stream))
         own, also = {}, []
         if f"{stream.name}/token_mask" in plans:
-            own, also = {**of_samples, **labels.branch_labels(schema)}, ["token_mask"]
+            own, also = of_samples | _encoded(labels.branch_labels(schema)) | of_tokens, ["token_mask"]
         elif f"{stream.name}/token_id" in plans:
-            own = dict(of_samples)
-        group(stream.name, own | (labels.token_labels(stream) if own else {}), of_stream, also)
+            own = of_samples | of_tokens
+        group(stream.name, own, of_stream, also)
         for site in (site for site in schema.sites if site.stream == stream.name):
             of_site = {**of_stream, "site": site.name, "dtype": schema.dtype}
-            coordinates = {**of_samples, **labels.site_labels(schema, site)}
+            coordinates = of_samples | _encoded(labels.site_labels(schema, site))
             hidden = f"{site.folder}/hidden" in plans
-            group(site.folder, coordinates | (labels.token_labels(stream) if hidden else {}), of_site)
+            group(site.folder, coordinates | (of_tokens if hidden else {}), of_site)
             if any(path.startswith(f"{site.folder}/{STATISTICS_FOLDER}/") for path in plans):
                 path = f"{site.folder}/{STATISTICS_FOLDER}"
-                group(path, coordinates | labels.statistic_labels(schema), of_site)
+                group(path, coordinates | _encoded(labels.statistic_labels(schema)), of_site)
     if schema.trajectory is not None:
-        group("trajectory", {**of_samples, **labels.trajectory_labels(schema)}, {})
+        group("trajectory", of_samples | _encoded(labels.trajectory_labels(schema)), {})
     for plan in plans.values():
-        nodes[plan.path] = array_metadata(plan, len(samples))
+        nodes[plan.path] = _text(array_metadata(plan, len(samples)))
     if ledger.tensors:
         group("call", {}, {})
     for digest, values in ledger.tensors.items():
         # Chunks have no axis of length 0.
         path, chunk = f"call/t{digest}", [max(1, n) for n in values.shape]
         dims = [f"axis_{axis}" for axis in range(values.ndim)]
-        nodes[path] = _array(
-            dims,
-            values.shape,
-            chunk,
-            str(values.dtype),
-            0,
-            [_bytes(values.dtype.itemsize), _CRC],
-            {"digest": digest},
+        chain = [_bytes(values.dtype.itemsize), _CRC]
+        nodes[path] = _text(
+            _array(dims, values.shape, chunk, str(values.dtype), 0, chain, {"digest": digest})
         )
         content[f"{path}/c{''.join('.0' for _ in dims)}"] = _with_checksum(values.tobytes())
-    dtypes = {node["data_type"] for node in nodes.values() if "data_type" in node}
+    dtypes = {plan.dtype for plan in plans.values()} | {str(own.dtype) for own in ledger.tensors.values()}
     if "bfloat16" not in dtypes:
         # A zarr that does not know bfloat16 parses consolidated metadata whole, and could open nothing at all.
-        below = {path: node for path, node in sorted(nodes.items()) if path}
-        nodes[""]["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": below}
-    for path, node in nodes.items():
-        content[f"{path}/{ROOT}".lstrip("/")] = json.dumps(node, indent=1).encode("ascii")
+        nodes[""] = _with_consolidated(nodes[""], {path: nodes[path] for path in sorted(nodes) if path})
+    content.update((f"{path}/{ROOT}".lstrip("/"), text.encode("ascii")) for path, text in nodes.items())
     return content
 
 
 def done_file(samples: int, committed: Collection[int], sample: int) -> tuple[str, bytes]:
     """The file that says that a sample is done, and its bytes."""
     chunk = sample // SAMPLES_PER_CHUNK
-    positions = np.arange(chunk * SAMPLES_PER_CHUNK, (chunk + 1) * SAMPLES_PER_CHUNK)
-    known = {at for at in committed if at // SAMPLES_PER_CHUNK == chunk and at < samples}
-    return f"done/c.{chunk}", _with_checksum(np.isin(positions, list(known)).tobytes())
+    first = chunk * SAMPLES_PER_CHUNK
+    done = (at in committed and at < samples for at in range(first, first + SAMPLES_PER_CHUNK))
+    return f"done/c.{chunk}", _with_checksum(bytes(done))
 
 
 def require_done_in_ledger(store: Path, ledger: Ledger) -> None:
@@ -151,11 +147,16 @@ def require_done_in_ledger(store: Path, ledger: Ledger) -> None:
 
 def different_files(store: Path, content: Mapping[str, bytes]) -> list[str]:
     """Names of the files that are missing, are links or otherwise no plain files, or have other bytes."""
+    is_folder: dict[Path, bool] = {}
     different = []
     for name, expected in content.items():
+        path = store / name
         try:
-            files.require_folders(store, [(store / name).parent])
-            same = files.size(store / name) == len(expected) and files.read(store / name) == expected
+            if (folder := path.parent) not in is_folder:
+                is_folder[folder] = False
+                files.require_folders(store, [folder])
+                is_folder[folder] = True
+            same = is_folder[folder] and files.read(path, len(expected)) == expected
         except (OSError, CacheError):
             same = False
         if not same:
@@ -233,35 +234,62 @@ def _array(
     }
 
 
-def _label(
-    path: str,
-    dims: Sequence[str],
-    values: np.ndarray[Any, Any],
-    nodes: dict[str, dict[str, Any]],
-    content: dict[str, bytes],
-) -> None:
-    """Add a label's metadata and chunks."""
+class _Label(NamedTuple):
+    """A label's dims, the text of its metadata, and its chunks."""
+
+    dims: tuple[str, ...]
+    metadata: str
+    chunks: list[bytes]
+
+
+_Encoded = dict[str, _Label]
+
+
+def _encoded(coordinates: Labels) -> _Encoded:
+    return {name: _label(dims, values) for name, (dims, values) in coordinates.items()}
+
+
+def _label(dims: tuple[str, ...], values: np.ndarray[Any, Any]) -> _Label:
     dtype = "string" if values.dtype == object else str(values.dtype)
     length = SAMPLES_PER_CHUNK if dims == ("sample",) else max(1, len(values))
     first = {"name": "vlen-utf8", "configuration": {}} if dtype == "string" else _bytes(values.dtype.itemsize)
-    nodes[path] = _array(dims, values.shape, (length,), dtype, _MISSING[dtype], [first, _CRC], {})
+    node = _array(dims, values.shape, (length,), dtype, _MISSING[dtype], [first, _CRC], {})
     missing = float("nan") if dtype == "float64" else _MISSING[dtype]
-    for number in range(math.ceil(len(values) / length)):
-        chunk = np.full(length, missing, dtype=values.dtype)
-        part = values[number * length : (number + 1) * length]
-        chunk[: len(part)] = part
-        encoded = _utf8(chunk) if dtype == "string" else chunk.tobytes()
-        content[f"{path}/c.{number}"] = _with_checksum(encoded)
+    chunks = []
+    for start in range(0, len(values), length):
+        part = values[start : start + length]
+        if dtype == "string":
+            encoded = _utf8(part, length)
+        else:
+            chunk = np.full(length, missing, dtype=values.dtype)
+            chunk[: len(part)] = part
+            encoded = chunk.tobytes()
+        chunks.append(_with_checksum(encoded))
+    return _Label(dims, _text(node), chunks)
 
 
-def _utf8(values: Sequence[str] | np.ndarray[Any, Any]) -> bytes:
+def _text(node: Mapping[str, Any]) -> str:
+    return json.dumps(node, indent=1)
+
+
+def _with_consolidated(root: str, below: Mapping[str, str]) -> str:
+    """The text of the root's metadata with that of all nodes below it, each of which was made into text once."""
+    nodes = (f"{json.dumps(path)}: {text}".replace("\n", "\n   ") for path, text in below.items())
+    listed = ",\n   ".join(nodes)
+    return (
+        root.removesuffix("\n}")
+        + ',\n "consolidated_metadata": {\n  "kind": "inline",\n  "must_understand": false,\n  "metadata": {\n   '
+        + listed
+        + "\n  }\n }\n}"
+    )
+
+
+def _utf8(values: np.ndarray[Any, Any], length: int) -> bytes:
     """The zarr codec ``vlen-utf8``: how many, then each with its length before it."""
-    parts = [len(values).to_bytes(4, "little")]
-    for value in values:
-        # A lone surrogate has no UTF-8; the ledger has the text as it was.
-        text = value.encode("utf-8", "replace")
-        parts += [len(text).to_bytes(4, "little"), text]
-    return b"".join(parts)
+    # A lone surrogate has no UTF-8; the ledger has the text as it was.
+    texts = [value.encode("utf-8", "replace") for value in (*values, _MISSING["string"])]
+    *parts, padding = [len(text).to_bytes(4, "little") + text for text in texts]
+    return length.to_bytes(4, "little") + b"".join(parts) + padding * (length - len(parts))
 
 
 def _with_checksum(content: bytes) -> bytes:

@@ -291,7 +291,8 @@ class Recording:
             copy=copy_values,
         ) as writer:
             if self._settings.check_committed:
-                require_whole(self._path, [at for at in writer.positions if at in writer.entries])
+                done = [writer.entries[at] for at in writer.positions if at in writer.entries]
+                require_whole(writer.store, done)
             progress = tqdm(total=len(specs), desc="record", unit="image", disable=None)
             progress.update(sum(position in writer.entries for position in writer.positions))
             for batch in plan.batches:
