@@ -509,23 +509,21 @@ def saves_more(modules: Sequence[torch.nn.Module]) -> bool:
     buffers: list[int] = []
     below: list[torch.nn.Module] = []
     for module in modules:
-        own = module.__dict__
-        if own["_state_dict_hooks"] or own["_state_dict_pre_hooks"]:
+        held = module.__dict__
+        if held["_state_dict_hooks"] or held["_state_dict_pre_hooks"]:
             return True
-        if "_save_to_state_dict" in own or "get_extra_state" in own or "state_dict" in own:
+        if "_save_to_state_dict" in held or "get_extra_state" in held or "state_dict" in held:
             return True
-        if own["_buffers"]:
-            buffers += [id(buffer) for buffer in own["_buffers"].values() if buffer is not None]
-        if own["_modules"]:
-            below += own["_modules"].values()
+        if held["_buffers"]:
+            buffers += [id(buffer) for buffer in module._buffers.values() if buffer is not None]
+        if held["_modules"]:
+            below += [child for child in module._modules.values() if child is not None]
     if len(set(buffers)) < len(buffers):
         return True
-    twice = (
-        []
-        if len(set(below)) == len(below)
-        else [child for child, times in Counter(below).items() if times > 1]
-    )
-    return any(True for child in twice if child is not None for _ in child.buffers())
+    if len(set(below)) == len(below):
+        return False
+    twice = [child for child, times in Counter(below).items() if times > 1]
+    return any(True for child in twice for _ in child.buffers())
 
 
 def inner_tensors(tensor: torch.Tensor) -> tuple[list[str], Any] | None:

@@ -112,7 +112,7 @@ def _network(network: Any, members: Members, plain: PlainForm) -> dict[str, Any]
     }
 
 
-def _adapters(members: Members) -> dict[str, Any]:
+def _adapters(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Name -> number of layers, scale, and whether it is active, fused into the weights, disabled."""
     found: dict[str, dict[str, list[tuple[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name, layer in members:

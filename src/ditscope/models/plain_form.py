@@ -123,7 +123,8 @@ class PlainForm:
         if not gathered:
             self._within = PlainForm(gathered=True, libraries=libraries)
             self._within._collections = False
-        self._parts = self._within._parts = list(parts)
+        self._parts: list[torch.nn.Module] = list(parts)
+        self._within._parts = self._parts
         for kind in set(map(type, self._parts)):
             self.class_name(kind)
 
@@ -390,7 +391,8 @@ def _is_nnsights(kind: type) -> bool:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """An object's attributes, in slots or not."""
-    slots = _slots(type(value))
+    kind: Any = type(value)
+    slots = _slots(kind)
     return {
         **{name: getattr(value, name) for name in slots if hasattr(value, name)},
         **getattr(value, "__dict__", {}),
@@ -398,7 +400,7 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _slots(kind: type) -> list[str]:
+def _slots(kind: Any) -> list[str]:
     """Names of a class's slots, which it has from its making on."""
     members = {name: each for base in kind.__mro__ for name, each in vars(base).items()}
     return sorted({name for name, each in members.items() if inspect.ismemberdescriptor(each)} - {"__dict__"})
