@@ -96,8 +96,9 @@ def test_defaults_that_are_set_on_a_call_are_found_anew() -> None:
 
     kind = type("Calling", (), {"__call__": called})
     assert signature_defaults(kind) == {"steps": 1, "scale": 2.0}
-    called.__defaults__ = (3,)
     called.__kwdefaults__["scale"] = 4.0
+    assert signature_defaults(kind) == {"steps": 1, "scale": 4.0}
+    called.__defaults__ = (3,)
     assert signature_defaults(kind) == {"steps": 3, "scale": 4.0}
     kind.__call__ = lambda self, size=5: None
     assert signature_defaults(kind) == {"size": 5}

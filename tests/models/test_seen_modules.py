@@ -120,7 +120,13 @@ def test_attributes_of_torchs_own_that_come_in_another_order_hide_nothing(descri
     vars(module).clear()
     vars(module).update(reversed(own.items()))
     assert descriptions.again() == 1
-    module.scale, module.training = 0.25, False
+    module.scale = 0.25
     assert descriptions.again() == 2
-    module.training = True
+    module.training = False
     assert descriptions.again() == 3
+
+
+def test_the_mode_is_described(descriptions) -> None:
+    assert descriptions.again() == 1
+    descriptions.network[1].training = False
+    assert descriptions.again() == 2
