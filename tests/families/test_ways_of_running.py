@@ -21,6 +21,7 @@ from support_table import IN_OTHER_WAYS, TESTED_IN_OTHER_WAYS
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
+from ditscope.models._internals import members_of
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
 from ditscope.models.offload import stored_tensors
@@ -126,7 +127,9 @@ def test_offloading_changes_no_fingerprint_and_leaves_no_place_without_a_device(
     before = weights_fingerprint(opened(name))
     assert weights_fingerprint(dit) == before
     assert dit.device.type == "cpu"
-    _, kept = max(stored_tensors(dit.diffusers_pipeline.text_encoder), key=lambda named: named[1].numel())
+    _, kept = max(
+        stored_tensors(members_of(dit.diffusers_pipeline.text_encoder)), key=lambda named: named[1].numel()
+    )
     value = kept.data.view(-1)[7].clone()
     kept.data.view(-1)[7] = value + 1
     assert weights_fingerprint(dit) != before

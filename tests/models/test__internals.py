@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import types
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -327,9 +328,9 @@ def test_whether_a_network_saves_more_than_its_parameters_and_buffers_is_known(c
     network[0].weight = network[2].weight
     named = {*dict(network.named_parameters(remove_duplicate=False)), *dict(network.named_buffers())}
     assert network.state_dict().keys() <= named
-    assert not _internals.saves_more(network)
+    assert not _internals.saves_more(list(network.modules()))
     change(network)
-    assert _internals.saves_more(network)
+    assert _internals.saves_more(list(network.modules()))
 
 
 def private_names(path: Path) -> set[str]:
@@ -404,3 +405,38 @@ def test_a_run_that_serves_at_some_modules_makes_the_same_and_passes_others_by(d
     for each in (other, dit.blocks[2]):
         assert len(each._module.__dict__[_internals.STATE].routes) == 1
         run(each)
+
+
+class Found(torch.nn.Module):
+    """What is asked of it is found by its own search."""
+
+    def __getattr__(self, name: str) -> Any:
+        return "found" if name == "processor" else super().__getattr__(name)
+
+
+def test_an_attribute_is_what_getattr_gives_wherever_it_is() -> None:
+    with_one, with_a_module, of_the_class = (torch.nn.Linear(1, 1) for _ in range(3))
+    with_one.processor, with_a_module.processor = 1, torch.nn.Identity()
+    of_the_class.__class__ = type("Classed", (torch.nn.Linear,), {"processor": "a class's"})
+    for module in (with_one, with_a_module, of_the_class, Found(), torch.nn.Identity()):
+        assert _internals.attribute_of(module, "processor") is getattr(module, "processor", None)
+
+
+def test_a_module_runs_its_own_forward_unless_any_other_is_set_on_it(dit) -> None:
+    block = dit.diffusers_pipeline.transformer.transformer_blocks[0]
+    kind = type("Asked", (torch.nn.Linear,), {"forward": property(lambda self: len)})
+    plain, asked = torch.nn.Linear(1, 1), kind(1, 1)
+    assert _internals.runs_own_forward(plain)
+    assert _internals.runs_own_forward(block)
+    assert not _internals.runs_own_forward(asked)
+    for other in (torch.nn.Linear(1, 1).forward, lambda x: x, types.MethodType(lambda self, x: x, plain)):
+        plain.forward = other
+        assert not _internals.runs_own_forward(plain)
+
+
+def test_a_pipeline_computes_where_diffusers_says(dit) -> None:
+    pipeline = dit.diffusers_pipeline
+    assert _internals.compute_device(pipeline) == pipeline.device == pipeline._execution_device
+    shared = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Sequential(torch.nn.Identity()))
+    shared.append(shared[1])
+    assert list(_internals.modules_in([shared, shared])) == [shared, *shared[:2], shared[1][0]]

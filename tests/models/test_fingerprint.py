@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import ditscope as ds
 from ditscope.errors import UnsupportedError
+from ditscope.models._internals import members_of
 from ditscope.models.fingerprint import values_digest, weights_fingerprint
 from ditscope.models.offload import networks, stored_tensors
 
@@ -65,7 +66,7 @@ def test_a_fused_adapter_is_seen_in_the_weights_even_when_it_is_taken_off(own) -
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_one_value_of_one_tensor_is_noticed_wherever_it_is(own, unchanged, data) -> None:
-    tensors = [tensor for _, tensor in stored_tensors(networks(own.diffusers_pipeline))]
+    tensors = [tensor for _, tensor in stored_tensors(members_of(networks(own.diffusers_pipeline)))]
     values = data.draw(st.sampled_from(tensors)).data.view(-1).view(torch.uint8)
     position, bit = data.draw(st.integers(0, len(values) - 1)), data.draw(st.integers(0, 7))
     values[position] ^= 1 << bit
@@ -111,7 +112,7 @@ def test_a_tied_weight_is_noticed_by_either_name(own, unchanged) -> None:
         weight.data[1, 1] = value + 1
         assert weights_fingerprint(own) != unchanged
         weight.data[1, 1] = value
-    weights = dict(stored_tensors(networks(own.diffusers_pipeline)))
+    weights = dict(stored_tensors(members_of(networks(own.diffusers_pipeline))))
     assert sum(weight is tied[0] for weight in weights.values()) == 1
 
 

@@ -6,6 +6,7 @@ import accelerate
 import torch
 from diffusers.hooks import apply_group_offloading
 
+from ditscope.models._internals import members_of
 from ditscope.models.offload import mixed_up_on_disk, networks, stored_tensors
 
 CPU = torch.device("cpu")
@@ -26,7 +27,7 @@ NAMES = ["first.weight", "first.bias", "second.bias", "extra", "table"]
 
 
 def values(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in stored_tensors(network)}
+    return {name: tensor.detach().clone() for name, tensor in stored_tensors(members_of(network))}
 
 
 def require_same(network: torch.nn.Module, before: dict[str, torch.Tensor]) -> None:
@@ -55,13 +56,13 @@ def test_what_group_offload_put_on_disk_is_read_from_there(tmp_path) -> None:
     for parameter in network.parameters():  # as memory that was never written may look
         parameter.data = torch.full_like(parameter.data, 7.0)
     require_same(network, before)
-    assert list(mixed_up_on_disk(network)) == []
+    assert list(mixed_up_on_disk(members_of(network))) == []
 
 
 def test_a_weight_in_two_groups_on_disk_is_named(tmp_path) -> None:
     network = Tied()
     apply_group_offloading(network, CPU, CPU, offload_type="leaf_level", offload_to_disk_path=str(tmp_path))
-    assert ("first", "second") in list(mixed_up_on_disk(network))
+    assert ("first", "second") in list(mixed_up_on_disk(members_of(network)))
 
 
 def test_networks_are_the_components_that_are_modules(dit) -> None:

@@ -89,3 +89,16 @@ def test_a_folder_s_arguments_are_those_that_the_called_class_takes(tmp_path) ->
     assert call_defaults(str(tmp_path), FluxPipeline) == settings
     assert call_defaults(str(tmp_path), FluxControlPipeline) == {"height": 16}
     assert call_defaults(None) == {}
+
+
+def test_defaults_that_are_set_on_a_call_are_found_anew() -> None:
+    def called(self, steps=1, *, scale=2.0) -> None: ...
+
+    kind = type("Calling", (), {"__call__": called})
+    assert signature_defaults(kind) == {"steps": 1, "scale": 2.0}
+    called.__kwdefaults__["scale"] = 4.0
+    assert signature_defaults(kind) == {"steps": 1, "scale": 4.0}
+    called.__defaults__ = (3,)
+    assert signature_defaults(kind) == {"steps": 3, "scale": 4.0}
+    kind.__call__ = lambda self, size=5: None
+    assert signature_defaults(kind) == {"size": 5}

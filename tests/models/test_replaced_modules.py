@@ -55,7 +55,7 @@ def test_a_module_that_a_block_does_not_have_at_all_is_not_read_and_one_inside_i
 
 def test_what_diffusers_wrote_is_not_refused(dit, transformer) -> None:
     refuse_replaced(dit.family, transformer)
-    refuse_unread(dit.run_state)
+    refuse_unread(dit.run_state, dict(read_modules(dit.family, transformer)))
 
 
 def test_a_transformer_of_another_class_is_refused(dit) -> None:
@@ -69,13 +69,17 @@ def test_a_forward_of_ones_own_is_refused_on_a_block_and_where_it_goes_around_nn
     block = transformer.transformer_blocks[1]
     own = types.MethodType(lambda self, *args, **kwargs: None, block)
     monkeypatch.setitem(block.__dict__, "forward", own)
-    for refuse in (lambda: refuse_replaced(dit.family, transformer), lambda: refuse_unread(dit.run_state)):
+    read = dict(read_modules(dit.family, transformer))
+    for refuse in (
+        lambda: refuse_replaced(dit.family, transformer),
+        lambda: refuse_unread(dit.run_state, read),
+    ):
         with pytest.raises(UnsupportedError, match=r"double\.1 with a forward from .*test_replaced_modules"):
             refuse()
     monkeypatch.undo()
     monkeypatch.delitem(block.ff.__dict__, "forward")
     with pytest.raises(UnsupportedError, match=r"double\.1\.ff with a forward put back"):
-        refuse_unread(dit.run_state)
+        refuse_unread(dit.run_state, read)
 
 
 def test_a_module_that_is_another_after_the_run_is_refused(dit, transformer, monkeypatch) -> None:

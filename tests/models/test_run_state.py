@@ -57,9 +57,9 @@ def refusals(monkeypatch) -> list[int]:
     counted: list[int] = []
     real = run_state.refuse_unmapped
 
-    def counting(run, call) -> None:
+    def counting(run, call) -> dict:
         counted.append(run.n_visits)
-        real(run, call)
+        return real(run, call)
 
     monkeypatch.setattr(run_state, "refuse_unmapped", counting)
     return counted

@@ -112,3 +112,21 @@ def test_modules_that_were_replaced_are_let_go(descriptions) -> None:
     descriptions.network[1] = Scaled()
     gc.collect()
     assert weight() is None
+
+
+def test_attributes_of_torchs_own_that_come_in_another_order_hide_nothing(descriptions) -> None:
+    module = descriptions.network[1]
+    own = dict(vars(module))
+    vars(module).clear()
+    vars(module).update(reversed(own.items()))
+    assert descriptions.again() == 1
+    module.scale = 0.25
+    assert descriptions.again() == 2
+    module.training = False
+    assert descriptions.again() == 3
+
+
+def test_the_mode_is_described(descriptions) -> None:
+    assert descriptions.again() == 1
+    descriptions.network[1].training = False
+    assert descriptions.again() == 2

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models import attention_dispatch
 
-from ditscope.models._internals import attention_backend, forward_hooks, home_of, members_of, tensors_of
+from ditscope.models._internals import (
+    attention_backend,
+    attribute_of,
+    forward_hooks,
+    home_of,
+    parameters_of,
+    tensors_of,
+    with_forward_hooks,
+)
 from ditscope.models.module_table import common, module_table
-from ditscope.models.offload import networks
+from ditscope.models.offload import Members, members_by_network
 from ditscope.models.plain_form import KNOWN_CODE, PlainForm, foreign_members, is_foreign, short_digest
 from ditscope.models.replaced_modules import foreign_forward
 from ditscope.models.seen_modules import described_once
@@ -40,22 +48,24 @@ _COPYING = "transformers.utils.output_capturing"
 _PLACEMENT = {"hf_device_map"}
 
 
-def live_state(dit: DiT) -> dict[str, Any]:
+def live_state(dit: DiT, members: Mapping[str, Members] | None = None) -> dict[str, Any]:
     """The live state as JSON: versions, torch's settings, the pipeline, and each of its components by name.
 
     A network has its class, dtype, quantization, adapters (scale, active, fused, disabled), attention processors,
     forward hooks of torch's, configuration, and a table of its modules' attributes by class. A scheduler, tokenizer
     or image processor has its class and settings. ``patched`` names a library's functions that were replaced.
     See :func:`ditscope.models.module_table.module_table`.
+
+    Args:
+        dit: the model.
+        members: those of :func:`ditscope.models.offload.members_by_network`, where they are at hand.
     """
     pipeline = dit.diffusers_pipeline
-    # Each network is walked once: most of the time would go there.
-    parts = networks(pipeline)
-    members = {name: members_of(network) for name, network in parts.items()}
-    weights = {name: tensors_of(own)[0] for name, own in members.items()}
-    modules = [parts, *(module for own in members.values() for _, module in own)]
+    if members is None:
+        members = members_by_network(pipeline)
+    modules = [module for own in members.values() for _, module in own]
     plain = PlainForm(modules)
-    used = {*map(type, modules), *(type(value) for own in weights.values() for _, value in own)}
+    used = {*map(type, modules), *map(type, parameters_of(modules))}
     state: dict[str, Any] = {
         "versions": installed(sorted({*_ALWAYS, *_libraries(used)})),
         "torch": _torch_settings(),
@@ -67,9 +77,7 @@ def live_state(dit: DiT) -> dict[str, Any]:
     if patched := dict(_patched(pipeline, modules, plain)):
         state["patched"] = patched
     for name, component in pipeline.components.items():
-        state[name] = (
-            _network(component, members[name], weights[name], plain) if name in parts else plain(component)
-        )
+        state[name] = _network(component, members[name], plain) if name in members else plain(component)
     return state
 
 
@@ -78,12 +86,9 @@ def live_digest(state: Mapping[str, Any]) -> str:
     return short_digest(state, 16)
 
 
-_Members = Sequence[tuple[str, Any]]
-
-
-def _network(
-    network: Any, members: _Members, weights: Sequence[tuple[str, torch.Tensor]], plain: PlainForm
-) -> dict[str, Any]:
+def _network(network: Any, members: Members, plain: PlainForm) -> dict[str, Any]:
+    dtypes = {value.dtype for value in parameters_of(module for _, module in members)}
+    by_weight = tensors_of(members)[0] if len(dtypes) > 1 else ()
     quantizer = getattr(network, "hf_quantizer", None)
     by_name = {"hooks": dict(_hooks(members, plain)), "forwards": dict(_forwards(members, plain))}
 
@@ -96,7 +101,10 @@ def _network(
 
     return {
         "class": plain.class_name(type(network)),
-        "dtype": common([(name, plain(value.dtype)) for name, value in weights] or [("", None)]),
+        "dtype": common(
+            [(name, plain(value.dtype)) for name, value in by_weight]
+            or [("", plain(next(iter(dtypes), None)))]
+        ),
         "quantization": plain(getattr(quantizer, "quantization_config", None)),
         "config": plain(getattr(network, "config", None)),
         **{what: found for what, found in by_name.items() if found},
@@ -104,7 +112,7 @@ def _network(
     }
 
 
-def _adapters(members: _Members) -> dict[str, Any]:
+def _adapters(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Name -> number of layers, scale, and whether it is active, fused into the weights, disabled."""
     found: dict[str, dict[str, list[tuple[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for name, layer in members:
@@ -124,29 +132,28 @@ def _adapters(members: _Members) -> dict[str, Any]:
     }
 
 
-def _processors(members: _Members, plain: PlainForm) -> dict[str, int]:
+def _processors(members: Members, plain: PlainForm) -> dict[str, int]:
     """Class of attention processor -> number of modules with one."""
     counts: dict[str, int] = defaultdict(int)
     for _, module in members:
-        processor = getattr(module, "processor", None)
+        processor = attribute_of(module, "processor")
         if processor is not None:
             counts[plain.class_name(type(processor))] += 1
     return dict(sorted(counts.items()))
 
 
-def _hooks(members: _Members, plain: PlainForm) -> Iterator[tuple[str, list[Any]]]:
+def _hooks(members: Members, plain: PlainForm) -> Iterator[tuple[str, list[Any]]]:
     """Modules with forward hooks of torch's, and the hooks."""
-    for name, module in members:
+    for name, module in with_forward_hooks(members):
         hooks = [plain.function(hook) for hook in forward_hooks(module) if home_of(hook) != _COPYING]
         if hooks:
             yield name or "itself", hooks
 
 
-def _forwards(members: _Members, plain: PlainForm) -> Iterator[tuple[str, Any]]:
+def _forwards(members: Members, plain: PlainForm) -> Iterator[tuple[str, Any]]:
     """Modules with another forward than their class's, and that forward."""
     for name, module in members:
-        forward = foreign_forward(module)
-        if forward is not None:
+        if (forward := foreign_forward(module)) is not None:
             yield name or "itself", plain.function(forward)
 
 
@@ -172,7 +179,7 @@ def _patched(
 ) -> Iterator[tuple[str, Any]]:
     """What stands in the place of a library's functions, in torch and where the pipeline's classes are written."""
     used = [pipeline, *pipeline.components.values(), *modules]
-    used += [module.processor for module in modules if hasattr(module, "processor")]
+    used += [attribute_of(module, "processor") for module in modules]
     homes = {kind.__module__ for each in {*map(type, used)} for kind in each.__mro__}
     homes |= {"torch", torch.nn.functional.__name__, attention_dispatch.__name__}
     # Where only `object` is written; a notebook adds names of its own there, which count its messages.

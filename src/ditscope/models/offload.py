@@ -16,18 +16,19 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from ditscope.models._internals import accelerate_hooks, disk_group, members_of, tensors_of
+from ditscope.models._internals import accelerate_hooks, disk_group, hooked, members_of, tensors_of
 
-_Named = Sequence[tuple[str, torch.nn.Module]]
+Members = Sequence[tuple[str, torch.nn.Module]]
+"""Modules by name."""
 
 
-def stored_tensors(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The network's parameters and buffers by name, each once, with their values from wherever they are kept.
+def stored_tensors(modules: Members) -> Iterator[tuple[str, torch.Tensor]]:
+    """The modules' parameters and buffers by name, each once, with their values from wherever they are kept.
 
     One whose values are nowhere to be found comes as it is, on the meta device.
     """
-    modules = members_of(network)
-    kept, on_disk = _kept_by_accelerate(modules), _kept_on_disk(modules)
+    offloaded = hooked(modules)
+    kept, on_disk = _kept_by_accelerate(offloaded), _kept_on_disk(offloaded)
     seen: dict[tuple[int, torch.Size], weakref.ref[torch.Tensor]] = {}
     for name, tensor in chain(*tensors_of(modules)):
         if name in kept and tensor.is_meta:
@@ -52,7 +53,21 @@ def networks(pipeline: Any) -> torch.nn.ModuleDict:
     return torch.nn.ModuleDict({n: c for n, c in components if isinstance(c, torch.nn.Module)})
 
 
-def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
+def members_by_network(pipeline: Any) -> dict[str, Members]:
+    """A pipeline's networks by the name of the component, each with its modules: walked once for all that asks."""
+    return {name: members_of(network) for name, network in networks(pipeline).items()}
+
+
+def in_pipeline(networks: Mapping[str, Members]) -> Members:
+    """The modules of all networks by the names that they have in the pipeline."""
+    return [
+        (f"{network}.{name}" if name else network, module)
+        for network, members in networks.items()
+        for name, module in members
+    ]
+
+
+def mixed_up_on_disk(modules: Members) -> Iterator[tuple[str, str]]:
     """Pairs of modules whose groups of weights went to one file on disk, or have one and the same weight.
 
     diffusers names a file by the place of a group within its network, and leaves a file alone that is there
@@ -60,7 +75,7 @@ def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
     away with the first of its groups, and what is left of it is saved with the second.
     """
     owners: dict[str | int, tuple[str, Mapping[torch.Tensor, str]]] = {}
-    for name, module in members_of(networks):
+    for name, module in hooked(modules):
         group = disk_group(module)
         if group is None:
             continue
@@ -73,7 +88,7 @@ def mixed_up_on_disk(networks: torch.nn.Module) -> Iterator[tuple[str, str]]:
                 break
 
 
-def _kept_by_accelerate(modules: _Named) -> dict[str, Callable[[], torch.Tensor]]:
+def _kept_by_accelerate(modules: Members) -> dict[str, Callable[[], torch.Tensor]]:
     kept: dict[str, Callable[[], torch.Tensor]] = {}
     for prefix, module in modules:
         for hook in accelerate_hooks(module):
@@ -84,7 +99,7 @@ def _kept_by_accelerate(modules: _Named) -> dict[str, Callable[[], torch.Tensor]
     return kept
 
 
-def _kept_on_disk(modules: _Named) -> dict[int, Callable[[], torch.Tensor]]:
+def _kept_on_disk(modules: Members) -> dict[int, Callable[[], torch.Tensor]]:
     return {
         id(tensor): partial(_from_file, path, key)
         for path, keys in filter(None, (disk_group(module) for _, module in modules))

@@ -7,6 +7,8 @@ suit the checkpoint (height, width, text length, guidance). They fill in what a 
 from __future__ import annotations
 
 import inspect
+import operator
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def call_parameters(pipeline_class: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for base in pipeline_class.__mro__:
         if "__call__" in vars(base):
-            own = dict(inspect.signature(vars(base)["__call__"]).parameters)
+            own = _parameters(vars(base)["__call__"])
             passes_on = [name for name, each in own.items() if each.kind is each.VAR_KEYWORD]
             found = {**own, **found}
             if not passes_on:
@@ -55,6 +57,21 @@ def call_parameters(pipeline_class: type) -> dict[str, inspect.Parameter]:
         for n, each in found.items()
         if n != "self" and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
     }
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """A function's parameters, found once for what it is made of: code and defaults of what it wraps."""
+    written = inspect.unwrap(function)
+    made_of = [getattr(written, name, None) for name in ("__code__", "__defaults__", "__kwdefaults__")]
+    known = _FOUND.get(function)
+    if known is None or made_of[-1] or not all(map(operator.is_, made_of, known[0])):
+        known = _FOUND[function] = made_of, dict(inspect.signature(function).parameters)
+    return known[1]
+
+
+_FOUND: weakref.WeakKeyDictionary[Any, tuple[list[Any], dict[str, inspect.Parameter]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def signature_defaults(pipeline_class: type) -> dict[str, Any]:

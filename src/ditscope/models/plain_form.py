@@ -93,6 +93,7 @@ _CALLING = (
     *(FunctionType, MethodType, staticmethod, classmethod),
     *(functools.partial, functools.partialmethod, type(functools.cache(len))),
 )
+_AS_THEY_ARE = {bool, int, str, type(None)}
 _WORDS_READ = 256
 _PROBE = "A small RED naïve star, left"
 
@@ -122,17 +123,18 @@ class PlainForm:
         if not gathered:
             self._within = PlainForm(gathered=True, libraries=libraries)
             self._within._collections = False
-        parts = list(parts)
-        names = {kind: self.class_name(kind) for kind in set(map(type, parts))}
-        named = {id(part): (part, names[type(part)]) for part in parts}
-        for each in (self, self._within):
-            each._known |= named
+        self._parts: list[torch.nn.Module] = list(parts)
+        self._within._parts = self._parts
+        for kind in set(map(type, self._parts)):
+            self.class_name(kind)
 
     def __call__(self, value: Any) -> Any:
         """The value as JSON: plain values themselves, tensors by a digest, objects by class and attributes.
 
         Pipelines are named only. Devices are left out: where it runs is not what runs.
         """
+        if type(value) in _AS_THEY_ARE:
+            return value
         if isinstance(value, enum.Enum):
             return f"{type(value).__name__}.{value.name}"
         if value is None or isinstance(value, bool | str | int):
@@ -143,10 +145,16 @@ class PlainForm:
             return self.class_name(value)
         known = self._known.get(id(value))
         if known is None:
+            if isinstance(value, torch.nn.Module) and id(value) in self._part_ids:
+                return self.class_name(type(value))
             # Kept with the object, so that its id is not given to another one; and before it is done, for circles.
             self._known[id(value)] = (value, f"a {type(value).__name__} around it")
             known = self._known[id(value)] = (value, self._described(value))
         return known[1]
+
+    @functools.cached_property
+    def _part_ids(self) -> set[int]:
+        return set(map(id, self._parts))
 
     def function(self, value: Any) -> Any:
         """A hook, or what stands in a function's place, by what it does: not by what it gathers."""
@@ -383,12 +391,19 @@ def _is_nnsights(kind: type) -> bool:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """An object's attributes, in slots or not."""
-    members = {name: each for base in type(value).__mro__ for name, each in vars(base).items()}
-    slots = {name for name, each in members.items() if inspect.ismemberdescriptor(each)} - {"__dict__"}
+    kind: Any = type(value)
+    slots = _slots(kind)
     return {
-        **{name: getattr(value, name) for name in sorted(slots) if hasattr(value, name)},
+        **{name: getattr(value, name) for name in slots if hasattr(value, name)},
         **getattr(value, "__dict__", {}),
     }
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots(kind: Any) -> list[str]:
+    """Names of a class's slots, which it has from its making on."""
+    members = {name: each for base in kind.__mro__ for name, each in vars(base).items()}
+    return sorted({name for name, each in members.items() if inspect.ismemberdescriptor(each)} - {"__dict__"})
 
 
 def _code_parts(code: CodeType) -> list[Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, is_compiled, members_of
-from ditscope.models.offload import mixed_up_on_disk, networks
+from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, hooked, is_compiled
+from ditscope.models.offload import Members, in_pipeline, members_by_network, mixed_up_on_disk
 from ditscope.models.replaced_modules import read_modules, refuse_unread
 from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock
 
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 _CACHING_MARKS = ("enable_teacache", "enable_cache_dit", "_is_cached")
 
 
-def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
+def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
     """Refuse, by name and before a run, what breaks the mapping from visits to steps and from blocks to labels.
 
     Args:
         run: the model's state.
         call: the run's arguments.
+
+    Returns:
+        The modules that are read, as of :func:`ditscope.models.replaced_modules.read_modules`.
 
     Raises:
         UnsupportedError: step caching is on, layers are skipped or attention is perturbed for guidance, the
@@ -36,20 +39,23 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
     """
     pipeline = run.pipeline
     transformer = pipeline.transformer
-    for mark in _caching(pipeline, transformer):
+    networks = members_by_network(pipeline)
+    members = in_pipeline(networks)
+    for mark in _caching(pipeline, transformer, networks["transformer"]):
         raise UnsupportedError(
             f"step caching enabled on the transformer ({mark})",
             "every block to run in every step",
             "Switch it off, with pipeline.transformer.disable_cache() if diffusers did it, or load afresh.",
         )
-    for name, module in read_modules(run.family, transformer):
+    modules = dict(read_modules(run.family, transformer))
+    for name, module in modules.items():
         if is_compiled(module):
             raise UnsupportedError(
                 f"{name} compiled with torch.compile",
                 "modules that run as they are written, to be read inside",
                 "Load the pipeline without compiling it.",
             )
-    refuse_unread(run)
+    refuse_unread(run, modules)
     if run.n_persistent_edits:
         raise UnsupportedError(
             f"{run.n_persistent_edits} persistent edits of nnsight on the model (dit.edit)",
@@ -68,7 +74,7 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "visits in which the branches are those with and without the prompt",
             "Pass pag_scale=0.0.",
         )
-    for first, second in mixed_up_on_disk(networks(pipeline)):
+    for first, second in mixed_up_on_disk(members):
         raise UnsupportedError(
             f"the weights of {first} and {second} mixed up on disk by group offload",
             "a file for each of them, and no weight in both",
@@ -80,7 +86,7 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
             "files that hold the weights that run",
             "Load the LoRA first, then offload to an empty folder, and open the pipeline after both.",
         )
-    for name, module in members_of(networks(pipeline)):
+    for name, module in members:
         if isinstance(module, torch.nn.Dropout) and module.training and module.p > 0:
             raise UnsupportedError(
                 f"dropout at work in {name}, of a network in training mode",
@@ -90,12 +96,13 @@ def refuse_unmapped(run: RunState, call: Mapping[str, Any]) -> None:
     require_step_clock(pipeline.scheduler)
     require_paired_noise(pipeline)
     require_own_schedule(pipeline.scheduler, call)
+    return modules
 
 
-def _caching(pipeline: Any, transformer: torch.nn.Module) -> Iterator[str]:
+def _caching(pipeline: Any, transformer: torch.nn.Module, members: Members) -> Iterator[str]:
     if getattr(transformer, "is_cache_enabled", False):
         yield "enable_cache"
     for owner in (transformer, pipeline):
         yield from (mark for mark in _CACHING_MARKS if getattr(owner, mark, False) is True)
-    for module in transformer.modules():
+    for _, module in hooked(members):
         yield from (name for name in diffusers_hooks(module) if name not in HARMLESS_HOOKS)

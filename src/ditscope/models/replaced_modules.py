@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import home_of, is_traced, torch_hooks, wrapped_forward
+from ditscope.models._internals import (
+    children_of,
+    home_of,
+    is_traced,
+    runs_own_forward,
+    torch_hooks,
+    wrapped_forward,
+)
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family
@@ -46,13 +53,16 @@ def refuse_replaced(family: Family, transformer: torch.nn.Module) -> None:
         written = home_of(type(module).forward)
         if not written.startswith("diffusers."):
             _refuse_forward(name, f"a forward from {written}")
-        forward = _wrapped(module)[-1]
-        if not _is_own(forward, module):
+        if (forward := foreign_forward(module)) is not None:
             _refuse_forward(name, f"a forward from {home_of(forward)} set on the module")
 
 
-def refuse_unread(run: RunState) -> None:
+def refuse_unread(run: RunState, modules: Mapping[str, torch.nn.Module]) -> None:
     """Refuse a transformer, block or module inside it at which something acts that is not read.
+
+    Args:
+        run: the model's state.
+        modules: those of :func:`read_modules`.
 
     Raises:
         UnsupportedError: the same as of :func:`refuse_replaced`; or a module has a forward hook of torch's, lacks
@@ -61,7 +71,7 @@ def refuse_unread(run: RunState) -> None:
     transformer = run.pipeline.transformer
     refuse_replaced(run.family, transformer)
     places: dict[torch.nn.Module, str] = {}
-    for name, module in read_modules(run.family, transformer):
+    for name, module in modules.items():
         if places.setdefault(module, name) != name:
             raise UnsupportedError(
                 f"one module as {places[module]} and {name}",
@@ -76,7 +86,7 @@ def refuse_unread(run: RunState) -> None:
                 "modules whose values are what goes on in the model",
                 "Remove the hook; read and write with dit.visits, block.read and block.write.",
             )
-        if not any(map(is_traced, _wrapped(module))):
+        if not (is_traced(module.forward) or any(map(is_traced, _wrapped(module)))):
             _refuse_forward(name, "a forward put back since the model was opened")
 
 
@@ -113,11 +123,13 @@ def read_modules(family: Family, transformer: torch.nn.Module) -> Iterator[tuple
     for layout in family.block_lists:
         paths = dict.fromkeys(each for path in layout.tapped_modules() for each in _prefixes(path))
         for position, block in enumerate(getattr(transformer, layout.path, ())):
-            inside = dict(block.named_modules(remove_duplicate=False))
-            for path in paths:
-                name, outer = f"{layout.kind}.{position}.{path}", path.rpartition(".")[0]
-                if path in inside:
-                    yield name, inside[path]
+            inside: dict[str, torch.nn.Module] = {"": block}
+            for path in paths:  # a module comes behind those around it
+                name, (outer, _, own) = f"{layout.kind}.{position}.{path}", path.rpartition(".")
+                module = children_of(inside[outer]).get(own) if outer in inside else None
+                if module is not None:
+                    inside[path] = module
+                    yield name, module
                 elif outer in inside and outer:  # blocks of one list may differ in what they contain
                     raise UnsupportedError(
                         f"{name} missing in a {type(inside[outer]).__name__}",
@@ -150,6 +162,8 @@ def _refuse_forward(name: str, forward: str) -> None:
 
 def foreign_forward(module: torch.nn.Module) -> Any:
     """The forward that runs inside the known wrappers, if it is not that of the module's class; else None."""
+    if runs_own_forward(module):
+        return None
     forward = _wrapped(module)[-1]
     return None if _is_own(forward, module) else forward
 

@@ -16,7 +16,7 @@ from ditscope.errors import UnsupportedError
 from ditscope.models._internals import EarlyStop, compute_device, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
-from ditscope.models.replaced_modules import read_modules, refuse_changed, refuse_replaced
+from ditscope.models.replaced_modules import refuse_changed, refuse_replaced
 from ditscope.models.schedule import GlobalNoise, global_noise, require_seeded
 from ditscope.models.text_encoding import encoded_texts, watched_tokenizers
 from ditscope.models.text_tokens import TextsPassed
@@ -209,8 +209,7 @@ class RunState:
 
     def _refuse_unmapped(self) -> None:
         if not self._refusals_made:
-            refuse_unmapped(self, self.call)
-            self._modules = dict(read_modules(self.family, self.pipeline.transformer))
+            self._modules = refuse_unmapped(self, self.call)
             self._refusals_made = True
 
     def _begin_visit(self, transformer: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:

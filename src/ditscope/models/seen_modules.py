@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 
-from ditscope.models._internals import diffusers_hooks
+from ditscope.models._internals import diffusers_hooks, hooked
 from ditscope.models.module_attributes import module_attributes
 from ditscope.models.plain_form import PlainForm
 
@@ -25,6 +26,7 @@ class _Seen(NamedTuple):
 
     names: list[str]
     kinds: dict[type, str]
+    firsts: list[int]
     places: list[tuple[Any, ...]]
     kept: list[Any]
     others: list[tuple[int, str]]
@@ -51,13 +53,14 @@ def described_once(
     """
     names, modules = [name for name, _ in members], [module for _, module in members]
     kinds = {kind: plain.class_name(kind) for kind in set(map(type, modules))}
-    places = [(type(module), *vars(module), *map(id, vars(module).values())) for module in modules]
-    if any(map(diffusers_hooks, modules)):  # which are more than attributes
+    if any(diffusers_hooks(module) for _, module in hooked(members)):  # which are more than attributes
         return describe()
     if (last := _LAST.get(network)) is not None:
         seen, described = last
-        if (seen.names, seen.kinds, seen.places) == (names, kinds, places) and seen.said == _said(
-            modules, seen.others, plain
+        if (
+            (seen.names, seen.kinds) == (names, kinds)
+            and seen.places == _places(modules, seen.firsts)
+            and seen.said == _said(modules, seen.others, plain)
         ):
             return described
     kept: list[Any] = []
@@ -69,8 +72,30 @@ def described_once(
             else:
                 others.append((position, name))
     described = describe()
-    _LAST[network] = _Seen(names, kinds, places, kept, others, _said(modules, others, plain)), described
+    firsts = [len(_TORCHS) if tuple(vars(each))[: len(_TORCHS)] == _TORCHS else 0 for each in modules]
+    places = _places(modules, firsts)
+    _LAST[network] = (
+        _Seen(names, kinds, firsts, places, kept, others, _said(modules, others, plain)),
+        described,
+    )
     return described
+
+
+_TORCHS = tuple(vars(torch.nn.Module()))
+"""What torch keeps on every module, in this order, before anything else is set on it."""
+
+
+def _places(modules: Sequence[torch.nn.Module], firsts: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Class, names of the attributes, and where in memory are those that torch did not set, from the first one on."""
+    return [
+        (
+            type(module),
+            *(own := vars(module)),
+            id(own.get("training")),
+            *map(id, islice(own.values(), first, None)),
+        )
+        for module, first in zip(modules, firsts, strict=True)
+    ]
 
 
 def _said(modules: Sequence[torch.nn.Module], others: Sequence[tuple[int, str]], plain: PlainForm) -> str:

@@ -54,11 +54,12 @@ def watched_tokenizers(pipeline: Any) -> Iterator[dict[str, Watched]]:
     """While tokenizers of a pipeline's text encoders are watched: text encoder -> what its tokenizer was given."""
     seen: dict[str, Watched] = {}
     watched: list[PreTrainedTokenizerBase] = []
+    components = pipeline.components  # which diffusers makes each time that it is asked
     with ExitStack() as stack:
-        for name, part in pipeline.components.items():
+        for name, part in components.items():
             tokenizer = getattr(part, "tokenizer", part)  # of a processor
             encoder = name.replace("tokenizer", "text_encoder")
-            if isinstance(tokenizer, PreTrainedTokenizerBase) and encoder in pipeline.components:
+            if isinstance(tokenizer, PreTrainedTokenizerBase) and encoder in components:
                 if any(tokenizer is other for other in watched):
                     continue  # which of two encoders a shared tokenizer is called for cannot be told
                 watched.append(tokenizer)
@@ -76,12 +77,14 @@ def _watched(tokenizer: PreTrainedTokenizerBase, seen: Watched) -> Iterator[None
             isinstance(text, str) or (isinstance(text, list) and all(isinstance(one, str) for one in text))
         ):
             return kind.__call__(self, text, *args, **kwargs)
+        shortens = kwargs.get("truncation") not in (None, False, "do_not_truncate")
+        if seen.shortening and not shortens:  # asked for to say what was cut
+            return kind.__call__(self, text, *args, **kwargs)
         whole = kind.__call__(self, text, *args, **{**kwargs, **_WHOLE})["input_ids"]
         encoded = kind.__call__(self, text, *args, **kwargs)
         given = encoded["input_ids"]
         if isinstance(text, str):
             whole, given = [whole], given if getattr(given, "ndim", 1) == 2 else [given]
-        shortens = kwargs.get("truncation") not in (None, False, "do_not_truncate")
         for ids, row in zip(whole, given, strict=True):
             cut = max(0, len(ids) - len(row))  # what is cut is not padded
             padded = [int(number) for number in row]

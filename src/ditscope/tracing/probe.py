@@ -86,11 +86,12 @@ def probe(dit: DiT, samples: Sequence[tuple[Prompt, int]], **call: Any) -> Probe
     times: list[float] = []
     # A callback may count its calls; it is to be called by the run alone.
     arguments = {**call_of(dit, samples, call), step_callback(dit.diffusers_pipeline): None}
-    with dit.generate(**arguments) as tracer:
+    with dit.serving([dit.transformer, block]), dit.generate(**arguments) as tracer:
         for visit in dit.visits(tracer):
             times.append(time.perf_counter())
-            for stream in streams:
-                hidden[stream].append(block.read("block_output", stream))
+            if visit.index < run.schedule.visits_per_step:  # of every branch of a step
+                for stream in streams:
+                    hidden[stream].append(block.read("block_output", stream))
             if visit.index == 1:
                 tracer.stop()
     times.append(time.perf_counter())  # of a call with a single visit, when it is over

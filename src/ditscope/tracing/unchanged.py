@@ -9,6 +9,7 @@ from ditscope.cache.manifest import differences, listed
 from ditscope.errors import ConfigMismatchError
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
+from ditscope.models.offload import in_pipeline, members_by_network
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT
@@ -20,7 +21,11 @@ def model_state(dit: DiT) -> dict[str, Any]:
     Raises:
         UnsupportedError: a parameter is on the meta device and its values are not found.
     """
-    return {"weights_fingerprint": weights_fingerprint(dit), "live": live_state(dit)}
+    members = members_by_network(dit.diffusers_pipeline)
+    return {
+        "weights_fingerprint": weights_fingerprint(dit, in_pipeline(members)),
+        "live": live_state(dit, members),
+    }
 
 
 def require_unchanged(dit: DiT, before: Mapping[str, Any]) -> None:
