@@ -4,12 +4,21 @@ import math
 
 import numpy as np
 import pytest
+from array_files import plans
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_recording import files_below, make_schema, record
+from store_recording import make_schema
 
-from ditscope.cache import BlockSpec, StepSpec, StoredSite, StreamSpec, forecast
-from ditscope.cache.layout import ArrayPlan, dividing_parts, equal_parts, plan_arrays, readable_bytes, span
+from ditscope.cache import BlockSpec, StepSpec, StoredSite, StreamSpec
+from ditscope.cache.layout import (
+    ArrayPlan,
+    dividing_parts,
+    equal_parts,
+    indices_of,
+    plan_arrays,
+    readable_bytes,
+    span,
+)
 from ditscope.errors import InputError
 
 sizes = st.integers(1, 9)
@@ -50,6 +59,23 @@ def test_every_index_finds_its_shard(schema):
         for index in plan.indices():
             region = plan.region(plan.shard_of(index))
             assert all(part.start <= i < part.stop for part, i in zip(region, index, strict=False))
+
+
+@given(plans(), st.data())
+def test_a_run_is_cut_where_a_file_or_a_chunk_of_several_ends(plan, data):
+    length, file, chunk = plan.shape[2], plan.shard[2], plan.chunk[2]
+    start = data.draw(st.integers(0, length - 1))
+    run = slice(start, data.draw(st.integers(start + 1, length)))
+    parts = list(plan.in_one_piece((0, 0, run)))
+    assert [each for index, _ in parts for each in indices_of(index)] == list(indices_of((0, 0, run)))
+    assert [at for _, own in parts for at in range(length)[own]] == list(range(run.stop - run.start))
+    for index, _ in parts:
+        positions = [each[2] for each in indices_of(index)]
+        assert {plan.shard_of(each) for each in indices_of(index)} == {plan.shard_of(index)}
+        assert len({at // file for at in positions}) == 1
+        assert chunk == 1 or len({at // chunk for at in positions}) == 1
+    fewest = {(at // file, 0 if chunk == 1 else at // chunk) for at in range(run.start, run.stop)}
+    assert len(parts) == len(fewest)
 
 
 @settings(max_examples=60, deadline=None)
@@ -117,37 +143,6 @@ def test_a_large_model_is_cut_as_designed():
     assert plan.shard == (1, 1, 2, 4096, 3072)
     assert plan.chunk == (1, 1, 1, 4096, 32)
     assert plan.shards_per_sample == 20 * 2 * 29
-
-
-@pytest.mark.parametrize("shard_bytes", [2**26, 20_000, 1])
-@pytest.mark.parametrize("channels", [70, 31])
-def test_forecast_is_exact(tmp_path, shard_bytes, channels):
-    schema = make_schema(shard_bytes=shard_bytes, channels=tuple(range(channels)))
-    store = record(tmp_path / "a.zarr", schema)
-    plans = plan_arrays(schema)
-    sizes = dict.fromkeys(("tensors", "stats", "masks", "trajectory", "images"), 0)
-    count = 0
-    files = files_below(store)
-    for plan in plans.values():
-        own = [data for name, data in files.items() if name.startswith(f"{plan.path}/c.")]
-        sizes[plan.kind] += sum(map(len, own))
-        count += len(own)
-    expected = forecast(schema, 2)
-    assert {name: getattr(expected, name) for name in sizes} == sizes
-    assert expected.total == sum(sizes.values())
-    assert expected.shards == count
-    assert forecast(schema, 1).total * 2 == expected.total
-    assert {plan.path: plan.file_bytes for plan in plans.values()} == {
-        plan.path: tuple(len(files[plan.file_name(1, shard)]) for shard in plan.shards)
-        for plan in plans.values()
-    }
-
-
-def test_statistics_only_has_no_tensors():
-    schema = make_schema(tensors=False)
-    assert forecast(schema, 3).tensors == 0
-    assert not any(plan.kind == "tensors" for plan in plan_arrays(schema).values())
-    assert dataclasses.replace(schema, tensors=True).tensors
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pipeline_recording import BOTH, PROMPTS, record
 
-from ditscope.cache.layout import forecast
+from ditscope.cache.forecast import forecast
 from ditscope.errors import InputError
 from ditscope.models.configuration import configuration_of, read_configuration
 from ditscope.recording.forecast import choices, describe_recording, forecast_recording, recording_schema

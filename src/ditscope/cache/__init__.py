@@ -18,7 +18,7 @@ A store, version 1, is one zarr v3 group::
 Every group has its labels, so that it opens on its own. A sample's files are ``<array>/c.<sample>...``.
 """
 
-from ditscope.cache.layout import Forecast, forecast
+from ditscope.cache.forecast import Forecast, forecast
 from ditscope.cache.manifest import build_manifest, config_hash, differences
 from ditscope.cache.reader import Cache, open_cache
 from ditscope.cache.samples import SampleSpec

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ditscope.cache.layout import KINDS, forecast_of, readable_bytes
+from ditscope.cache.forecast import forecast_of
+from ditscope.cache.layout import KINDS, readable_bytes
 
 if TYPE_CHECKING:
     from ditscope.cache.reader import Cache

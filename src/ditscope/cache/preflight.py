@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ditscope.cache.layout import ArrayPlan, forecast_of, plan_arrays, readable_bytes
+from ditscope.cache.forecast import forecast_of
+from ditscope.cache.layout import ArrayPlan, plan_arrays, readable_bytes
 from ditscope.cache.manifest import differences, listed
 from ditscope.cache.schema import Schema
 from ditscope.cache.shard_encoding import most_encoded_bytes

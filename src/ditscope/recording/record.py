@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tqdm.auto import tqdm
 
 from ditscope import checks
-from ditscope.cache.layout import Forecast, forecast
+from ditscope.cache.forecast import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
 from ditscope.cache.reader import Cache, open_cache
