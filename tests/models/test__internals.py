@@ -13,6 +13,7 @@ from typing import Any
 import accelerate
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 from diffusers.hooks import apply_group_offloading
 from diffusers.hooks.layerwise_casting import apply_layerwise_casting_hook
 from nnsight.intervention.interleaver import Mediator
@@ -38,6 +39,7 @@ NAMES = [
     ("diffusers", "DiffusionPipeline._optional_components"),
     ("nnsight.intervention.source", "State.routes"),
     ("nnsight.intervention.source", "State.body"),
+    ("nnsight.intervention.source", "State.original"),
     ("nnsight.intervention.interleaver", "EarlyStopException"),
     ("nnsight.intervention.interleaver", "Mediator.current"),
     ("nnsight.intervention.eproperty", "eproperty.transform"),
@@ -398,13 +400,36 @@ def test_a_run_that_serves_at_some_modules_makes_the_same_and_passes_others_by(d
         assert all((one == same).all() for one, same in zip(before, after, strict=True))
         with pytest.raises(Exception, match=r"transformer_blocks\.1\.output"):
             run(other)
-        other._module.__dict__[_internals.STATE].register(
-            dit.interleaver, other.path
-        )  # as for another module
+        dit.interleaver.instrument(other)  # as for another module
         run(other)
     for each in (other, dit.blocks[2]):
         assert len(each._module.__dict__[_internals.STATE].routes) == 1
         run(each)
+
+
+def test_what_is_put_around_a_module_that_is_passed_by_stays_around_nnsights_forward(dit) -> None:
+    block, other = dit.blocks[0], dit.blocks[1]
+    module = other._module
+
+    def run(envoy) -> Any:
+        with dit.generate("a red circle", seed=0, num_inference_steps=1, output_type="np"):
+            hidden = envoy.output[1].clone().save()
+        return hidden
+
+    before = run(other)
+    assert _internals.is_traced(module.forward)
+    with dit.serving([dit.transformer, block]):
+        assert _internals.is_aside(module)
+        assert _internals.is_traced(block._module.forward)
+        assert "forward" not in vars(module)
+        add_hook_to_module(module, ModelHook())
+    assert not _internals.is_aside(module)
+    assert not _internals.is_traced(module.forward)
+    assert any(map(_internals.is_traced, unwrapped(module)))
+    assert (run(other) == before).all()
+    remove_hook_from_module(module)
+    assert _internals.is_traced(module.forward)
+    assert (run(other) == before).all()
 
 
 class Found(torch.nn.Module):

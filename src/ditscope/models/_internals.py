@@ -43,6 +43,10 @@ FOUND_FORWARD = "__ditscope_found__"
 """Where a module keeps what was in the place of nnsight's forward before it was opened: None for its class's own."""
 
 
+ASIDE = "__ditscope_aside__"
+"""Where a module keeps nnsight's forward while nothing is asked of nnsight there."""
+
+
 class _Interleaver(Interleaver):
     """nnsight's, which also knows how to take its forwards away from the modules again.
 
@@ -62,6 +66,7 @@ class _Interleaver(Interleaver):
     def instrument(self, envoy: Any) -> None:
         module = module_of(envoy)
         self._modules.add(module)
+        _put_back(module)
         own = module.__dict__
         outermost = own.get("forward")
         hook = own.pop("_hf_hook", None)  # nnsight takes no notice of what accelerate's hook wraps
@@ -126,23 +131,27 @@ class OpenedPipeline(DiffusionModel):
     def serving(self, envoys: Iterable[Any]) -> Iterator[None]:
         """While inside, nnsight serves at these envoys' modules and at the pipeline, and stops at no other.
 
-        Stopping at each of a pipeline's modules, where nothing is asked, is most of what a trace costs.
+        Stopping at each of a pipeline's modules, where nothing is asked, is most of what a trace costs; most of the
+        rest is to ask each time whether anything is.
         """
         served = {self._module, *map(module_of, envoys)}
-        passed: list[tuple[Any, Any]] = []
+        passed: list[tuple[torch.nn.Module, Any, list[Any]]] = []
         for module in self.interleaver.instrumented - served:
             state = module.__dict__[STATE]
             own = [route for route in state.routes if route[0]() is self.interleaver]
             if own:
                 state.routes = [route for route in state.routes if route not in own]
-                passed.append((state, own))
+                passed.append((module, state, own))
+                if not state.routes:
+                    _put_aside(module)
         try:
             yield
         finally:
-            for state, own in passed:
+            for module, state, own in passed:
                 taken_up_anew = any(route[0]() is self.interleaver for route in state.routes)
                 if not taken_up_anew:
                     state.routes = [*state.routes, *own]
+                _put_back(module)
 
     def before_run(self) -> None:
         """Called before each run, and before nnsight starts what is written in a trace."""
@@ -198,6 +207,31 @@ class OpenedPipeline(DiffusionModel):
             if prompt is not None and kwargs.get("prompt_embeds") is not None:
                 raise InputError("prompt_embeds beside a prompt", "one of them", "Leave one of them out.")
         return super()._batch(invokes, fn)
+
+
+def _put_aside(module: torch.nn.Module) -> None:
+    """Let a module run its class's forward, if nnsight's is in its place with nothing around or inside it."""
+    own = module.__dict__
+    forward: Any = own.get("forward")
+    plain = is_traced(forward) and forward.state.body is forward.state.original
+    if plain and "_hf_hook" not in own and own.get(FOUND_FORWARD, forward) is None:
+        own[ASIDE] = own.pop("forward")
+
+
+def _put_back(module: torch.nn.Module) -> None:
+    """Let nnsight's forward run again, inside what has been put around the class's meanwhile."""
+    own = module.__dict__
+    if (forward := own.pop(ASIDE, None)) is None:
+        return
+    if "forward" not in own:
+        own["forward"] = forward
+    elif wrappers := _down_to_traced(module)[:-1]:
+        _rewrap(module, wrappers[-1], forward)
+
+
+def is_aside(module: torch.nn.Module) -> bool:
+    """Whether nnsight's forward is put aside, where nothing is read in a run."""
+    return ASIDE in module.__dict__
 
 
 def is_open(module: torch.nn.Module) -> bool:

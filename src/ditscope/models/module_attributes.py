@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from ditscope.models._internals import FOUND_FORWARD, OFFLOADING_HOOKS, STATE, diffusers_hooks
+from ditscope.models._internals import ASIDE, FOUND_FORWARD, OFFLOADING_HOOKS, STATE, diffusers_hooks
 
 _TORCHS = {*vars(torch.nn.Module()), "forward"} - {"training"}
 """What torch keeps on a module: parameters and buffers are in the weights' fingerprint, hooks and forwards beside."""
 
 _LEFT_OUT = {
     # Wrappers: nnsight's state, the forward to put back, accelerate's and diffusers' hooks with what they wrapped.
-    *(STATE, FOUND_FORWARD, "_hf_hook", "_old_forward", "_diffusers_hook"),
+    *(STATE, FOUND_FORWARD, ASIDE, "_hf_hook", "_old_forward", "_diffusers_hook"),
     # The configuration, which is beside, and where it was loaded from.
     *("config", "_internal_dict", "name_or_path"),
     # How far a call has come, or what was done once: an autoencoder's cache of convolutions, lengths seen.

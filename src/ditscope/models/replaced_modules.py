@@ -17,6 +17,7 @@ from ditscope.errors import UnsupportedError
 from ditscope.models._internals import (
     children_of,
     home_of,
+    is_aside,
     is_traced,
     runs_own_forward,
     torch_hooks,
@@ -86,7 +87,7 @@ def refuse_unread(run: RunState, modules: Mapping[str, torch.nn.Module]) -> None
                 "modules whose values are what goes on in the model",
                 "Remove the hook; read and write with dit.visits, block.read and block.write.",
             )
-        if not (is_traced(module.forward) or any(map(is_traced, _wrapped(module)))):
+        if not (is_aside(module) or is_traced(module.forward) or any(map(is_traced, _wrapped(module)))):
             _refuse_forward(name, "a forward put back since the model was opened")
 
 

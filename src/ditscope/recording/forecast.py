@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ditscope._display import text_table
-from ditscope.cache.layout import Forecast, forecast, readable_bytes
+from ditscope.cache.forecast import Forecast, forecast
+from ditscope.cache.layout import readable_bytes
 from ditscope.cache.schema import Schema, StreamSpec
 from ditscope.checks import whole_number
 from ditscope.errors import InputError
