@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ditscope._display import text_table
 from ditscope.cache.forecast import Forecast, forecast
 from ditscope.cache.layout import readable_bytes
+from ditscope.cache.preflight import fitting_shard_bytes
 from ditscope.cache.schema import Schema, StreamSpec
 from ditscope.checks import whole_number
 from ditscope.errors import InputError
@@ -71,7 +73,7 @@ def recording_schema(
         )
     zeros = (0.0,) * whole_number("num_inference_steps", num_inference_steps)
     grid = configuration.grid(height, width, binned)
-    return chosen.schema(
+    schema = chosen.schema(
         configuration,
         Schedule(zeros, zeros, configuration.branches(guided)),
         tokens={"image": grid[0] * grid[1], "text": text_tokens or 0},
@@ -82,6 +84,7 @@ def recording_schema(
         tensors=tensors,
         stats=stats,
     )
+    return replace(schema, shard_bytes=fitting_shard_bytes(schema))
 
 
 def forecast_recording(
