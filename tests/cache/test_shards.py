@@ -14,7 +14,7 @@ from store_recording import (
 )
 
 from ditscope.cache import Reading, SampleSpec, StepSpec, StreamSpec, files, open_cache, shards
-from ditscope.cache.layout import plan_arrays
+from ditscope.cache.layout import ArrayPlan, plan_arrays
 from ditscope.cache.shards import Buffers, FileBuffer
 from ditscope.errors import InputError
 from patience import SECONDS
@@ -111,6 +111,23 @@ def test_what_memory_held_before_is_in_no_file(tmp_path):
     write_array(tmp_path, plan, random_values(plan))
     for path in (tmp_path / plan.path).glob("c.*"):
         assert b"\xab" * 12 not in path.read_bytes()
+
+
+def test_files_of_a_mebibyte_go_past_the_page_cache_and_smaller_ones_through_it(tmp_path, monkeypatch):
+    cached, original = {}, files.write_new
+
+    def spy(path, data, **options):
+        nbytes = original(path, data, **options)
+        cached[nbytes >= 2**20] = options["cached"]
+        return nbytes
+
+    monkeypatch.setattr(files, "write_new", spy)
+    for width in (2**14, 2**19):
+        plan = ArrayPlan(
+            "image/a/hidden", "tensors", ("step", "channel"), (1, width), (1, width), (1, width), "float32"
+        )
+        write_array(tmp_path / str(width), plan, random_values(plan))
+    assert cached == {False: True, True: False}
 
 
 def test_each_file_is_written_once_under_its_name_and_whole(tmp_path, monkeypatch):
