@@ -285,7 +285,8 @@ def _past_cache(handle: int, data: memoryview) -> memoryview:
             while len(data) >= page_cache.BLOCK:
                 data = data[os.write(handle, data[: len(data) - len(data) % page_cache.BLOCK]) :]
         except OSError as error:
-            if error.errno != errno.EINVAL:  # the file system, or what is left, has other blocks
+            # The file system, or what is left, has other blocks, or there is no such writing at all.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
     return data
 

@@ -92,8 +92,9 @@ class CacheWriter:
             for position in self.positions:
                 if position in self.entries:
                     sample_ledger.check_files(self.path, self._plans, self.entries[position])
-            to_go = sum(position not in self.entries for position in self.positions)
-            preflight.check_disk(self.path, self._plans, to_go)
+            if made is None:  # else it was looked at before the store was made
+                to_go = sum(position not in self.entries for position in self.positions)
+                preflight.check_disk(self.path, self._plans, to_go)
             zarr_metadata.require_done_in_ledger(store.path, ledger)
             if not ledger.damaged:  # else the files of a sample whose line is damaged are among them
                 self._remove_files(lambda number: number not in self.entries)
