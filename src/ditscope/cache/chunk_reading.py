@@ -30,7 +30,7 @@ _scratch = threading.local()
 _OTHER_CHECKSUM = "its checksum is not the ledger's"
 
 _PIECE = 2**20
-"""Bytes that are read, checked and copied while they are in a core's cache."""
+"""Bytes that are read, checked and used while they are in a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class ChunkSource:
                 out[read.place] = self._chunks(sample, read).reshape(read.lengths)[read.positions]
                 continue
             target = out[read.place].reshape(read.pairs, copy=False)
-            if self._is_large(read):
-                for place, first, values in self._pieces(sample, read):
+            if self.is_large(read):
+                for place, first, values in self.pieces(sample, read):
                     into = tuple(part for i in place for part in (slice(i, i + 1), slice(None)))
                     read.copy(target[into], values, first)
             else:
@@ -183,18 +183,18 @@ class ChunkSource:
             raise self._unreadable(sample, read.shard, form, wrong, _OTHER_CHECKSUM)
         return chunk_view(data, read.touched, form.chunk, form.dtype)
 
-    def _is_large(self, read: FileRead) -> bool:
-        """Whether chunks are read by the piece: those in memory are checked and copied while the disk has others."""
+    def is_large(self, read: FileRead) -> bool:
+        """Whether it is read by the piece: what is in memory is checked and used while the disk has other pieces."""
         chunk_bytes = read.form.chunk_bytes
         plain = self.plan.compression is None
         return (
             plain and chunk_bytes * read.touched[-1] >= _PIECE and chunk_bytes * len(read.chunks) > 2 * _PIECE
         )
 
-    def _pieces(
+    def pieces(
         self, sample: int, read: FileRead
     ) -> Iterator[tuple[tuple[int, ...], int, np.ndarray[Any, Any]]]:
-        """Chunks of a file, checked, a few along the last axis at a time.
+        """Chunks of a file that is not compressed, checked, a few along the last axis at a time.
 
         Yields:
             Where they are along the other axes, the first along the last, and a view ``[1, chunk, ..., chunks,
@@ -202,13 +202,12 @@ class ChunkSource:
         """
         form, checksums = read.form, self._checksums(sample, read.number)
         *outer, n_last = read.touched
-        together = max(1, _PIECE // form.pitch)
-        rows = read.chunks.reshape(-1, n_last)
+        together = max(1, round(_PIECE / form.pitch))
         at = int(read.chunks[0])
         try:
+            # Of what is read in order the system fetches the next by itself; told of it, it takes twice as long.
             with files.opened(self.store / self.plan.file_name(sample, read.shard)) as handle:
-                files.announce(handle, [place for row in rows for place in _places_of(row, form)])
-                for place, row in zip(np.ndindex(*outer), rows, strict=True):
+                for place, row in zip(np.ndindex(*outer), read.chunks.reshape(-1, n_last), strict=True):
                     for start in range(0, n_last, together):
                         some = row[start : start + together]
                         at, data = int(some[0]), self._plain(handle, form, some)

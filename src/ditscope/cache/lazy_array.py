@@ -66,19 +66,11 @@ class StoredArray:
         Raises:
             CacheError: a chunk is not what was recorded.
         """
-        keys = key if isinstance(key, tuple) else (key,)
-        chosen: list[np.ndarray[Any, Any]] = []
-        residue: list[Any] = []
-        for axis, length in enumerate(self.shape):
-            part = keys[axis] if axis < len(keys) else slice(None)
-            positions = np.arange(length)[part]
-            chosen.append(np.atleast_1d(positions))
-            # What is left to numpy: drop the axis of an integer, keep a list's axis where it is.
-            residue.append(_residue(part, positions))
+        chosen, residue = selected(key, self.shape)
         values = np.empty([len(positions) for positions in chosen], self.plan.numpy_dtype)
         if values.size:
             self._fill(values, chosen)
-        values = values[tuple(residue)]
+        values = values[residue]
         return np.nan_to_num(values).astype(self.dtype) if self._count else values
 
     def to_dask(self, token: str) -> dask.array.Array:
@@ -87,24 +79,24 @@ class StoredArray:
         Args:
             token: what identifies the recording; equal selections of it get equal dask names.
         """
+        return lazily(self, self.chunks(READ_BYTES), self.plan.path, token, *self.what)
+
+    @property
+    def what(self) -> tuple[Any, ...]:
+        """What of the array is selected."""
+        return self.samples, self.channels, self.statistic, self._count
+
+    def chunks(self, nbytes: int) -> tuple[int, ...]:
+        """Lengths of what is read in one task, of at most so many bytes where that is possible."""
         indexed = self.plan.n_indexed
         lengths = dict(zip(self.dims[1 : 1 + indexed], self.shape[1:], strict=False))
         whole = self.shape[1 + indexed :]
         unit = math.prod(whole) * self.dtype.itemsize
-        inner = tuple(span(lengths, unit, READ_BYTES).values())
+        inner = tuple(span(lengths, unit, nbytes).values())
         # Of a list of channels whole chunks are read and most of them dropped.
         per_sample = max(1, unit * math.prod(inner))
-        samples = max(1, READ_BYTES // per_sample) if inner == self.shape[1 : 1 + indexed] else 1
-        chunks = (max(1, min(samples, len(self.samples))), *inner, *whole)
-        own = tokenize(token, self.plan.path, self.samples, self.channels, self.statistic, self._count)
-        return dask.array.from_array(
-            self,
-            chunks=chunks,
-            name=f"{self.plan.path.replace('/', '-')}-{own}",
-            asarray=False,
-            fancy=True,
-            meta=np.empty((0,) * self.ndim, self.dtype),
-        )
+        samples = max(1, nbytes // per_sample) if inner == self.shape[1 : 1 + indexed] else 1
+        return (max(1, min(samples, len(self.samples))), *inner, *whole)
 
     def _fill(self, values: np.ndarray[Any, Any], chosen: list[np.ndarray[Any, Any]]) -> None:
         samples, *inner = chosen
@@ -121,6 +113,32 @@ class StoredArray:
                 self.source.read_files(self.samples[position], reads, bits[row])
             else:
                 values[row] = self.plan.fill_value
+
+
+def lazily(array: Any, chunks: tuple[int, ...], path: str, *own: Any) -> dask.array.Array:
+    """An array of ours as one of dask, which is named after the path and all that its values depend on."""
+    return dask.array.from_array(
+        array,
+        chunks=chunks,
+        name=f"{path.replace('/', '-')}-{tokenize(path, *own)}",
+        asarray=False,
+        fancy=True,
+        meta=np.empty((0,) * array.ndim, array.dtype),
+    )
+
+
+def selected(
+    key: Any, shape: tuple[int, ...]
+) -> tuple[list[np.ndarray[Any, Any]], tuple[slice | int | np.ndarray[Any, Any], ...]]:
+    """Positions that a selection takes along each axis, and the index into what is read of them.
+
+    The index drops the axis of an integer, and keeps a list's axis where it is.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    parts = [*keys, *[slice(None)] * (len(shape) - len(keys))]
+    positions = [np.arange(length)[part] for length, part in zip(shape, parts, strict=True)]
+    residue = tuple(_residue(part, at) for part, at in zip(parts, positions, strict=True))
+    return [np.atleast_1d(at) for at in positions], residue
 
 
 def _residue(part: Any, positions: np.ndarray[Any, Any]) -> Any:

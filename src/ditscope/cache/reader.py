@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -20,9 +21,10 @@ from ditscope._display import html_table, text_table
 from ditscope.cache import bfloat16, display, sample_ledger
 from ditscope.cache.chunk_reading import ChunkSource
 from ditscope.cache.labels import site_labels
-from ditscope.cache.layout import statistics_path
+from ditscope.cache.layout import statistics_path, values_path
 from ditscope.cache.lazy_array import StoredArray
 from ditscope.cache.recorded import Recorded, position, statistics_of_one
+from ditscope.cache.reduced_array import Reduce, ReducedArray
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.store_opening import Store, open_store
 from ditscope.errors import CacheError
@@ -223,6 +225,35 @@ class Cache(Recorded):
 
         return view(self, **state)
 
+    def reduced_over_tokens(
+        self, reduce: Reduce, rows: int, stream: str = "image", site: str = "block_output"
+    ) -> dask.array.Array:
+        """What a function makes of the hidden states of a site, of committed samples, while they are read.
+
+        Of the same values as :meth:`hidden` has, some channels at a time; large arrays are never put together.
+
+        Args:
+            reduce: float64 ``[..., row, channel]`` of ``[..., token, channel]`` in the stored dtype, each channel by
+                itself; called from several threads.
+            rows: how many rows it returns.
+            stream: recorded stream.
+            site: recorded site with tokens.
+
+        Returns:
+            Lazy float64 ``[sample, step, branch, block, row, channel]``.
+
+        Raises:
+            InputError: the stream or site was not recorded.
+            CacheError: the cache has statistics only.
+
+        Examples:
+            >>> cache.reduced_over_tokens(lambda values: abs(values).max(-2, keepdims=True), rows=1).ndim
+            6
+        """
+        path = values_path(self.site_with_values(stream, site))
+        reduced = ReducedArray(self._stored(path, self.committed), reduce, rows)
+        return reduced.to_dask(self._token(self.committed))
+
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write a page of the recording: images, channels, and the explorer on a part of it. Nothing is run.
 
@@ -272,10 +303,12 @@ class Cache(Recorded):
         return self._lazy(self._stored(path, samples, channels), samples)
 
     def _lazy(self, stored: StoredArray, samples: Sequence[int]) -> xr.DataArray:
-        # Equal for two caches of one store, but not once a sample was recorded anew.
+        return xr.DataArray(stored.to_dask(self._token(samples)), dims=stored.dims)
+
+    def _token(self, samples: Sequence[int]) -> str:
+        """Equal for two caches of one store, but not once a sample was recorded anew."""
         moments = [entry.committed for entry in map(self.ledger.get, samples) if entry]
-        token = f"{self.path} {self.manifest['config_hash']} {moments}"
-        return xr.DataArray(stored.to_dask(token), dims=stored.dims)
+        return f"{self.path} {self.manifest['config_hash']} {moments}"
 
     def _statistic(self, stream: str, site: str, name: str, samples: Sequence[int]) -> xr.DataArray:
         position = self.schema.statistics.index(name)

@@ -7,10 +7,11 @@ things with the same words, and leave out samples that were never committed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, overload, runtime_checkable
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -33,6 +34,16 @@ class CacheLike(Protocol):
 
     def stats(self, stream: str = ..., site: str = ...) -> xr.Dataset:
         """Recorded statistics ``[sample, step, branch, block, channel]``."""
+
+
+@runtime_checkable
+class ReducesTokens(Protocol):
+    """A cache that has what a function makes of tokens without putting hidden states together."""
+
+    def reduced_over_tokens(
+        self, reduce: Callable[[np.ndarray], np.ndarray], rows: int, stream: str = ..., site: str = ...
+    ) -> da.Array:
+        """Lazy ``[sample, step, branch, block, row, channel]``."""
 
 
 Source: TypeAlias = CacheLike | xr.DataArray | xr.Dataset

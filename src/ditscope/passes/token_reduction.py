@@ -7,6 +7,8 @@ the values; maxima and counts are exact.
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +18,11 @@ from ditscope.vocabulary import RECORDED_STATISTICS
 REDUCED = (*RECORDED_STATISTICS, "nonfinite")
 """The rows that :func:`reduce_tokens` returns."""
 
-_PIECE = 1 << 17  # values of a float64 working copy: 1 MB, within a core's second-level cache
-_RUN = 512  # tokens whose squares are summed as they are
+_scratch = threading.local()
+
+_PIECE = 1 << 19  # values of a float64 working copy: 4 MB, so that threads seldom wait for one another
+_RUN = 4096  # tokens whose squares are summed as they are
+_WIDTH = 2048  # values that are added side by side: numpy adds short rows slowly
 
 
 def reduce_tokens(values: np.ndarray, real: np.ndarray | None = None) -> np.ndarray:
@@ -35,7 +40,7 @@ def reduce_tokens(values: np.ndarray, real: np.ndarray | None = None) -> np.ndar
     kept = None if real is None or real.all() else np.broadcast_to(real, (*lead, tokens)).reshape(-1, tokens)
     together = min(len(slabs), max(1, _PIECE // max(1, tokens * channels)))
     length = min(tokens, max(1, _PIECE // max(1, together * channels)))
-    room, runs = _aligned(together, length, channels), _spans(tokens, _RUN)
+    room, runs = _room(together, length, channels), _spans(tokens, _RUN)
     table = np.empty((len(_Sums._fields), len(runs), len(slabs), channels))
     # Infinity less infinity is met before it is known to be there.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -97,16 +102,14 @@ def _in_one_pass(values: np.ndarray, room: np.ndarray) -> _Sums | None:
     where they cancel; of others too little cancels to matter.
     """
     slabs, tokens, channels = values.shape
-    sums, more = _aligned(2, 4, slabs, channels)
+    sums, more = np.empty((2, 4, slabs, channels))
     for piece in _spans(tokens, room.shape[1]):
         into = more if piece.start else sums
         wide = room[:, : piece.stop - piece.start]
         np.copyto(wide, values[:, piece])
-        np.add.reduce(wide, axis=1, out=into[0])
-        np.einsum("stc,stc->sc", wide, wide, out=into[1])
+        into[0], into[1] = _added(wide), _squares_added(wide)
         np.absolute(wide, out=wide)
-        np.add.reduce(wide, axis=1, out=into[2])
-        np.maximum.reduce(wide, axis=1, out=into[3])
+        into[2], into[3] = _added(wide), _largest(wide)
         if piece.start:
             sums[:3] += more[:3]
             np.maximum(sums[3], more[3], out=sums[3])
@@ -121,7 +124,7 @@ def _in_two_passes(values: np.ndarray, real: np.ndarray | None, room: np.ndarray
     """Sums of any values, the squares those of deviations from the mean."""
     wide = room[:, : values.shape[1]]
     np.copyto(wide, values)
-    total, left_out = wide.sum(1), None
+    total, left_out = _added(wide), None
     used, nonfinite = np.full_like(total, values.shape[1]), np.zeros_like(total)
     if real is not None or not np.isfinite(total).all():
         counted = np.ones(values.shape[:2], dtype=bool)[..., None] if real is None else real[..., None]
@@ -129,21 +132,53 @@ def _in_two_passes(values: np.ndarray, real: np.ndarray | None, room: np.ndarray
         used, nonfinite = valid.sum(1, dtype=float), (~valid & counted).sum(1, dtype=float)
         left_out = ~valid
         np.copyto(wide, 0.0, where=left_out)
-        total = wide.sum(1)
+        total = _added(wide)
     magnitude = np.absolute(wide)
     wide -= (total / used)[:, None]
     if left_out is not None:
         np.copyto(wide, 0.0, where=left_out)
-    squared = np.einsum("stc,stc->sc", wide, wide)
-    return _Sums(used, total, magnitude.sum(1), magnitude.max(1), squared, nonfinite)
+    sums = _added(magnitude), _largest(magnitude), _squares_added(wide)
+    return _Sums(used, total, *sums, nonfinite)
+
+
+def _added(values: np.ndarray) -> np.ndarray:
+    """Sums over tokens of ``[slab, token, channel]``."""
+    wide = _side_by_side(values)
+    return np.add.reduce(np.add.reduce(wide, axis=1).reshape(len(values), -1, values.shape[-1]), axis=1)
+
+
+def _squares_added(values: np.ndarray) -> np.ndarray:
+    wide = _side_by_side(values)
+    squares = np.einsum("stc,stc->sc", wide, wide)
+    return np.add.reduce(squares.reshape(len(values), -1, values.shape[-1]), axis=1)
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    wide = _side_by_side(values)
+    return np.maximum.reduce(
+        np.maximum.reduce(wide, axis=1).reshape(len(values), -1, values.shape[-1]), axis=1
+    )
+
+
+def _side_by_side(values: np.ndarray) -> np.ndarray:
+    """``[slab, token, channel]`` as a view with as many tokens in a row as fit and divide them."""
+    slabs, tokens, channels = values.shape
+    together = math.gcd(tokens, 1 << (max(1, _WIDTH // channels).bit_length() - 1))
+    return values.reshape(slabs, tokens // together, together * channels)
 
 
 def _spans(count: int, length: int) -> list[slice]:
     return [slice(start, min(start + length, count)) for start in range(0, count, length)]
 
 
-def _aligned(*shape: int) -> np.ndarray:
-    """Room for float64 values from the start of a cache line, where sums are a third faster."""
-    count = int(np.prod(shape))
-    room = np.empty(count + 8)
-    return room[-room.ctypes.data % 64 // 8 :][:count].reshape(shape)
+def _room(*shape: int) -> np.ndarray:
+    """Memory of this thread for float64 values, from the start of a cache line, where sums are a third faster.
+
+    It is filled again at every call: what the system hands out anew costs as much as two of the sums.
+    """
+    count = math.prod(shape)
+    kept = getattr(_scratch, "room", None)
+    if kept is None or len(kept) < count:
+        room = np.empty(max(count, _PIECE) + 8)
+        kept = _scratch.room = room[-room.ctypes.data % 64 // 8 :][: len(room) - 8]
+    return kept[:count].reshape(shape)

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from ditscope.passes.source import Source, hidden_states, own_dtype, recorded_statistics
+from ditscope.passes.source import ReducesTokens, Source, hidden_states, own_dtype, recorded_statistics
 from ditscope.passes.token_reduction import REDUCED, reduce_tokens
 
 __all__ = ["token_statistics"]
@@ -39,26 +39,34 @@ def token_statistics(
         if statistics is not None:
             return statistics
     hidden = chunked(hidden_states(source, stream, site)).transpose(..., "token", "channel")
-    dims, blocks = [str(dim) for dim in hidden.dims], [hidden.data]
-    count = xr.DataArray(hidden.sizes["token"])
-    if "token_mask" in hidden.coords:
-        mask = hidden["token_mask"].astype(bool)
-        count = mask.sum("token")
-        bare = mask.drop_vars(list(mask.coords)).chunk(
-            {dim: hidden.variable.chunksizes[dim] for dim in mask.dims}
-        )
-        blocks.append(bare.expand_dims([dim for dim in dims if dim not in mask.dims]).transpose(*dims).data)
-    reduced = da.map_blocks(
-        _reduce,
-        *blocks,
-        chunks=(*hidden.data.chunks[:-2], (len(REDUCED),), hidden.data.chunks[-1]),
-        meta=np.empty((0,) * hidden.ndim),
-    )
+    masked = "token_mask" in hidden.coords
+    count = hidden["token_mask"].astype(bool).sum("token") if masked else xr.DataArray(hidden.sizes["token"])
+    if isinstance(source, ReducesTokens) and not masked:
+        reduced = source.reduced_over_tokens(reduce_tokens, len(REDUCED), stream, site)
+    else:
+        reduced = _reduced(hidden)
     each = hidden.isel(token=0).drop_vars([name for name, c in hidden.coords.items() if "token" in c.dims])
     stats = xr.Dataset({name: each.copy(data=reduced[..., row, :]) for row, name in enumerate(REDUCED)})
     stats["nonfinite"] = stats["nonfinite"].astype(np.int64)
     stats["count"] = count
     return stats.assign_attrs(stream=stream, site=site, dtype=own_dtype(hidden))
+
+
+def _reduced(hidden: xr.DataArray) -> da.Array:
+    """Rows :data:`REDUCED` in place of tokens."""
+    dims, blocks = [str(dim) for dim in hidden.dims], [hidden.data]
+    if "token_mask" in hidden.coords:
+        mask = hidden["token_mask"].astype(bool)
+        bare = mask.drop_vars(list(mask.coords)).chunk(
+            {dim: hidden.variable.chunksizes[dim] for dim in mask.dims}
+        )
+        blocks.append(bare.expand_dims([dim for dim in dims if dim not in mask.dims]).transpose(*dims).data)
+    return da.map_blocks(
+        _reduce,
+        *blocks,
+        chunks=(*hidden.data.chunks[:-2], (len(REDUCED),), hidden.data.chunks[-1]),
+        meta=np.empty((0,) * hidden.ndim),
+    )
 
 
 def _reduce(values: np.ndarray, *masks: np.ndarray) -> np.ndarray:
