@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,11 +172,11 @@ class ChunkSource:
         try:
             with files.opened(self.store / plan.file_name(sample, read.shard)) as handle:
                 expected = self.stored[sample].file_sizes(plan)[read.number]
-                data = (
-                    self._plain(handle, form, numbers)
-                    if plan.compression is None
-                    else self._decompressed(handle, form, numbers, expected, checksums)
-                )
+                if plan.compression is None:
+                    _announce(handle, form, [numbers])
+                    data = self._plain(handle, form, numbers)
+                else:
+                    data = self._decompressed(handle, form, numbers, expected, checksums)
         except (OSError, CacheError) as error:
             raise self._unreadable(sample, read.shard, form, int(numbers[0]), str(error)) from error
         if plan.compression is None and (wrong := _first_wrong(data, form, numbers, checksums)) is not None:
@@ -202,12 +202,12 @@ class ChunkSource:
         """
         form, checksums = read.form, self._checksums(sample, read.number)
         *outer, n_last = read.touched
-        together = max(1, round(_PIECE / form.pitch))
+        rows, together = read.chunks.reshape(-1, n_last), max(1, round(_PIECE / form.pitch))
         at = int(read.chunks[0])
         try:
-            # Of what is read in order the system fetches the next by itself; told of it, it takes twice as long.
             with files.opened(self.store / self.plan.file_name(sample, read.shard)) as handle:
-                for place, row in zip(np.ndindex(*outer), read.chunks.reshape(-1, n_last), strict=True):
+                _announce(handle, form, rows)
+                for place, row in zip(np.ndindex(*outer), rows, strict=True):
                     for start in range(0, n_last, together):
                         some = row[start : start + together]
                         at, data = int(some[0]), self._plain(handle, form, some)
@@ -224,10 +224,7 @@ class ChunkSource:
         """Chunks that are not compressed, one behind the other, as in the file."""
         data = _buffer(len(numbers) * form.pitch)
         view, done = data.data, 0
-        places = _places_of(numbers, form)
-        if len(places) > 1:
-            files.announce(handle, places)
-        for offset, size in places:
+        for offset, size in _places_of(numbers, form):
             got = files.read_into(handle, offset, view[done : done + size])
             if got < size:
                 raise CacheError(f"{got} of {size} bytes", "all of them", "The file was cut short.")
@@ -363,6 +360,16 @@ def _first_wrong(
         if google_crc32c.value(form.chunk_of(data, place)) != checksums[chunk]:
             return int(chunk)
     return None
+
+
+def _announce(handle: int, form: FileForm, rows: Iterable[np.ndarray[Any, Any]]) -> None:
+    """Have chunks of a file that are no neighbours fetched side by side.
+
+    What is read in order the system fetches ahead by itself, in larger pages: if it is told, that takes twice as long.
+    """
+    for places in (_places_of(row, form) for row in rows):
+        if len(places) > 1:
+            files.announce(handle, places)
 
 
 def _places_of(numbers: np.ndarray[Any, Any], form: FileForm) -> list[tuple[int, int]]:

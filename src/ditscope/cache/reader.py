@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ def open_cache(path: str | os.PathLike[str], *, check_files: bool = False) -> Ca
         ('token', 'channel')
     """
     return Cache(open_store(local_path(path)), check_files=check_files)
+
+
+_MOST_KNOWN = 16
+"""Lazy arrays that a cache keeps for who asks for the same again: a graph and labels, and no values."""
 
 
 class Cache(Recorded):
@@ -275,6 +280,19 @@ class Cache(Recorded):
 
     def _repr_html_(self) -> str:
         return html_table(f"Cache {self.path}", display.rows(self))
+
+    def _hidden(self, *chosen: Any) -> xr.DataArray:
+        # Making the array takes as long as reading a few channels of a block, which is asked for block after block.
+        known = self._known_hidden.get(chosen)
+        if known is None:
+            if len(self._known_hidden) == _MOST_KNOWN:
+                self._known_hidden.clear()
+            known = self._known_hidden[chosen] = super()._hidden(*chosen)
+        return known.copy()
+
+    @cached_property
+    def _known_hidden(self) -> dict[tuple[Any, ...], xr.DataArray]:
+        return {}
 
     def source(self, path: str) -> ChunkSource:
         """The files of an array of the store, by its path."""

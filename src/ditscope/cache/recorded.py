@@ -112,6 +112,18 @@ class Recorded(ABC):
             >>> cache.hidden(channels=[3, 77]).sizes["channel"]
             2
         """
+        return self._hidden(
+            stream, site, None if channels is None else tuple(channels), committed_only, dtype
+        )
+
+    def _hidden(
+        self,
+        stream: str,
+        site: str,
+        channels: tuple[int, ...] | None,
+        committed_only: bool,
+        dtype: str | None,
+    ) -> xr.DataArray:
         own, samples = self.site_with_values(stream, site), self.chosen_samples(committed_only)
         attributes: dict[str, Any] = {"stream": stream, "site": site, "dtype": self.schema.dtype}
         of_stream = self.schema.stream(stream)

@@ -32,16 +32,18 @@ def mean_statistics(stats: xr.Dataset, over: Sequence[str]) -> xr.Dataset:
         ``mean_abs, abs_mean, std, energy`` averaged over values that are not NaN, the largest ``abs_max``, and sums of
         ``nonfinite`` and of ``saturated``, which is where ``abs_max`` is at the limit of the dtype.
     """
-    chunked = xr.unify_chunks(stats[list(REDUCED)].transpose(..., "channel").chunk())[0]
-    first = chunked["mean"]
+    first = stats["mean"].transpose(..., "channel")
     dims = [str(dim) for dim in first.dims]
     axes = tuple(dims.index(dim) for dim in over)
+    bare = stats[list(REDUCED)].drop_vars(list(stats.coords)).transpose(*dims).chunk()
+    recorded = [bare[name].data for name in REDUCED]
+    _, recorded = da.core.unify_chunks(*(part for each in recorded for part in (each, range(each.ndim))))
     parts = da.map_blocks(
         _parts,
-        *(chunked[name].transpose(*dims).data for name in REDUCED),
+        *recorded,
         axes=axes,
         limits=limits(own_dtype(stats)),
-        chunks=((_PARTS,), *((1,) * len(c) if i in axes else c for i, c in enumerate(first.data.chunks))),
+        chunks=((_PARTS,), *((1,) * len(c) if i in axes else c for i, c in enumerate(recorded[0].chunks))),
         new_axis=0,
         meta=np.empty((0,) * (len(dims) + 1)),
     )
@@ -50,8 +52,10 @@ def mean_statistics(stats: xr.Dataset, over: Sequence[str]) -> xr.Dataset:
     rows = da.reduction(parts, _added, _averaged, below, combine=_added, dtype=float, meta=meta)
     kept = first.drop_vars([name for name, c in first.coords.items() if set(c.dims) & set(over)])
     kept = kept.isel(dict.fromkeys(over, 0), drop=True)
-    named = {name: kept.copy(data=rows[row]) for row, name in enumerate(_NAMED)}
-    return xr.Dataset(named | {name: named[name].astype(np.int64) for name in COUNTS})
+    named = {name: xr.Variable(kept.dims, rows[row], kept.attrs) for row, name in enumerate(_NAMED)}
+    for name in COUNTS:
+        named[name] = named[name].astype(np.int64)
+    return xr.Dataset(named, kept.coords)
 
 
 def _parts(*recorded: np.ndarray, axes: tuple[int, ...], limits: Sequence[float]) -> np.ndarray:

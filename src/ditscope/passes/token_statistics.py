@@ -46,10 +46,11 @@ def token_statistics(
     else:
         reduced = _reduced(hidden)
     each = hidden.isel(token=0).drop_vars([name for name, c in hidden.coords.items() if "token" in c.dims])
-    stats = xr.Dataset({name: each.copy(data=reduced[..., row, :]) for row, name in enumerate(REDUCED)})
-    stats["nonfinite"] = stats["nonfinite"].astype(np.int64)
-    stats["count"] = count
-    return stats.assign_attrs(stream=stream, site=site, dtype=own_dtype(hidden))
+    rows = {name: reduced[..., row, :] for row, name in enumerate(REDUCED)}
+    rows["nonfinite"] = rows["nonfinite"].astype(np.int64)
+    named = {name: xr.Variable(each.dims, row, each.attrs) for name, row in rows.items()}
+    about = {"stream": stream, "site": site, "dtype": own_dtype(hidden)}
+    return xr.Dataset(named, each.coords, about).assign(count=count)
 
 
 def _reduced(hidden: xr.DataArray) -> da.Array:
@@ -77,7 +78,8 @@ def _reduce(values: np.ndarray, *masks: np.ndarray) -> np.ndarray:
 def chunked(hidden: xr.DataArray) -> xr.DataArray:
     """Dask chunks with all tokens of a few blocks, so that memory follows the chunk, not the store."""
     if hidden.chunks is not None:
-        return hidden.chunk({"token": -1})
+        whole = len(hidden.variable.chunksizes["token"]) == 1
+        return hidden if whole else hidden.chunk({"token": -1})
     budget = max(1, _CHUNK_BYTES // (hidden.dtype.itemsize * hidden.sizes["token"] * hidden.sizes["channel"]))
     sizes: dict[str, int] = {"token": -1, "channel": -1}
     for dim in reversed([str(name) for name in hidden.dims if name not in sizes]):
