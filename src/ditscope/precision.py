@@ -43,17 +43,18 @@ def spacing(magnitudes: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any
     return np.where(np.isfinite(sizes), np.ldexp(1.0, exponent - 1 - kind.nmant), np.nan)
 
 
-def may_be_extreme(bits: np.ndarray[Any, Any], dtype: str, scratch: np.ndarray[Any, Any]) -> bool:
-    """Whether some value is NaN, infinite, or at the limit of its dtype: one pass over the values' bits.
+def may_be_extreme(bits: np.ndarray[Any, Any], dtype: str) -> bool:
+    """Whether some value is NaN, infinite, or at the limit of its dtype.
 
     Args:
         bits: the values' bits, unsigned ``[value]``.
         dtype: what they are of.
-        scratch: memory of the same shape and dtype.
     """
-    np.bitwise_and(bits, bits.dtype.type(np.iinfo(bits.dtype).max >> 1), out=scratch)
+    kind = np.iinfo(bits.dtype)
+    # The largest number without a sign is the largest negative value; with one, the largest positive.
+    largest = max(int(bits.max()) & (kind.max >> 1), int(bits.view(f"i{bits.itemsize}").max()))
     # Infinity and NaN follow upon the largest finite number.
-    return bool(scratch.max() >= np.array(limit(dtype), _NUMPY[dtype]).view(bits.dtype))
+    return largest >= int(np.array(limit(dtype), _NUMPY[dtype]).view(bits.dtype))
 
 
 _NUMPY = {name: ml_dtypes.finfo(name).dtype for name in DTYPES}

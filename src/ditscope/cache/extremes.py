@@ -35,10 +35,9 @@ def extremes(
 ) -> Iterator[Extremes]:
     """Count them in the chunks of a file of hidden states that have some; padding of text counts as NaN."""
     block_axis, channel_axis = plan.dims.index("block"), plan.dims.index("channel")
-    scratch = np.empty(form.chunk_bytes // form.dtype.itemsize, form.dtype)
     for number in range(form.n_chunks):
         bits = form.chunk_of(data, number).view(form.dtype)
-        if not may_be_extreme(bits, plan.dtype, scratch):
+        if not may_be_extreme(bits, plan.dtype):
             continue
         at = np.unravel_index(number, form.grid)
         block = shard[block_axis] * plan.shard[block_axis] + int(at[block_axis]) * plan.chunk[block_axis]

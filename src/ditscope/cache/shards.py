@@ -30,6 +30,12 @@ from ditscope.errors import InputError
 _SMALL = 2**20
 """Bytes before compression below which a file is not synced as it is written, but with all of its sample."""
 
+_ENOUGH = 96 * 2**20
+"""Bytes of buffers with which a disk that keeps up is busy all the time."""
+
+_A_MOMENT = 0.02
+"""Seconds that another buffer's new memory takes, roughly."""
+
 _SYNCS = 16
 """Files and folders that are synced at once."""
 
@@ -98,6 +104,9 @@ class Buffers:
             InputError: nothing is under way, so that waiting would never end.
         """
         with self._changed:
+            # One that is about to be free is had sooner than memory that the system hands out anew.
+            if self.used > _ENOUGH and self._pending:
+                self._changed.wait_for(lambda: self._free.get(size), _A_MOMENT)
             while True:
                 if kept := self._free.get(size):
                     return kept.pop()
