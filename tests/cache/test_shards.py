@@ -42,6 +42,28 @@ def test_buffers_are_filled_again_and_never_beyond_the_limit():
     assert (buffers.used, buffers.peak) == (90, 90)
 
 
+def test_what_is_about_to_be_free_is_taken_before_new_memory(monkeypatch):
+    monkeypatch.setattr(shards, "_ENOUGH", 50)
+    monkeypatch.setattr(shards, "_A_MOMENT", SECONDS)
+    buffers = Buffers(1000)
+    first, second = buffers.take(30), buffers.take(30)
+    buffers.submitted()
+    writing = threading.Thread(target=buffers.give_back, args=[first], kwargs={"pending": True})
+    taking: list[np.ndarray] = []
+    waiting = threading.Thread(target=lambda: taking.append(buffers.take(30)))
+    waiting.start()
+    writing.start()
+    waiting.join(SECONDS)
+    assert taking[0] is first
+    assert buffers.used == 60
+    # Nothing is on its way, so nothing is waited for; and no longer than a moment where something is.
+    assert buffers.take(30) is not second
+    monkeypatch.setattr(shards, "_A_MOMENT", 0.001)
+    buffers.submitted()
+    buffers.take(30)
+    assert buffers.used == 120
+
+
 def test_other_memory_is_counted_where_it_leaves_files_what_they_need():
     buffers = Buffers(100, least=30)
     assert not buffers.reserve(71)

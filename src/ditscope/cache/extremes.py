@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,19 +30,18 @@ class Extremes:
 
 
 def extremes(
-    plan: ArrayPlan, shard: tuple[int, ...], form: FileForm, data: np.ndarray[Any, Any]
-) -> Iterator[Extremes]:
-    """Count them in the chunks of a file of hidden states that have some; padding of text counts as NaN."""
+    plan: ArrayPlan, shard: tuple[int, ...], form: FileForm, data: np.ndarray[Any, Any], number: int
+) -> Extremes | None:
+    """Count them in a chunk of a file of hidden states; None if it has none. Padding of text counts as NaN."""
+    bits = form.chunk_of(data, number).view(form.dtype)
+    if not may_be_extreme(bits, plan.dtype):
+        return None
     block_axis, channel_axis = plan.dims.index("block"), plan.dims.index("channel")
-    for number in range(form.n_chunks):
-        bits = form.chunk_of(data, number).view(form.dtype)
-        if not may_be_extreme(bits, plan.dtype):
-            continue
-        at = np.unravel_index(number, form.grid)
-        block = shard[block_axis] * plan.shard[block_axis] + int(at[block_axis]) * plan.chunk[block_axis]
-        channel = int(at[channel_axis]) * plan.chunk[channel_axis]
-        values = bits.view(plan.numpy_dtype).reshape(-1, plan.chunk[channel_axis])
-        values = values[:, : plan.shape[channel_axis] - channel]
-        yield Extremes(
-            block, channel, int((~np.isfinite(values)).sum()), at_limit(values, plan.dtype).sum(axis=0)
-        )
+    at = np.unravel_index(number, form.grid)
+    block = shard[block_axis] * plan.shard[block_axis] + int(at[block_axis]) * plan.chunk[block_axis]
+    channel = int(at[channel_axis]) * plan.chunk[channel_axis]
+    values = bits.view(plan.numpy_dtype).reshape(-1, plan.chunk[channel_axis])
+    values = values[:, : plan.shape[channel_axis] - channel]
+    return Extremes(
+        block, channel, int((~np.isfinite(values)).sum()), at_limit(values, plan.dtype).sum(axis=0)
+    )

@@ -314,21 +314,26 @@ class ShardWriter:
     def _written(self, buffer: FileBuffer, path: Path) -> WrittenFile:
         """What is known of a complete file, once the system has its bytes."""
         plan, form = buffer.plan, buffer.form
-        found: tuple[Extremes, ...] = ()
-        with self._spent.on("encode"):
+        found: list[Extremes | None] = []
+
+        def look(number: int) -> None:
             if plan.path in self._counted:
-                found = tuple(extremes(plan, buffer.shard, form, buffer.data))
+                found.append(extremes(plan, buffer.shard, form, buffer.data, number))
+
+        with self._spent.on("encode"):
             if plan.compression is None:
-                checksums = form.set_checksums(buffer.data)
+                checksums = form.set_checksums(buffer.data, look)
                 tail = np.frombuffer(form.plain_index, np.uint8)
                 buffer.data[len(buffer.data) - len(tail) :] = tail
                 data: Any = buffer.data
             else:
                 checksums = np.empty(form.n_chunks, "<u4")
+                for number in range(form.n_chunks):
+                    look(number)
                 data = self._apart(shard_encoding.compressed(form, buffer.data, checksums))
         with self._spent.on("write and sync"):
             nbytes = files.write_new(path, data, durable=False, cached=form.nbytes < _SMALL)
-        return WrittenFile(nbytes, checksums, found)
+        return WrittenFile(nbytes, checksums, tuple(each for each in found if each is not None))
 
     def _apart(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         """Parts that are made while a file is written, whose time is counted apart."""
