@@ -327,6 +327,38 @@ def test_data_and_folders_are_synced_before_the_ledger_says_so(tmp_path, monkeyp
         ]  # a folder keeps the names it had when synced
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc to name open files")
+def test_samples_that_are_committed_together_are_by_one_sync_of_the_ledger_behind_all_their_data(
+    tmp_path, monkeypatch
+):
+    synced, text = [], EncodedText({"text_encoder": 0}, "ab12")
+    with open_writer(tmp_path / "a.zarr") as writer:
+        monkeypatch.setattr(
+            os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").resolve())
+        )
+        for sample in (0, 1):
+            fill(writer, sample)
+        writer.commit_together({1: text, 0: None}, live="0123456789abcdef", batch=[1, 0])
+        monkeypatch.undo()
+    *before, last = synced
+    root = tmp_path / "a.zarr"
+    assert last == root / FILE
+    assert root / FILE not in before
+    plans = open_cache(root).plans.values()
+    data = {
+        root / plan.file_name(sample, shard) for plan in plans for shard in plan.shards for sample in (0, 1)
+    }
+    assert data <= set(before)
+    one_by_one = open_cache(record(tmp_path / "b.zarr")).ledger
+    ledger = open_cache(root).ledger
+    assert list(ledger) == [1, 0]
+    assert {at: entry.files for at, entry in ledger.items()} == {at: one_by_one[at].files for at in (1, 0)}
+    assert [(ledger[at].text, ledger[at].live, ledger[at].batch) for at in (0, 1)] == [
+        (own, "0123456789abcdef", (1, 0)) for own in (None, text)
+    ]
+    assert verify(root).ok  # `done` too, in its one chunk
+
+
 @pytest.mark.parametrize("name", [f"{HIDDEN}/c.0.0.0.0.0.0", "images/c.1.0.0.0"])
 @pytest.mark.parametrize("how", ["missing", "short"])
 def test_a_store_cut_short_names_sample_and_file(store, name, how):

@@ -296,6 +296,31 @@ def test_a_dropped_sample_is_recorded_again_with_the_same_values_alone(store):
     assert verify(store).ok
 
 
+def test_of_samples_committed_together_those_before_one_with_other_values_are(store):
+    with open_writer(store) as writer:
+        before = {sample: writer.drop(sample) for sample in (0, 1)}
+        fill(writer, 0)
+        fill(writer, 1, lambda *at: hidden_value(*at) + hidden_value(*at).dtype.type(1))
+        with pytest.raises(CacheError, match="other values of sample 1 than were recorded on"):
+            writer.commit_together({0: None, 1: None}, like=before)
+        assert writer.committed == {0}
+        assert open_cache(store).committed == (0,)
+        writer.discard(1)
+        fill(writer, 1)
+        writer.commit_together({1: None}, like=before)
+    assert verify(store).ok
+
+
+def test_one_of_several_samples_that_lacks_a_value_keeps_all_from_being_committed(writer):
+    fill(writer, 0)
+    put(writer, 1, addresses(writer.schema)[0], hidden_value(writer.schema, 1, addresses(writer.schema)[0]))
+    with pytest.raises(CacheError, match="sample 1"):
+        writer.commit_together({0: None, 1: None})
+    assert writer.committed == set()
+    writer.commit(0)
+    assert open_cache(writer.path).committed == (0,)
+
+
 def test_an_open_store_is_not_pickled(writer):
     with pytest.raises(UnsupportedError, match="an open store"):
         pickle.dumps(writer)

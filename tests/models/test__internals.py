@@ -14,7 +14,7 @@ import accelerate
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
-from diffusers.hooks import apply_group_offloading
+from diffusers.hooks import HookRegistry, apply_group_offloading
 from diffusers.hooks.layerwise_casting import apply_layerwise_casting_hook
 from nnsight.intervention.interleaver import Mediator
 
@@ -270,6 +270,17 @@ def test_the_device_of_offloaded_networks_is_where_their_hooks_compute(dit, monk
         if isinstance(part, torch.nn.Module):
             monkeypatch.setitem(part.__dict__, "_hf_hook", hook)
     assert _internals.compute_device(dit.diffusers_pipeline) == torch.device("meta")
+
+
+def test_hooks_that_a_run_leaves_nothing_of_are_not_asked_for_the_device(dit, monkeypatch) -> None:
+    """A run leaves an empty registry; one with a hook is the group offload's, whose device diffusers knows."""
+    pipeline = dit.diffusers_pipeline
+    registry = HookRegistry.check_if_exists_or_initialize(pipeline.transformer)
+    asked = property(lambda self: torch.device("meta"))
+    monkeypatch.setattr(pipeline, "__class__", type("Asked", (type(pipeline),), {"_execution_device": asked}))
+    assert _internals.compute_device(pipeline) == CPU
+    monkeypatch.setitem(registry.hooks, "group_offloading", object())
+    assert _internals.compute_device(pipeline) == torch.device("meta")
 
 
 def test_a_module_may_run_something_around_its_own_forward(dit) -> None:

@@ -15,7 +15,7 @@ METHODS = [name for name in vars(Destination) if not name.startswith("_")]
 
 @pytest.mark.parametrize("kind", [CacheWriter, _Filling])
 def test_every_method_is_there_with_its_parameters(kind) -> None:
-    assert "commit" in METHODS
+    assert "commit_together" in METHODS
     for name in METHODS:
         assert (
             inspect.signature(getattr(kind, name)).parameters

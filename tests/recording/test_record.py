@@ -228,6 +228,12 @@ def test_the_manifest_says_what_made_the_numbers(guided, dit) -> None:
 
 # What others left to the collector of garbage is none of its warnings.
 @pytest.mark.filterwarnings("error", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_generate_returns_is_what_is_at_the_path(guided) -> None:
+    opened = ds.open_cache(guided.path)
+    for name in ("path", "manifest", "schema", "plans", "specs", "ledger", "damaged_lines"):
+        assert getattr(guided, name) == getattr(opened, name), name
+
+
 def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> None:
     dit = ds.load(str(untrained_folder))
     with torch.no_grad():

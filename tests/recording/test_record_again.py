@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,17 @@ class StoppedError(Exception):
 
 
 def stop_commit_of(sample: int, monkeypatch) -> None:
-    honest = CacheWriter.commit
+    """Those before it in its batch are committed, as where the append was cut off."""
+    honest = CacheWriter.commit_together
 
-    def commit(self, number, *texts, **more):
-        if number == sample:
+    def commit_together(self, texts, **more):
+        before = dict(takewhile(lambda each: each[0] != sample, texts.items()))
+        if before:
+            honest(self, before, **more)
+        if sample in texts:
             raise StoppedError
-        honest(self, number, *texts, **more)
 
-    monkeypatch.setattr(CacheWriter, "commit", commit)
+    monkeypatch.setattr(CacheWriter, "commit_together", commit_together)
 
 
 def stop_put_of(sample: int, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,6 +63,7 @@ def test_what_is_known_of_a_call_is_not_probed_again(dit, prompts, monkeypatch) 
 
     first = probed("red, once")
     assert probed("red, once", seed=1) is first
+    assert probed("a text that is longer") is first  # of a family whose texts are all as long
     assert len(runs) == 1
     assert len(probed("red, once", num_inference_steps=3).schedule) == 6
     assert probed("red, twice") is not first
@@ -70,6 +72,23 @@ def test_what_is_known_of_a_call_is_not_probed_again(dit, prompts, monkeypatch) 
     monkeypatch.setattr(dit.diffusers_pipeline.vae, "use_slicing", True)
     probed("red, twice", latents=torch.zeros(1, 96, 16))
     assert len(runs) == 5
+    assert probe_once(dit, [("a", 0), ("b", 0)], live_state(dit), **call).tokens == first.tokens
+    assert len(runs) == 6
+
+
+def test_another_prompt_is_probed_where_its_length_is_asked_for(dit, prompts, monkeypatch) -> None:
+    monkeypatch.setattr(dit.run_state, "family", replace(dit.family, text_length_varies=True))
+    call, live = {"num_inference_steps": 1, **bare_pipeline.PLAIN}, live_state(dit)
+
+    def probed(text: str, kept: bool):
+        return probe_once(dit, [(text, 0)], live, text_is_kept=kept, **call)
+
+    first, other = probed("red, once", True), probed("red, twice", True)
+    assert other is not first
+    assert probed("red, twice", True) is other
+    short = probed("red, once", False)
+    assert probed("red, twice", False) is short
+    assert probed("red, twice", True) is not short
 
 
 def test_what_is_refused_before_a_run_is_refused_though_the_call_is_known(dit, prompts) -> None:

@@ -254,15 +254,17 @@ class ShardWriter:
         self._pool.submit(self._write, buffer, done)
         return done
 
-    def sync(self, sample: int, folders: Sequence[Path]) -> None:
-        """Make all of a sample durable: its small files, and the names in the folders that its files are in.
+    def sync(self, samples: Collection[int], folders: Sequence[Path]) -> None:
+        """Make all of some samples durable: their small files, and the names in the folders that files are in.
 
         Several at once: the file system joins them into few commits.
         """
-        small = self._syncs.map(files.sync, self._not_synced.get(sample, ()))
+        paths = [path for sample in samples for path in self._not_synced.get(sample, ())]
+        small = self._syncs.map(files.sync, paths)
         names = self._syncs.map(files.sync_folder, folders)
         list(itertools.chain(small, names))  # raises what went wrong
-        self._not_synced.pop(sample, None)
+        for sample in samples:
+            self._not_synced.pop(sample, None)
 
     def raise_failure(self) -> None:
         """Raise, with its own type, what went wrong in the background."""

@@ -6,6 +6,7 @@ and labels with what follows from manifest and ledger. Damage is named by labels
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ditscope._display import printable
+from ditscope.cache import files
 from ditscope.cache.chunk_reading import ChunkSource
 from ditscope.cache.labels import in_words
 from ditscope.cache.layout import readable_bytes
@@ -22,6 +24,9 @@ from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.store_opening import Store
 from ditscope.cache.zarr_metadata import different_files, zarr_files
 from ditscope.errors import CacheError
+
+_AHEAD = 64 * 2**20
+"""Bytes of a sample that are asked of the disk before they are compared."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,12 @@ def require_whole(store: Store, entries: Sequence[Entry]) -> None:
     Raises:
         CacheError: one is damaged; the message names the place.
     """
-    for entry in tqdm(entries, desc="check what is there", unit="image", disable=None):
+    for entry in entries[:1]:
+        _announce(store, entry)
+    progress = tqdm(entries, desc="check what is there", unit="image", disable=None)
+    for number, entry in enumerate(progress, 1):
+        for following in entries[number : number + 1]:
+            _announce(store, following)
         for array, plan in store.plans.items():
             source = ChunkSource(store.path, store.schema, plan, {entry.sample: entry.files[array]})
             for found in source.damaged(entry.sample):
@@ -130,3 +140,17 @@ def require_whole(store: Store, entries: Sequence[Entry]) -> None:
                     "what was recorded",
                     "ds.repair(model, path) records damaged samples anew; check_committed=False skips this.",
                 )
+
+
+def _announce(store: Store, entry: Entry) -> None:
+    """Let the system fetch the first of a sample's files, while others are compared."""
+    ahead = 0
+    for plan in store.plans.values():
+        for name in (plan.file_name(entry.sample, shard) for shard in plan.shards):
+            if ahead >= _AHEAD:
+                return
+            # What cannot be opened is said, by its labels, where it is read.
+            with contextlib.suppress(OSError, CacheError), files.opened(store.path / name) as handle:
+                size = files.nbytes_of(handle)
+                files.announce(handle, [(0, size)])
+                ahead += size

@@ -8,6 +8,7 @@ or with more. The caller's thread only copies into buffers; see ``sample_in_prog
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -263,40 +264,71 @@ class CacheWriter:
         Args:
             sample: position of the sample.
             text: what its text encoders were given; None if that is not known.
-            live: digest of the live state of the model that made it.
-            batch: positions of the samples that it was generated together with, itself included.
+            live: as of :meth:`commit_together`.
+            batch: as of :meth:`commit_together`.
             like: what the ledger said of it before; it is not entered unless every value is the same.
 
         Raises:
-            CacheError: the sample is incomplete (the message names the first missing value), committed, or has other
-                values than ``like``.
+            CacheError: as of :meth:`commit_together`.
             Exception: what went wrong in the background, with its own type.
         """
-        progress = self._progress_of(sample)
-        with self.time.on("commit"), _told(f"committing sample {sample}"):
-            stored = progress.finish()
-            self._shards.sync(sample, [self.path / path for path in self._plans])
-            entry = Entry(
-                sample,
-                self.samples[sample],
-                sample_ledger.now(),
-                stored,
-                progress.nonfinite,
-                progress.saturated,
-                text,
-                live,
-                tuple(batch),
-            )
-            if like is not None and like.files != stored:
+        self.commit_together(
+            {sample: text}, live=live, batch=batch, like={} if like is None else {sample: like}
+        )
+
+    def commit_together(
+        self,
+        texts: Mapping[int, EncodedText | None],
+        *,
+        live: str | None = None,
+        batch: Sequence[int] = (),
+        like: Mapping[int, Entry] = MappingProxyType({}),
+    ) -> None:
+        """Wait until all of several samples is on disk, then enter them in the ledger, by one append.
+
+        Args:
+            texts: position of a sample -> what its text encoders were given; None if that is not known.
+            live: digest of the live state of the model that made them.
+            batch: positions of the samples that they were generated together with, themselves included.
+            like: what the ledger said of one before; it is not entered unless every value is the same.
+
+        Raises:
+            CacheError: a sample is incomplete (the message names the first missing value) or committed, and none is
+                entered; or it has other values than ``like``, and those before it are.
+            Exception: what went wrong in the background, with its own type.
+        """
+        progress = {sample: self._progress_of(sample) for sample in texts}
+        with self.time.on("commit"), _told(f"committing sample {', '.join(map(str, texts))}"):
+            stored = {sample: own.finish() for sample, own in progress.items()}
+            self._shards.sync(texts, [self.path / path for path in self._plans])
+            odd = [sample for sample in texts if sample in like and like[sample].files != stored[sample]]
+            entries = [
+                Entry(
+                    sample,
+                    self.samples[sample],
+                    sample_ledger.now(),
+                    stored[sample],
+                    progress[sample].nonfinite,
+                    progress[sample].saturated,
+                    text,
+                    live,
+                    tuple(batch),
+                )
+                for sample, text in itertools.takewhile(lambda each: each[0] not in odd[:1], texts.items())
+            ]
+            if entries:
+                lines = [sample_ledger.line("commit", entry.to_json()) for entry in entries]
+                self._append(b"".join(lines))
+                for entry in entries:
+                    self.entries[entry.sample] = entry
+                    del self._in_progress[entry.sample]
+                self._repeat_in_done([entry.sample for entry in entries])
+            if odd:
                 raise CacheError(
-                    f"other values of sample {sample} than were recorded on {like.committed}",
+                    f"other values of sample {odd[0]} than were recorded on {like[odd[0]].committed}",
                     "the same values, bit for bit",
                     "The model, the libraries or the machine compute otherwise now: record into a new path.",
                 )
-            self._append(sample_ledger.line("commit", entry.to_json()))
-            self.entries[sample] = entry
-            del self._in_progress[sample]
-            self._repeat_in_done(sample)
 
     def discard(self, sample: int) -> None:
         """Drop what was put of a sample that is not committed, so that it can be put again."""
@@ -318,7 +350,7 @@ class CacheWriter:
         with _told(f"dropping sample {sample}"):
             self._append(sample_ledger.line("drop", {"sample": sample}))
             entry = self.entries.pop(sample)
-            self._repeat_in_done(sample)
+            self._repeat_in_done([sample])
             self._remove_files(lambda number: number == sample)
         return entry
 
@@ -445,9 +477,11 @@ class CacheWriter:
         files.append(self.path / sample_ledger.FILE, line, self._end)
         self._end += len(line)
 
-    def _repeat_in_done(self, sample: int) -> None:
-        name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
-        files.overwrite(self.path / name, content)
+    def _repeat_in_done(self, samples: Sequence[int]) -> None:
+        chunks = {sample // zarr_metadata.SAMPLES_PER_CHUNK: sample for sample in samples}
+        for sample in chunks.values():
+            name, content = zarr_metadata.done_file(len(self.samples), self.entries, sample)
+            files.overwrite(self.path / name, content)
 
     def _remove_files(self, of: Callable[[int], bool]) -> None:
         """Remove the files of samples by their positions."""

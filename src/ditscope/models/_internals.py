@@ -369,7 +369,8 @@ def compute_device(pipeline: Any) -> torch.device:
     """Where a pipeline computes, which offloading makes another place than where weights are kept."""
     # diffusers looks for hooks module by module, in 2 ms for the embedded pipeline, which several ask for in a run.
     parts = [each for each in pipeline.components.values() if isinstance(each, torch.nn.Module)]
-    if any("_hf_hook" in own or "_diffusers_hook" in own for own in map(vars, modules_in(parts))):
+    # A run leaves an empty registry of hooks on the transformer.
+    if any("_hf_hook" in vars(each) or diffusers_hooks(each) for each in modules_in(parts)):
         return torch.device(pipeline._execution_device)
     # Then it is where the first tensor of one of the networks is: diffusers says of which, in four times the time.
     devices = {next(chain(each.parameters(), each.buffers()), torch.empty(0)).device for each in parts}

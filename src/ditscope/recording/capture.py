@@ -340,16 +340,16 @@ class _Filling:
     def put_image(self, sample: int, image: Any) -> None:
         self.arrays["images"][sample] = image
 
-    def commit(
+    def commit_together(
         self,
-        sample: int,
-        text: EncodedText | None = None,
+        texts: Mapping[int, EncodedText | None],
         *,
         live: str | None = None,
         batch: Sequence[int] = (),
-        like: Entry | None = None,
+        like: Mapping[int, Entry] = MappingProxyType({}),
     ) -> None:
         now = sample_ledger.now()
-        self.entries[sample] = Entry(
-            sample, self.samples[sample], now, {}, text=text, live=live, batch=tuple(batch)
-        )
+        for sample, text in texts.items():
+            self.entries[sample] = Entry(
+                sample, self.samples[sample], now, {}, text=text, live=live, batch=tuple(batch)
+            )

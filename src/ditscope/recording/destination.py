@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from ditscope.cache.sample_ledger import Entry
@@ -37,13 +38,12 @@ class Destination(Protocol):
     def put_image(self, sample: int, image: Any) -> None:
         """Take a sample's image."""
 
-    def commit(
+    def commit_together(
         self,
-        sample: int,
-        text: EncodedText | None = None,
+        texts: Mapping[int, EncodedText | None],
         *,
         live: str | None = None,
         batch: Sequence[int] = (),
-        like: Entry | None = None,
+        like: Mapping[int, Entry] = MappingProxyType({}),
     ) -> None:
-        """Count a sample as recorded."""
+        """Count samples as recorded."""

@@ -133,7 +133,8 @@ def plan_of(
     batches = batches_of(texts, seeds, batch_size, call)
     samples = [each for batch in batches for each in batch.samples]
     shared, own = own_arguments(filled_call(dit, texts[0], call), len(texts), len(samples))
-    probed = probe_once(dit, batches[0].samples, model["live"], **batches[0].call)
+    kept = "text" in selection.streams
+    probed = probe_once(dit, batches[0].samples, model["live"], text_is_kept=kept, **batches[0].call)
     if text_varies(dit, selection):
         negative = several(call.get("negative_prompt") or ())
         longest = max(probed.tokens["text"], longest_text(dit, [*texts, *negative], call))

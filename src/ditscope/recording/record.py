@@ -18,7 +18,7 @@ from ditscope import checks
 from ditscope.cache.forecast import Forecast, forecast
 from ditscope.cache.manifest import build_manifest
 from ditscope.cache.preflight import MEMORY_BUDGET, fitting_shard_bytes
-from ditscope.cache.reader import Cache, open_cache
+from ditscope.cache.reader import Cache
 from ditscope.cache.schema import Schema
 from ditscope.cache.store_opening import open_store
 from ditscope.cache.verification import require_whole
@@ -306,7 +306,7 @@ class Recording:
                 self.spent[stage] = self.spent.get(stage, 0.0) + seconds
             asked = [writer.entries[position] for position in writer.positions]
         warn_of_truncated(entry.spec.prompt for entry in asked if entry.text and entry.text.truncated)
-        return open_cache(self._path)
+        return Cache(writer.store)
 
     def _plan(self, prompts: Any, seeds: Any, call: dict[str, Any]) -> Plan:
         plan = plan_of(self._dit, self._selection, prompts, seeds, call, self._settings.kept["batch_size"])

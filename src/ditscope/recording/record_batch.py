@@ -11,6 +11,7 @@ import numpy as np
 
 from ditscope.cache.sample_ledger import TENSOR_DTYPES, Entry
 from ditscope.cache.shards import SAFE
+from ditscope.encoded_text import EncodedText
 from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.live_state import live_digest
 from ditscope.recording.destination import Destination
@@ -75,7 +76,7 @@ def record_batch(
         image: whose tokens the image stream's are: 0 for the generated image, then the reference images.
 
     Raises:
-        CacheError: a sample has other values than ``like`` says; it is not committed.
+        CacheError: a sample has other values than ``like`` says; neither it nor those behind it are committed.
     """
     visitor = RecordedVisit(dit, writer, positions, image)
     try:
@@ -86,8 +87,7 @@ def record_batch(
         if not getattr(error, "__notes__", None):
             error.add_note(f"while generating sample {', '.join(map(str, positions))}: {SAFE}")
         raise
-    require_unchanged(dit, model)
-    digest = live_digest(model["live"])
+    texts: dict[int, EncodedText | None] = {}
     for row, sample in enumerate(positions):
         if sample in writer.entries:
             continue
@@ -99,4 +99,6 @@ def record_batch(
         if text is not None:
             kept = writer.schema.branches if "text" in writer.schema.stream_names else ()
             text = replace(text, tokens={at: own for at, own in text.tokens.items() if at in kept})
-        writer.commit(sample, text, live=digest, batch=positions, like=like.get(sample))
+        texts[sample] = text
+    require_unchanged(dit, model)  # what was put is written meanwhile, and counts once it is committed
+    writer.commit_together(texts, live=live_digest(model["live"]), batch=positions, like=like)

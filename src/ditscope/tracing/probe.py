@@ -112,20 +112,28 @@ def probe(dit: DiT, samples: Sequence[tuple[Prompt, int]], **call: Any) -> Probe
 
 
 def probe_once(
-    dit: DiT, samples: Sequence[tuple[Prompt, int]], live: Mapping[str, Any], **call: Any
+    dit: DiT,
+    samples: Sequence[tuple[Prompt, int]],
+    live: Mapping[str, Any],
+    *,
+    text_is_kept: bool = True,
+    **call: Any,
 ) -> Probe:
-    """A probe, or the last one of the model if it was of the same call, prompts and live state.
+    """A probe, or the last one of the model if it was of the same call and live state, and of prompts as long.
 
     What is refused before a run is refused either way.
 
     Args:
         dit: the model.
-        samples: (prompt, seed) of one batch; a seed changes no shape.
+        samples: (prompt, seed) of one batch; a seed changes no shape, and neither does a text but in a family whose
+            text is as long as its prompt.
         live: of :func:`ditscope.models.live_state.live_state`, as it is now.
+        text_is_kept: whether the length of the text is asked for; if not, ``tokens["text"]`` may be another prompt's.
         **call: further arguments of the pipeline.
     """
     prompts = [prompt for prompt, _ in samples]
-    facts = ([*map(str, prompts)], written_embeddings(prompts), written_call(call), live)
+    texts = [*map(str, prompts)] if text_is_kept and dit.family.text_length_varies else len(prompts)
+    facts = (texts, written_embeddings(prompts), written_call(call), live)
     known = _LAST.get(dit)
     if known is None or known[0] != facts:
         _LAST[dit] = known = (facts, probe(dit, samples, **call))
