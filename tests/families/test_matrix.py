@@ -34,7 +34,8 @@ def original(folder_of):
 
     @functools.cache
     def make(name: str, lora: bool) -> Any:
-        pipeline = bare(folder_of(name))
+        # A copy, as those that are compared with it: sums differ by where weights lie, which a file says otherwise.
+        pipeline = copy.deepcopy(bare(folder_of(name)))
         pipeline.set_progress_bar_config(disable=True)
         if not lora:
             return pipeline
