@@ -17,8 +17,8 @@ FEWER = {
     "01_first_look": {
         "prompts(8)": "prompts(4)",
         "prompts[:4]": "prompts[:2]",
-        "num_inference_steps=8": "num_inference_steps=3",
-        "steps=[0, 5, -1]": "steps=[0, 1, -1]",
+        "num_inference_steps=8": "num_inference_steps=2",
+        "steps=[0, 5, -1]": "steps=[0, -1]",
     },
     "02_ablation": {
         "prompts(16)": "prompts(6)",
