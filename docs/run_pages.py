@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,14 +39,16 @@ def blocks(page: Path) -> list[Block]:
     return [Block(each["language"], each["code"], each["why"]) for each in found]
 
 
-def run(page: Path, folder: Path, names: dict[str, Any]) -> dict[str, Any]:
-    """What a page's code defines, run in the working folder with ``names`` known.
+def run(
+    page: Path, folder: Path, names: dict[str, Any], replaced: Callable[[str], str] = str
+) -> dict[str, Any]:
+    """What a page's code, with some of it ``replaced``, defines, run in the working folder with ``names`` known.
 
     nnsight reads a trace's body from its file, so the page's code has to be one.
     """
     code = [block.code for block in blocks(page) if block.language == "python" and block.not_run is None]
     script = folder / f"{page.stem}.py"
-    script.write_text("\n".join(code), encoding="utf-8")
+    script.write_text(replaced("\n".join(code)), encoding="utf-8")
     return {
         name: value for name, value in runpy.run_path(str(script), dict(names)).items() if name[:2] != "__"
     }

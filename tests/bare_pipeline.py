@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-SIZE = {"height": 32, "width": 48, "max_sequence_length": 24}
+SIZE = {"height": 16, "width": 32, "max_sequence_length": 24}
 """Small, and not square: a swapped axis shows."""
 
 GUIDED = {**SIZE, "negative_prompt": "", "true_cfg_scale": 2.5}

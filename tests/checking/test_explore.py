@@ -46,13 +46,13 @@ def test_flux_is_described_as_it_is(untrained_folder) -> None:
         "transformer_blocks": ("FluxTransformerBlock", 4),
         "single_transformer_blocks": ("FluxSingleTransformerBlock", 6),
     }
-    assert found.returned == dict.fromkeys(found.lists, (24, 8 * 12))  # text first
-    assert (found.n_tokens, found.visits_per_step) == ((8 * 12, 24), 1.0)
-    assert found.passed["hidden_states"] == "float32[1, 96, 16]"
+    assert found.returned == dict.fromkeys(found.lists, (24, 4 * 8))  # text first
+    assert (found.n_tokens, found.visits_per_step) == ((4 * 8, 24), 1.0)
+    assert found.passed["hidden_states"] == "float32[1, 32, 16]"
     assert found.passed["return_dict"] == "False"
     arguments, returned = found.calls["transformer_blocks"]
     assert arguments["encoder_hidden_states"] == "float32[1, 24, 128]"
-    assert returned == "(float32[1, 24, 128], float32[1, 96, 128])"
+    assert returned == "(float32[1, 24, 128], float32[1, 32, 128])"
     assert found.timestep_scale == pytest.approx(1e-3)
     modules = pipeline.transformer.modules()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)

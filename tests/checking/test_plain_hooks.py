@@ -62,8 +62,8 @@ def test_every_stream_of_every_call_is_seen_in_order(both) -> None:
 def test_visits_steps_and_what_the_transformer_is_passed(both) -> None:
     run, seen, _ = both
     assert run.text_inputs == [(digest(text[0]),) for text in seen.text]
-    assert run.n_tokens == [(8 * 12, 24)] * 4
-    assert (run.n_steps, run.n_given, run.n_registers) == (2, 8 * 12, 0)
+    assert run.n_tokens == [(4 * 8, 24)] * 4
+    assert (run.n_steps, run.n_given, run.n_registers) == (2, 4 * 8, 0)
     assert run.readouts == [digest(seen.hidden[visit, 9, "block_output", "image"]) for visit in range(4)]
 
 

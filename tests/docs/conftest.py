@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import run_pages
+from shown_code import of_page
 
 from ditscope.metrics.metric import _registered
 
@@ -60,4 +61,4 @@ def started(folder):
     """The names that *start here* leaves, and in ``folder`` its store."""
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        return run_pages.run(run_pages.START, folder, {})
+        return run_pages.run(run_pages.START, folder, {}, of_page)

@@ -1,4 +1,4 @@
-"""The site's pages: code runs as printed, links lead somewhere, and what is generated is what the source says."""
+"""The site's pages: code runs as printed, in fewer steps, links lead somewhere, what is generated is current."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import generated_pages
 import matplotlib
 import pytest
 import run_pages
+from shown_code import FEWER_ON_PAGES, of_page
 
 import ditscope as ds
 
@@ -32,13 +33,14 @@ def there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_start_here_finds_massive_channels_and_tests_them(started: dict[str, Any]) -> None:
     assert started["cache"].complete
+    assert started["cache"].hidden().sizes["step"] == 3
     assert started["massive"].k == 6
     assert started["result"]["edit"].values.tolist() == ["massive", "random", "as much"]
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs_as_printed(page: Path, there: Path, started: dict[str, Any]) -> None:
-    found = run_pages.run(page, there, started)
+def test_every_line_of_a_page_runs(page: Path, there: Path, started: dict[str, Any]) -> None:
+    found = run_pages.run(page, there, started, of_page)
     # A page may give the model back and open it anew; the next ones go on with that.
     started["dit"] = found["dit"]
     assert all(figure.axes for figure in found.get("figures", {}).values())
@@ -50,6 +52,11 @@ def test_every_block_is_run_or_says_why_not() -> None:
         for block in run_pages.blocks(page):
             assert block.language in ("python", "sh", "text"), page
             assert block.language != "python" or block.not_run is None or len(block.not_run) > 20
+
+
+def test_what_is_replaced_by_fewer_steps_is_shown() -> None:
+    shown = "\n".join(page.read_text(encoding="utf-8") for page in [run_pages.START, *RUN])
+    assert [each for each in FEWER_ON_PAGES if each not in shown] == []
 
 
 def test_every_figure_has_an_example() -> None:

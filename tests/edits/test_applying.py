@@ -47,13 +47,13 @@ def test_channels_of_some_blocks_are_edited_there(assert_does) -> None:
 
 
 def test_all_parts_of_a_scope_together(assert_does) -> None:
-    scope = {"blocks": "double.0", "steps": [0], "branches": ["cond"], "tokens": [95, 5, -1, 17, -96]}
+    scope = {"blocks": "double.0", "steps": [0], "branches": ["cond"], "tokens": [31, 5, -1, 17, -32]}
     assert_does(
         ds.edits.scale(BY_BLOCK, 0.25, **scope),
         lambda values: values * 0.25,
         ids=[1, 2],
         covers=lambda visit, block: (visit, block) == (0, 0),
-        tokens=[0, 5, 17, 95],
+        tokens=[0, 5, 17, 31],
     )
 
 
@@ -66,10 +66,10 @@ class Wrong(Edit):
         return self.returned
 
 
-@pytest.mark.parametrize("returned", [torch.zeros(2, 5), torch.zeros(3, 2, 96, 3), 0.0, None])
+@pytest.mark.parametrize("returned", [torch.zeros(2, 5), torch.zeros(3, 2, 32, 3), 0.0, None])
 def test_values_that_do_not_fit_are_an_error(edited, monkeypatch, returned) -> None:
     monkeypatch.setattr(Wrong, "returned", returned)
-    with pytest.raises(EditError, match="broadcasts to .row, token, channel., here .2, 96, 3."):
+    with pytest.raises(EditError, match="broadcasts to .row, token, channel., here .2, 32, 3."):
         edited(Wrong.of(IDS, {}))
 
 
@@ -106,7 +106,7 @@ def test_what_the_model_does_not_have_is_refused_before_a_run(dit, edit, words) 
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("tokens", [np.ones(95, bool), np.ones((12, 8), bool), [96], [-97]])
+@pytest.mark.parametrize("tokens", [np.ones(31, bool), np.ones((8, 4), bool), [32], [-33]])
 def test_tokens_that_do_not_fit_are_refused_before_the_run_and_in_it(dit, edited, tokens) -> None:
     edit = ds.edits.zero(IDS, tokens=tokens)
     with pytest.raises(InputError, match="token") as before:
@@ -119,9 +119,9 @@ def test_tokens_that_do_not_fit_are_refused_before_the_run_and_in_it(dit, edited
 @pytest.mark.parametrize(
     ("edits", "named"),
     [
-        ([ds.edits.zero(IDS, tokens=np.zeros(96, dtype=bool))], 0),
+        ([ds.edits.zero(IDS, tokens=np.zeros(32, dtype=bool))], 0),
         # Both have the same label; only one fires.
-        ([ds.edits.zero(IDS), ds.edits.zero(IDS, tokens=np.zeros(96, dtype=bool))], 1),
+        ([ds.edits.zero(IDS), ds.edits.zero(IDS, tokens=np.zeros(32, dtype=bool))], 1),
         ([ds.edits.zero(IDS), ds.edits.zero([5], branches="uncond")], 1),
     ],
 )
@@ -139,7 +139,7 @@ def test_an_edit_that_never_fires_is_an_error(dit, edits, named) -> None:
         ({"branches": "uncond"}, "a branch that the call has: cond"),
         ({"sigmas": (0.1, 0.3)}, "noise level 1, 0.667"),
         ({"sigmas": (0.9, 1), "steps": 1}, "at least one step"),
-        ({"tokens": np.zeros((8, 12), dtype=bool)}, "a mask of no token"),
+        ({"tokens": np.zeros((4, 8), dtype=bool)}, "a mask of no token"),
     ],
 )
 def test_what_can_never_fire_is_refused_before_the_run(dit, scope, words) -> None:
@@ -151,7 +151,7 @@ def test_what_can_never_fire_is_refused_before_the_run(dit, scope, words) -> Non
 @pytest.mark.parametrize("named", [False, True])
 def test_a_mask_for_each_sample_is_its_own(bare, edited, named) -> None:
     """By position, or by prompt and seed: the mean over each row's own tokens, bit for bit as a plain hook."""
-    masks = np.random.default_rng(0).random((2, 8, 12)) < 0.3
+    masks = np.random.default_rng(0).random((2, 4, 8)) < 0.3
     labels = {"prompt": ("sample", [p for p, _ in SAMPLES]), "seed": ("sample", [s for _, s in SAMPLES])}
     given = xr.DataArray(masks, dims=("sample", "y", "x"), coords=labels if named else {})
     if named:
@@ -174,7 +174,7 @@ def test_a_mask_for_each_sample_is_its_own(bare, edited, named) -> None:
 
 
 def test_the_mean_is_over_each_samples_own_tokens(dit, edited, plain) -> None:
-    masks = np.random.default_rng(1).random((2, 8, 12)) < 0.3
+    masks = np.random.default_rng(1).random((2, 4, 8)) < 0.3
     tokens = xr.DataArray(masks, dims=("sample", "y", "x"))
     _, table = edited(ds.edits.mean(IDS, tokens=tokens, blocks=0, steps=0, branches="cond"))
     hidden = plain.hidden[0, 0, "block_output", "image"].double().numpy()[:, :, IDS]
@@ -184,6 +184,6 @@ def test_the_mean_is_over_each_samples_own_tokens(dit, edited, plain) -> None:
 
 
 def test_masks_of_other_samples_are_refused(edited) -> None:
-    masks = xr.DataArray(np.ones((1, 8, 12), bool), dims=("sample", "y", "x"))
+    masks = xr.DataArray(np.ones((1, 4, 8), bool), dims=("sample", "y", "x"))
     with pytest.raises(InputError, match="masks of 1 samples in a run that has a sample 1"):
         edited(ds.edits.zero(IDS, tokens=masks))

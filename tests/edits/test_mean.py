@@ -13,8 +13,8 @@ from ditscope.edits import EditedVisit
 from ditscope.errors import InputError
 
 IDS = [3, 77, 120]
-MASK = np.zeros((8, 12), dtype=bool)
-MASK[2:5, 7:] = True
+MASK = np.zeros((4, 8), dtype=bool)
+MASK[1:4, 5:] = True
 
 
 def own_mean(values: torch.Tensor) -> torch.Tensor:

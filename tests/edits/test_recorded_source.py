@@ -118,7 +118,7 @@ def test_a_run_of_other_steps_takes_interpolated_values(dit, source) -> None:
         ({"blocks": [3]}, {}, "a source without block double.3"),
         ({"blocks": [2], "channels": [7, 100]}, {}, "a source without channel 100"),
         ({"blocks": [2], "channels": None}, {}, "a source without channel 100, 101"),
-        ({"blocks": [2]}, {"height": 48}, "a source of 8 x 12 tokens; expected 12 x 12"),
+        ({"blocks": [2]}, {"height": 48}, "a source of 4 x 8 tokens; expected 12 x 8"),
         ({"blocks": [2]}, {"num_inference_steps": 3}, "match='sigma'"),
         (
             {"blocks": [2], "steps": [2]},

@@ -179,11 +179,11 @@ def test_masks_of_another_model_or_size_are_refused_before_the_run(
         foreign = ds.capture(other, PROMPTS, SEEDS, blocks=BLOCKS, batch_size=4, **CALL)
     with pytest.raises(InputError, match="a target of weights"):
         ds.edits.transport(source, IDS, target=foreign, sample=0)
-    small = ds.capture(dit, PROMPTS, SEEDS, blocks=BLOCKS, batch_size=4, **{**CALL, "height": 16})
+    small = ds.capture(dit, PROMPTS, SEEDS, blocks=BLOCKS, batch_size=4, **{**CALL, "height": 8})
     with pytest.raises(InputError, match="masks of source and target at different places"):
         ds.edits.transport(source, IDS, mask="union", target=small, sample=0)
     edit = ds.edits.transport(source, IDS, target=small, sample=0, blocks=BLOCKS)
-    with pytest.raises(InputError, match="a mask of 4 x 12 tokens, y x x; expected a mask of 8 x 12"):
+    with pytest.raises(InputError, match="a mask of 2 x 8 tokens, y x x; expected a mask of 4 x 8"):
         ds.compare(dit, PROMPTS, SEEDS, edit, ["psnr"], batch_size=4, **CALL)
 
 

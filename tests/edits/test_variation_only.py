@@ -9,7 +9,7 @@ import ditscope as ds
 from ditscope.errors import InputError
 
 IDS = [3, 77, 120]
-MASK = np.arange(96).reshape(8, 12) % 3 == 0
+MASK = np.arange(32).reshape(4, 8) % 3 == 0
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])

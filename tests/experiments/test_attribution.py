@@ -14,7 +14,7 @@ from ditscope.errors import EditError, InputError, UnsupportedError
 from ditscope.tracing.run import run_traced
 
 PROMPTS, SEED, IDS = ["a red circle", "a white star"], 5, [3, 77]
-CALL = {"num_inference_steps": 1, **bare_pipeline.PLAIN}  # 8 x 12 image tokens
+CALL = {"num_inference_steps": 1, **bare_pipeline.PLAIN, "height": 32, "width": 48}  # 8 x 12 image tokens
 
 
 def metric(output, latents, visit):

@@ -199,7 +199,7 @@ def test_the_batch_size_does_not_mix_samples(dit, result) -> None:
         ({"edits": {"a": "zero"}}, "edits 'a'"),
         ({"edits": {"a": ds.edits.zero([128])}}, "channel 128"),
         ({"edits": {"a": ds.edits.zero([1], steps=[2])}}, "step 2"),
-        ({"edits": {"a": ds.edits.zero([1], tokens=np.ones((12, 8), bool))}}, "a mask of 12 x 8 tokens"),
+        ({"edits": {"a": ds.edits.zero([1], tokens=np.ones((8, 4), bool))}}, "a mask of 8 x 4 tokens"),
         ({"edits": {"a": ds.edits.zero([1], stream="text", tokens=[24])}}, "token 24"),
         ({"edits": {"a": ds.edits.zero(LATE)}}, "channel 999"),
         ({"prompts": []}, "no prompts"),
@@ -234,11 +234,11 @@ def test_an_edit_that_never_fires_is_an_error(dit) -> None:
 def test_a_sample_whose_own_mask_is_empty_is_no_part_of_the_means(dit) -> None:
     """A warning names it; by itself, or as all samples of a run, it is refused before the run."""
     masks = xr.DataArray(
-        np.zeros((3, 96), bool),
+        np.zeros((3, 32), bool),
         dims=("sample", "token"),
         coords={"prompt": ("sample", [*PROMPTS, "other"]), "seed": ("sample", [5] * 3)},
     )
-    masks[0, 7:50] = masks[2] = True
+    masks[0, 7:20] = masks[2] = True
     edits = {"masked": ds.edits.zero([3, 9], tokens=masks, blocks=2), "all": ds.edits.zero([3], blocks=2)}
     for batch_size in (1, 2):
         with pytest.warns(UserWarning, match=r"'masked' fired on no token of 1 of 2 samples \(1\)"):
@@ -259,7 +259,7 @@ def test_masks_that_are_empty_at_the_edits_steps_and_blocks_are_refused_before_a
 ) -> None:
     monkeypatch.setattr("ditscope.experiments.running.run_traced", lambda *a, **k: pytest.fail("a run"))
     masks = xr.DataArray(
-        np.zeros((2, 2, 96), bool), dims=("step", "block", "token"), coords={"step": [0, 1], "block": [2, 5]}
+        np.zeros((2, 2, 32), bool), dims=("step", "block", "token"), coords={"step": [0, 1], "block": [2, 5]}
     )
     masks[0, 0] = masks[1, 1] = True
     for where in ({"steps": 1, "blocks": 2}, {"steps": 0, "blocks": 5}):
@@ -279,8 +279,8 @@ def test_channels_that_are_empty_in_every_sample_are_refused_before_a_run(dit, m
 
 def test_what_keeps_all_channels_fires_under_a_mask_and_changes_nothing(dit) -> None:
     """Whether its channels are given, each sample's own, or chosen in the run."""
-    masks = xr.DataArray(np.zeros((2, 96), bool), dims=("sample", "token"))
-    masks[0, 7:50] = masks[1, 3] = True
+    masks = xr.DataArray(np.zeros((2, 32), bool), dims=("sample", "token"))
+    masks[0, 7:20] = masks[1, 3] = True
     every = range(dit.width)
     by_sample = ChannelSet(xr.DataArray([[*every]] * 2, dims=("sample", "rank")))
     kept = {

@@ -119,11 +119,11 @@ def test_a_sweep_that_is_broken_off_goes_on(dit, result, monkeypatch, tmp_path, 
 
 
 def test_images_may_be_small_or_dropped(dit, result, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("ditscope.experiments.kept.THUMBNAIL", 12)
+    monkeypatch.setattr("ditscope.experiments.kept.THUMBNAIL", 8)
     for path in (None, tmp_path / "small"):
         small = sweep(dit, path=path, images="thumbnails")
-        assert small["images"].shape == (2, 1, 2, 2, 3, 8, 12, 3)
-        means = result["images"].values.reshape(2, 1, 2, 2, 3, 8, 4, 12, 4, 3).mean((6, 8))
+        assert small["images"].shape == (2, 1, 2, 2, 3, 4, 8, 3)
+        means = result["images"].values.reshape(2, 1, 2, 2, 3, 4, 4, 8, 4, 3).mean((6, 8))
         assert np.abs(small["images"] - means).max() <= 1
         assert np.array_equal(small["effect"], result["effect"], equal_nan=True)
     dropped = sweep(dit, path=tmp_path / "none", images="drop")
@@ -212,14 +212,14 @@ def test_a_model_that_is_none_is_refused(dit) -> None:
 
 
 def test_more_images_than_memory_should_hold_are_refused(dit, monkeypatch) -> None:
-    monkeypatch.setattr(sys.modules["ditscope.experiments.sweep"], "MOST_IN_MEMORY", 9 * 3 * 32 * 48 * 3 - 1)
+    monkeypatch.setattr(sys.modules["ditscope.experiments.sweep"], "MOST_IN_MEMORY", 9 * 3 * 16 * 32 * 3 - 1)
     with pytest.raises(ds.errors.InputError, match="27 images of 0.0 GiB to keep in memory"):
         sweep(dit)
 
 
 def test_what_a_metric_has_for_each_sample_goes_with_it_through_batches(dit, tmp_path) -> None:
     """Three samples in batches of two, and of three; a store of another mask is another sweep."""
-    masks = np.zeros((3, 32, 48), bool)
+    masks = np.zeros((3, 16, 32), bool)
     masks[0, :9], masks[1, :, 20:], masks[2, 5:25, 11:] = True, True, True
     one, other = ds.metrics.masked_psnr(masks), ds.metrics.masked_psnr(~masks)
     grid = ds.grid(lambda block: {"zero": ds.edits.zero(range(12), blocks=block)}, block=[7])
@@ -434,7 +434,7 @@ def test_guidance_is_swept_beside_edits_as_the_context_guides(dit, tmp_path, mon
 def test_a_guidance_of_a_step_or_sample_that_is_not_there_is_refused_before_a_run(dit, monkeypatch) -> None:
     monkeypatch.setattr(running, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
     masks = xr.DataArray(
-        np.ones((1, 96), bool),
+        np.ones((1, 32), bool),
         dims=("sample", "token"),
         coords={"prompt": ("sample", ["x"]), "seed": ("sample", [5])},
     )

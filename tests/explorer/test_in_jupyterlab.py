@@ -9,7 +9,6 @@ import sys
 import time
 from importlib.util import find_spec
 
-import nbformat
 import numpy as np
 import pytest
 from page_reading import number, point, readout, settled
@@ -26,6 +25,7 @@ pytestmark = [
 @pytest.fixture
 def lab(tmp_path, cache):
     """Address of a notebook in a running JupyterLab, whose only cell shows the recording."""
+    nbformat = pytest.importorskip("nbformat")
     code = f"import ditscope as ds\nds.open_cache({str(cache.path)!r}).view(sample=1, step=3, block=4, channel=70)"
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)], metadata=kernel)

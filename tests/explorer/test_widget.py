@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from patience import KERNEL
 
@@ -35,6 +33,9 @@ print("as stored", widget.state)
 @pytest.fixture(scope="module")
 def notebook(cache):
     """The cells, executed."""
+    import nbformat  # here, since it takes seconds
+    from nbclient import NotebookClient
+
     cells = [nbformat.v4.new_code_cell(cell.replace("PATH", repr(str(cache.path)))) for cell in CELLS]
     book = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(book, **KERNEL).execute()

@@ -20,6 +20,9 @@ PROMPT, SEED, CHANNELS = tiny.PROMPTS[0], 3, [3, 7]
 Read = dict[tuple[int, int, str, str], torch.Tensor]
 """(visit, block, site, stream) -> what was read there."""
 
+Plain = tuple[np.ndarray, plain_hooks.Seen, plain_modules.Listening]
+"""Images, and what plain hooks see."""
+
 
 def call(name: str, n_steps: int) -> dict[str, Any]:
     return {"num_inference_steps": n_steps, **size(name), **guided(name)}
@@ -61,9 +64,7 @@ def traced(dit, name: str, n_steps: int) -> tuple[np.ndarray, Read]:
     return run_traced(dit, [(PROMPT, SEED)], at_visit, **call(name, n_steps)).images, found
 
 
-def plainly(
-    pipeline: Any, name: str, n_steps: int
-) -> tuple[np.ndarray, plain_hooks.Seen, plain_modules.Listening]:
+def plainly(pipeline: Any, name: str, n_steps: int) -> Plain:
     """The same run under plain hooks."""
     module, item, _ = attention(name)
 
@@ -81,10 +82,10 @@ def plainly(
     return seen.images, seen, inside
 
 
-def require_what_plain_hooks_see(dit, pipeline: Any, name: str, n_steps: int = 1) -> Read:
-    """Require that a trace reads what plain hooks on another pipeline see, bit for bit; return what it reads."""
+def require_what_plain_hooks_see(dit, plain: Plain, name: str, n_steps: int = 1) -> Read:
+    """Require that a trace reads what plain hooks saw on another pipeline, bit for bit; return what it reads."""
     images, found = traced(dit, name, n_steps)
-    expected_images, seen, inside = plainly(pipeline, name, n_steps)
+    expected_images, seen, inside = plain
     assert np.array_equal(images, expected_images)
     compared = 0
     for visit in range(len(seen.text_tokens)):

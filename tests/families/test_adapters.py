@@ -5,7 +5,7 @@ from __future__ import annotations
 from changes import add_lora
 from family_calls import size
 from peft.utils import get_peft_model_state_dict
-from read_and_edited import bare, require_what_plain_hooks_see
+from read_and_edited import bare, plainly, require_what_plain_hooks_see
 
 import ditscope as ds
 
@@ -34,7 +34,7 @@ def test_the_loader_of_a_pipeline_is_followed(folder_of) -> None:
     for step in steps:
         for pipeline in (dit.diffusers_pipeline, other):
             step(pipeline)
-        read = require_what_plain_hooks_see(dit, other, "flux")
+        read = require_what_plain_hooks_see(dit, plainly(other, "flux", 1), "flux")
         visit, block, *_ = max(read)
         outputs.append(read[visit, block, "block_output", "image"].numpy().tobytes())
     assert len(set(outputs)) > 5

@@ -19,7 +19,16 @@ import tested_changes
 import torch
 from changes import CHANGES, add_lora
 from family_calls import NAMES, branches
-from read_and_edited import PROMPT, SEED, bare, call, require_what_plain_hooks_see, traced
+from read_and_edited import (
+    PROMPT,
+    SEED,
+    Plain,
+    bare,
+    call,
+    plainly,
+    require_what_plain_hooks_see,
+    traced,
+)
 from test_record_again import StoppedError, contents, stop_commit_of
 
 import ditscope as ds
@@ -34,7 +43,8 @@ def original(folder_of):
 
     @functools.cache
     def make(name: str, lora: bool) -> Any:
-        pipeline = bare(folder_of(name))
+        # A copy, as those that are compared with it: sums differ by where weights lie, which a file says otherwise.
+        pipeline = copy.deepcopy(bare(folder_of(name)))
         pipeline.set_progress_bar_config(disable=True)
         if not lora:
             return pipeline
@@ -44,6 +54,23 @@ def original(folder_of):
         return pipeline
 
     return make
+
+
+@pytest.fixture(scope="session")
+def unchanged(original):
+    """Name, with a LoRA -> what plain hooks see of the edited step on the original, and of one step of each sample."""
+
+    @functools.cache
+    def seen(name: str, lora: bool) -> tuple[Plain, list[plain_hooks.Seen]]:
+        pipeline = original(name, lora)
+        return plainly(pipeline, name, 1), seen_of(pipeline, name, SEEDS, 1)
+
+    return seen
+
+
+def seen_of(pipeline: Any, name: str, seeds: list[int], n_steps: int) -> list[plain_hooks.Seen]:
+    """What plain hooks see of each sample."""
+    return [plain_hooks.run(pipeline, name, [PROMPT], [seed], **call(name, n_steps)) for seed in seeds]
 
 
 def copied(pipeline: Any) -> Any:
@@ -77,50 +104,50 @@ def begun(original, tmp_path_factory):
     return record
 
 
-def require_recorded(cache: ds.Cache, pipeline: Any, name: str, seeds: list[int], n_steps: int) -> None:
-    """Require that a recording of image streams is what plain hooks see."""
+def require_recorded(cache: ds.Cache, plain: list[plain_hooks.Seen], name: str, n_steps: int) -> None:
+    """Require that a recording of image streams is what plain hooks saw of each sample."""
     assert cache.complete
     hidden = cache.hidden().load()
-    for sample, seed in enumerate(seeds):
-        seen = plain_hooks.run(pipeline, name, [PROMPT], [seed], **call(name, n_steps))
+    for sample, seen in enumerate(plain):
         assert np.array_equal(cache.images.values[sample], seen.images[0])
         for step, branch in itertools.product(range(n_steps), branches(name)):
             visit, rows = plain_hooks.branch_rows(name, len(branches(name)) > 1, step, branch, images=1)
             values = hidden.sel(step=step, branch=branch).values[sample]
             expected = [seen.hidden[visit, block, "image"][rows] for block in hidden["block"].values]
-            assert np.array_equal(values, torch.cat(expected).numpy()), (seed, step, branch)
+            assert np.array_equal(values, torch.cat(expected).numpy()), (sample, step, branch)
 
 
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_change_is_followed_and_no_recording_goes_on_with_other_numbers(
-    original, begun, tmp_path, record_property, name, what
+    original, unchanged, begun, tmp_path, record_property, name, what
 ) -> None:
     change, found = CHANGES[what], dict.fromkeys(("recording", "edit", "resume"), "absent")
     if original(name, what.startswith("LoRA")) is not None:
-        pipeline, own = original(name, change.lora), copy.deepcopy(original(name, change.lora))
+        own, n_steps = copy.deepcopy(original(name, change.lora)), change.n_steps
         with ds.load(own, name=name) as dit:
-            _, before = traced(dit, name, change.n_steps)
+            _, before = traced(dit, name, n_steps)
             change.make(own, name, tmp_path)
-            if change.refused:
-                pipeline = copied(pipeline)
-                change.make(pipeline, name, tmp_path)
-            now = require_what_plain_hooks_see(dit, pipeline, name, change.n_steps)
-            found["edit"] = "equal"
             path = begun(name, change.lora)
             if change.refused is None:
+                plain, samples = unchanged(name, change.lora)
+                require_what_plain_hooks_see(dit, plain, name, n_steps)
                 path = shutil.copytree(path, tmp_path / "begun.zarr")
-                require_recorded(recorded(dit, path, name, SEEDS), pipeline, name, SEEDS, 1)
-                found |= {"recording": "equal", "resume": "equal"}
+                require_recorded(recorded(dit, path, name, SEEDS), samples, name, 1)
+                found |= dict.fromkeys(found, "equal")
             else:
+                pipeline = copied(original(name, change.lora))
+                change.make(pipeline, name, tmp_path)
+                now = require_what_plain_hooks_see(dit, plainly(pipeline, name, n_steps), name, n_steps)
+                found["edit"] = "equal"
                 assert not all(value.equal(before[place]) for place, value in now.items())
                 files = contents(path)
                 with pytest.raises(ConfigMismatchError, match=change.refused):
                     recorded(dit, path, name, SEEDS)
                 assert contents(path) == files
                 found["resume"] = "refused"
-                cache = recorded(dit, tmp_path / "a.zarr", name, SEEDS[:1], change.n_steps)
-                require_recorded(cache, pipeline, name, SEEDS[:1], change.n_steps)
+                cache = recorded(dit, tmp_path / "a.zarr", name, SEEDS[:1], n_steps)
+                require_recorded(cache, seen_of(pipeline, name, SEEDS[:1], n_steps), name, n_steps)
                 found["recording"] = "equal"
     record_property("cell", json.dumps([name, what, found]))
     kept = tested_changes.kept().get(name, {}).get(what, found)

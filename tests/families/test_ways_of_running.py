@@ -21,7 +21,7 @@ from support_table import IN_OTHER_WAYS, TESTED_IN_OTHER_WAYS
 import ditscope as ds
 from ditscope.edits.applying import EditedVisit
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import members_of
+from ditscope.models._internals.of_torch import members_of
 from ditscope.models.fingerprint import weights_fingerprint
 from ditscope.models.live_state import live_state
 from ditscope.models.offload import stored_tensors

@@ -121,6 +121,6 @@ def test_a_disruption_may_follow_the_noise_level(dit) -> None:
 
 
 def test_an_edit_that_never_fires_is_an_error(dit) -> None:
-    mask = np.zeros(96, bool)
+    mask = np.zeros(32, bool)
     with pytest.raises(EditError, match="fired nowhere"):
         run(dit, ds.guidance.from_edits([ZERO, ds.edits.zero(IDS, blocks=3, tokens=mask)], 2.0))

@@ -17,7 +17,7 @@ import bare_pipeline
 import ditscope as ds
 from bare_pipeline import attributes
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import is_traced, wrapped_forward
+from ditscope.models._internals.forwards import is_traced, wrapped_forward
 from ditscope.tracing.run import run_traced
 
 CALL = {"num_inference_steps": 1, **bare_pipeline.PLAIN}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ditscope as ds
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import members_of
+from ditscope.models._internals.of_torch import members_of
 from ditscope.models.fingerprint import values_digest, weights_fingerprint
 from ditscope.models.offload import networks, stored_tensors
 

@@ -6,7 +6,7 @@ import accelerate
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from ditscope.models._internals import members_of
+from ditscope.models._internals.of_torch import members_of
 from ditscope.models.offload import mixed_up_on_disk, networks, stored_tensors
 
 CPU = torch.device("cpu")

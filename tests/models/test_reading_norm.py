@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.normalization import RMSNorm
 
-from ditscope.models._internals import module_of
+from ditscope.models._internals.of_nnsight import module_of
 from ditscope.models.reading_norm import inverse_deviation, reading_norm
 
 

@@ -26,7 +26,7 @@ def test_the_run_knows_its_call_its_visit_and_its_samples(dit, prompts) -> None:
         seen.append((run.n_visits - 1 == visit.index, run.samples, run.inputs.grid))
 
     run_traced(dit, [(prompts[0], 4), (prompts[1], 9)], note, **CALL)
-    assert seen == [(True, [(prompts[0], 4), (prompts[1], 9)], (8, 12))] * 4
+    assert seen == [(True, [(prompts[0], 4), (prompts[1], 9)], (4, 8))] * 4
     assert dit.run_state.progress.finished == len(dit.run_state.progress.schedule) == 4
 
 
@@ -144,7 +144,7 @@ def test_a_plain_run_is_not_refused_even_after_a_refused_one(cached) -> None:
     with pytest.raises(UnsupportedError):
         run_traced(cached, [(PROMPT, 0)], **CALL)
     images = cached.generate(PROMPT, seed=0, **CALL, output_type="np").images
-    assert images.shape == (1, 32, 48, 3)
+    assert images.shape == (1, 16, 32, 3)
 
 
 def test_a_loop_that_never_began_does_not_speak_for_the_next_run(cached) -> None:
@@ -160,7 +160,7 @@ def test_a_loop_that_never_began_does_not_speak_for_the_next_run(cached) -> None
 
     with pytest.raises(KeyError):
         broken()
-    assert cached.generate(PROMPT, seed=0, **CALL, output_type="np").images.shape == (1, 32, 48, 3)
+    assert cached.generate(PROMPT, seed=0, **CALL, output_type="np").images.shape == (1, 16, 32, 3)
 
 
 def test_a_loop_that_was_never_closed_does_not_speak_for_the_next_run(dit, refusals) -> None:

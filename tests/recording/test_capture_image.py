@@ -10,7 +10,7 @@ from pipeline_recording import PLAIN, PROMPTS
 import ditscope as ds
 from ditscope.errors import InputError
 
-IMAGE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
 
 
 def test_samples_are_prompts_by_seeds_with_the_noise_of_their_seed(dit) -> None:
@@ -29,7 +29,7 @@ def test_samples_are_prompts_by_seeds_with_the_noise_of_their_seed(dit) -> None:
         "step": 1,
         "branch": 1,
         "block": 1,
-        "token": 96,
+        "token": 32,
         "channel": 1,
     }
 
@@ -37,7 +37,7 @@ def test_samples_are_prompts_by_seeds_with_the_noise_of_their_seed(dit) -> None:
 @pytest.mark.parametrize(
     ("image", "given", "words"),
     [
-        (IMAGE[:16], {}, r"an image uint8 \(16, 48, 3\); expected uint8 \(32, 48, 3\)"),
+        (IMAGE[:8], {}, r"an image uint8 \(8, 32, 3\); expected uint8 \(16, 32, 3\)"),
         (IMAGE / 255, {}, "an image float64"),
         (IMAGE, {"method": "ddim"}, "method 'ddim'"),
         (IMAGE, {"iterations": 0}, "iterations=0"),

@@ -21,7 +21,7 @@ def test_it_is_the_samplers_steps_backwards(dit, untrained_folder) -> None:
     finally:
         handle.remove()
     sigmas = [*pipeline.scheduler.sigmas.tolist()]
-    latents = clean = torch.randn(1, 96, 16, generator=torch.Generator().manual_seed(1))
+    latents = clean = torch.randn(1, 32, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for step in reversed(range(len(passed))):
             found = latents

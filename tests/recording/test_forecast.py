@@ -23,7 +23,7 @@ def configuration(dit):
 @pytest.mark.parametrize("tensors", [True, False])
 def test_a_forecast_is_what_the_store_takes(dit, configuration, tmp_path, tensors) -> None:
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, tensors=tensors, blocks="single", **BOTH)
-    foreseen = forecast_recording(configuration, 32, 48, 2, tensors=tensors, **KEPT)
+    foreseen = forecast_recording(configuration, 16, 32, 2, tensors=tensors, **KEPT)
     assert foreseen.total == cache.nbytes
     files = [path for path in cache.path.rglob("c.0.*") if path.is_file()]
     assert foreseen.shards == len(files)
@@ -74,10 +74,10 @@ def test_the_size_and_the_text_are_those_of_the_call(configuration, untrained_fo
 @pytest.mark.parametrize("changes", [{"streams": "image"}])
 def test_text_comes_with_its_length(configuration, changes) -> None:
     with pytest.raises(InputError, match="text_tokens="):
-        recording_schema(configuration, 32, 48, 2, **{**KEPT, **changes})
+        recording_schema(configuration, 16, 32, 2, **{**KEPT, **changes})
 
 
 @pytest.mark.parametrize("n_steps", [0, 1.5, True])
 def test_the_number_of_steps_is_a_whole_number(configuration, n_steps) -> None:
     with pytest.raises(InputError, match="num_inference_steps"):
-        recording_schema(configuration, 32, 48, n_steps, **KEPT)
+        recording_schema(configuration, 16, 32, n_steps, **KEPT)

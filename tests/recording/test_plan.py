@@ -36,4 +36,4 @@ def test_the_schema_is_of_the_probed_call(dit, plan) -> None:
     assert [step.index for step in schema.steps] == [1]
     assert schema.branches == ("cond", "uncond")
     assert not schema.stats
-    assert schema.stream("image").tokens == plan.probed.tokens["image"] == 96
+    assert schema.stream("image").tokens == plan.probed.tokens["image"] == 32

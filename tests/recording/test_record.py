@@ -63,7 +63,7 @@ def test_without_guidance_there_is_one_branch(dit, untrained_folder, tmp_path) -
 def test_labels_are_those_of_the_run(guided, guided_seen) -> None:
     hidden = guided.hidden("image", "block_output")
     assert hidden.dims == ("sample", "step", "branch", "block", "token", "channel")
-    assert hidden.shape == (4, 2, 2, 10, 96, 128)
+    assert hidden.shape == (4, 2, 2, 10, 32, 128)
     assert list(zip(hidden.prompt.values, hidden.seed.values, strict=True)) == SAMPLES
     sigmas, timesteps = zip(*guided_seen[0].scheduler, strict=True)
     assert hidden.sigma.values.tolist() == list(sigmas)
@@ -72,14 +72,14 @@ def test_labels_are_those_of_the_run(guided, guided_seen) -> None:
     names = [f"double.{i}" for i in range(4)] + [f"single.{i}" for i in range(6)]
     assert hidden.block_name.values.tolist() == names
     assert hidden.block_kind.values.tolist() == ["double"] * 4 + ["single"] * 6
-    # 32 x 48 pixels are 8 rows of 12 tokens.
-    assert [(int(hidden.y[token]), int(hidden.x[token])) for token in (0, 11, 12, 95)] == [
+    # 16 x 32 pixels are 4 rows of 8 tokens.
+    assert [(int(hidden.y[token]), int(hidden.x[token])) for token in (0, 7, 8, 31)] == [
         (0, 0),
-        (0, 11),
+        (0, 7),
         (1, 0),
-        (7, 11),
+        (3, 7),
     ]
-    assert (hidden.attrs["grid_height"], hidden.attrs["grid_width"]) == (8, 12)
+    assert (hidden.attrs["grid_height"], hidden.attrs["grid_width"]) == (4, 8)
     text = guided.hidden("text", "block_input")
     assert text.sizes["token"] == 24
     assert bool(text.token_mask.all())
@@ -116,16 +116,13 @@ def test_the_trajectory_runs_from_the_noise_to_the_image(guided, guided_seen, un
         assert np.array_equal(
             bits(guided.trajectory["transformer_output"].sel(sample=sample)), as_bits(outputs)
         )
-    noise = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(SEEDS[0]))
-    packed = noise.view(1, 4, 8, 2, 12, 2).permute(0, 2, 4, 1, 3, 5).reshape(96, 16)
+    noise = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(SEEDS[0]))
+    packed = noise.view(1, 4, 4, 2, 8, 2).permute(0, 2, 4, 1, 3, 5).reshape(32, 16)
     assert np.array_equal(latents[0, 0], packed.numpy())
 
     vae = bare_pipeline.opened(untrained_folder).vae
     last = (
-        torch.from_numpy(latents[:, -1])
-        .view(4, 8, 12, 4, 2, 2)
-        .permute(0, 3, 1, 4, 2, 5)
-        .reshape(4, 4, 16, 24)
+        torch.from_numpy(latents[:, -1]).view(4, 4, 8, 4, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(4, 4, 8, 16)
     )
     with torch.no_grad():
         decoded = vae.decode(last / vae.config.scaling_factor + vae.config.shift_factor).sample
@@ -245,8 +242,8 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
     assert np.isnan(hidden[0, 0, 0, 6]).any(axis=0).nonzero()[0].tolist() == [17]
     first = stats.sel(sample=0, step=0, branch="cond")
     assert not first["nonfinite"].sel(block=slice(0, 5)).any()
-    assert first["nonfinite"].sel(block=6, channel=17) == first["count"].sel(block=6) == 96
-    assert first["nonfinite"].sel(block=6).sum() == 96
+    assert first["nonfinite"].sel(block=6, channel=17) == first["count"].sel(block=6) == 32
+    assert first["nonfinite"].sel(block=6).sum() == 32
     for name in ("mean", "mean_abs", "std", "abs_max"):
         assert np.array_equal(np.isnan(stats[name]), stats["nonfinite"] == stats["count"].values[..., None])
     assert np.array_equal(stats["nonfinite"], np.isnan(hidden).sum(axis=4))
@@ -279,10 +276,10 @@ def test_nan_is_recorded_counted_and_reported(untrained_folder, tmp_path) -> Non
         ({"shard_bytes": 0}, "shard_bytes=0"),
         ({"text_tokens": 0}, "text_tokens=0"),
         ({"token_seed": -1}, "token_seed"),
-        ({"tokens": 97}, "token 96"),
-        ({"tokens": [96]}, "token 96"),
+        ({"tokens": 33}, "token 32"),
+        ({"tokens": [32]}, "token 32"),
         ({"tokens": []}, "tokens="),
-        ({"tokens": np.ones((12, 8), dtype=bool)}, "a mask of (12, 8) tokens"),
+        ({"tokens": np.ones((8, 4), dtype=bool)}, "a mask of (8, 4) tokens"),
         ({"tokens": 3, "streams": ["text"]}, "tokens= with streams text"),
         ({"memory_budget": 10}, "memory_budget of 10 B"),
         ({"memory_budget": "10"}, "memory_budget='10'"),
@@ -400,13 +397,13 @@ def test_latents_alone_make_a_store_without_images(dit, tmp_path) -> None:
 
 
 def test_latents_take_the_place_of_the_seeds_noise(dit, untrained_folder, tmp_path) -> None:
-    call, latents = {**PLAIN, "num_inference_steps": 1}, torch.randn(2, 96, 16)
+    call, latents = {**PLAIN, "num_inference_steps": 1}, torch.randn(2, 32, 16)
     before = latents.clone()
     cache = record(dit, tmp_path / "store", PROMPTS, 5, {**call, "latents": latents}, blocks=[0])
     assert torch.equal(latents, before)
     assert np.array_equal(cache.trajectory["latents"][:, 0], latents)
     assert cache.hidden().seed.values.tolist() == [5, 5]
-    assert [own["latents"]["shape"] for own in cache.samples["call"]] == [[1, 96, 16]] * 2
+    assert [own["latents"]["shape"] for own in cache.samples["call"]] == [[1, 32, 16]] * 2
     bare = bare_pipeline.opened(untrained_folder)
     for sample, prompt in enumerate(PROMPTS):
         expected = bare(prompt, latents=latents[sample : sample + 1], output_type="np", **call).images
@@ -475,11 +472,11 @@ def whole(dit, folder) -> ds.Cache:
 
 ONE_STEP = {**PLAIN, "num_inference_steps": 1}
 FEW = {"sites": ("block_input", "block_output"), "blocks": [0, 7]}
-MASK = np.zeros((8, 12), dtype=bool)
-MASK[2:4, 5] = MASK[7, 11] = True
+MASK = np.zeros((4, 8), dtype=bool)
+MASK[1:3, 5] = MASK[3, 7] = True
 
 
-@pytest.mark.parametrize(("tokens", "kept"), [(MASK, [29, 41, 95]), ([95, 0, 3], [0, 3, 95])])
+@pytest.mark.parametrize(("tokens", "kept"), [(MASK, [13, 21, 31]), ([31, 0, 3], [0, 3, 31])])
 def test_chosen_tokens_are_those_of_a_full_recording(dit, whole, tmp_path, tokens, kept) -> None:
     cache = record(dit, tmp_path / "a", PROMPTS, 5, ONE_STEP, tokens=tokens, **FEW)
     for site in FEW["sites"]:
@@ -542,7 +539,7 @@ def test_the_last_block_of_sd3_has_no_text(tmp_path) -> None:
 
 @pytest.mark.parametrize("compression", [None, "zstd"])
 def test_files_are_cut_by_shard_bytes_and_hold_the_same(dit, whole, tmp_path, compression) -> None:
-    cut = {"shard_bytes": 96 * 128 * 4, "compression": compression}
+    cut = {"shard_bytes": 32 * 128 * 4, "compression": compression}
     cache = record(dit, tmp_path / "a", PROMPTS, 5, ONE_STEP, **cut, **FEW)
     files = list((cache.path / "image/block_output/hidden").glob("c.0.*"))
     assert len(files) == 2  # a block each

@@ -64,15 +64,15 @@ def test_what_finds_no_room_is_moved_at_once(dit, tmp_path, moved, monkeypatch) 
     kept = {"stats": False, "blocks": range(6)}
     plain = record(dit, tmp_path / "plain.zarr", PROMPTS[0], 0, **kept)
     moved.clear()
-    limited(monkeypatch, 4 * 96 * 128 * 4)
+    limited(monkeypatch, 4 * 32 * 128 * 4)
     cache = record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, **kept)
-    assert Counter(moved) == {(5, 1, 96, 128): 4, (1, 1, 96, 128): 4, (1, 96, 16): 4}
+    assert Counter(moved) == {(5, 1, 32, 128): 4, (1, 1, 32, 128): 4, (1, 32, 16): 4}
     assert np.array_equal(cache.hidden("image", "block_output"), plain.hidden("image", "block_output"))
 
 
 def test_statistics_alone_move_no_hidden_state(dit, tmp_path, moved) -> None:
     record(dit, tmp_path / "a.zarr", PROMPTS[0], 0, tensors=False)
-    assert Counter(moved) == {(10, 7, 128): 4, (1, 96, 16): 4}
+    assert Counter(moved) == {(10, 7, 128): 4, (1, 32, 16): 4}
 
 
 def test_what_was_committed_is_not_written_again_though_its_row_runs(dit, guided, tmp_path) -> None:

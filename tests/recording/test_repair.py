@@ -266,7 +266,7 @@ def test_embeddings_that_are_large_are_passed(dit, copied, tmp_path, monkeypatch
 def test_latents_and_generators_are_passed_again(dit, copied, tmp_path) -> None:
     generator = torch.Generator().manual_seed(5)
     torch.randn(3, generator=generator)
-    latents = torch.randn(2, 96, 16)
+    latents = torch.randn(2, 32, 16)
     keep = {"batch_size": 2, **LITTLE}
     record(dit, tmp_path / "a", PROMPTS, 3, {**ONE_STEP, "latents": latents}, **keep)
     cache = record(dit, tmp_path / "a", PROMPTS[0], generator, ONE_STEP, **keep)
@@ -383,7 +383,7 @@ def test_another_model_drops_nothing(untrained_folder, whole, copied) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [
-        ({"height": 64}, ConfigMismatchError, r"call\.height: found 32, expected 64"),
+        ({"height": 64}, ConfigMismatchError, r"call\.height: found 16, expected 64"),
         ({"heights": 64}, InputError, "pipeline argument heights"),
         ({"negative_prompt": NEGATIVE}, InputError, "found negative_prompt, which the store has in words"),
         ({"sigmas": [1.0]}, InputError, "found sigmas, which .* or was not passed"),

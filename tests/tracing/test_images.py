@@ -76,7 +76,7 @@ def test_a_guidance_that_does_not_fit_is_refused_before_the_run(dit, guidance, w
 def test_what_a_later_batch_lacks_is_refused_before_the_first_run(dit, monkeypatch) -> None:
     """Masks by position of the first two samples; each batch has one of four."""
     monkeypatch.setattr(images, "run_traced", lambda *a, **k: pytest.fail("an image was made"))
-    masks = xr.DataArray(np.ones((2, 96), bool), dims=("sample", "token"))
+    masks = xr.DataArray(np.ones((2, 32), bool), dims=("sample", "token"))
     with (
         ds.guidance.detail([3], 2.0, 1, tokens=masks),
         pytest.raises(InputError, match="masks of 2 samples in a run that has a sample 2"),
@@ -85,8 +85,8 @@ def test_what_a_later_batch_lacks_is_refused_before_the_first_run(dit, monkeypat
 
 
 def test_masks_by_position_go_with_their_samples_through_batches(dit) -> None:
-    masks = xr.DataArray(np.zeros((4, 96), bool), dims=("sample", "token"))
-    masks[1, 5:40] = masks[2, :] = masks[3, 50:] = True
+    masks = xr.DataArray(np.zeros((4, 32), bool), dims=("sample", "token"))
+    masks[1, 5:20] = masks[2, :] = masks[3, 25:] = True
     with ds.guidance.detail([3], 2.0, 1, tokens=masks):
         found = dit.generate_images(PROMPTS, SEEDS, **CALL)
     with ds.guidance.detail([3], 2.0, 1, tokens=masks.values[3]):

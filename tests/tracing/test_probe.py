@@ -42,8 +42,8 @@ def test_a_probe_tells_the_shapes_of_the_run(dit, prompts, call, steps) -> None:
     assert shapes["image"] == {(probed.tokens["image"], probed.width)}
     assert shapes["text"] == {(probed.tokens["text"], probed.width)}
     assert shapes["latents"] == {(probed.latent_tokens, probed.latent_channels)}
-    assert probed.grid == (8, 12)
-    assert outcome.images.shape[1:3] == probed.image_size == (32, 48)
+    assert probed.grid == (4, 8)
+    assert outcome.images.shape[1:3] == probed.image_size == (16, 32)
     assert len(probed.schedule) == steps * (2 if call is bare_pipeline.GUIDED else 1)
     assert probed.dtype == torch.float32
     assert probed.seconds_per_visit > 0
@@ -67,10 +67,10 @@ def test_what_is_known_of_a_call_is_not_probed_again(dit, prompts, monkeypatch) 
     assert len(runs) == 1
     assert len(probed("red, once", num_inference_steps=3).schedule) == 6
     assert probed("red, twice") is not first
-    assert probed("red, twice", latents=torch.zeros(1, 96, 16)) is not first
+    assert probed("red, twice", latents=torch.zeros(1, 32, 16)) is not first
     assert len(runs) == 4
     monkeypatch.setattr(dit.diffusers_pipeline.vae, "use_slicing", True)
-    probed("red, twice", latents=torch.zeros(1, 96, 16))
+    probed("red, twice", latents=torch.zeros(1, 32, 16))
     assert len(runs) == 5
     assert probe_once(dit, [("a", 0), ("b", 0)], live_state(dit), **call).tokens == first.tokens
     assert len(runs) == 6

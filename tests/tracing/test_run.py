@@ -30,8 +30,8 @@ def test_an_image_starts_from_its_own_seed_whatever_its_neighbours(dit) -> None:
 
 def test_the_start_is_the_noise_of_the_seed(dit) -> None:
     latents = start(dit, [(PROMPT, 7)])[0]
-    noise = torch.randn(1, 4, 16, 24, generator=torch.Generator().manual_seed(7))
-    packed = noise.view(1, 4, 8, 2, 12, 2).permute(0, 2, 4, 1, 3, 5).reshape(96, 16)
+    noise = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(7))
+    packed = noise.view(1, 4, 4, 2, 8, 2).permute(0, 2, 4, 1, 3, 5).reshape(32, 16)
     assert np.array_equal(latents, packed.numpy())
 
 

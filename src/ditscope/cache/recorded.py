@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.indexes import PandasIndex
 
 from ditscope import checks
-from ditscope.cache.labels import (
-    Labels,
-    branch_labels,
-    sample_labels,
-    site_labels,
-    token_labels,
-    trajectory_labels,
-)
+from ditscope.cache.labels import Labels, branch_labels, site_labels, token_labels, trajectory_labels
 from ditscope.cache.layout import ArrayPlan, values_path
+from ditscope.cache.recorded_labels import (
+    of_channels,
+    recorded_sample_labels,
+    recorded_token_labels,
+    token_names,
+)
+from ditscope.cache.recorded_tables import samples_table, truncated_prompts
 from ditscope.cache.sample_ledger import Entry
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.schema import Schema, StoredSite
@@ -269,14 +268,8 @@ class Recorded(ABC):
         chosen = self.committed if samples is None else checks.whole_numbers("samples", samples)
         for sample in () if samples is None else chosen:
             position("sample", sample, self.committed)
-        names = np.full((len(chosen), len(self.schema.branches), spec.tokens), "", dtype=object)
-        for row, sample in enumerate(chosen):
-            text = self.ledger[sample].text
-            for number, branch in enumerate(self.schema.branches):
-                start = 0
-                for token, count in () if text is None else text.tokens.get(branch, ()):
-                    names[row, number, start : start + count] = token
-                    start += count
+        texts = [self.ledger[sample].text for sample in chosen]
+        names = token_names(texts, self.schema.branches, spec.tokens)
         labels = self.labels_of(chosen) | branch_labels(self.schema) | token_labels(spec, kept=False)
         return xr.DataArray(names, dims=("sample", "branch", "token"), name="token_text", coords=labels)
 
@@ -323,18 +316,7 @@ class Recorded(ABC):
         ``live`` is the digest of the model's live state that a committed sample was made in, where it is known;
         ``call`` has the arguments that are the sample's own, where there are any.
         """
-        entries = [self.ledger.get(position) for position in range(len(self.specs))]
-        columns: dict[str, list[Any]] = {
-            "prompt": [spec.prompt for spec in self.specs],
-            "seed": [spec.seed for spec in self.specs],
-            "done": [entry is not None for entry in entries],
-            "live": [entry and entry.live for entry in entries],
-        }
-        if any(spec.call for spec in self.specs):
-            columns["call"] = [dict(spec.call) for spec in self.specs]
-        for name in dict.fromkeys(name for spec in self.specs for name in spec.columns):
-            columns[name] = [spec.columns.get(name) for spec in self.specs]
-        return pd.DataFrame(columns, index=pd.RangeIndex(len(self.specs), name="sample"))
+        return samples_table(self.specs, self.ledger)
 
     @property
     def truncated(self) -> pd.DataFrame:
@@ -343,14 +325,7 @@ class Recorded(ABC):
         Columns ``sample``, ``prompt``, ``text_encoder`` and ``cut``, the number of tokens. The coordinate
         ``truncated`` of every array says where a prompt was cut in all of its encoders.
         """
-        rows = [
-            (sample, entry.spec.prompt, encoder, cut)
-            for sample, entry in sorted(self.ledger.items())
-            if entry.text is not None
-            for encoder, cut in entry.text.cut.items()
-            if cut
-        ]
-        return pd.DataFrame(rows, columns=["sample", "prompt", "text_encoder", "cut"])
+        return truncated_prompts(self.ledger)
 
     def chosen_samples(self, committed_only: bool) -> tuple[int, ...]:
         """The committed samples, or all."""
@@ -358,15 +333,7 @@ class Recorded(ABC):
 
     def labels_of(self, samples: Sequence[int]) -> Labels:
         """Labels of samples, with what the ledger says: ``done``; ``truncated`` and ``encoded_text`` where known."""
-        entries = [self.ledger.get(sample) for sample in samples]
-        done = np.array([entry is not None for entry in entries], dtype=bool)
-        labels = {**sample_labels(self.specs, samples), "done": (("sample",), done)}
-        texts = [None if entry is None else entry.text for entry in entries]
-        if any(texts):
-            cut = np.array([text is not None and text.truncated for text in texts], dtype=bool)
-            encoded = np.array(["" if text is None else text.digest for text in texts], dtype=object)
-            labels |= {"truncated": (("sample",), cut), "encoded_text": (("sample",), encoded)}
-        return labels
+        return recorded_sample_labels(self.specs, self.ledger, samples)
 
     def positions_at(self, site: StoredSite, step: int, branch: str, block: int) -> tuple[int, int, int]:
         """Positions of an address along a site's steps, branches and blocks."""
@@ -383,28 +350,14 @@ class Recorded(ABC):
         known = self._known_coords.get(key := (site.folder, tuple(samples)))
         if known is None:
             known = self._known_coords[key] = xr.Coordinates(self._labels(site, samples))
-        own: dict[Any, Any] = dict(known.variables)
-        indexes = dict(known.xindexes)
-        if channels is not None:
-            ids = np.array([self.schema.channels[position] for position in channels], dtype=np.int64)
-            index = indexes["channel"] = PandasIndex(ids, "channel")
-            own |= index.create_variables({"channel": own["channel"]})
-        return xr.Coordinates(own, indexes)
+        ids = None if channels is None else [self.schema.channels[position] for position in channels]
+        return of_channels(known, ids)
 
     def _labels(self, site: StoredSite, samples: Sequence[int]) -> Labels:
-        stream = self.schema.stream(site.stream)
         labels = self.labels_of(samples) | site_labels(self.schema, site)
-        if not site.has_tokens:
-            return labels
-        labels |= token_labels(stream)
-        if not stream.has_grid:
-            mask = self._stored(f"{stream.name}/token_mask", samples)
-            labels["token_mask"] = (("sample", "branch", "token"), mask[:])
-        if stream.random_tokens is not None and stream.grid_width is not None:
-            drawn = self._stored(f"{stream.name}/token_id", samples)[:].astype(np.int64)
-            y, x = np.divmod(drawn, stream.grid_width)
-            for name, values in (("token_id", drawn), ("y", y), ("x", x)):
-                labels[name] = (("sample", "token"), values)
+        if site.has_tokens:
+            stream = self.schema.stream(site.stream)
+            labels |= recorded_token_labels(stream, lambda path: self._stored(path, samples))
         return labels
 
     @cached_property

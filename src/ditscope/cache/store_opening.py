@@ -9,6 +9,7 @@ from typing import Any
 
 from ditscope.cache import files, sample_ledger
 from ditscope.cache.layout import ArrayPlan
+from ditscope.cache.ledger_reading import read_ledger
 from ditscope.cache.manifest import validate_manifest
 from ditscope.cache.sample_ledger import Ledger
 from ditscope.cache.schema import Schema
@@ -38,7 +39,7 @@ class Store:
         Raises:
             CacheError: there is no ledger, or it is of another recording.
         """
-        return sample_ledger.read_ledger(self.path, self.manifest, self.plans)
+        return read_ledger(self.path, self.manifest, self.plans)
 
 
 def open_store(path: Path) -> Store:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditscope.models._internals import module_of
+from ditscope.models._internals.of_nnsight import module_of
 from ditscope.models.hook_points import HookPoint, Tap, Term
 from ditscope.models.module_arguments import parameter_names
 from ditscope.vocabulary import STREAMS

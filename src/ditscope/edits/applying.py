@@ -22,7 +22,7 @@ from ditscope.edits.live_channels import narrowed
 from ditscope.edits.own_sample import own_sample
 from ditscope.edits.tokens import Tokens, differs_by_sample, has_grid, token_mask, token_positions, tokens_at
 from ditscope.errors import EditError
-from ditscope.models._internals import write_count
+from ditscope.models._internals.of_torch import write_count
 from ditscope.vocabulary import SITES, passing_order
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from nnsight import Envoy
 
 from ditscope.errors import InputError, UnsupportedError, not_copied, unknown_name
 from ditscope.models import block_streams
-from ditscope.models._internals import module_of, of_occurrence, served_property
+from ditscope.models._internals.of_nnsight import module_of, of_occurrence, served_property
 from ditscope.models.block_streams import StreamsAt
 from ditscope.models.family import BlockList
 from ditscope.models.hook_points import HookPoint, Tap

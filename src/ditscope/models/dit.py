@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from ditscope.errors import not_copied
-from ditscope.models._internals import OpenedPipeline, compute_device
+from ditscope.models._internals.of_diffusers import compute_device
+from ditscope.models._internals.of_nnsight import OpenedPipeline
 from ditscope.models.block import Block
 from ditscope.models.blocks import Blocks
 from ditscope.models.family import Family

@@ -26,7 +26,7 @@ import google_crc32c
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import inner_tensors, saves_more
+from ditscope.models._internals.of_torch import inner_tensors, saves_more
 from ditscope.models.offload import Members, in_pipeline, members_by_network, networks, stored_tensors
 
 if TYPE_CHECKING:

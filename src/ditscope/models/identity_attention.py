@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import module_of
+from ditscope.models._internals.of_nnsight import module_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models import attention_dispatch
 
-from ditscope.models._internals import (
-    attention_backend,
+from ditscope.models._internals.forwards import home_of
+from ditscope.models._internals.of_diffusers import attention_backend
+from ditscope.models._internals.of_torch import (
     attribute_of,
     forward_hooks,
-    home_of,
     parameters_of,
     tensors_of,
     with_forward_hooks,

@@ -15,7 +15,7 @@ import torch
 
 from ditscope._quiet import quiet_unless_terminal
 from ditscope.errors import InputError, UnsupportedError
-from ditscope.models._internals import optional_components
+from ditscope.models._internals.of_diffusers import optional_components
 from ditscope.models.dit import DiT
 from ditscope.models.embedded import EMBEDDED, EMBEDDED_NAMES, embedded_folder
 from ditscope.models.families import family_of, supported

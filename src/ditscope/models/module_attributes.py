@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from ditscope.models._internals import ASIDE, FOUND_FORWARD, OFFLOADING_HOOKS, STATE, diffusers_hooks
+from ditscope.models._internals.forwards import ASIDE, FOUND_FORWARD
+from ditscope.models._internals.of_diffusers import OFFLOADING_HOOKS, diffusers_hooks
+from ditscope.models._internals.of_nnsight import STATE
 
 _TORCHS = {*vars(torch.nn.Module()), "forward"} - {"training"}
 """What torch keeps on a module: parameters and buffers are in the weights' fingerprint, hooks and forwards beside."""

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from ditscope.models._internals import accelerate_hooks, disk_group, hooked, members_of, tensors_of
+from ditscope.models._internals.of_accelerate import accelerate_hooks, hooked
+from ditscope.models._internals.of_diffusers import disk_group
+from ditscope.models._internals.of_torch import members_of, tensors_of
 
 Members = Sequence[tuple[str, torch.nn.Module]]
 """Modules by name."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ditscope.models._internals import PipelineModule
+from ditscope.models._internals.of_nnsight import PipelineModule
 from ditscope.models.run_state import RunState
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ditscope.models._internals import compute_device
+from ditscope.models._internals.of_diffusers import compute_device
 from ditscope.models.pipeline_folder import call_settings
 
 SETTINGS_FILE = "ditscope.json"

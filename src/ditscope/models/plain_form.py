@@ -32,7 +32,8 @@ from diffusers.configuration_utils import FrozenDict
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedTokenizerBase
 
-from ditscope.models._internals import forward_hooks, home_of
+from ditscope.models._internals.forwards import home_of
+from ditscope.models._internals.of_torch import forward_hooks
 from ditscope.models.fingerprint import values_digest
 from ditscope.models.module_attributes import module_attributes
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import module_of
+from ditscope.models._internals.of_nnsight import module_of
 from ditscope.models.block_streams import among, tokens_of
 
 if TYPE_CHECKING:

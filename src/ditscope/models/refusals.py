@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import HARMLESS_HOOKS, diffusers_hooks, disk_group, hooked, is_compiled
+from ditscope.models._internals.of_accelerate import hooked
+from ditscope.models._internals.of_diffusers import HARMLESS_HOOKS, diffusers_hooks, disk_group
+from ditscope.models._internals.of_torch import is_compiled
 from ditscope.models.offload import Members, in_pipeline, members_by_network, mixed_up_on_disk
 from ditscope.models.replaced_modules import read_modules, refuse_unread
 from ditscope.models.schedule import require_own_schedule, require_paired_noise, require_step_clock

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import (
-    GROUP_OFFLOAD,
-    WEIGHT_HOOKS,
-    accelerate_hooks,
-    diffusers_hooks,
-    inner_tensors,
-    module_of,
-    of_occurrence,
-    running_instead,
-)
+from ditscope.models._internals.of_accelerate import accelerate_hooks
+from ditscope.models._internals.of_diffusers import GROUP_OFFLOAD, WEIGHT_HOOKS, diffusers_hooks
+from ditscope.models._internals.of_nnsight import module_of, of_occurrence, running_instead
+from ditscope.models._internals.of_torch import inner_tensors
 
 if TYPE_CHECKING:
     from ditscope.models.dit import DiT

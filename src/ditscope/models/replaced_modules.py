@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import (
-    children_of,
+from ditscope.models._internals.forwards import (
     home_of,
     is_aside,
     is_traced,
     runs_own_forward,
-    torch_hooks,
     wrapped_forward,
 )
+from ditscope.models._internals.of_torch import children_of, torch_hooks
 
 if TYPE_CHECKING:
     from ditscope.models.family import Family

@@ -13,7 +13,8 @@ import torch
 
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import EarlyStop, compute_device, is_open
+from ditscope.models._internals.of_diffusers import compute_device
+from ditscope.models._internals.of_nnsight import EarlyStop, is_open
 from ditscope.models.pipeline_call import Sample, complete_call, samples_of, signature_defaults
 from ditscope.models.refusals import refuse_unmapped
 from ditscope.models.replaced_modules import refuse_changed, refuse_replaced

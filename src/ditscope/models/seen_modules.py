@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ditscope.models._internals import diffusers_hooks, hooked
+from ditscope.models._internals.of_accelerate import hooked
+from ditscope.models._internals.of_diffusers import diffusers_hooks
 from ditscope.models.module_attributes import module_attributes
 from ditscope.models.plain_form import PlainForm
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import write_count
+from ditscope.models._internals.of_torch import write_count
 from ditscope.models.module_arguments import RawInputs, argument, parameter_names, with_argument
 
 if TYPE_CHECKING:

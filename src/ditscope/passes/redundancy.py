@@ -61,8 +61,8 @@ def redundancy(
 
     Examples:
         >>> changes = ds.passes.redundancy(cache, {"massive": massive, "random": ranking.random(6)})
-        >>> changes["relative_change"].sizes["step"]  # one less than was recorded
-        5
+        >>> cache.hidden().sizes["step"] - changes["relative_change"].sizes["step"]  # from each step to the next
+        1
     """
     if not 0 < keep <= 1:
         raise InputError(f"keep={keep}", "a share above 0 to 1", "Pass keep=0.3.")

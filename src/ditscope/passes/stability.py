@@ -6,18 +6,15 @@ comes with a null (the same comparisons with channel labels permuted) and with a
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import dask
 import numpy as np
 import xarray as xr
-from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ditscope import checks
-from ditscope._display import quoted
 from ditscope.errors import InputError
 from ditscope.intervals import bootstrap_mean, check_interval, cluster_codes
 from ditscope.passes.channel_statistics import channel_statistics
@@ -33,6 +30,13 @@ from ditscope.passes.overlap import (
     spearman_of_units,
 )
 from ditscope.passes.ranking import Ranking
+from ditscope.passes.sample_pairs import (
+    encoded_alike,
+    encoded_texts,
+    pair_interval,
+    prompt_clusters,
+    sample_pairs,
+)
 from ditscope.passes.source import (
     Source,
     marked_channels,
@@ -173,7 +177,7 @@ def stability(
     first = next(iter(lazy.values()))
     saturated = set().union(*(result.saturated for result in results.values()))
     warn_saturated(saturated, own_dtype(first), "where they rank is not sure")
-    counts = {"saturated": len(saturated), "encoded_alike": _encoded_alike(first)}
+    counts = {"saturated": len(saturated), "encoded_alike": encoded_alike(first)}
     return _assemble(results, settings).assign_attrs(
         statistic=statistic, stream=stream, site=site, k=k, **counts
     )
@@ -202,7 +206,7 @@ def _check_items(profiles: xr.Dataset, name: str, k: int) -> None:
             "Record more, or rank with that dimension kept.",
         )
     if name in _BETWEEN:
-        _pairs(profiles, name)
+        sample_pairs(profiles, name)
 
 
 def _compare(lazy: dict[str, xr.Dataset], settings: _Settings) -> dict[str, _Agreement]:
@@ -233,8 +237,8 @@ class _Comparison:
         self._dims = ("sample", "block", *inner, "channel")
         items = profiles.sizes[self._dim]
         if self._between:
-            self._pairs = _pairs(profiles, name)
-            labels = {"sample": None, "prompt": _texts(profiles)}.get(name, profiles.coords.get(name))
+            self._pairs = sample_pairs(profiles, name)
+            labels = {"sample": None, "prompt": encoded_texts(profiles)}.get(name, profiles.coords.get(name))
             self._units = cluster_codes(labels, items)
             self._scores = np.empty([profiles.sizes[dim] for dim in self._dims])
         else:
@@ -273,9 +277,9 @@ class _Comparison:
                 self._agree(np.where(left_out, np.nan, self._scores[:, block])[None])
         values, matrix = np.stack(self._rows), self._total / len(self._rows)
         null = _null(_finite(np.concatenate(self._tested)), self._pairs, self._units, settings)
-        labels, codes = _clusters(profiles)
+        labels, codes = prompt_clusters(profiles)
         if self._between:
-            interval = _pair_interval(matrix[0], self._pairs, codes, settings.level)
+            interval = pair_interval(matrix[0], self._pairs, codes, settings.level)
             blocks, shown, over = values[:, 0], matrix[0, 0], ["sample"]
         else:
             means = np.moveaxis(values.mean(1), 0, -1)
@@ -345,91 +349,6 @@ def _null(scores: np.ndarray, pairs: np.ndarray, units: np.ndarray, settings: _S
         moved = [np.take_along_axis(values, order, axis=-1) for values in (rank, unit)]
         means.append(_agreement(moved[0], moved[1], settings)[..., pairs].mean((0, -1)))
     return np.stack(means)
-
-
-def _pairs(profiles: xr.Dataset, name: str) -> np.ndarray:
-    """Which pairs of samples are compared, each once: bool ``[sample, sample]``."""
-    count = profiles.sizes["sample"]
-    once = np.triu(np.ones((count, count), dtype=bool), 1)
-    missing = [label for label in ("prompt", "seed") if label not in profiles.coords]
-    if missing and name == "sample":
-        return once
-    if missing:
-        raise InputError(
-            f"samples without a {missing[0]} coordinate",
-            "prompt and seed of every sample",
-            "Pass the cache itself.",
-        )
-    same_prompt, same_seed = (
-        labels[:, None] == labels for labels in map(np.asarray, (_texts(profiles), profiles["seed"]))
-    )
-    if name == "sample":
-        prompts = profiles["prompt"].values
-        chosen = once & ~(same_prompt & same_seed & (prompts[:, None] != prompts))
-    elif name == "seed":
-        chosen = once & same_prompt & ~same_seed
-    else:
-        chosen = once & ~same_prompt & same_seed
-        chosen = chosen if chosen.any() else once & ~same_prompt
-    if not chosen.any():
-        other = {"seed": "two seeds of one prompt", "prompt": "two prompts"}.get(name, "two prompts or seeds")
-        raise InputError(f"no pair of samples that differ in {name}", other, "Record more samples.")
-    return chosen
-
-
-def _pair_interval(
-    matrices: np.ndarray, pairs: np.ndarray, codes: np.ndarray, level: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over pairs of ``matrices [measure, item, item]``, with bounds that leave one cluster out in turn."""
-    member = np.eye(codes.max() + 1)[codes]
-    known = pairs & ~np.isnan(matrices)
-    sums = [member.T @ part @ member for part in (np.where(known, matrices, 0.0), known.astype(float))]
-    # What a cluster brings: its pairs with the others, and those inside it, once.
-    own = [part.sum(-1) + part.sum(-2) - np.diagonal(part, axis1=-2, axis2=-1) for part in sums]
-    total, count = (part.sum((-2, -1)) for part in sums)
-    clusters = (own[1] > 0).sum(-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / count
-        left_out = (total[:, None] - own[0]) / (count[:, None] - own[1])
-        variance = (clusters - 1) / clusters * ((left_out - mean[:, None]) ** 2).sum(-1)
-    half = stdtrit(clusters - 1.0, (1 + level) / 2) * np.sqrt(variance)
-    return mean, mean - half, mean + half
-
-
-def _texts(profiles: xr.Dataset) -> np.ndarray | None:
-    """What each sample's text encoders were given; its prompt where that is not known. None without prompts."""
-    if "prompt" not in profiles.coords or "sample" not in profiles["prompt"].dims:
-        return None
-    prompts, encoded = profiles["prompt"].values, profiles.coords.get("encoded_text")
-    return prompts if encoded is None else np.where(encoded.values == "", prompts, encoded.values)
-
-
-def _encoded_alike(profiles: xr.Dataset) -> int:
-    """The number of prompts that were cut to the tokens of another, with a warning that names some."""
-    texts = _texts(profiles)
-    if texts is None:
-        return 0
-    first: dict[str, str] = {}
-    pairs = dict.fromkeys(zip(texts, profiles["prompt"].values, strict=True))
-    alike = [prompt for text, prompt in pairs if first.setdefault(text, prompt) != prompt]
-    if alike:
-        warnings.warn(
-            f"{len(alike)} prompts were cut to the tokens of another prompt, and are taken for it: "
-            f"{quoted(alike)}.",
-            stacklevel=3,
-        )
-    return len(alike)
-
-
-def _clusters(profiles: xr.Dataset) -> tuple[np.ndarray | None, np.ndarray]:
-    """Labels to draw by, and their codes: prompts, or samples where there is only one prompt."""
-    count = profiles.sizes["sample"]
-    labels = _texts(profiles)
-    if labels is not None:
-        codes = cluster_codes(labels, count)
-        if codes.max() > 0:
-            return labels, codes
-    return None, np.arange(count)
 
 
 def _coords(profiles: xr.Dataset, *dims: str) -> dict[Any, Any]:

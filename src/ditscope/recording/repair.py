@@ -22,7 +22,7 @@ from ditscope.cache.verification import verify
 from ditscope.cache.writer import CacheWriter
 from ditscope.checks import several
 from ditscope.errors import CacheError, InputError
-from ditscope.models._internals import compute_device
+from ditscope.models._internals.of_diffusers import compute_device
 from ditscope.paths import local_path
 from ditscope.recording.device_copies import most_copied_at_once
 from ditscope.recording.record_batch import configuration, record_batch, small_tensors

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditscope.errors import UnsupportedError
-from ditscope.models._internals import prefetches, torch_hooks
+from ditscope.models._internals.of_diffusers import prefetches
+from ditscope.models._internals.of_torch import torch_hooks
 from ditscope.models.plain_form import KNOWN_CODE
 from ditscope.models.replaced_modules import foreign_forward
 from ditscope.tracing.run import STOP, run_traced

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ditscope import checks
-from ditscope.models._internals import compute_device
+from ditscope.models._internals.of_diffusers import compute_device
 from ditscope.models.fingerprint import tensor_digest
 from ditscope.models.pipeline_call import generators
 
