@@ -43,7 +43,7 @@ from measuring import resident, say, size_on_disk, spread, take
 from random_models import MODELS, Model, open_random
 from raw_files import sync, write_nbytes, write_numpy, write_raw
 from side_by_side import Figure, Part, folder_in, in_child, in_turns, options_parser, ratios, run_parts
-from ways_to_record import BARE, BY_HAND, CHANNELS, FULL, STATISTICS, WAYS, Task
+from ways_to_record import BARE, BY_HAND, CHANNELS, FULL, STATISTICS, STATISTICS_BY_HAND, WAYS, Task
 
 RAW, NUMPY = "raw write, synced", "numpy.save, synced"
 ON_GPU = ("flux-full-size", "flux-full-length", "flux-copies")
@@ -148,7 +148,7 @@ WORKS: dict[str, Callable[[bool], Work]] = {
 def recorded(name: str, options: argparse.Namespace) -> Part:
     """Every way to record a work, beside its limit."""
     work = WORKS[name](options.quick)
-    ways = [way for way in work.ways if not (options.alone and way in BY_HAND)]
+    ways = [way for way in work.ways if not (options.alone and way in (*BY_HAND, STATISTICS_BY_HAND))]
     by_hand = [way for way in BY_HAND if way in ways]
     synced: dict[str, list[float]] = {way: [] for way in ways}
     on_disk: dict[str, int] = {}
@@ -188,6 +188,9 @@ def recorded(name: str, options: argparse.Namespace) -> Part:
     ]
     for way in NO_TENSORS:
         figures.append(Figure(f"{way}, to bare", ratios(times[way], times[BARE]), most=1.05))
+    if STATISTICS_BY_HAND in ways:
+        words = f"{STATISTICS}, time to that of {STATISTICS_BY_HAND}"
+        figures.append(Figure(words, ratios(times[STATISTICS], synced[STATISTICS_BY_HAND]), most=1.05))
     if FULL in ways:
         limit = [max(both) for both in zip(times[BARE], times[RAW], strict=True)]
         figures.append(Figure(RAW, rates(task.hidden_bytes, times[RAW]), "MB/s"))

@@ -148,6 +148,22 @@ def hooks_zarr(task: Task, folder: Path) -> None:
         task.hooked(arguments, write)
 
 
+def hooks_statistics(task: Task, folder: Path) -> None:
+    """No tensors: four statistics over tokens, ``(visit, block)`` -> ``[statistic, row, channel]``, a file a call."""
+    folder.mkdir()
+    for first, arguments in task.batches():
+        kept: dict[tuple[int, int], torch.Tensor] = {}
+
+        def keep(visit: int, block: int, hidden: torch.Tensor, into: dict[Any, Any] = kept) -> None:
+            values = hidden.detach().float()
+            size = values.abs()
+            std, mean = torch.std_mean(values, dim=1, correction=0)
+            into[visit, block] = torch.stack([mean, size.mean(dim=1), std, size.amax(dim=1)]).cpu()
+
+        task.hooked(arguments, keep)
+        torch.save(kept, folder / f"{first}.pt")
+
+
 def nnsight_cache(task: Task, folder: Path) -> None:
     """``tracer.cache()`` of all blocks, both streams, a file a call."""
     folder.mkdir()
@@ -187,10 +203,14 @@ _BY_HAND: dict[str, Way] = {
     "nnsight cache, torch.save": Way(nnsight_cache, _WHOLE),
 }
 BY_HAND = tuple(_BY_HAND)
+STATISTICS_BY_HAND = "hooks, statistics alone"
 WAYS: dict[str, Way] = {
     BARE: Way(bare, "everything"),
     FULL: Way(ditscope),
     STATISTICS: Way(statistics_only, "tensors"),
     CHANNELS: Way(few_channels, "the other channels"),
     **_BY_HAND,
+    STATISTICS_BY_HAND: Way(
+        hooks_statistics, "tensors, counts of odd values, labels, checksums, resuming, forecast"
+    ),
 }

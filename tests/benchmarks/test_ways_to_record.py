@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 import ditscope as ds
 import record
-from ways_to_record import BY_HAND, FULL, WAYS
+from ditscope.vocabulary import RECORDED_STATISTICS
+from ways_to_record import BY_HAND, FULL, STATISTICS, STATISTICS_BY_HAND, WAYS
 
 PROMPTS, STEPS, BLOCKS = 3, 2, 8
 
@@ -73,6 +74,16 @@ def test_what_is_kept_by_hand_is_what_ditscope_keeps(task, kept, tmp_path, way) 
     assert np.array_equal(READ[way](task, tmp_path / "by hand"), kept)
     assert WAYS[way].gives_up
     assert not any(block._forward_hooks for block in task.blocks)
+
+
+def test_statistics_by_hand_are_those_that_ditscope_keeps(task, tmp_path) -> None:
+    WAYS[STATISTICS].run(task, tmp_path / "ours")
+    WAYS[STATISTICS_BY_HAND].run(task, tmp_path / "by hand")
+    stats = ds.open_cache(tmp_path / "ours").stats().isel(branch=0)
+    files = [torch.load(tmp_path / "by hand" / f"{first}.pt") for first, _ in task.batches()]
+    for number, name in enumerate(RECORDED_STATISTICS):
+        by_hand = together(lambda v, b, at=number: np.concatenate([file[v, b][at].numpy() for file in files]))
+        np.testing.assert_allclose(stats[name], by_hand, rtol=1e-4, atol=1e-5)
 
 
 def test_bytes_and_visits_are_known(task, kept) -> None:
