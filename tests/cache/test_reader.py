@@ -71,6 +71,10 @@ def test_channels_up_front_equal_channels_selected(store):
     np.testing.assert_array_equal(bits(few.values), bits(cache.hidden().sel(channel=[40, 3, 41]).values))
     with pytest.raises(InputError, match="channel 2"):
         cache.hidden(channels=[2])
+    for wrong in ("abc", [], [[3]], [3.5]):
+        with pytest.raises(InputError, match="channels=.*one or more whole numbers"):
+            cache.hidden(channels=wrong)
+    assert cache.hidden(channels=3).sizes["channel"] == 1
 
 
 def test_labels_that_a_caller_changes_are_his_own(store):

@@ -7,7 +7,7 @@ from store_recording import bits, make_schema, record
 
 from ditscope import passes
 from ditscope.cache import StreamSpec, chunk_reading, files, open_cache
-from ditscope.errors import CacheError
+from ditscope.errors import CacheError, InputError
 
 HIDDEN = "image/block_output/hidden"
 ROWS = 2
@@ -128,3 +128,47 @@ def test_statistics_of_a_store_are_those_of_its_hidden_states(stream, tmp_path, 
     assert found.coords.keys() == expected.coords.keys()
     assert {name: found[name].attrs for name in found} == {name: expected[name].attrs for name in expected}
     xr.testing.assert_equal(found["abs_max"].sel(block=1, step=3), expected["abs_max"].sel(block=1, step=3))
+
+
+@pytest.mark.parametrize("large", [True, False])
+@pytest.mark.parametrize(
+    ("reduce", "found"),
+    [
+        (lambda values: values, r"\[.*, 12, 32\] from the function|\[.*, 12, 64\] from the function"),
+        (lambda values: values.max(-2), "from the function, of values"),
+        (lambda values: values.max(-2, keepdims=True), r"here \[.*2, (32|64)\]"),  # one row would be repeated
+    ],
+)
+def test_a_function_of_something_else_is_told_what_was_expected(reduce, found, large, tmp_path, request):
+    if large:
+        request.getfixturevalue("in_pieces")
+    cache = open_cache(record(tmp_path / "a.zarr", make_schema(**SCHEMAS["whole chunks"])))
+    with pytest.raises(InputError, match=found):
+        cache.reduced_over_tokens(reduce, ROWS).compute()
+
+
+def test_wrong_arguments_are_refused_before_anything_is_read(store):
+    cache = open_cache(store)
+    for arguments, named in (
+        ((None, 1), "reduce=None"),
+        ((Extent(), 0), "rows=0"),
+        ((Extent(), "2"), "rows='2'"),
+    ):
+        with pytest.raises(InputError, match=named):
+            cache.reduced_over_tokens(*arguments)
+
+
+def test_a_site_without_tokens_has_nothing_to_reduce(tmp_path):
+    cache = open_cache(record(tmp_path / "a.zarr", make_schema(("attn_gate", "block_output"))))
+    with pytest.raises(InputError, match="'attn_gate' with one value a channel"):
+        cache.reduced_over_tokens(Extent(), ROWS, "text", "attn_gate")
+
+
+def test_a_function_may_not_write_into_what_it_is_given(tmp_path, in_pieces):
+    def doubled(values):
+        values *= 2
+        return extent_of(values)
+
+    cache = open_cache(record(tmp_path / "a.zarr", make_schema(**SCHEMAS["whole chunks"])))
+    with pytest.raises(ValueError, match="read-only"):
+        cache.reduced_over_tokens(doubled, ROWS).compute()

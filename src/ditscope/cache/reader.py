@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ditscope import checks
 from ditscope._display import html_table, text_table
 from ditscope.cache import bfloat16, display, sample_ledger
 from ditscope.cache.chunk_reading import ChunkSource
@@ -28,7 +29,7 @@ from ditscope.cache.recorded import Recorded, position, statistics_of_one
 from ditscope.cache.reduced_array import Reduce, ReducedArray
 from ditscope.cache.samples import SampleSpec
 from ditscope.cache.store_opening import Store, open_store
-from ditscope.errors import CacheError
+from ditscope.errors import CacheError, InputError
 from ditscope.paths import local_path
 from ditscope.vocabulary import STATISTIC_ARRAYS
 
@@ -238,8 +239,8 @@ class Cache(Recorded):
         Of the same values as :meth:`hidden` has, some channels at a time; large arrays are never put together.
 
         Args:
-            reduce: float64 ``[..., row, channel]`` of ``[..., token, channel]`` in the stored dtype, each channel by
-                itself; called from several threads.
+            reduce: makes ``[..., row, channel]`` of ``[..., token, channel]`` in the stored dtype, each channel by
+                itself; called from several threads, with values that it may not write into or keep.
             rows: how many rows it returns.
             stream: recorded stream.
             site: recorded site with tokens.
@@ -248,15 +249,21 @@ class Cache(Recorded):
             Lazy float64 ``[sample, step, branch, block, row, channel]``.
 
         Raises:
-            InputError: the stream or site was not recorded.
+            InputError: the stream or site was not recorded, or ``reduce`` is no function; and when it is computed, the
+                function returns something else.
             CacheError: the cache has statistics only.
 
         Examples:
             >>> cache.reduced_over_tokens(lambda values: abs(values).max(-2, keepdims=True), rows=1).ndim
             6
         """
-        path = values_path(self.site_with_values(stream, site))
-        reduced = ReducedArray(self._stored(path, self.committed), reduce, rows)
+        if not callable(reduce):
+            raise InputError(f"reduce={reduce!r}", "a function of values [..., token, channel]", "Pass one.")
+        checks.whole_number("rows", rows)
+        own = self.site_with_values(stream, site)
+        if not own.has_tokens:
+            raise InputError(f"site {site!r} with one value a channel", "a site with tokens", "Pass another.")
+        reduced = ReducedArray(self._stored(values_path(own), self.committed), reduce, rows)
         return reduced.to_dask(self._token(self.committed))
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:

@@ -111,9 +111,8 @@ class Recorded(ABC):
             >>> cache.hidden(channels=[3, 77]).sizes["channel"]
             2
         """
-        return self._hidden(
-            stream, site, None if channels is None else tuple(channels), committed_only, dtype
-        )
+        chosen = None if channels is None else checks.whole_numbers("channels", channels)
+        return self._hidden(stream, site, chosen, committed_only, dtype)
 
     def _hidden(
         self,
@@ -370,7 +369,7 @@ class Recorded(ABC):
 
     def _channel_positions(self, channels: Sequence[int]) -> list[int]:
         known = self._position_of_channel
-        wanted = [int(channel) for channel in channels]
+        wanted = checks.whole_numbers("channels", channels)
         for channel in wanted:
             if channel not in known:
                 raise InputError(

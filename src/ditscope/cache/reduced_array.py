@@ -14,6 +14,7 @@ import numpy as np
 
 from ditscope.cache.chunk_reading import FileRead
 from ditscope.cache.lazy_array import StoredArray, lazily, selected
+from ditscope.errors import InputError
 
 Reduce = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 """``[..., token, channel]`` -> float64 ``[..., row, channel]``, each channel by itself."""
@@ -45,6 +46,7 @@ class ReducedArray:
 
         Raises:
             CacheError: a chunk is not what was recorded.
+            InputError: the function returns something else.
         """
         (samples, *lead, rows, channels), residue = selected(key, self.shape)
         places = [*lead, np.arange(self._tokens), channels]
@@ -66,7 +68,7 @@ class ReducedArray:
         if not all(self._by_the_piece(read) for read in reads):
             values = np.empty(shape, dtype)
             source.read_files(sample, reads, values.view(f"u{dtype.itemsize}"))
-            made[...] = self.reduce(values)
+            made[...] = self._reduced(values)
             return
         for read in reads:
             *lead, _, channels = read.place
@@ -74,10 +76,22 @@ class ReducedArray:
             for at, first, values in source.pieces(sample, read):
                 # The file's order: chunks of some channels, in each all tokens.
                 chunks = values[(0,) * (values.ndim - 3)].transpose(1, 0, 2)
-                reduced = self.reduce(chunks.view(dtype))
+                reduced = self._reduced(chunks.view(dtype))
                 start, length = first * chunks.shape[-1], len(chunks) * chunks.shape[-1]
                 here = into[at[: len(lead)]][:, start : start + length]
                 here[...] = reduced.transpose(1, 0, 2).reshape(here.shape)
+
+    def _reduced(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        *lead, _, channels = values.shape
+        values.flags.writeable = False  # they are others' as well, or are read again
+        reduced, expected = np.asarray(self.reduce(values)), (*lead, self.shape[-2], channels)
+        if reduced.shape != expected:
+            raise InputError(
+                f"{list(reduced.shape)} from the function, of values {list(values.shape)}",
+                f"[..., row, channel], here {list(expected)}",
+                "Let it reduce the last axis but one, and say in rows= how many rows it returns.",
+            )
+        return reduced
 
     def _by_the_piece(self, read: FileRead) -> bool:
         """Whether pieces of this file are whole chunks with all tokens of a block."""
