@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,24 @@ def test_channels_up_front_equal_channels_selected(store):
         with pytest.raises(InputError, match="channels=.*one or more whole numbers"):
             cache.hidden(channels=wrong)
     assert cache.hidden(channels=3).sizes["channel"] == 1
+    for wrong in (
+        {"stream": ["image"]},
+        {"site": ["block_output"]},
+        {"dtype": ["float32"]},
+        {"dtype": "int8"},
+    ):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}.*expected one of"):
+            cache.hidden(**wrong)
+
+
+def test_the_last_lazy_arrays_are_kept_and_no_more(store):
+    cache = open_cache(store)
+    assert cache.hidden(channels=[3, 7]).equals(cache.hidden(channels=(3, 7)))
+    assert cache._kept_hidden.cache_info().hits == 1
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda channel: cache.hidden(channels=[channel]), list(range(3, 73)) * 5))
+    assert cache._kept_hidden.cache_info().currsize == cache._kept_hidden.cache_info().maxsize
+    assert [each["channel"].item() for each in kept[:70]] == list(range(3, 73))
 
 
 def test_labels_that_a_caller_changes_are_his_own(store):

@@ -1,5 +1,8 @@
 """What is made of tokens as they are read equals what is made of the whole array, and no more is read for it."""
 
+import shutil
+
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -117,6 +120,38 @@ def test_names_of_dask_tell_functions_and_recordings_apart(store):
     first, second = open_cache(store), open_cache(store)
     assert first.reduced_over_tokens(extent_of, ROWS).name == second.reduced_over_tokens(extent_of, ROWS).name
     assert first.reduced_over_tokens(extent_of, ROWS).name != second.reduced_over_tokens(bits, ROWS).name
+    assert first.reduced_over_tokens(bits, 1).name != first.reduced_over_tokens(bits, 2).name
+    other = open_cache(shutil.copytree(store, store.with_name("other.zarr")))
+    assert first.reduced_over_tokens(extent_of, ROWS).name != other.reduced_over_tokens(extent_of, ROWS).name
+
+
+def test_a_function_may_read_other_values(tmp_path, in_pieces):
+    """What it was given is in memory that its own reads would fill."""
+    cache = open_cache(record(tmp_path / "a.zarr", make_schema(**SCHEMAS["whole chunks"])))
+
+    def reading(values):
+        cache.values_at("image", "block_output", samples=[0], step=1, branch="cond", block=0)
+        with dask.config.set(scheduler="synchronous"):
+            cache.hidden().isel(sample=1, step=0).compute()
+        return Extent()(values)
+
+    found = cache.reduced_over_tokens(reading, ROWS)
+    np.testing.assert_array_equal(found.compute(), extent_of(cache.hidden()))
+
+
+def test_what_is_masked_is_nan(tmp_path, in_pieces):
+    cache = open_cache(record(tmp_path / "a.zarr", make_schema(**SCHEMAS["whole chunks"])))
+
+    def positive_only(values):
+        largest = np.ma.masked_less(values.astype(np.float32), 2).max(-2, keepdims=True)
+        return np.ma.concatenate([largest, largest], axis=-2)
+
+    found, largest = (
+        cache.reduced_over_tokens(positive_only, ROWS).compute(),
+        extent_of(cache.hidden())[..., :1, :],
+    )
+    np.testing.assert_array_equal(found[..., :1, :], np.where(largest < 2, np.nan, largest))
+    assert np.isnan(found).any()
 
 
 @pytest.mark.parametrize("stream", ["image", "text"])
@@ -137,6 +172,7 @@ def test_statistics_of_a_store_are_those_of_its_hidden_states(stream, tmp_path, 
         (lambda values: values, r"\[.*, 12, 32\] from the function|\[.*, 12, 64\] from the function"),
         (lambda values: values.max(-2), "from the function, of values"),
         (lambda values: values.max(-2, keepdims=True), r"here \[.*2, (32|64)\]"),  # one row would be repeated
+        (lambda values: Extent()(values) * 1j, "complex128"),
     ],
 )
 def test_a_function_of_something_else_is_told_what_was_expected(reduce, found, large, tmp_path, request):

@@ -42,26 +42,48 @@ def test_buffers_are_filled_again_and_never_beyond_the_limit():
     assert (buffers.used, buffers.peak) == (90, 90)
 
 
-def test_what_is_about_to_be_free_is_taken_before_new_memory(monkeypatch):
+@pytest.fixture
+def hurried(monkeypatch):
+    """Buffers as when much memory is in use; what waits does so until something is there."""
     monkeypatch.setattr(shards, "_ENOUGH", 50)
+    monkeypatch.setattr(shards, "_SMALL", 20)
     monkeypatch.setattr(shards, "_A_MOMENT", SECONDS)
+
+
+def test_what_is_about_to_be_free_is_taken_before_new_memory(hurried):
     buffers = Buffers(1000)
-    first, second = buffers.take(30), buffers.take(30)
-    buffers.submitted()
-    writing = threading.Thread(target=buffers.give_back, args=[first], kwargs={"pending": True})
+    first = buffers.take(30)
+    buffers.take(30)
+    buffers.submitted(first)
     taking: list[np.ndarray] = []
     waiting = threading.Thread(target=lambda: taking.append(buffers.take(30)))
+    writing = threading.Thread(target=buffers.give_back, args=[first], kwargs={"pending": True})
     waiting.start()
     writing.start()
     waiting.join(SECONDS)
     assert taking[0] is first
     assert buffers.used == 60
-    # Nothing is on its way, so nothing is waited for; and no longer than a moment where something is.
-    assert buffers.take(30) is not second
-    monkeypatch.setattr(shards, "_A_MOMENT", 0.001)
-    buffers.submitted()
-    buffers.take(30)
-    assert buffers.used == 120
+
+
+def test_what_is_not_about_to_be_free_is_not_waited_for(hurried, monkeypatch):
+    buffers = Buffers(1000)
+    first = buffers.take(60)
+    waited: list[bool] = []
+
+    def wait_for(found, seconds):
+        waited.append(not found())
+        return found()
+
+    monkeypatch.setattr(buffers._changed, "wait_for", wait_for)
+    buffers.take(60)  # nothing is on its way
+    buffers.submitted(first)
+    buffers.submitted(buffers.take(10))
+    buffers.take(10)  # new memory for this takes less than a moment
+    buffers.take(30)  # another size is on its way
+    assert not any(waited)
+    buffers.take(60)
+    assert waited[-1]
+    assert buffers.used == 230  # it has waited in vain
 
 
 def test_other_memory_is_counted_where_it_leaves_files_what_they_need():
@@ -84,7 +106,7 @@ def test_other_memory_is_counted_where_it_leaves_files_what_they_need():
 def test_who_asks_for_more_waits_until_a_file_is_on_disk():
     buffers, taken = Buffers(100), []
     first = buffers.take(60)
-    buffers.submitted()
+    buffers.submitted(first)
     waiting = threading.Thread(target=lambda: taken.append(buffers.take(70)))
     waiting.start()
     waiting.join(0.05)
@@ -98,7 +120,7 @@ def test_who_asks_for_more_waits_until_a_file_is_on_disk():
 def test_who_waits_is_told_when_the_last_file_under_way_was_not_enough():
     buffers, errors = Buffers(100), []
     kept, under_way = buffers.take(50), buffers.take(20)
-    buffers.submitted()
+    buffers.submitted(under_way)
 
     def ask():
         with pytest.raises(InputError) as error:
@@ -204,7 +226,7 @@ def test_failure_in_the_background_surfaces_with_its_type(tmp_path, monkeypatch,
 def test_other_memory_waits_for_files_under_way_if_it_is_told_to():
     buffers = Buffers(100, least=60)
     first = buffers.take(80)
-    buffers.submitted()
+    buffers.submitted(first)
     assert not buffers.reserve(30)
     assert not buffers.reserve(50, wait=True)  # which would leave files less than they need
     later = threading.Timer(0.1, lambda: buffers.give_back(first, pending=True))

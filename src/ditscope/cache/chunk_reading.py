@@ -6,6 +6,7 @@ fill values in a committed sample.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,7 +102,7 @@ class ChunkSource:
         self, handle: int, sample: int, shard: tuple[int, ...], number: int, form: FileForm, name: str
     ) -> Iterator[tuple[str, dict[str, Any], str]]:
         expected = self.stored[sample].file_sizes(self.plan)[number]
-        data = _buffer(min(expected, files.nbytes_of(handle)) + 1)
+        data = _memory(min(expected, files.nbytes_of(handle)) + 1)
         got = files.read_into(handle, 0, data.data)
         whole = region_labels(self.plan, self.schema, sample, self.plan.region(shard))
         checksums = self._checksums(sample, number)
@@ -174,7 +175,8 @@ class ChunkSource:
                 expected = self.stored[sample].file_sizes(plan)[read.number]
                 if plan.compression is None:
                     _announce(handle, form, [numbers])
-                    data = self._plain(handle, form, numbers)
+                    data = _memory(len(numbers) * form.pitch)
+                    self._read_plain(handle, form, numbers, data)
                 else:
                     data = self._decompressed(handle, form, numbers, expected, checksums)
         except (OSError, CacheError) as error:
@@ -205,12 +207,14 @@ class ChunkSource:
         rows, together = read.chunks.reshape(-1, n_last), max(1, round(_PIECE / form.pitch))
         at = int(read.chunks[0])
         try:
-            with files.opened(self.store / self.plan.file_name(sample, read.shard)) as handle:
+            name = self.plan.file_name(sample, read.shard)
+            with files.opened(self.store / name) as handle, _own_memory(together * form.pitch) as data:
                 _announce(handle, form, rows)
                 for place, row in zip(np.ndindex(*outer), rows, strict=True):
                     for start in range(0, n_last, together):
                         some = row[start : start + together]
-                        at, data = int(some[0]), self._plain(handle, form, some)
+                        at = int(some[0])
+                        self._read_plain(handle, form, some, data)
                         if (wrong := _first_wrong(data, form, some, checksums)) is not None:
                             at = wrong
                             raise CacheError(_OTHER_CHECKSUM, "the same", "Repair it.")
@@ -220,16 +224,16 @@ class ChunkSource:
             reason = error.found if isinstance(error, CacheError) else str(error)
             raise self._unreadable(sample, read.shard, form, at, reason) from error
 
-    def _plain(self, handle: int, form: FileForm, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Chunks that are not compressed, one behind the other, as in the file."""
-        data = _buffer(len(numbers) * form.pitch)
+    def _read_plain(
+        self, handle: int, form: FileForm, numbers: np.ndarray[Any, Any], data: np.ndarray[Any, Any]
+    ) -> None:
+        """Read chunks that are not compressed, one behind the other, as in the file."""
         view, done = data.data, 0
         for offset, size in _places_of(numbers, form):
             got = files.read_into(handle, offset, view[done : done + size])
             if got < size:
                 raise CacheError(f"{got} of {size} bytes", "all of them", "The file was cut short.")
             done += size
-        return data
 
     def _decompressed(
         self,
@@ -239,7 +243,7 @@ class ChunkSource:
         expected: int,
         checksums: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
-        """Compressed chunks, checked, as :meth:`_plain` would have them."""
+        """Compressed chunks, checked, as :meth:`_read_plain` would have them."""
         tail = _read_part(handle, expected - form.index_bytes, form.index_bytes)
         places = self._places(tail, form, expected)
         data = np.empty(len(numbers) * form.pitch, np.uint8)
@@ -363,9 +367,10 @@ def _first_wrong(
 
 
 def _announce(handle: int, form: FileForm, rows: Iterable[np.ndarray[Any, Any]]) -> None:
-    """Have chunks of a file that are no neighbours fetched side by side.
+    """Have chunks of a row that are no neighbours fetched side by side.
 
-    What is read in order the system fetches ahead by itself, in larger pages: if it is told, that takes twice as long.
+    What is read in order, piece by piece, the system fetches ahead by itself, in larger pages: told of it, it takes
+    twice as long.
     """
     for places in (_places_of(row, form) for row in rows):
         if len(places) > 1:
@@ -404,12 +409,23 @@ def _listed(place: Any) -> np.ndarray[Any, Any]:
     return np.arange(place.start, place.stop) if isinstance(place, slice) else place
 
 
-def _buffer(size: int) -> np.ndarray[Any, Any]:
+def _memory(size: int) -> np.ndarray[Any, Any]:
     """Memory of this thread, filled again at every read: what the system hands out anew costs more than the copy."""
     kept = getattr(_scratch, "data", None)
     if kept is None or len(kept) < size:
         kept = _scratch.data = np.empty(max(size, 2**20), np.uint8)
     return kept[:size]
+
+
+@contextlib.contextmanager
+def _own_memory(size: int) -> Iterator[np.ndarray[Any, Any]]:
+    """The same, which no other read of this thread fills inside the block."""
+    data, whole = _memory(size), _scratch.data
+    _scratch.data = None
+    try:
+        yield data
+    finally:
+        _scratch.data = whole
 
 
 def _read_part(handle: int, offset: int, size: int) -> np.ndarray[Any, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def open_cache(path: str | os.PathLike[str], *, check_files: bool = False) -> Ca
     return Cache(open_store(local_path(path)), check_files=check_files)
 
 
-_MOST_KNOWN = 16
+_MOST_KEPT = 16
 """Lazy arrays that a cache keeps for who asks for the same again: a graph and labels, and no values."""
 
 
@@ -236,7 +236,8 @@ class Cache(Recorded):
     ) -> dask.array.Array:
         """What a function makes of the hidden states of a site, of committed samples, while they are read.
 
-        Of the same values as :meth:`hidden` has, some channels at a time; large arrays are never put together.
+        Of the same values as :meth:`hidden` has. Where files are not compressed and hold whole chunks of channels,
+        it is made of some channels at a time as they are read, and no block is put together. Padding of texts is NaN.
 
         Args:
             reduce: makes ``[..., row, channel]`` of ``[..., token, channel]`` in the stored dtype, each channel by
@@ -290,16 +291,11 @@ class Cache(Recorded):
 
     def _hidden(self, *chosen: Any) -> xr.DataArray:
         # Making the array takes as long as reading a few channels of a block, which is asked for block after block.
-        known = self._known_hidden.get(chosen)
-        if known is None:
-            if len(self._known_hidden) == _MOST_KNOWN:
-                self._known_hidden.clear()
-            known = self._known_hidden[chosen] = super()._hidden(*chosen)
-        return known.copy()
+        return self._kept_hidden(*chosen).copy()
 
     @cached_property
-    def _known_hidden(self) -> dict[tuple[Any, ...], xr.DataArray]:
-        return {}
+    def _kept_hidden(self) -> Callable[..., xr.DataArray]:
+        return lru_cache(_MOST_KEPT)(super()._hidden)
 
     def source(self, path: str) -> ChunkSource:
         """The files of an array of the store, by its path."""

@@ -111,8 +111,11 @@ class Recorded(ABC):
             >>> cache.hidden(channels=[3, 77]).sizes["channel"]
             2
         """
+        self.site_with_values(stream, site)
         chosen = None if channels is None else checks.whole_numbers("channels", channels)
-        return self._hidden(stream, site, chosen, committed_only, dtype)
+        if dtype is not None:
+            dtype = checks.name_of("dtype", dtype, ("float32", "float64"))
+        return self._hidden(stream, site, chosen, bool(committed_only), dtype)
 
     def _hidden(
         self,
@@ -130,7 +133,7 @@ class Recorded(ABC):
         positions = None if channels is None else self._channel_positions(channels)
         array = self._array(values_path(own), samples, positions)
         if dtype is not None:
-            array = array.astype(checks.name_of("dtype", dtype, ("float32", "float64")))
+            array = array.astype(dtype)
         coords = self._coords(own, samples, positions)
         return xr.DataArray(array.data, coords, array.dims, name=site, attrs=attributes)
 

@@ -13,7 +13,7 @@ import dask.array
 import numpy as np
 
 from ditscope.cache.chunk_reading import FileRead
-from ditscope.cache.lazy_array import StoredArray, lazily, selected
+from ditscope.cache.lazy_array import READ_BYTES, StoredArray, lazily, selected
 from ditscope.errors import InputError
 
 Reduce = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
@@ -21,7 +21,7 @@ Reduce = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
 TASK_BYTES = 64 * 2**20
-"""Bytes that one task reads, of which but a piece is in memory."""
+"""Bytes that one task reads, of which no more than a piece is in memory."""
 
 
 class ReducedArray:
@@ -58,10 +58,11 @@ class ReducedArray:
 
     def to_dask(self, token: str) -> dask.array.Array:
         """As a dask array whose tasks read so much that they cost nothing beside it."""
-        *lead, _, channels = self.stored.chunks(TASK_BYTES)
+        in_pieces = self.stored.plan.compression is None
+        *lead, _, channels = self.stored.chunks(TASK_BYTES if in_pieces else READ_BYTES)
         chunks = (*lead, self.shape[-2], channels)
         path = self.stored.plan.path
-        return lazily(self, chunks, f"{path}-reduced", token, *self.stored.what, self.reduce)
+        return lazily(self, chunks, f"{path}-reduced", token, *self.stored.what, self.reduce, self.shape[-2])
 
     def _reduce(self, sample: int, reads: list[FileRead], shape: list[int], made: np.ndarray) -> None:
         source, dtype = self.stored.source, self.stored.dtype
@@ -84,11 +85,14 @@ class ReducedArray:
     def _reduced(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         *lead, _, channels = values.shape
         values.flags.writeable = False  # they are others' as well, or are read again
-        reduced, expected = np.asarray(self.reduce(values)), (*lead, self.shape[-2], channels)
-        if reduced.shape != expected:
+        made, expected = self.reduce(values), (*lead, self.shape[-2], channels)
+        if isinstance(made, np.ma.MaskedArray):
+            made = np.ma.filled(made.astype(self.dtype), np.nan)
+        reduced = np.asarray(made)
+        if reduced.shape != expected or reduced.dtype.kind in "cOSUMm":
             raise InputError(
-                f"{list(reduced.shape)} from the function, of values {list(values.shape)}",
-                f"[..., row, channel], here {list(expected)}",
+                f"{reduced.dtype} {list(reduced.shape)} from the function, of values {list(values.shape)}",
+                f"real numbers [..., row, channel], here {list(expected)}",
                 "Let it reduce the last axis but one, and say in rows= how many rows it returns.",
             )
         return reduced

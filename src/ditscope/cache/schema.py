@@ -311,7 +311,7 @@ class Schema:
         """
         self.stream(stream)
         own = {site.name: site for site in self.sites if site.stream == stream}
-        if name not in own:
+        if name not in list(own):  # whatever it is
             raise unknown_name("site", name, tuple(own))
         return own[name]
 

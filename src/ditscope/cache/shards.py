@@ -12,6 +12,7 @@ import itertools
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ class Buffers:
         self._spare = limit - least
         self.used = 0
         self.peak = 0
-        self._pending = 0
+        self._pending: Counter[int] = Counter()  # by size
         self._free: dict[int, list[np.ndarray[Any, Any]]] = {}
         self._changed = threading.Condition()
 
@@ -104,9 +105,9 @@ class Buffers:
             InputError: nothing is under way, so that waiting would never end.
         """
         with self._changed:
-            # One that is about to be free is had sooner than memory that the system hands out anew.
-            if self.used > _ENOUGH and self._pending:
-                self._changed.wait_for(lambda: self._free.get(size), _A_MOMENT)
+            # A large one that is about to be free is had sooner than memory that the system hands out anew.
+            if self.used > _ENOUGH and size >= _SMALL:
+                self._changed.wait_for(lambda: self._free.get(size) or not self._pending[size], _A_MOMENT)
             while True:
                 if kept := self._free.get(size):
                     return kept.pop()
@@ -116,7 +117,7 @@ class Buffers:
                     self.used += size
                     self.peak = max(self.peak, self.used)
                     return aligned(size)
-                if self._pending == 0:
+                if not self._pending.total():
                     raise InputError(
                         f"{readable_bytes(self.used)} of unfinished files in memory and "
                         f"{readable_bytes(size)} more asked for",
@@ -138,7 +139,7 @@ class Buffers:
             while self.used + size > self.limit:
                 self._free_others()
                 if self.used + size > self.limit:
-                    if not (wait and self._pending):
+                    if not (wait and self._pending.total()):
                         return False
                     self._changed.wait()
             self._spare -= size
@@ -153,16 +154,16 @@ class Buffers:
             self.used -= size
             self._changed.notify_all()
 
-    def submitted(self) -> None:
+    def submitted(self, buffer: np.ndarray[Any, Any]) -> None:
         """Count a buffer as being on its way to disk."""
         with self._changed:
-            self._pending += 1
+            self._pending[len(buffer)] += 1
 
     def give_back(self, buffer: np.ndarray[Any, Any], *, pending: bool) -> None:
         """Let a buffer be filled again."""
         with self._changed:
             self._free.setdefault(len(buffer), []).append(buffer)
-            self._pending -= pending
+            self._pending[len(buffer)] -= pending
             self._changed.notify_all()
 
     def _free_others(self) -> None:
@@ -249,7 +250,7 @@ class ShardWriter:
 
     def submit(self, buffer: FileBuffer) -> Future[WrittenFile | None]:
         """Send a complete file on its way; the future has its size and checksums, or None on failure."""
-        self._buffers.submitted()
+        self._buffers.submitted(buffer.data)
         done: Future[WrittenFile | None] = Future()
         self._pool.submit(self._write, buffer, done)
         return done

@@ -143,7 +143,7 @@ def require_whole(store: Store, entries: Sequence[Entry]) -> None:
 
 
 def _announce(store: Store, entry: Entry) -> None:
-    """Let the system fetch the first of a sample's files, while others are compared."""
+    """Let the system fetch the beginnings of a sample's files, while another's are compared."""
     ahead = 0
     for plan in store.plans.values():
         for name in (plan.file_name(entry.sample, shard) for shard in plan.shards):

@@ -297,6 +297,8 @@ class CacheWriter:
                 entered; or it has other values than ``like``, and those before it are.
             Exception: what went wrong in the background, with its own type.
         """
+        if not texts:
+            return
         progress = {sample: self._progress_of(sample) for sample in texts}
         with self.time.on("commit"), _told(f"committing sample {', '.join(map(str, texts))}"):
             stored = {sample: own.finish() for sample, own in progress.items()}

@@ -35,8 +35,8 @@ def mean_statistics(stats: xr.Dataset, over: Sequence[str]) -> xr.Dataset:
     first = stats["mean"].transpose(..., "channel")
     dims = [str(dim) for dim in first.dims]
     axes = tuple(dims.index(dim) for dim in over)
-    bare = stats[list(REDUCED)].drop_vars(list(stats.coords)).transpose(*dims).chunk()
-    recorded = [bare[name].data for name in REDUCED]
+    bare = stats[list(REDUCED)].drop_vars(list(stats.coords)).chunk()
+    recorded = [bare[name].transpose(*dims).data for name in REDUCED]
     _, recorded = da.core.unify_chunks(*(part for each in recorded for part in (each, range(each.ndim))))
     parts = da.map_blocks(
         _parts,
