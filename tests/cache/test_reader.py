@@ -1,3 +1,4 @@
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -95,6 +96,8 @@ def test_the_last_lazy_arrays_are_kept_and_no_more(store):
         kept = list(pool.map(lambda channel: cache.hidden(channels=[channel]), list(range(3, 73)) * 5))
     assert cache._kept_hidden.cache_info().currsize == cache._kept_hidden.cache_info().maxsize
     assert [each["channel"].item() for each in kept[:70]] == list(range(3, 73))
+    other = pickle.loads(pickle.dumps(cache))
+    assert other.hidden(channels=[7]).equals(cache.hidden(channels=[7]))
 
 
 def test_labels_that_a_caller_changes_are_his_own(store):

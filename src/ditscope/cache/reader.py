@@ -293,6 +293,9 @@ class Cache(Recorded):
         # Making the array takes as long as reading a few channels of a block, which is asked for block after block.
         return self._kept_hidden(*chosen).copy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_kept_hidden"}
+
     @cached_property
     def _kept_hidden(self) -> Callable[..., xr.DataArray]:
         return lru_cache(_MOST_KEPT)(super()._hidden)
