@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -291,14 +291,18 @@ class Cache(Recorded):
 
     def _hidden(self, *chosen: Any) -> xr.DataArray:
         # Making the array takes as long as reading a few channels of a block, which is asked for block after block.
-        return self._kept_hidden(*chosen).copy()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_kept_hidden"}
+        kept, found = self._kept_hidden, self._kept_hidden.get(chosen)
+        if found is None:
+            found = super()._hidden(*chosen)
+            # Threads may have put in some at once.
+            for oldest in list(kept)[: max(0, len(kept) + 1 - _MOST_KEPT)]:
+                kept.pop(oldest, None)
+            kept[chosen] = found
+        return found.copy()
 
     @cached_property
-    def _kept_hidden(self) -> Callable[..., xr.DataArray]:
-        return lru_cache(_MOST_KEPT)(super()._hidden)
+    def _kept_hidden(self) -> dict[tuple[Any, ...], xr.DataArray]:
+        return {}
 
     def source(self, path: str) -> ChunkSource:
         """The files of an array of the store, by its path."""
