@@ -3,6 +3,7 @@ import json
 import google_crc32c
 import numpy as np
 import pytest
+from ledger_lines import content_of, ledger_of, lines_of
 from store_recording import (
     open_writer,
     record,
@@ -16,24 +17,11 @@ from ditscope.errors import CacheError
 HIDDEN = "image/block_output/hidden"
 
 
-def _lines(store):
-    return (store / FILE).read_bytes().splitlines(keepends=True)
-
-
-def _content(text):
-    return json.loads(text[9:])
-
-
-def _ledger(store):
-    cache = open_cache(store)
-    return read_ledger(store, cache.manifest, cache.plans)
-
-
 def test_what_was_cut_off_while_it_was_written_counts_for_nothing(store):
-    lines = _lines(store)
+    lines = lines_of(store)
     for torn in (b"".join(lines)[:-1], b"".join(lines)[: -len(lines[-1]) + 1]):
         (store / FILE).write_bytes(torn)
-        ledger = _ledger(store)
+        ledger = ledger_of(store)
         assert set(ledger.entries) == {0}
         assert ledger.damaged == []
         assert ledger.end == sum(map(len, lines[:-1]))
@@ -42,14 +30,19 @@ def test_what_was_cut_off_while_it_was_written_counts_for_nothing(store):
     assert sorted((store / "images").glob("c.1.*"))
     (store / "done/c.0").unlink()  # as it is where the line was cut off while it was written
     record(store)
-    assert [_content(text)["kind"] for text in _lines(store)] == ["journal", "samples", "commit", "commit"]
+    assert [content_of(text)["kind"] for text in lines_of(store)] == [
+        "journal",
+        "samples",
+        "commit",
+        "commit",
+    ]
     assert verify(store).ok
 
 
 def test_every_prefix_of_a_journal_is_what_it_was_then(store):
     content = (store / FILE).read_bytes()
     manifest, plans = open_cache(store).manifest, open_cache(store).plans
-    ends = np.cumsum([len(text) for text in _lines(store)])
+    ends = np.cumsum([len(text) for text in lines_of(store)])
     for size in [*range(0, len(content), 97), *ends, *(ends - 1)]:
         (store / FILE).write_bytes(content[:size])
         whole = int((ends <= size).sum())
@@ -63,7 +56,7 @@ def test_every_prefix_of_a_journal_is_what_it_was_then(store):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_damaged_line_is_named_and_the_others_count(store, number):
-    lines = _lines(store)
+    lines = lines_of(store)
     lines[number - 1] = lines[number - 1].replace(b":", b";", 1)
     (store / FILE).write_bytes(b"".join(lines))
     with pytest.warns(UserWarning, match=f"line {number} of {FILE}: its checksum does not fit"):
@@ -73,7 +66,7 @@ def test_a_damaged_line_is_named_and_the_others_count(store, number):
 
 
 def test_samples_whose_names_are_lost_are_not_taken_for_others(store):
-    lines = _lines(store)
+    lines = lines_of(store)
     (store / FILE).write_bytes(lines[0] + lines[1][:9] + b"x" + lines[1][10:] + lines[3])
     with pytest.warns(UserWarning, match="line 2"):
         cache = open_cache(store)
@@ -84,18 +77,18 @@ def test_samples_whose_names_are_lost_are_not_taken_for_others(store):
 
 
 def test_a_dropped_sample_counts_again_once_it_is_committed_again(store):
-    lines = _lines(store)
+    lines = lines_of(store)
     drop = line("drop", {"sample": 0})
     (store / FILE).write_bytes(b"".join(lines) + drop)
-    assert set(_ledger(store).entries) == {1}
+    assert set(ledger_of(store).entries) == {1}
     (store / FILE).write_bytes(b"".join(lines) + drop + lines[2])
-    assert set(_ledger(store).entries) == {0, 1}
+    assert set(ledger_of(store).entries) == {0, 1}
 
 
 @pytest.mark.parametrize("first", [{"manifest_hash": "0" * 64}, {"version": 2}])
 def test_the_ledger_of_another_recording_is_refused(store, first):
-    lines = _lines(store)
-    content = {**_content(lines[0]), **first}
+    lines = lines_of(store)
+    content = {**content_of(lines[0]), **first}
     del content["kind"]
     (store / FILE).write_bytes(line("journal", content) + b"".join(lines[1:]))
     with pytest.raises(CacheError, match="a ledger that belongs to another manifest"):
@@ -103,7 +96,7 @@ def test_the_ledger_of_another_recording_is_refused(store, first):
 
 
 def test_a_second_beginning_is_named(store):
-    lines = _lines(store)
+    lines = lines_of(store)
     (store / FILE).write_bytes(b"".join(lines + lines))
     with pytest.warns(UserWarning, match="line 5 .*: the first line, and no other"):
         assert open_cache(store).committed == (0, 1)
@@ -175,8 +168,8 @@ def test_positions_beyond_all_samples_are_refused(store):
     ],
 )
 def test_an_entry_that_does_not_fit_the_store_is_named_and_not_taken(store, change):
-    lines = _lines(store)
-    entry = _content(lines[2])
+    lines = lines_of(store)
+    entry = content_of(lines[2])
     change(entry)
     del entry["kind"]
     (store / FILE).write_bytes(lines[0] + lines[1] + line("commit", entry) + lines[3])

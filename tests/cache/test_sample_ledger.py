@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 import store_recording
+from ledger_lines import content_of, ledger_of, lines_of
 from store_recording import (
     files_below,
     fill,
@@ -18,7 +18,6 @@ from store_recording import (
 
 import ditscope
 from ditscope.cache import CacheWriter, SampleSpec, build_manifest, open_cache, verify
-from ditscope.cache.ledger_reading import read_ledger
 from ditscope.cache.sample_ledger import FILE, Entry, StoredFiles, line
 from ditscope.encoded_text import EncodedText
 from ditscope.errors import CacheError
@@ -59,26 +58,13 @@ def _data_files(path):
     }
 
 
-def _lines(store):
-    return (store / FILE).read_bytes().splitlines(keepends=True)
-
-
-def _content(text):
-    return json.loads(text[9:])
-
-
-def _ledger(store):
-    cache = open_cache(store)
-    return read_ledger(store, cache.manifest, cache.plans)
-
-
 def test_a_line_is_its_checksum_and_json(store):
     assert line("drop", {"sample": 0}) == b'%08x {"kind":"drop","sample":0}\n' % google_crc32c.value(
         b'{"kind":"drop","sample":0}'
     )
-    kinds = [_content(text)["kind"] for text in _lines(store)]
+    kinds = [content_of(text)["kind"] for text in lines_of(store)]
     assert kinds == ["journal", "samples", "commit", "commit"]
-    assert _ledger(store).end == (store / FILE).stat().st_size
+    assert ledger_of(store).end == (store / FILE).stat().st_size
 
 
 HIDDEN = "image/block_output/hidden"
@@ -91,7 +77,7 @@ def test_entries_come_back_from_json_equal(store):
         own = {"text": text, "live": "ff", "nonfinite": {"image/block_output": 2}}
         own["saturated"] = {"image/block_output": {0: {3: 4}}}
         full = Entry(entry.sample, SampleSpec("ü\ud800", 0, {"x": 1}), entry.committed, entry.files, **own)
-        assert Entry.from_json(_content(line("commit", full.to_json())), cache.plans) == full
+        assert Entry.from_json(content_of(line("commit", full.to_json())), cache.plans) == full
     assert entry.files[HIDDEN] != StoredFiles(entry.files[HIDDEN].checksums + 1)
 
 

@@ -17,11 +17,10 @@ from ditscope.cache.lazy_array import READ_BYTES, StoredArray, lazily, selected
 from ditscope.errors import InputError
 
 Reduce = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
-"""``[..., token, channel]`` -> float64 ``[..., row, channel]``, each channel by itself."""
-
+"""``[..., token, channel]`` -> real numbers ``[..., row, channel]``, each channel by itself."""
 
 TASK_BYTES = 64 * 2**20
-"""Bytes that one task reads, of which no more than a piece is in memory."""
+"""Bytes that one task reads; of whole chunks no more than a piece is in memory."""
 
 
 class ReducedArray:
